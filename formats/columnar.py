@@ -1,0 +1,246 @@
+"""Parquet and Arrow files: a column of lists of numbers, and a column of keys."""
+
+from __future__ import annotations
+
+import errno
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from vecstore.formats.column_choice import choose_columns, is_integer, is_list
+from vecstore.formats.dump import Batch, Dump, Keys, KeyType, read_batch, to_float32
+from vecstore.formats.keys import convert_integers, convert_text, row_place
+
+from vecstore.errors import FormatError, require
+
+__all__ = ["ArrowDump", "ParquetDump", "write_parquet"]
+
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+class _ColumnarDump(Dump):
+    """What Parquet and Arrow share: record batches with a column of vectors."""
+
+    def __init__(
+        self, path: Path, *, format: str, key_type: KeyType | None, key_column: str | None, vector_column: str | None
+    ) -> None:
+        self.path, self.format = path, format  # what reading the schema needs
+        with self._translated():
+            schema, declared = self._describe()
+            columns = choose_columns(schema, path, key_column=key_column, vector_column=vector_column)
+        self.vector_column, self.key_column = columns.vectors, columns.keys
+        dimensions = columns.dimensions or self._infer_dimensions()
+        kind = None if columns.key_type is None else key_type or columns.key_type
+        super().__init__(path, format=format, rows=declared, dimensions=dimensions, key_type=kind)
+
+    @abstractmethod
+    def _describe(self) -> tuple[Any, int | None]:
+        """Return the schema, and how many rows the file declares."""
+
+    @abstractmethod
+    def _record_batches(self, rows: int, columns: list[str]) -> Iterator[tuple[Any, float]]:
+        """Yield record batches of at most `rows` rows, and the fraction read."""
+
+    def _batches(self, rows: int) -> Iterator[Batch]:
+        done = 0
+        with self._translated():
+            columns = [self.vector_column] + ([] if self.key_column is None else [self.key_column])
+            for record, fraction_read in self._record_batches(rows, columns):
+                problems: dict[int, str] = {}
+                vectors = self._vectors(record.column(self.vector_column), done, problems)
+                keys = None if self.key_column is None else self._keys(record.column(self.key_column), done, problems)
+                done += len(record)
+                yield read_batch(
+                    vectors, keys, problems, fraction_read if self.rows is None else done / max(self.rows, 1)
+                )
+        if self.rows is not None and done != self.rows:
+            raise FormatError(
+                "damaged; write it again", path=self.path, expected=f"{self.rows} rows", found=f"{done} rows"
+            )
+
+    def _vectors(self, column: Any, first: int, problems: dict[int, str]) -> NDArray[np.float32]:
+        lengths = _lengths(column)
+        regular = lengths == self.dimensions
+        for index in np.flatnonzero(~regular).tolist():
+            length = lengths[index]
+            problems[index] = f"row {first + index}: " + (
+                "no vector (null)" if length < 0 else f"{length} numbers, expected {self.dimensions}"
+            )
+        values = _flattened(column, regular)
+        if values.null_count:
+            nulls = np.asarray(values.is_null()).reshape(-1, self.dimensions).any(axis=1)
+            holed = np.flatnonzero(regular)[nulls]
+            regular[holed] = False
+            for index in holed.tolist():
+                problems[index] = f"row {first + index}: null among the numbers"
+            values = _flattened(column, regular)
+        vectors = np.full((len(column), self.dimensions), np.nan, np.float32)
+        vectors[regular] = to_float32(values.to_numpy(zero_copy_only=False)).reshape(-1, self.dimensions)
+        return vectors
+
+    def _keys(self, column: Any, first: int, problems: dict[int, str]) -> Keys:
+        pa = _pyarrow(self.format)
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        for index in np.flatnonzero(np.asarray(column.is_null())).tolist():
+            problems.setdefault(index, f"row {first + index}: no key (null)")
+        key_type = self.key_type or "str"
+        if is_integer(column.type):
+            try:
+                integers = column.cast(pa.int64()).fill_null(0)
+            except pa.ArrowInvalid as error:
+                raise FormatError(
+                    "a key does not fit a signed 64-bit integer; save the keys as strings",
+                    path=self.path,
+                    where=f"column {self.key_column!r}, rows {first} to {first + len(column) - 1}",
+                ) from error
+            return convert_integers(integers.to_numpy(zero_copy_only=False), key_type)
+        # As bytes: the file may call text what is not valid UTF-8.
+        raw = [value or b"" for value in column.cast(pa.large_binary()).to_pylist()]
+        return convert_text(raw, key_type, row_place(first), problems)
+
+    def _infer_dimensions(self) -> int:
+        with self._translated():
+            for record, _ in self._record_batches(1024, [self.vector_column]):
+                lengths = [length for length in _lengths(record.column(self.vector_column)).tolist() if length > 0]
+                if lengths:
+                    return int(Counter(lengths).most_common(1)[0][0])
+        raise FormatError(
+            f"no row of column {self.vector_column!r} holds a vector, so their width is unknown; "
+            "write the column as fixed_size_list",
+            path=self.path,
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        pa = _pyarrow(self.format)
+        try:
+            yield
+        except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+            if isinstance(error, FormatError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
+                raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise FormatError(
+                f"the {self.format} data is truncated or damaged ({reason}); fetch or write it again", path=self.path
+            ) from error
+
+
+class ParquetDump(_ColumnarDump):
+    """A Parquet file."""
+
+    def _describe(self) -> tuple[Any, int | None]:
+        with _parquet().ParquetFile(self.path) as file:
+            return file.schema_arrow, file.metadata.num_rows
+
+    def _record_batches(self, rows: int, columns: list[str]) -> Iterator[tuple[Any, float]]:
+        # Buffered, without prefetch: a row group may be larger than memory.
+        with _parquet().ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
+            done, total = 0, max(file.metadata.num_rows, 1)
+            for record in file.iter_batches(rows, columns=columns):
+                done += len(record)
+                yield record, done / total
+
+
+class ArrowDump(_ColumnarDump):
+    """An Arrow IPC file (Feather v2) or stream."""
+
+    def _describe(self) -> tuple[Any, int | None]:
+        with self._reader() as (reader, _):
+            return reader.schema, None
+
+    def _record_batches(self, rows: int, columns: list[str]) -> Iterator[tuple[Any, float]]:
+        pa = _pyarrow(self.format)
+        with self._reader() as (reader, source):
+            count = getattr(reader, "num_record_batches", None)
+            records = reader if count is None else map(reader.get_batch, range(count))
+            size = max(self.size_bytes, 1)
+            for number, record in enumerate(records, start=1):
+                chosen = pa.record_batch([_checked(record.column(name)) for name in columns], names=columns)
+                fraction_read = source.tell() / size if count is None else number / count
+                for first in range(0, len(chosen), rows):
+                    yield chosen.slice(first, rows), fraction_read
+            if count is None:
+                self._check_end(source)
+
+    def _check_end(self, source: Any) -> None:
+        source.seek(max(0, self.size_bytes - len(_END_OF_STREAM)))
+        if source.read(len(_END_OF_STREAM)) != _END_OF_STREAM:
+            raise FormatError(
+                "truncated, or its writer was never closed: fetch or write it again",
+                path=self.path,
+                expected="the mark of the end of an Arrow stream",
+                found="none",
+            )
+
+    @contextmanager
+    def _reader(self) -> Iterator[tuple[Any, Any]]:
+        pa = _pyarrow(self.format)
+        with pa.memory_map(str(self.path)) as source:
+            is_file = source.read(6) == b"ARROW1"
+            source.seek(0)
+            with pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source) as reader:
+                yield reader, source
+
+
+def write_parquet(
+    file: IO[bytes],
+    batches: Iterable[tuple[Keys, NDArray[np.float32]]],
+    *,
+    dimensions: int,
+    key_type: KeyType | None,
+) -> None:
+    """Write columns ``key`` (if there are keys) and ``vector``, a fixed_size_list of float32."""
+    pa, parquet = _pyarrow("parquet", "writing"), _parquet("writing")
+    kinds = {"str": pa.string(), "bytes": pa.binary(), "int64": pa.int64()}
+    fields = [pa.field("vector", pa.list_(pa.float32(), dimensions))]
+    if key_type is not None:
+        fields.insert(0, pa.field("key", kinds[key_type], nullable=False))
+    schema = pa.schema(fields)
+    with parquet.ParquetWriter(file, schema) as writer:
+        for keys, vectors in batches:
+            flat = pa.array(np.ascontiguousarray(vectors).ravel())
+            columns = [pa.FixedSizeListArray.from_arrays(flat, dimensions)]
+            if key_type is not None:
+                columns.insert(0, pa.array(keys, kinds[key_type]))
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def _checked(column: Any) -> Any:
+    """Return the column, text as bytes, once every offset in it is known to point inside it.
+
+    Arrow believes the offsets in a file, and a wrong one crashes the process.
+    """
+    pa = _pyarrow("arrow")
+    column.validate()
+    for text, binary in ((pa.string(), pa.binary()), (pa.large_string(), pa.large_binary())):
+        if column.type == text:
+            column = column.view(binary)  # text that is not UTF-8 is a problem of its row, not of the file
+    column.validate(full=True)
+    return column
+
+
+def _lengths(column: Any) -> NDArray[np.int64]:
+    """Return the length of each list; -1 for null."""
+    compute = require("pyarrow.compute", extra="parquet", purpose="reading lists")
+    lengths: NDArray[Any] = compute.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
+    return lengths.astype(np.int64)
+
+
+def _flattened(column: Any, chosen: NDArray[np.bool_]) -> Any:
+    """Return the numbers of the chosen rows, one after another."""
+    assert is_list(column.type)
+    pa = _pyarrow("arrow")
+    return (column if chosen.all() else column.filter(pa.array(chosen))).flatten()
+
+
+def _pyarrow(format: str, verb: str = "reading") -> Any:
+    return require("pyarrow", extra="parquet", purpose=f"{verb} {format}")
+
+
+def _parquet(verb: str = "reading") -> Any:
+    return require("pyarrow.parquet", extra="parquet", purpose=f"{verb} parquet")

@@ -1,0 +1,115 @@
+"""What every dump is, whatever family its file belongs to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.errors import FormatError
+
+__all__ = ["Batch", "Dump", "KeyType", "Keys", "read_batch", "to_float32"]
+
+KeyType = Literal["str", "bytes", "int64"]
+Keys = list[str] | list[bytes] | NDArray[np.int64] | None
+
+_MOST_DIMENSIONS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some consecutive rows of a dump.
+
+    Attributes
+    ----------
+    vectors : ndarray, shape (n, d), float32, C-contiguous
+        A row that could not be read is all NaN. NaN and infinities of the file are passed on. The array is
+        the caller's own: no other batch shares it.
+    keys : list of str, list of bytes, ndarray of int64, or None
+        Where a key could not be read: its bytes with the bad ones escaped (str), or empty, or 0 (int64).
+    problems : dict
+        Index in the batch -> why that row could not be read, with the place in the file.
+    fraction_read : float
+        How much of the dump is behind once this batch is done, 0 to 1: by rows where the file says how many
+        it holds, else by its (compressed) bytes. What a progress bar needs.
+    """
+
+    vectors: NDArray[np.float32]
+    keys: Keys
+    problems: dict[int, str] = field(default_factory=dict)
+    fraction_read: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+class Dump(ABC):
+    """A file of vectors, with or without keys. Made by `open_dump`.
+
+    Attributes
+    ----------
+    path : Path
+    format : str
+        A name in `FORMATS`.
+    rows : int or None
+        As the file declares; None when only reading it to the end tells.
+    dimensions : int
+    key_type : {"str", "bytes", "int64"} or None
+        The type of the keys in every batch; None for a dump without keys.
+    """
+
+    def __init__(self, path: Path, *, format: str, rows: int | None, dimensions: int, key_type: KeyType | None) -> None:
+        if not 1 <= dimensions <= _MOST_DIMENSIONS:
+            raise FormatError(
+                "no vectors of a usable width: the file is damaged, or not of this format",
+                path=path,
+                expected=f"1 to {_MOST_DIMENSIONS} dimensions",
+                found=str(dimensions),
+            )
+        self.path, self.format = path, format
+        self.rows, self.dimensions, self.key_type = rows, dimensions, key_type
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file on disk."""
+        return self.path.stat().st_size
+
+    def batches(self, rows: int = 8192) -> Iterator[Batch]:
+        """Read the dump from its first row, `rows` rows at a time (the last batch may be shorter).
+
+        Every call starts anew; several may be under way at once. Memory is bounded by the batch.
+
+        Raises
+        ------
+        FormatError
+            The file is truncated or damaged, or its rows are not as many as it declares. Rows that are
+            malformed one by one raise nothing: see `Batch.problems`.
+        """
+        if rows < 1:
+            raise ValueError(f"a batch has at least 1 row, not {rows}")
+        return self._batches(rows)
+
+    @abstractmethod
+    def _batches(self, rows: int) -> Iterator[Batch]: ...
+
+    def __repr__(self) -> str:
+        rows = "?" if self.rows is None else self.rows
+        return f"<{type(self).__name__} {str(self.path)!r}: {self.format}, {rows} x {self.dimensions}>"
+
+
+def read_batch(vectors: NDArray[np.float32], keys: Keys, problems: dict[int, str], fraction_read: float) -> Batch:
+    """Return the batch, with the rows that have a problem set to NaN."""
+    if problems:
+        vectors[list(problems)] = np.nan
+    return Batch(vectors, keys, dict(sorted(problems.items())), min(fraction_read, 1.0))
+
+
+def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Copy to C-contiguous float32; what is too large for it becomes an infinity."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype("=f4", order="C")

@@ -1,0 +1,55 @@
+"""A file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from vecstore.errors import ExistsError
+
+__all__ = ["Replacement"]
+
+
+class Replacement:
+    """Context manager: what is written to the file it yields takes the place of `path` when the block succeeds.
+
+    Until then it lies beside it under a hidden name that is always the same, so that what a killed process
+    left is cleared by the next one. A block that fails leaves nothing.
+    """
+
+    def __init__(self, path: Path, *, force: bool) -> None:
+        self._path, self._force = path, force
+        self._partial = path.with_name(f".{path.name}.partial")
+
+    def __enter__(self) -> IO[bytes]:
+        if self._path.is_dir():
+            raise ExistsError(f"{self._path}: is a directory; choose another name")
+        if not self._force and os.path.lexists(self._path):
+            raise ExistsError(f"{self._path}: exists; choose another name, or replace it with --force (force=True)")
+        self._file = open(self._partial, "wb")
+        return self._file
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._file:
+                if kind is None:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+            if kind is None:
+                os.replace(self._partial, self._path)
+                self._sync_directory()
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _sync_directory(self) -> None:
+        with contextlib.suppress(OSError):  # not every file system can
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)

@@ -1,0 +1,205 @@
+"""The codec contract: three kinds of step, and what each must be able to do.
+
+A step comes in two states. Its *configuration* is a frozen dataclass: what the specification string says
+(``PQ(m=48, bits=8)``). Its *trained* form, returned by ``fit``, holds named arrays and does the work. There is no
+unfitted object that fails when used.
+
+To add a codec, subclass `Transform`, `Quantizer` or `ByteStep` in a module of its own, and name the class in
+`vecstore.codecs.registry` or, from another package, under the entry-point group ``vecstore.codecs``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.errors import CodecError
+
+__all__ = [
+    "Arrays",
+    "ByteStep",
+    "Codes",
+    "Floats",
+    "Quantizer",
+    "Step",
+    "TrainedQuantizer",
+    "TrainedTransform",
+    "Transform",
+]
+
+Floats: TypeAlias = NDArray[np.float32]
+Codes: TypeAlias = NDArray[np.uint8]
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Step(ABC):
+    """One step's configuration; the dataclass fields are what the specification string and the JSON carry."""
+
+    name: ClassVar[str]
+    kind: ClassVar[Literal["transform", "quantizer", "bytes"]]
+    summary: ClassVar[str]
+    usage: ClassVar[str]
+
+    @classmethod
+    def from_arguments(cls, *arguments: str) -> Self:
+        """Build from what stands behind the name in a specification string, split at the colons.
+
+        By default each argument is an integer for the field of the same place.
+        """
+        names = [field.name for field in fields(cls)]
+        if len(arguments) > len(names):
+            raise CodecError(f"{cls.name} takes at most {len(names)} arguments, found {len(arguments)}: {cls.usage}")
+        values = {name: cls.integer(text) for name, text in zip(names, arguments, strict=False)}
+        try:
+            return cls(**values)
+        except TypeError:
+            raise CodecError(f"{cls.name} needs {', '.join(names)}: {cls.usage}") from None
+
+    @classmethod
+    def integer(cls, text: str) -> int:
+        """Return `text` as a positive integer or raise `CodecError`."""
+        if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**31):
+            raise CodecError(f"{cls.name}: {text!r} is not a positive whole number: {cls.usage}")
+        return int(text)
+
+    def __str__(self) -> str:
+        return ":".join([self.name, *(str(value) for value in asdict(self).values())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"name": ..., "configuration": {...}}``, as the file holds it."""
+        return {"name": self.name, "configuration": asdict(self)}
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
+        """Build from the configuration that `to_dict` gave; fields unknown here are an error."""
+        try:
+            return cls(**configuration)
+        except TypeError as error:
+            raise CodecError(f"{cls.name}: configuration {dict(configuration)} does not fit: {error}") from None
+
+
+class TrainedTransform(ABC):
+    """A transform that has seen its data; maps (n, dimensions_in) to (n, dimensions)."""
+
+    dimensions_in: int
+    dimensions: int
+
+    @abstractmethod
+    def apply(self, x: Floats) -> Floats:
+        """Map vectors to the space that the next step works in."""
+
+    @abstractmethod
+    def invert(self, z: Floats) -> Floats:
+        """Map back: (n, dimensions) to (n, dimensions_in). Must be affine in `z`: scoring relies on it."""
+
+    def prefix(self, dimensions: int) -> TrainedTransform | None:
+        """Return the transform of the first dimensions alone; None when each output depends on all inputs."""
+        return None
+
+    @property
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Everything `Transform.restore` needs; little-endian, explicit dtypes."""
+
+
+class Transform(Step):
+    """Array to array."""
+
+    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "transform"
+
+    @abstractmethod
+    def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
+        """Train on a sample (n, d) float32."""
+
+    @abstractmethod
+    def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
+        """Rebuild the trained form from what its `arrays` gave."""
+
+
+class TrainedQuantizer(ABC):
+    """A quantizer that has seen its data; maps (n, dimensions) float32 to (n, code_bytes) uint8 and back.
+
+    `tile_rows` says in which layout its codes lie in a file: 1 for row after row, T for transposed tiles of T rows.
+    `item_bytes` is the size of one number in a code, for byte steps that shuffle.
+    """
+
+    dimensions: int
+    code_bytes: int
+    tile_rows: int = 1
+    item_bytes: int = 1
+
+    @abstractmethod
+    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        """Return the codes of vectors. `rows`, their row numbers, matter only to table codecs."""
+
+    @abstractmethod
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+        """Return the vectors that codes stand for; the array may share memory with `codes`."""
+
+    def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
+        """Return T of shape (code_bytes, 256) with sum_j T[j, code[j]] = sum_i linear[i] z[i] + quadratic[i] z[i]**2.
+
+        z is the vector that `decode` gives for the code. None says that this quantizer is not additive over its
+        bytes (or that `quadratic` makes it so); then its codes are scored by decoding blocks.
+        """
+        return None
+
+    def prefix(self, dimensions: int) -> TrainedQuantizer | None:
+        """Return the quantizer whose codes are the first bytes of these and decode to the first dimensions, or None."""
+        return None
+
+    @property
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Everything `Quantizer.restore` needs; little-endian, explicit dtypes."""
+
+
+class Quantizer(Step):
+    """Array to bytes."""
+
+    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "quantizer"
+
+    @abstractmethod
+    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+        """Train on a sample (n, d) float32."""
+
+    @abstractmethod
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+        """Rebuild the trained form from what its `arrays` gave."""
+
+
+class ByteStep(Step):
+    """Bytes to bytes, without loss; for archival layers, whose codes cannot be scanned where they lie."""
+
+    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "bytes"
+
+    @abstractmethod
+    def pack(self, block: bytes, item_bytes: int) -> bytes:
+        """Return the packed form of a block whose items (numbers) have `item_bytes` bytes each."""
+
+    @abstractmethod
+    def unpack(self, packed: bytes, size: int, item_bytes: int) -> bytes:
+        """Return the `size` bytes that `pack` was given."""
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` contiguous and read-only."""
+    array = np.ascontiguousarray(array)
+    if array.flags.writeable:
+        array = array.copy() if array.base is not None else array
+        array.flags.writeable = False
+    return array
+
+
+def named(arrays: Arrays, names: Sequence[str]) -> list[NDArray[Any]]:
+    """Return the arrays of these names or raise `CodecError`."""
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise CodecError(f"the file lacks the codec's arrays {missing}")
+    return [arrays[name] for name in names]

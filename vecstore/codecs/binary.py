@@ -1,0 +1,104 @@
+"""Binarization: one bit a dimension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.evaluation import neighbours, overlap, split_sample
+from vecstore.errors import CodecError
+
+__all__ = ["Binary"]
+
+THRESHOLDS = ("auto", "zero", "mean", "median")
+
+
+@dataclass(frozen=True)
+class Binary(Quantizer):
+    """Keep whether each dimension lies above a threshold; decode to the mean of the sample's values on that side.
+
+    The threshold of a dimension is zero, the sample's mean or its median: whichever keeps the most neighbours on
+    held-out rows of the sample, unless named. Queries are not binarized (asymmetric distance: Gordo et al., PAMI
+    2014). Codes: eight dimensions a byte, the first one lowest.
+    """
+
+    threshold: str = "auto"
+
+    name = "bin"
+    summary = "one bit a dimension, query kept in full"
+    usage = "bin, or bin:zero, bin:mean, bin:median"
+
+    def __post_init__(self) -> None:
+        if self.threshold not in THRESHOLDS:
+            raise CodecError(f"bin: unknown threshold {self.threshold!r}; choose one of {', '.join(THRESHOLDS)}")
+
+    @classmethod
+    def from_arguments(cls, *arguments: str) -> Self:
+        if len(arguments) > 1:
+            raise CodecError(f"bin takes at most one argument: {cls.usage}")
+        return cls(*arguments)
+
+    def __str__(self) -> str:
+        return self.name if self.threshold == "auto" else f"{self.name}:{self.threshold}"
+
+    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+        if self.threshold != "auto":
+            return self._fit(z, self.threshold)
+        queries, base = split_sample(z, queries=500, base=8000, seed=seed)
+        if len(queries) < 50 or len(base) < 100:
+            return self._fit(z, "mean")
+        wanted = neighbours(queries, base, 10)
+        kept = {}
+        for threshold in THRESHOLDS[1:]:
+            trained = self._fit(base, threshold)
+            kept[threshold] = overlap(neighbours(queries, trained.decode(trained.encode(base)), 10), wanted)
+        return self._fit(z, max(kept, key=lambda name: kept[name]))
+
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+        return TrainedBinary(*named(arrays, ["thresholds", "levels"]))
+
+    @staticmethod
+    def _fit(z: Floats, threshold: str) -> TrainedBinary:
+        at = {"zero": np.zeros_like, "mean": lambda row: z.mean(axis=0), "median": lambda row: np.median(z, axis=0)}
+        thresholds = at[threshold](z[0]).astype(np.float32)
+        above = z > thresholds
+        count = above.sum(axis=0)
+        mean = z.mean(axis=0)
+        upper = np.where(above, z, 0).sum(axis=0) / np.maximum(count, 1)
+        lower = np.where(above, 0, z).sum(axis=0) / np.maximum(len(z) - count, 1)
+        levels = np.stack([np.where(count < len(z), lower, mean), np.where(count > 0, upper, mean)])
+        return TrainedBinary(thresholds, levels.astype("<f4"))
+
+
+class TrainedBinary(TrainedQuantizer):
+    def __init__(self, thresholds: Floats, levels: Floats) -> None:
+        self.thresholds, self.levels = frozen(thresholds.astype("<f4", copy=False)), frozen(levels)  # levels[bit, d]
+        self.dimensions = len(thresholds)
+        self.code_bytes = -(-self.dimensions // 8)
+
+    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        return np.packbits(z > self.thresholds, axis=1, bitorder="little")
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+        bits = np.unpackbits(codes, axis=1, count=self.dimensions, bitorder="little")
+        return bits * (self.levels[1] - self.levels[0]) + self.levels[0]
+
+    def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
+        terms = np.zeros((8 * self.code_bytes, 2), np.float32)  # terms[dimension, bit]
+        terms[: self.dimensions] = (linear * self.levels).T
+        if quadratic is not None:
+            terms[: self.dimensions] += (quadratic * self.levels**2).T
+        bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")  # bits[byte, bit]
+        by_byte = terms.reshape(self.code_bytes, 8, 2)
+        return by_byte[:, :, 0].sum(axis=1)[:, None] + (by_byte[:, :, 1] - by_byte[:, :, 0]) @ bits.T.astype(np.float32)
+
+    def prefix(self, dimensions: int) -> TrainedQuantizer:
+        return TrainedBinary(self.thresholds[:dimensions], self.levels[:, :dimensions])
+
+    @property
+    def arrays(self) -> Arrays:
+        return {"thresholds": self.thresholds, "levels": self.levels}

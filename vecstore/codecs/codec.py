@@ -1,0 +1,241 @@
+"""A trained codec: one or two layers, each a chain of trained steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
+from vecstore.codecs.spec import CodecSpec, LayerSpec
+from vecstore.errors import CodecError, ShapeError
+
+__all__ = ["AffineMap", "Codec", "Layer", "as_vectors", "fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class AffineMap:
+    """How a layer's decoded code z becomes a vector: x = z @ linear + offset.
+
+    Scoring needs no more of the transforms than this. `gram` is linear @ linear.T, so |x|^2 = z gram z + ...; its
+    diagonal alone is kept when the rest is zero to rounding (rotations, PCA, whitening).
+    """
+
+    linear: Floats  # linear[code dimension, dimension]
+    offset: Floats
+
+    @cached_property
+    def gram(self) -> Floats:
+        product = self.linear @ self.linear.T
+        diagonal = np.diag(product)
+        rest = np.abs(product - np.diag(diagonal)).max(initial=0)
+        return diagonal.copy() if rest <= 1e-5 * np.abs(diagonal).max(initial=0) else product
+
+
+class Layer:
+    """One trained layer.
+
+    Attributes
+    ----------
+    spec : LayerSpec
+    dimensions : int
+        Of the vectors it takes and gives.
+    code_bytes : int
+        Bytes a row, before byte steps.
+    quantizer : TrainedQuantizer
+    byte_steps : tuple of ByteStep
+    """
+
+    def __init__(
+        self, spec: LayerSpec, transforms: Sequence[TrainedTransform], quantizer: TrainedQuantizer, dimensions: int
+    ) -> None:
+        self.spec, self.transforms, self.quantizer = spec, tuple(transforms), quantizer
+        self.dimensions, self.code_bytes = dimensions, quantizer.code_bytes
+
+    @property
+    def byte_steps(self) -> tuple[ByteStep, ...]:
+        return self.spec.byte_steps
+
+    def encode(self, x: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        """Return the codes of checked vectors: (n, code_bytes) uint8."""
+        for transform in self.transforms:
+            x = transform.apply(x)
+        return self.quantizer.encode(x, rows)
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+        """Return the vectors of codes: (n, dimensions) float32; the array may share memory with `codes`."""
+        x = self.quantizer.decode(codes, rows)
+        for transform in reversed(self.transforms):
+            x = transform.invert(x)
+        return x
+
+    @cached_property
+    def affine(self) -> AffineMap:
+        """The inverse of the transforms as one affine map, found by inverting the unit vectors."""
+        k = self.quantizer.dimensions
+        x = np.concatenate([np.zeros((1, k), np.float32), np.eye(k, dtype=np.float32)])
+        for transform in reversed(self.transforms):
+            x = transform.invert(x)
+        return AffineMap(x[1:] - x[0], x[0].copy())
+
+    def prefix(self, dimensions: int) -> Layer | None:
+        """Return the layer that reads only the first dimensions, or None where the steps mix dimensions."""
+        transforms: list[TrainedTransform] = []
+        width = dimensions
+        for transform in self.transforms:
+            shorter = transform.prefix(width)
+            if shorter is None:
+                return None
+            transforms.append(shorter)
+            width = shorter.dimensions
+        quantizer = self.quantizer.prefix(width)
+        return quantizer and Layer(self.spec, transforms, quantizer, dimensions)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays of all steps; names are ``<step number>.<array>``."""
+        steps = [*self.transforms, self.quantizer]
+        return {f"{i}.{name}": array for i, step in enumerate(steps) for name, array in step.arrays.items()}
+
+    @classmethod
+    def restore(cls, spec: LayerSpec, dimensions: int, arrays: Arrays) -> Layer:
+        """Rebuild from the specification and what `arrays` gave."""
+        transforms: list[TrainedTransform] = []
+        width = dimensions
+        for i, step in enumerate(spec.transforms):
+            transforms.append(step.restore(width, _of_step(arrays, i)))
+            width = transforms[-1].dimensions
+        quantizer = spec.quantizer.restore(width, _of_step(arrays, len(transforms)))
+        return cls(spec, transforms, quantizer, dimensions)
+
+
+def _of_step(arrays: Arrays, step: int) -> Arrays:
+    prefix = f"{step}."
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+class Codec:
+    """A trained codec.
+
+    Attributes
+    ----------
+    spec : CodecSpec
+    layers : tuple of Layer
+        One, or coarse and fine.
+    dimensions : int
+        Of the vectors it takes and gives.
+    code_bytes : int
+        Bytes a row, all layers together, before byte steps.
+    model_bytes : int
+        Bytes of its trained arrays.
+    """
+
+    def __init__(self, spec: CodecSpec, layers: Sequence[Layer]) -> None:
+        self.spec, self.layers = spec, tuple(layers)
+        self.dimensions = self.layers[0].dimensions
+        self.code_bytes = sum(layer.code_bytes for layer in self.layers)
+        self.model_bytes = sum(array.nbytes for layer in self.layers for array in layer.arrays.values())
+
+    def encode(self, x: ArrayLike, rows: NDArray[np.int64] | None = None) -> Codes:
+        """Return the codes of vectors.
+
+        Parameters
+        ----------
+        x : (n, dimensions) array of numbers
+        rows : (n,) int64, optional
+            Row numbers; only table codecs look at them.
+
+        Returns
+        -------
+        (n, code_bytes) uint8
+            The layers' codes side by side.
+
+        Raises
+        ------
+        ShapeError
+            Wrong width, NaN or infinity, or values that the codec cannot hold.
+        """
+        vectors = as_vectors(x, self.dimensions)
+        return np.concatenate([layer.encode(vectors, rows) for layer in self.layers], axis=1)
+
+    def decode(self, codes: ArrayLike, rows: NDArray[np.int64] | None = None) -> Floats:
+        """Return the vectors that codes stand for, from the finest layer: (n, dimensions) float32, a new array."""
+        given = np.asarray(codes)
+        if given.ndim != 2 or given.shape[1] != self.code_bytes or given.dtype != np.uint8:
+            raise ShapeError(
+                f"codes of {self.spec} are (n, {self.code_bytes}) uint8, found {given.shape} {given.dtype}"
+            )
+        fine = self.layers[-1]
+        return fine.decode(given[:, self.code_bytes - fine.code_bytes :].copy(), rows)
+
+    def prefix(self, dimensions: int) -> Codec:
+        """Return the codec that reads only the first dimensions of what this one has encoded.
+
+        Raises
+        ------
+        CodecError
+            `dimensions` is out of range, or a step mixes dimensions, so that no prefix of a code stands alone.
+        """
+        if not 1 <= dimensions <= self.dimensions:
+            raise CodecError(f"{dimensions} dimensions out of {self.dimensions}; choose 1 to {self.dimensions}")
+        layers = [layer.prefix(dimensions) for layer in self.layers]
+        found = [layer for layer in layers if layer is not None]
+        if len(found) < len(layers):
+            raise CodecError(
+                f"{self.spec} mixes dimensions, so its vectors cannot be truncated where they lie; convert with "
+                f"truncate:{dimensions} as the first step instead"
+            )
+        return Codec(self.spec, found)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All trained arrays; names are ``<layer>.<step>.<array>``."""
+        return {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in layer.arrays.items()}
+
+    @classmethod
+    def restore(cls, spec: CodecSpec, dimensions: int, arrays: Mapping[str, NDArray[Any]]) -> Codec:
+        """Rebuild from the specification and what `arrays` gave."""
+        layers = [Layer.restore(layer, dimensions, _of_step(arrays, i)) for i, layer in enumerate(spec.layers)]
+        return cls(spec, layers)
+
+    def __repr__(self) -> str:
+        return f"<Codec {self.spec}: {self.dimensions} dimensions in {self.code_bytes} bytes>"
+
+
+def fit(spec: CodecSpec, x: ArrayLike, *, seed: int) -> Codec:
+    """Train all layers of `spec` on a sample; see `CodecSpec.fit`."""
+    sample = as_vectors(x)
+    if not len(sample):
+        raise ShapeError("training needs at least one vector")
+    return Codec(spec, [_fit_layer(layer, sample, seed) for layer in spec.layers])
+
+
+def _fit_layer(spec: LayerSpec, x: Floats, seed: int) -> Layer:
+    dimensions = x.shape[1]
+    transforms = []
+    for step in spec.transforms:
+        transforms.append(step.fit(x, seed=seed))
+        x = transforms[-1].apply(x)
+    return Layer(spec, transforms, spec.quantizer.fit(x, seed=seed), dimensions)
+
+
+def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
+    """Return `x` as (n, d) float32 or raise `ShapeError`: wrong shape, not numbers, NaN or infinity."""
+    try:
+        given = np.asarray(x)
+    except ValueError:
+        raise ShapeError("vectors must all have the same length") from None
+    if given.ndim != 2 or given.dtype.kind not in "fiub":
+        raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
+    if given.shape[1] == 0 or (dimensions is not None and given.shape[1] != dimensions):
+        raise ShapeError(f"vectors have {dimensions or 'one or more'} dimensions here, found {given.shape[1]}")
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(given, np.float32)
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise ShapeError(f"row {row} holds NaN or infinity (or a value beyond float32)")
+    return vectors

@@ -1,0 +1,89 @@
+"""Principal components, and whitening by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, Floats, TrainedTransform, Transform, frozen, named
+from vecstore.errors import CodecError
+
+__all__ = ["PCA", "Whiten", "principal_axes"]
+
+
+def principal_axes(x: Floats, dimensions: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
+    """Return the mean (d,), the first principal axes (dimensions, d) and the variances along them of rows `x`.
+
+    Each axis points so that its largest entry is positive: otherwise its sign would be an accident.
+    """
+    if not 1 <= dimensions <= x.shape[1]:
+        raise CodecError(f"pca: {dimensions} dimensions out of {x.shape[1]}; choose 1 to {x.shape[1]}")
+    mean = x.mean(axis=0, dtype=np.float64)
+    centered = x - mean.astype(np.float32)
+    variances, vectors = np.linalg.eigh((centered.T @ centered).astype(np.float64) / max(len(x), 1))
+    axes = vectors[:, ::-1][:, :dimensions].T
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    axes = axes * np.where(largest < 0, -1.0, 1.0)
+    return mean.astype("<f4"), axes.astype("<f4"), np.maximum(variances[::-1][:dimensions], 0)
+
+
+@dataclass(frozen=True)
+class PCA(Transform):
+    """Keep the first `dimensions` principal components (Jolliffe, Principal Component Analysis, 2002)."""
+
+    dimensions: int
+
+    name = "pca"
+    summary = "keep the first D principal components"
+    usage = "pca:D"
+
+    def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
+        mean, axes, _ = principal_axes(x, self.dimensions)
+        return TrainedProjection(mean, axes, np.ones(self.dimensions, "<f4"))
+
+    def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
+        mean, axes = named(arrays, ["mean", "axes"])
+        return TrainedProjection(mean, axes, np.ones(len(axes), "<f4"))
+
+
+@dataclass(frozen=True)
+class Whiten(Transform):
+    """Keep the first `dimensions` principal components, each scaled to variance one.
+
+    Directions with less than a millionth of the largest variance are scaled as if they had that much.
+    """
+
+    dimensions: int
+
+    name = "whiten"
+    summary = "as pca, each component scaled to variance one"
+    usage = "whiten:D"
+
+    def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
+        mean, axes, variances = principal_axes(x, self.dimensions)
+        floor = max(float(variances[0]) * 1e-6, 1e-30)
+        return TrainedProjection(mean, axes, np.sqrt(np.maximum(variances, floor)).astype("<f4"))
+
+    def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
+        return TrainedProjection(*named(arrays, ["mean", "axes", "scales"]))
+
+
+class TrainedProjection(TrainedTransform):
+    def __init__(self, mean: Floats, axes: Floats, scales: Floats) -> None:
+        self.mean, self.axes, self.scales = frozen(mean), frozen(axes), frozen(scales)  # axes[k, d]
+        self.dimensions, self.dimensions_in = axes.shape
+        self._plain = bool((self.scales == 1).all())
+
+    def apply(self, x: Floats) -> Floats:
+        z = (x - self.mean) @ self.axes.T
+        return z if self._plain else z / self.scales
+
+    def invert(self, z: Floats) -> Floats:
+        return (z if self._plain else z * self.scales) @ self.axes + self.mean
+
+    @property
+    def arrays(self) -> Arrays:
+        plain = {"mean": self.mean, "axes": self.axes}
+        return plain if self._plain else plain | {"scales": self.scales}

@@ -1,0 +1,125 @@
+"""Product quantization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.kmeans import kmeans
+from vecstore.codecs.packing import join, nibble_tables, split
+from vecstore.errors import CodecError
+from vecstore.parallel import over_slices
+
+__all__ = ["PQ", "TrainedPQ", "group_edges", "train_codebooks"]
+
+KERNEL_ROWS = 512  # from this many rows on, the compiled kernel pays for its import
+TRAINING_ROWS = 1 << 15
+
+
+@dataclass(frozen=True)
+class PQ(Quantizer):
+    """Cut the vector into m groups of dimensions and code each by its nearest of 2**bits centroids.
+
+    Jégou, Douze & Schmid, Product quantization for nearest neighbor search, PAMI 2011. When m does not divide
+    the dimensions, the first groups are one dimension wider. Codes: a byte a group, or with 4 bits two groups a
+    byte, the even one low.
+    """
+
+    m: int
+    bits: int = 8
+
+    name = "pq"
+    summary = "product quantizer: M groups, a byte (or B bits) each"
+    usage = "pq:M or pq:MxB with B 8 or 4, such as pq:48 or pq:96x4"
+
+    def __post_init__(self) -> None:
+        if self.bits not in (4, 8):
+            raise CodecError(f"{self.name}: {self.bits} bits; choose 8 or 4 ({self.usage})")
+
+    @classmethod
+    def from_arguments(cls, *arguments: str) -> Self:
+        if len(arguments) != 1:
+            raise CodecError(f"{cls.name} takes one argument: {cls.usage}")
+        m, _, bits = arguments[0].partition("x")
+        return cls(cls.integer(m), cls.integer(bits) if bits else 8)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.m}" + ("" if self.bits == 8 else f"x{self.bits}")
+
+    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+        edges = group_edges(z.shape[1], self.m)
+        return TrainedPQ(self.bits, edges, train_codebooks(z[:TRAINING_ROWS], edges, 1 << self.bits, seed=seed))
+
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+        return TrainedPQ(self.bits, group_edges(dimensions, self.m), *named(arrays, ["codebooks"]))
+
+
+def group_edges(d: int, m: int) -> NDArray[np.int64]:
+    """Return where m groups of nearly equal width begin and the last one ends: (m + 1,) int64."""
+    if not 1 <= m <= d:
+        raise CodecError(f"pq: {m} groups of {d} dimensions; choose 1 to {d}")
+    return np.concatenate([[0], np.cumsum(np.full(m, d // m) + (np.arange(m) < d % m))])
+
+
+def train_codebooks(
+    z: Floats, edges: NDArray[np.int64], k: int, *, seed: int, iterations: int = 25, start: Floats | None = None
+) -> Floats:
+    """Return codebooks (m, k, widest group) by k-means in each group, narrower groups filled up with zeros."""
+    widths = np.diff(edges)
+    codebooks = np.zeros((len(widths), k, int(widths.max())), np.float32)
+    for m, width in enumerate(widths.tolist()):
+        begin = None if start is None else np.ascontiguousarray(start[m, :, :width])
+        group = z[:, edges[m] : edges[m + 1]]
+        codebooks[m, :, :width] = kmeans(group, k, seed=seed + m, iterations=iterations, start=begin)
+    return codebooks
+
+
+class TrainedPQ(TrainedQuantizer):
+    def __init__(self, bits: int, edges: NDArray[np.int64], codebooks: Floats) -> None:
+        self.bits, self.edges, self.codebooks = bits, edges, frozen(codebooks.astype("<f4", copy=False))
+        self.m, self.dimensions = len(codebooks), int(edges[-1])
+        self.code_bytes = self.m if bits == 8 else -(-self.m // 2)
+        self.tile_rows = 1 if bits == 8 else 32
+
+    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        from vecstore.kernels.pq import nearest
+
+        z = np.ascontiguousarray(z, np.float32)
+        centroids = np.ascontiguousarray(self.codebooks.transpose(0, 2, 1))  # [m, dimension, centroid]
+        groups = np.empty((len(z), self.m), np.uint8)
+        over_slices(lambda part: nearest(z[part], self.edges, centroids, groups[part]), len(z))
+        return groups if self.bits == 8 else join(groups, 2)
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+        groups = codes if self.bits == 8 else split(codes, 2, self.m)
+        out = np.empty((len(codes), self.dimensions), np.float32)
+        if len(codes) >= KERNEL_ROWS:
+            from vecstore.kernels.pq import decode_rows
+
+            decode_rows(groups, self.edges, self.codebooks, out)
+            return out
+        if self.dimensions == self.m * self.codebooks.shape[2]:  # equal widths: one gather
+            picked = self.codebooks[np.arange(self.m), groups]  # picked[n, m, dimension]
+            return picked.reshape(len(codes), self.dimensions)
+        for m in range(self.m):
+            start, end = self.edges[m], self.edges[m + 1]
+            out[:, start:end] = self.codebooks[m, groups[:, m], : end - start]
+        return out
+
+    def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
+        terms = np.empty((self.m, self.codebooks.shape[1]), np.float32)
+        for m in range(self.m):
+            group = slice(self.edges[m], self.edges[m + 1])
+            centroids = self.codebooks[m, :, : group.stop - group.start]
+            terms[m] = centroids @ linear[group]
+            if quadratic is not None:
+                terms[m] += (centroids * centroids) @ quadratic[group]
+        return terms if self.bits == 8 else nibble_tables(terms)
+
+    @property
+    def arrays(self) -> Arrays:
+        return {"codebooks": self.codebooks}

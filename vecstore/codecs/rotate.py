@@ -1,0 +1,95 @@
+"""A random rotation: spreads the energy of every vector evenly over its dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, Floats, TrainedTransform, Transform, frozen, named
+
+__all__ = ["Rotate"]
+
+
+@dataclass(frozen=True)
+class Rotate(Transform):
+    """Multiply by a random orthogonal matrix.
+
+    Where a Hadamard matrix of order d is at hand (d = 2**k times 1, 12 or 20) the rotation is that matrix with
+    randomly flipped signs, stored as d signs (Ailon & Chazelle, The fast Johnson-Lindenstrauss transform, 2009);
+    else a matrix drawn uniformly, stored whole (Mezzadri, How to generate random matrices from the classical
+    compact groups, 2007).
+    """
+
+    name = "rotate"
+    summary = "random rotation (Hadamard with random signs where d allows)"
+    usage = "rotate"
+
+    def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
+        d = x.shape[1]
+        rng = np.random.default_rng(seed)
+        if hadamard(d) is not None:
+            return TrainedHadamard(np.where(rng.random(d) < 0.5, -1, 1).astype("i1"))
+        q, r = np.linalg.qr(rng.standard_normal((d, d)))
+        return TrainedRotation((q * np.where(np.diag(r) < 0, -1, 1)).astype("<f4"))
+
+    def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
+        if "signs" in arrays:
+            return TrainedHadamard(arrays["signs"])
+        return TrainedRotation(*named(arrays, ["matrix"]))
+
+
+class TrainedRotation(TrainedTransform):
+    def __init__(self, matrix: Floats) -> None:
+        self.matrix = frozen(matrix)  # matrix[from, to]
+        self.dimensions_in = self.dimensions = len(matrix)
+
+    def apply(self, x: Floats) -> Floats:
+        return x @ self.matrix
+
+    def invert(self, z: Floats) -> Floats:
+        return z @ self.matrix.T
+
+    @property
+    def arrays(self) -> Arrays:
+        return {"matrix": self.matrix}
+
+
+class TrainedHadamard(TrainedRotation):
+    def __init__(self, signs: NDArray[np.int8]) -> None:
+        self.signs = frozen(signs)
+        order = hadamard(len(signs))
+        assert order is not None
+        super().__init__(self.signs[:, None] * order / np.float32(np.sqrt(len(signs))))
+
+    @property
+    def arrays(self) -> Arrays:
+        return {"signs": self.signs}
+
+
+def hadamard(d: int) -> Floats | None:
+    """Return a Hadamard matrix of order d = 2**k * (1, 12 or 20), entries 1 and -1, or None.
+
+    Orders 12 and 20 by Paley's construction over the integers modulo 11 and 19, doubled by Sylvester's.
+    """
+    odd, twos = d, 0
+    while odd % 2 == 0:
+        odd, twos = odd // 2, twos + 1
+    if odd not in (1, 3, 5) or (odd > 1 and twos < 2):
+        return None
+    matrix = _paley(4 * odd - 1) if odd > 1 else np.ones((1, 1), np.float32)
+    while len(matrix) < d:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return matrix.astype(np.float32)
+
+
+def _paley(q: int) -> Floats:
+    """Return Paley's Hadamard matrix of order q + 1 for a prime q = 3 modulo 4 (J. Math. Phys. 12, 1933)."""
+    squares = {i * i % q for i in range(1, q)}
+    character = np.array([0] + [1 if i in squares else -1 for i in range(1, q)], np.float32)
+    i = np.arange(q)
+    matrix = np.ones((q + 1, q + 1), np.float32)
+    matrix[1:, 0] = -1
+    matrix[1:, 1:] = character[(i[None, :] - i[:, None]) % q] + np.eye(q, dtype=np.float32)
+    return matrix

@@ -1,0 +1,144 @@
+"""The specification language: ``pca:128,sq:8``, ``bin/sq:8``, ``f32,zstd``.
+
+Steps are separated by commas, a step's parameters by colons, layers by a slash, the coarse one first. A layer is
+transforms, then exactly one quantizer, then byte steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vecstore.codecs.base import ByteStep, Floats, Quantizer, Step, Transform
+from vecstore.codecs.registry import step_class
+from vecstore.errors import CodecError
+
+if TYPE_CHECKING:
+    from vecstore.codecs.codec import Codec
+
+__all__ = ["CodecSpec", "LayerSpec", "codec"]
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """The steps of one layer, in the order of encoding."""
+
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        kinds = [step.kind for step in self.steps]
+        if kinds.count("quantizer") != 1:
+            found = "none" if "quantizer" not in kinds else "several"
+            raise CodecError(
+                f"{str(self)!r}: a layer has exactly one quantizer (f32, f16, sq:8, pq:M, ...), found {found}"
+            )
+        at = kinds.index("quantizer")
+        if any(kind != "transform" for kind in kinds[:at]) or any(kind != "bytes" for kind in kinds[at + 1 :]):
+            raise CodecError(f"{str(self)!r}: the order is transforms, one quantizer, then byte steps such as zstd")
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        return tuple(step for step in self.steps if isinstance(step, Transform))
+
+    @property
+    def quantizer(self) -> Quantizer:
+        return next(step for step in self.steps if isinstance(step, Quantizer))
+
+    @property
+    def byte_steps(self) -> tuple[ByteStep, ...]:
+        return tuple(step for step in self.steps if isinstance(step, ByteStep))
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.steps))
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """What to train: one layer, or a coarse layer that is scanned and a fine one that rescoring and lookup read."""
+
+    layers: tuple[LayerSpec, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.layers) <= 2:
+            raise CodecError(f"{str(self)!r}: one layer, or two as coarse/fine")
+        if len(self.layers) == 2 and self.layers[0].byte_steps:
+            raise CodecError(f"{str(self)!r}: the coarse layer is scanned, so it cannot be compressed by byte steps")
+
+    def fit(self, x: Floats, *, seed: int = 0) -> Codec:
+        """Train on a sample and return the trained codec.
+
+        Parameters
+        ----------
+        x : (n, d) float32
+            Sample of the vectors to come.
+        seed : int
+            Of everything random in training; the same sample and seed give the same codec.
+
+        Raises
+        ------
+        CodecError
+            The specification does not fit `x`, such as more components than dimensions.
+        ShapeError
+            `x` is empty, not two-dimensional or holds NaN or infinity.
+        """
+        from vecstore.codecs.codec import fit
+
+        return fit(self, x, seed=seed)
+
+    def to_dict(self) -> list[list[dict[str, Any]]]:
+        """Return the JSON form: layers of steps, each ``{"name": ..., "configuration": {...}}``."""
+        return [[step.to_dict() for step in layer.steps] for layer in self.layers]
+
+    @classmethod
+    def from_dict(cls, layers: Sequence[Sequence[dict[str, Any]]]) -> CodecSpec:
+        """Undo `to_dict`."""
+        return cls(tuple(LayerSpec(tuple(_step_from_dict(step) for step in steps)) for steps in layers))
+
+    def __str__(self) -> str:
+        return "/".join(map(str, self.layers))
+
+    def __repr__(self) -> str:
+        return f"codec({str(self)!r})"
+
+
+def codec(spec: str | CodecSpec) -> CodecSpec:
+    """Parse a codec specification.
+
+    Parameters
+    ----------
+    spec : str
+        Such as ``"opq:48"``, ``"pca:128,sq:8"`` or ``"bin/sq:8"``; ``vecstore codecs`` lists the steps.
+
+    Raises
+    ------
+    UnknownCodecError
+        A step of that name does not exist; the message names the nearest.
+    CodecError
+        The parameters or the order of the steps are wrong.
+
+    Examples
+    --------
+    >>> codec("mrl:256, sq:8")
+    codec('truncate:256,sq:8')
+    >>> codec("bin/sq:8").layers[1].quantizer
+    SQ(bits=8)
+    """
+    if isinstance(spec, CodecSpec):
+        return spec
+    if not isinstance(spec, str):
+        raise CodecError(f"a codec specification is a string such as 'pca:128,sq:8', found {type(spec).__name__}")
+    return CodecSpec(
+        tuple(LayerSpec(tuple(_parsed(step, spec) for step in layer.split(","))) for layer in spec.split("/"))
+    )
+
+
+def _parsed(text: str, spec: str) -> Step:
+    name, *arguments = [piece.strip() for piece in text.split(":")]
+    if not name or "" in arguments:
+        raise CodecError(f"{spec!r}: an empty step or parameter; write steps as name:parameter, separated by commas")
+    return step_class(name).from_arguments(*arguments)
+
+
+def _step_from_dict(entry: dict[str, Any]) -> Step:
+    return step_class(entry["name"]).from_configuration(entry["configuration"])

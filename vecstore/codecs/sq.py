@@ -1,0 +1,111 @@
+"""Scalar quantization: each dimension by itself, on a uniform grid of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.packing import join, nibble_tables, split
+from vecstore.errors import CodecError
+
+__all__ = ["SQ"]
+
+
+@dataclass(frozen=True)
+class SQ(Quantizer):
+    """Round each dimension to one of 2**bits levels between two bounds trained for that dimension.
+
+    The bounds are the shrunken range of the sample that has the least squared error; values beyond them are
+    clipped. Codes: 8 bits are a byte a dimension; 4 bits two dimensions a byte, the even one low; 6 bits the upper
+    four bits of all dimensions as for 4, then the lower two, four dimensions a byte, the first one lowest.
+    """
+
+    bits: int = 8
+
+    name = "sq"
+    summary = "scalar quantizer, 2**B levels a dimension"
+    usage = "sq:8, sq:6 or sq:4"
+
+    def __post_init__(self) -> None:
+        if self.bits not in (4, 6, 8):
+            raise CodecError(f"sq: {self.bits} bits; choose 4, 6 or 8")
+
+    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+        z = z[: 1 << 14]
+        middle, low, high = z.mean(axis=0), z.min(axis=0), z.max(axis=0)
+        best = np.full(z.shape[1], np.inf, np.float32)
+        bounds = np.stack([low, high])
+        for shrink in np.linspace(1, 0.3, 15, dtype=np.float32):
+            tried = np.stack([middle + shrink * (low - middle), middle + shrink * (high - middle)])
+            trained = TrainedSQ(self.bits, *self._grid(tried))
+            error = ((trained.snap(z) - z) ** 2).mean(axis=0)
+            better = error < best
+            best = np.where(better, error, best)
+            bounds = np.where(better, tried, bounds)
+        return TrainedSQ(self.bits, *self._grid(bounds))
+
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+        return TrainedSQ(self.bits, *named(arrays, ["lowest", "steps"]))
+
+    def _grid(self, bounds: Floats) -> tuple[Floats, Floats]:
+        low, high = bounds
+        steps = (high - low) / np.float32((1 << self.bits) - 1)
+        return low.astype("<f4"), np.where(steps > 0, steps, 1).astype("<f4")
+
+
+class TrainedSQ(TrainedQuantizer):
+    def __init__(self, bits: int, lowest: Floats, steps: Floats) -> None:
+        self.bits, self.lowest, self.steps = bits, frozen(lowest), frozen(steps)
+        self.dimensions = d = len(lowest)
+        self.code_bytes = {8: d, 6: -(-d // 2) + -(-d // 4), 4: -(-d // 2)}[bits]
+        self.tile_rows = 32 if bits == 4 else 1
+
+    def levels(self, z: Floats) -> NDArray[np.uint8]:
+        """Return the level of each dimension: (n, d) uint8."""
+        return np.clip(np.rint((z - self.lowest) / self.steps), 0, (1 << self.bits) - 1).astype(np.uint8)
+
+    def snap(self, z: Floats) -> Floats:
+        """Return what decoding the codes of `z` would give."""
+        return self.levels(z) * self.steps + self.lowest
+
+    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        levels = self.levels(z)
+        if self.bits == 8:
+            return levels
+        if self.bits == 4:
+            return join(levels, 2)
+        return np.concatenate([join(levels >> 2, 2), join(levels & 3, 4)], axis=1)
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+        if self.bits == 8:
+            levels = codes
+        elif self.bits == 4:
+            levels = split(codes, 2, self.dimensions)
+        else:
+            upper = -(-self.dimensions // 2)
+            levels = split(codes[:, :upper], 2, self.dimensions) << 2
+            levels |= split(codes[:, upper:], 4, self.dimensions)
+        z = levels * self.steps
+        z += self.lowest
+        return z
+
+    def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
+        if self.bits == 6:
+            return None
+        values = self.lowest[:, None] + self.steps[:, None] * np.arange(1 << self.bits, dtype=np.float32)
+        terms = linear[:, None] * values
+        if quadratic is not None:
+            terms += quadratic[:, None] * values * values
+        return terms if self.bits == 8 else nibble_tables(terms)
+
+    def prefix(self, dimensions: int) -> TrainedQuantizer | None:
+        if self.bits == 6:  # its lower bits lie behind all upper ones
+            return None
+        return TrainedSQ(self.bits, self.lowest[:dimensions], self.steps[:dimensions])
+
+    @property
+    def arrays(self) -> Arrays:
+        return {"lowest": self.lowest, "steps": self.steps}

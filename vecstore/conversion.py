@@ -1,0 +1,291 @@
+"""Convert: a dump, or arrays in memory, becomes a store.
+
+Two passes over the dump: the survey counts, checks and samples; then the codec is trained on the sample and all rows
+are encoded as they stream by. Memory does not depend on the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import xxhash
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.normalize import unit
+from vecstore.codecs.spec import CodecSpec, codec
+from vecstore.errors import ExistsError, ShapeError
+from vecstore.fidelity import measure_fidelity, measure_oversampling
+from vecstore.formats import Batch, Dump, open_dump
+from vecstore.keys import key_type_of
+from vecstore.shard import METRICS, Metric
+from vecstore.survey import OnBad, OnDuplicate, Survey, clean_batches, survey_dump
+from vecstore.version import __version__
+from vecstore.workplace import Workplace
+from vecstore.writer import Writer
+
+__all__ = ["ArrayDump", "Progress", "Report", "Stage", "convert", "write"]
+
+Stage: TypeAlias = Literal["reading", "training", "measuring", "encoding"]
+Progress: TypeAlias = Callable[[Stage, int, float], None]
+
+HELD_OUT_ROWS = 1024
+DEFAULT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    Attributes
+    ----------
+    path : str
+    rows : int
+        In the store.
+    rows_read, bad, zeroed, duplicates : int
+        In the dump; left out as bad; stored as zeros; left out as duplicates.
+    examples : list of str
+        The first few bad rows.
+    codec : str
+    dump_bytes, store_bytes : int
+        Size of the source (as float32 where it was an array) and of the store.
+    fidelity : dict
+        See `measure_fidelity`.
+    """
+
+    path: str
+    rows: int
+    rows_read: int
+    bad: int
+    zeroed: int
+    duplicates: int
+    examples: list[str]
+    codec: str
+    dump_bytes: int
+    store_bytes: int
+    fidelity: dict[str, Any]
+
+
+def convert(
+    source: str | Path | Dump,
+    path: str | Path,
+    codec: str | CodecSpec | Codec = "sq:8",
+    *,
+    metric: Metric = "cosine",
+    keep_norms: bool = False,
+    shard_bytes: int | None = None,
+    seed: int = DEFAULT_SEED,
+    on_bad: OnBad = "error",
+    on_duplicate: OnDuplicate = "error",
+    user: Mapping[str, Any] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Convert a dump to a store.
+
+    Parameters
+    ----------
+    source : path or Dump
+        A file in any of the formats of `vecstore.formats`; open it with `vecstore.formats.open_dump` to name its
+        format, its keys or its columns.
+    path : path
+        The store to write: a file, or with `shard_bytes` a directory.
+    codec : str, CodecSpec or Codec
+        A specification such as ``"opq:48"``, trained here on a sample; or a trained codec.
+    metric : {"cosine", "dot", "l2"}
+    keep_norms : bool
+        Store unit vectors and each row's length beside them (4 bytes), so that lookups have the original lengths.
+    shard_bytes : int, optional
+        Cut into shards of at most this size.
+    seed : int
+        Of the sample and the training.
+    on_bad : {"error", "skip", "zero"}
+        What to do with rows that are not `dimensions` finite numbers, or have an empty key.
+    on_duplicate : {"error", "first", "last"}
+        Which of several rows with one key stays.
+    user : mapping, optional
+        Free-form metadata to keep in the store.
+    force : bool
+        Replace an existing store.
+    progress : callable, optional
+        Called with stage, rows done, and the share of the stage that is done.
+
+    Raises
+    ------
+    FormatError
+        The dump cannot be read, or has rows that the policies do not allow.
+    ExistsError
+        The store exists, or another process is writing it.
+    """
+    dump = source if isinstance(source, Dump) else open_dump(source)
+    _require(metric in METRICS, f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+    _require(on_bad in ("error", "skip", "zero"), f"on_bad is error, skip or zero, found {on_bad!r}")
+    _require(
+        on_duplicate in ("error", "first", "last"), f"on_duplicate is error, first or last, found {on_duplicate!r}"
+    )
+    _require(0 <= seed < 2**31, f"a seed is a number from 0 to 2**31 - 1, found {seed!r}")
+    if Path(dump.path).exists() and Path(path).exists() and Path(dump.path).samefile(path):
+        raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
+    spec = codec if isinstance(codec, Codec) else _spec(codec)
+    report = progress or (lambda stage, rows, share: None)
+    workplace = Workplace(path, sharded=shard_bytes is not None, force=force)
+    try:
+        survey = survey_dump(
+            dump,
+            on_bad=on_bad,
+            on_duplicate=on_duplicate,
+            seed=seed,
+            directory=workplace.path,
+            progress=lambda rows, share: report("reading", rows, share),
+        )
+        trained, fidelity = _train(spec, survey, metric, keep_norms, seed, report)
+        with Writer(
+            path,
+            trained,
+            metric=metric,
+            shard_bytes=shard_bytes,
+            keep_norms=keep_norms,
+            user=user,
+            workplace=workplace,
+        ) as writer:
+            options = {"seed": seed, "on_bad": on_bad, "on_duplicate": on_duplicate}
+            writer.description |= {"fidelity": fidelity, "provenance": _provenance(dump, survey, options)}
+            for batch in clean_batches(dump, survey, on_bad):
+                writer.add(batch.vectors, batch.keys)
+                report("encoding", writer.rows, writer.rows / survey.kept)
+    except BaseException:
+        workplace.discard()
+        raise
+    return Report(
+        path=str(path),
+        rows=survey.kept,
+        rows_read=survey.rows,
+        bad=survey.bad,
+        zeroed=survey.zeroed,
+        duplicates=survey.duplicates,
+        examples=survey.examples,
+        codec=str(trained.spec),
+        dump_bytes=dump.size_bytes,
+        store_bytes=_size_bytes(Path(path)),
+        fidelity=fidelity,
+    )
+
+
+def write(
+    path: str | Path,
+    vectors: ArrayLike,
+    keys: Sequence[Any] | NDArray[Any] | None = None,
+    codec: str | CodecSpec | Codec = "sq:8",
+    **options: Any,
+) -> Report:
+    """Write vectors in memory (or an `np.memmap`) to a store; `options` as for `convert`.
+
+    Parameters
+    ----------
+    vectors : (n, d) array of numbers
+    keys : n str, bytes or int, optional
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(100, 8))
+    >>> vecstore.write("items.vecs", x, range(100), codec="f16").rows
+    100
+    """
+    return convert(ArrayDump(vectors, keys), path, codec, **options)
+
+
+class ArrayDump(Dump):
+    """Vectors and keys in memory, read as if they were a dump."""
+
+    def __init__(self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+        given = np.asarray(vectors)
+        if given.ndim != 2 or given.dtype.kind not in "fiub":
+            raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
+        if keys is not None and len(keys) != len(given):
+            raise ShapeError(f"{len(keys)} keys for {len(given)} vectors")
+        key_type = key_type_of(keys) if keys is not None and len(keys) else None
+        super().__init__(Path("array"), format="array", rows=len(given), dimensions=given.shape[1], key_type=key_type)
+        self._given = given
+        self._keys: Any = np.asarray(keys, np.int64) if key_type == "int64" else None if keys is None else list(keys)
+
+    @property
+    def size_bytes(self) -> int:
+        return 4 * self._given.size
+
+    def content_hash(self) -> str:
+        digest = xxhash.xxh3_128()
+        for start in range(0, len(self._given), 8192):
+            digest.update(np.ascontiguousarray(self._given[start : start + 8192]))
+        return digest.hexdigest()
+
+    def _batches(self, rows: int) -> Iterator[Batch]:
+        for start in range(0, len(self._given), rows):
+            with np.errstate(over="ignore"):
+                piece = np.array(self._given[start : start + rows], np.float32, order="C")
+            stop = start + len(piece)
+            yield Batch(piece, None if self._keys is None else self._keys[start:stop], {}, stop / len(self._given))
+
+
+def _spec(given: str | CodecSpec) -> CodecSpec:
+    return codec(given)
+
+
+def _train(
+    spec: CodecSpec | Codec, survey: Survey, metric: Metric, keep_norms: bool, seed: int, report: Progress
+) -> tuple[Codec, dict[str, Any]]:
+    """Return the trained codec and its fidelity on the part of the sample that training does not see."""
+    kept = ~np.isin(survey.sample_rows, survey.dropped)
+    sample = survey.sample[kept]
+    if not len(sample):  # nothing but zero vectors is left
+        sample = np.zeros((1, survey.sample.shape[1]), np.float32)
+    held_out = min(HELD_OUT_ROWS, len(sample) // 10)
+    train = sample[held_out:]
+    report("training", len(train), 0.0)
+    trained = spec if isinstance(spec, Codec) else spec.fit(unit(train) if keep_norms else train, seed=seed)
+    report("training", len(train), 1.0)
+    measured = sample[:held_out] if held_out else sample
+    report("measuring", len(measured), 0.0)
+    fidelity = measure_fidelity(trained, as_vectors(measured, trained.dimensions), keep_norms=keep_norms, seed=seed)
+    if len(trained.layers) > 1:
+        base, queries = (unit(train), unit(measured)) if keep_norms else (train, measured)
+        fidelity["oversample"] = measure_oversampling(trained, queries, base, rows=survey.kept, metric=metric)
+    report("measuring", len(measured), 1.0)
+    return trained, fidelity | {"held_out": held_out > 0, "training_rows": len(train)}
+
+
+def _provenance(dump: Dump, survey: Survey, options: dict[str, Any]) -> dict[str, Any]:
+    """Return where the store comes from; nothing in it depends on when or where the conversion ran."""
+    return {
+        "source": dump.path.name,
+        "format": dump.format,
+        "xxh3_128": dump.content_hash() if isinstance(dump, ArrayDump) else _file_hash(dump.path),
+        "bytes": dump.size_bytes,
+        "rows": survey.rows,
+        "bad": survey.bad,
+        "zeroed": survey.zeroed,
+        "duplicates": survey.duplicates,
+        "examples": survey.examples,
+        "vecstore": __version__,
+        **options,
+    }
+
+
+def _file_hash(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _size_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ShapeError(message)

@@ -1,0 +1,53 @@
+"""What a store says of itself: shape, codec, the three byte counts, provenance, fidelity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vecstore.manifest import MANIFEST_NAME, Manifest
+from vecstore.shard import Shard
+
+__all__ = ["describe"]
+
+
+def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[str, Any]:
+    """Return the facts of an open store as a plain dictionary, ready for JSON.
+
+    ``bytes`` holds three counts that are never mixed: ``resident`` (codes that a scan touches), ``stored`` (all
+    files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
+    """
+    first = shards[0]
+    rows = sum(shard.rows for shard in shards)
+    stored = sum(Path(shard.path).stat().st_size for shard in shards)
+    if manifest is not None:
+        directory = Path(path)
+        stored += sum((directory / entry["file"]).stat().st_size for entry in manifest.key_maps)
+        stored += (directory / MANIFEST_NAME).stat().st_size
+    parts: dict[str, int] = {}
+    for shard in shards:
+        for name in shard.container.names():
+            group = name.partition(".")[0] if not name.startswith("codes.") else name
+            parts[group] = parts.get(group, 0) + int(shard.container.part(name).sizes.sum())
+    about = first.description
+    return {
+        "path": path,
+        "format": ".".join(map(str, first.container.version)),
+        "rows": rows,
+        "dimensions": first.dimensions,
+        "metric": first.metric,
+        "codec": str(first.codec.spec),
+        "key_type": first.keys.key_type if first.keys else None,
+        "norms": first.norms is not None,
+        "shards": len(shards),
+        "bytes": {
+            "resident": parts.get("codes.0", 0),
+            "stored": stored,
+            "per_vector": round(stored / rows, 2),
+            "code": [layer.layer.code_bytes for layer in first.layers],
+            "parts": parts,
+        },
+        "fidelity": about.get("fidelity"),
+        "provenance": about.get("provenance"),
+        "user": about.get("user") or {},
+    }

@@ -1,0 +1,151 @@
+"""Every error that vecstore raises on purpose.
+
+::
+
+    VecstoreError
+     ├─ FormatError(ValueError)           a file is not what it should be: path, where, expected, found
+     │   ├─ CorruptError                  a checksum, length or pointer contradicts the rest of the file
+     │   └─ UnsupportedVersionError       written by a newer vecstore
+     ├─ CodecError(ValueError)            a codec cannot be built, trained or applied as asked
+     │   └─ UnknownCodecError(LookupError)  no codec of that name; names the nearest
+     ├─ ShapeError(ValueError)            an array has the wrong shape, type or values
+     ├─ BudgetError(ValueError)           a byte budget that cannot be met
+     ├─ KeyNotFoundError(KeyError)        a key that the store does not hold
+     ├─ ExistsError(FileExistsError)      the destination exists and may not be overwritten
+     ├─ ClosedError(ValueError)           a store used after close()
+     └─ MissingExtraError(ImportError)    an optional dependency; names the extra to install
+
+A message says what was given, what is allowed and what to do about it, in one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+__all__ = [
+    "BudgetError",
+    "ClosedError",
+    "CodecError",
+    "CorruptError",
+    "ExistsError",
+    "FormatError",
+    "KeyNotFoundError",
+    "MissingExtraError",
+    "ShapeError",
+    "UnknownCodecError",
+    "UnsupportedVersionError",
+    "VecstoreError",
+    "did_you_mean",
+    "require",
+]
+
+
+class VecstoreError(Exception):
+    """Base of all errors raised on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would print the repr of its argument; every message here is a sentence.
+        return str(self.args[0]) if self.args else ""
+
+
+class FormatError(VecstoreError, ValueError):
+    """A file does not hold what its format requires.
+
+    Attributes
+    ----------
+    path : str or None
+        The file.
+    where : str or None
+        The place in it: a line, a row, a byte offset, a part.
+    expected, found : str or None
+        What the format requires there, and what was read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: Any = None,
+        where: str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+    ) -> None:
+        self.path = None if path is None else str(path)
+        self.where, self.expected, self.found = where, expected, found
+        text = ", ".join(part for part in (self.path, where) if part)
+        text = f"{text}: {message}" if text else message
+        if expected is not None:
+            text += f" (expected {expected}" + (f", found {found})" if found is not None else ")")
+        elif found is not None:
+            text += f" (found {found})"
+        super().__init__(text)
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class CorruptError(FormatError):
+    """A store contradicts its own checksums, lengths or pointers."""
+
+
+class UnsupportedVersionError(FormatError):
+    """A store was written by a newer major version of the format, or needs a feature unknown here."""
+
+
+class CodecError(VecstoreError, ValueError):
+    """A codec cannot be built, trained or applied as asked."""
+
+
+class UnknownCodecError(CodecError, LookupError):
+    """No codec has the given name."""
+
+
+class ShapeError(VecstoreError, ValueError):
+    """An array has a shape, type or value that cannot be used."""
+
+
+class BudgetError(VecstoreError, ValueError):
+    """A byte budget that no codec can meet."""
+
+
+class KeyNotFoundError(VecstoreError, KeyError):
+    """A key that the store does not hold."""
+
+
+class ExistsError(VecstoreError, FileExistsError):
+    """The destination exists and overwriting was not asked for."""
+
+
+class ClosedError(VecstoreError, ValueError):
+    """A store was used after it was closed."""
+
+
+class MissingExtraError(VecstoreError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def _rebuild(kind: type[FormatError], args: tuple[Any, ...], state: dict[str, Any]) -> FormatError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the nearest of `known`, or an empty string."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency or raise `MissingExtraError` naming the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{purpose} needs {module.partition('.')[0]}: pip install 'vecstore[{extra}]'"
+        ) from error

@@ -1,0 +1,75 @@
+"""How well decoded vectors agree with the originals, measured on rows that training did not see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec
+from vecstore.codecs.normalize import unit
+from vecstore.scoring import metric_scores
+from vecstore.shard import Metric
+
+__all__ = ["measure_fidelity", "measure_oversampling"]
+
+LOST = 0.001  # share of the ten nearest that the coarse layer may hide from rescoring
+SAFETY = 2  # real queries lie farther from the rows than held-out rows do
+
+
+def measure_fidelity(codec: Codec, held_out: Floats, *, keep_norms: bool, seed: int) -> dict[str, Any]:
+    """Return what coding costs, as it is written into a store.
+
+    Parameters
+    ----------
+    held_out : (n, d) float32
+        Rows that `codec` was not trained on (or a handful that it was, where there were too few to hold any back;
+        the caller knows).
+
+    Returns
+    -------
+    dict
+        ``rows``; ``cosine_mean``, ``cosine_p1``, ``cosine_min`` between original and decoded vectors (zero vectors
+        left out); ``relative_error``: squared error over squared deviation from the mean, 1 - R².
+    """
+    given = unit(held_out) if keep_norms else held_out
+    decoded = codec.decode(codec.encode(given))
+    if keep_norms:
+        decoded = unit(decoded) * np.linalg.norm(held_out, axis=1, keepdims=True)
+    sizes = np.linalg.norm(held_out, axis=1) * np.linalg.norm(decoded, axis=1)
+    solid = sizes > 0
+    cosines = np.einsum("ij,ij->i", held_out, decoded)[solid] / sizes[solid]
+    spread = float(((held_out - held_out.mean(axis=0)) ** 2).sum())
+    error = float(((held_out - decoded) ** 2).sum())
+    some = cosines if len(cosines) else np.zeros(1)
+    return {
+        "rows": len(held_out),
+        "seed": seed,
+        "cosine_mean": round(float(some.mean()), 6),
+        "cosine_p1": round(float(np.quantile(some, 0.01)), 6),
+        "cosine_min": round(float(some.min()), 6),
+        "relative_error": round(error / spread, 6) if spread > 0 else 0.0,
+    }
+
+
+def measure_oversampling(codec: Codec, held_out: Floats, sample: Floats, *, rows: int, metric: Metric) -> int:
+    """Return how many rows for each one wanted a two-layer store has to rescore to lose next to nothing.
+
+    The ten rows of `sample` that the fine layer puts nearest to each held-out row are looked for in the order of
+    the coarse layer; how deep they lie there grows in proportion to the number of rows.
+    """
+    queries = held_out[:200]
+    coarse, fine = (layer.decode(layer.encode(sample)) for layer in codec.layers)
+    by_coarse, by_fine = (_scores(queries, x, metric) for x in (coarse, fine))
+    k = min(10, len(sample))
+    nearest = np.argpartition(-by_fine, k - 1, axis=1)[:, :k]
+    threshold = np.take_along_axis(by_coarse, nearest, axis=1)
+    # depth[q, i]: rows that the coarse layer puts before the i-th wanted one
+    depth = np.stack([(by_coarse > threshold[:, i, None]).sum(axis=1) for i in range(k)], axis=1) + 1
+    needed = float(np.quantile(depth, 1 - LOST)) * max(rows / len(sample), 1) * SAFETY
+    return max(int(np.ceil(needed / k)), 4)
+
+
+def _scores(queries: Floats, x: Floats, metric: Metric) -> Floats:
+    return metric_scores(queries @ x.T, np.einsum("ij,ij->i", x, x), queries, metric, None)

@@ -1,0 +1,178 @@
+"""Where a shard keeps the codes of one layer, and how they are written and read back."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Codes, Floats
+from vecstore.codecs.codec import Layer
+from vecstore.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
+from vecstore.errors import CorruptError
+
+__all__ = ["LayerCodes", "LayerWriter"]
+
+PACKED_BLOCK_BYTES = 128 * 1024  # a packed block is unpacked whole for any row of it
+KERNEL_ROWS = 512  # from this many rows on, the compiled gather pays for its import
+
+_LENGTH = struct.Struct("<Q")
+
+
+class LayerWriter:
+    """Collect codes into blocks and write each as it fills."""
+
+    def __init__(self, container: ContainerWriter, part: str, layer: Layer) -> None:
+        self._container, self._part, self._layer = container, part, layer
+        self._tile = 1 if layer.byte_steps else layer.quantizer.tile_rows
+        block_bytes = PACKED_BLOCK_BYTES if layer.byte_steps else BLOCK_BYTES
+        self._block = np.zeros((rows_per_block(layer.code_bytes, self._tile, block_bytes), layer.code_bytes), np.uint8)
+        self._filled = self._rows = 0
+
+    def add(self, codes: Codes) -> None:
+        """Append the codes of the next rows."""
+        while len(codes):
+            take = min(len(codes), len(self._block) - self._filled)
+            self._block[self._filled : self._filled + take] = codes[:take]
+            self._filled += take
+            self._rows += take
+            codes = codes[take:]
+            if self._filled == len(self._block):
+                self._flush()
+
+    def close(self) -> None:
+        """Write the last block and declare the part."""
+        if self._filled:
+            self._flush()
+        more = {"encoding": "packed"} if self._layer.byte_steps else {}
+        self._container.declare(
+            self._part,
+            "|u1",
+            (self._rows, self._layer.code_bytes),
+            block_rows=len(self._block),
+            tile_rows=self._tile,
+            **more,
+        )
+
+    def _flush(self) -> None:
+        rows = self._block[: self._filled]
+        if self._layer.code_bytes:
+            if self._tile > 1:
+                # The array of the block is whole tiles long; rows beyond the last are zeros.
+                whole = -(-self._filled // self._tile) * self._tile
+                self._block[self._filled : whole] = 0
+                tiles = self._block[:whole].reshape(-1, self._tile, self._layer.code_bytes)
+                rows = np.ascontiguousarray(tiles.transpose(0, 2, 1)).reshape(whole, -1)
+            raw = rows.reshape(-1)
+            self._container.put_block(self._part, self._packed(raw.tobytes()) if self._layer.byte_steps else raw)
+        self._filled = 0
+
+    def _packed(self, raw: bytes) -> bytes:
+        for step in self._layer.byte_steps:
+            raw = step.pack(raw, self._layer.quantizer.item_bytes)
+        return _LENGTH.pack(len(raw)) + raw
+
+
+class LayerCodes:
+    """The codes of one layer of a shard, mapped.
+
+    A layer with fewer code bytes than the part has (see `Codec.prefix`) reads the first bytes of every row.
+
+    Attributes
+    ----------
+    layer : Layer
+    rows : int
+    """
+
+    def __init__(self, container: Container, part: str, layer: Layer, rows: int) -> None:
+        self.layer, self.rows = layer, rows
+        self.part = container.part(part)
+        self.packed = bool(layer.byte_steps)
+        self._unpacked: tuple[int, Codes] | None = None  # the block unpacked last
+        if len(self.part.shape) != 2 or self.part.rows != rows or self.part.row_bytes < layer.code_bytes:
+            expected = (rows, layer.code_bytes)
+            raise CorruptError(f"part {part!r} is {self.part.shape}, expected {expected}", path=container.path)
+
+    @cached_property
+    def _windows(self) -> NDArray[Any]:
+        """Every run of code_bytes bytes of the file as one item, so that one index copies a code."""
+        data, width = self.part.data, self.layer.code_bytes
+        return np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
+
+    def gather(self, rows: NDArray[np.int64]) -> Codes:
+        """Return the codes of rows in range: (n, code_bytes) uint8, a new array."""
+        part, width = self.part, self.layer.code_bytes
+        if not len(rows) or not width:
+            return np.zeros((len(rows), width), np.uint8)
+        if self.packed:
+            return self._gather_packed(rows)
+        if part.unchecked:
+            part.check_rows(rows)
+        if len(rows) >= KERNEL_ROWS:
+            from vecstore.kernels.gather import gather_rows
+
+            out = np.empty((len(rows), width), np.uint8)
+            gather_rows(part.data, part.offsets, part.block_rows, part.tile_rows, part.row_bytes, rows, out)
+            return out
+        block, row = np.divmod(rows, part.block_rows)
+        if part.tile_rows == 1:
+            found = self._windows[part.offsets[block] + row * part.row_bytes]
+            return found.view(np.uint8).reshape(-1, width)
+        tile, lane = np.divmod(row, part.tile_rows)
+        starts = part.offsets[block] + tile * (part.tile_rows * part.row_bytes) + lane
+        return part.data[starts[:, None] + np.arange(width) * part.tile_rows]
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Codes]]:
+        """Yield (first row, codes) block after block, clipped to rows start to stop; views where possible."""
+        stop = self.rows if stop is None else min(stop, self.rows)
+        step = self.part.block_rows
+        for block in range(start // step, -(-stop // step) if stop > start else 0):
+            first = block * step
+            codes = self._block(block)
+            low, high = max(start - first, 0), min(stop - first, len(codes))
+            yield first + low, codes[low:high]
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
+        """Return the vectors of codes of these rows."""
+        return self.layer.decode(codes, rows)
+
+    def _block(self, block: int) -> Codes:
+        rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)
+        width = self.layer.code_bytes
+        if not width:
+            return np.zeros((rows, 0), np.uint8)
+        if self.packed:
+            return self._unpack(block)
+        found = self.part.block(block)
+        if self.part.tile_rows > 1:
+            return np.ascontiguousarray(found[:, :width].transpose(0, 2, 1)).reshape(-1, width)[:rows]
+        return np.ascontiguousarray(found[:, :width])
+
+    def _gather_packed(self, rows: NDArray[np.int64]) -> Codes:
+        out = np.empty((len(rows), self.layer.code_bytes), np.uint8)
+        block, row = np.divmod(rows, self.part.block_rows)
+        for number in np.unique(block).tolist():
+            here = block == number
+            out[here] = self._unpack(number)[row[here]]
+        return out
+
+    def _unpack(self, block: int) -> Codes:
+        held = self._unpacked
+        if held is not None and held[0] == block:
+            return held[1]
+        value = self.part.block_bytes(block)
+        (length,) = _LENGTH.unpack_from(value)
+        raw = bytes(value[_LENGTH.size : _LENGTH.size + length])
+        rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)
+        size = rows * self.part.row_bytes
+        for step in reversed(self.layer.byte_steps):
+            raw = step.unpack(raw, size, self.layer.quantizer.item_bytes)
+        if len(raw) != size:
+            raise CorruptError(f"block {block} unpacks to {len(raw)} bytes", path=self.part.path, expected=str(size))
+        codes = np.frombuffer(raw, np.uint8).reshape(rows, -1)[:, : self.layer.code_bytes]
+        self._unpacked = (block, codes)
+        return codes

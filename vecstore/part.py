@@ -1,0 +1,151 @@
+"""A part: one array of a container, read where it is mapped, each piece checked at its first touch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from vecstore.errors import CorruptError
+from vecstore.pages import Extent
+
+__all__ = ["CHUNK_BYTES", "Part", "checksum"]
+
+CHUNK_BYTES = 64 * 1024  # what one checksum covers, so what the first touch of a row reads
+
+checksum = xxhash.xxh3_64_intdigest
+
+
+class Part:
+    """One array of a container.
+
+    Rows lie in blocks of `block_rows`. With `tile_rows` T above 1 a block is made of tiles of T rows stored
+    transposed, `tile[byte, row]`, and its last tile is filled up with zeros: the layout that byte shuffles read.
+    A part of variable blocks (its description names an `encoding`) has no rows here; use `block_bytes`.
+
+    Attributes
+    ----------
+    shape, dtype, block_rows, tile_rows, blocks, row_bytes
+        As described in the file.
+    data : (size,) uint8
+        The whole file; block `i` begins at `offsets[i]` and has `sizes[i]` bytes, padding included.
+    unchecked : int
+        Chunks not compared with their checksum yet; 0 lets the fast paths skip the question.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        about: dict[str, Any],
+        extents: Sequence[Extent],
+        *,
+        data: NDArray[np.uint8],
+        checksums: NDArray[np.uint64],
+        path: str,
+        check: bool,
+    ) -> None:
+        self.name, self.about, self.data, self.path = name, about, data, path
+        self.dtype = np.dtype(about["dtype"])
+        self.shape: tuple[int, ...] = tuple(about["shape"])
+        self.rows = self.shape[0] if self.shape else 1
+        self.block_rows: int = about["block_rows"]
+        self.tile_rows: int = about["tile_rows"]
+        self.blocks: int = about["blocks"]
+        self.row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        places = np.array(extents, np.int64).reshape(-1, 2)
+        self.offsets, self.sizes = places[:, 0].copy(), places[:, 1].copy()
+        # _chunk_starts[i]: number of chunks before block i
+        self._chunk_starts = np.concatenate([[0], np.cumsum(-(-self.sizes // CHUNK_BYTES))])
+        chunks = int(self._chunk_starts[-1])
+        self._sums = checksums[about["checksums_at"] : about["checksums_at"] + chunks]
+        self._checked = np.full(chunks, not check)
+        self.unchecked = chunks if check else 0
+        self._lock = threading.Lock()
+        if len(self._sums) != chunks or ("encoding" not in about and not self._has_all_rows()):
+            raise CorruptError(f"part {name!r} is shorter than described: restore the file from a copy", path=path)
+
+    def block(self, index: int) -> NDArray[Any]:
+        """Return the rows of a block as a checked view: (rows, ...), or (tiles, row_bytes, tile_rows) if tiled."""
+        if self.unchecked:
+            self.check_block(index)
+        rows = min(self.block_rows, self.rows - index * self.block_rows)
+        offset = int(self.offsets[index])
+        if self.tile_rows > 1:
+            shape = (-(-rows // self.tile_rows), self.row_bytes, self.tile_rows)
+            return self.data[offset : offset + int(np.prod(shape))].reshape(shape)
+        raw = self.data[offset : offset + rows * self.row_bytes]
+        return raw.view(self.dtype).reshape(rows, *self.shape[1:])
+
+    def block_bytes(self, index: int) -> memoryview:
+        """Return a block's bytes, padding included, checked."""
+        if self.unchecked:
+            self.check_block(index)
+        offset = int(self.offsets[index])
+        return memoryview(self.data)[offset : offset + int(self.sizes[index])]
+
+    def array(self) -> NDArray[Any]:
+        """Return the whole part, checked: a view when it is one block, else a copy."""
+        if 0 in self.shape:
+            return np.empty(self.shape, self.dtype)
+        if not self.shape:
+            return np.frombuffer(self.block_bytes(0), self.dtype, 1).reshape(())
+        if self.blocks == 1:
+            return self.block(0)
+        return np.concatenate([self.block(index) for index in range(self.blocks)])
+
+    def check_block(self, index: int) -> None:
+        """Compare all of a block with its checksums; raise `CorruptError` where they differ."""
+        self.check_span(index, 0, int(self.sizes[index]))
+
+    def check_span(self, block: int, first: int, last: int) -> None:
+        """Check the chunks that hold bytes `first` to `last` (exclusive) of a block."""
+        start = int(self._chunk_starts[block])
+        for chunk in range(start + first // CHUNK_BYTES, start + -(-last // CHUNK_BYTES)):
+            if not self._checked[chunk]:
+                self._check_chunk(chunk)
+
+    def check_row(self, block: int, row: int) -> None:
+        """Check the chunks that hold a row, counted from the start of its block."""
+        unit = self.tile_rows * self.row_bytes
+        first = row // self.tile_rows * unit
+        self.check_span(block, first, first + unit)
+
+    def check_rows(self, rows: NDArray[np.int64]) -> None:
+        """Check the chunks in which these rows of the part lie."""
+        block, row = np.divmod(rows, self.block_rows)
+        unit = self.tile_rows * self.row_bytes
+        first = row // self.tile_rows * unit
+        start, last = self._chunk_starts[block] + first // CHUNK_BYTES, first + unit - 1
+        end = self._chunk_starts[block] + last // CHUNK_BYTES
+        for step in range(int((end - start).max(initial=-1)) + 1):
+            chunks = np.minimum(start + step, end)
+            for chunk in np.unique(chunks[~self._checked[chunks]]).tolist():
+                self._check_chunk(chunk)
+
+    def _check_chunk(self, chunk: int) -> None:
+        block = int(np.searchsorted(self._chunk_starts, chunk, side="right")) - 1
+        first = (chunk - int(self._chunk_starts[block])) * CHUNK_BYTES
+        offset = int(self.offsets[block])
+        start, end = offset + first, offset + min(first + CHUNK_BYTES, int(self.sizes[block]))
+        if checksum(memoryview(self.data)[start:end]) != int(self._sums[chunk]):
+            raise CorruptError(
+                "damaged: restore the file from a copy or convert the dump again",
+                path=self.path,
+                where=f"part {self.name}, block {block}, bytes {start} to {end}",
+            )
+        with self._lock:
+            if not self._checked[chunk]:
+                self._checked[chunk] = True
+                self.unchecked -= 1
+
+    def _has_all_rows(self) -> bool:
+        blocks = -(-self.rows // self.block_rows) if self.row_bytes else 0
+        if self.blocks != blocks or len(self.sizes) != blocks:
+            return False
+        rows = np.minimum(self.block_rows, self.rows - np.arange(blocks) * self.block_rows)
+        needed = -(-rows // self.tile_rows) * self.tile_rows * self.row_bytes
+        return bool((self.sizes >= needed).all())

@@ -1,0 +1,229 @@
+"""A shard: one file with the codes, keys, parameters and description of some rows. Written once, never changed.
+
+`ShardWriter` writes one, `Shard` reads one. docs/format.md, section 4, specifies the description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec
+from vecstore.codecs.normalize import unit
+from vecstore.codecs.spec import CodecSpec
+from vecstore.container import ColumnWriter, Container, ContainerWriter
+from vecstore.errors import FormatError, ShapeError, UnsupportedVersionError
+from vecstore.keys import KeyIndex, KeyIndexWriter, KeyType
+from vecstore.layers import LayerCodes, LayerWriter
+
+__all__ = ["METRICS", "Metric", "Shard", "ShardWriter"]
+
+Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
+
+KNOWN_FEATURES: frozenset[str] = frozenset()  # what a description may require of its reader; none yet
+ENCODE_BYTES = 16 * 1024 * 1024  # float32 input encoded at once; fixed, so that the same rows give the same bytes
+
+
+class ShardWriter:
+    """Write one shard, row by row, in bounded memory.
+
+    Parameters
+    ----------
+    path : path
+        Appears at once; complete after `close`.
+    codec : Codec
+        Trained.
+    metric : {"cosine", "dot", "l2"}
+    key_type : {"str", "bytes", "int64"} or None
+        None for a store whose rows are found by number.
+    keep_norms : bool
+        Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
+    """
+
+    def __init__(
+        self, path: str | Path, codec: Codec, *, metric: Metric, key_type: KeyType | None, keep_norms: bool = False
+    ) -> None:
+        self.path, self.codec, self.metric = Path(path), codec, metric
+        self.rows = 0
+        self._container = ContainerWriter(path)
+        self._layers = [LayerWriter(self._container, f"codes.{i}", layer) for i, layer in enumerate(codec.layers)]
+        self._keys = KeyIndexWriter(self._container, key_type) if key_type else None
+        self._norms = ColumnWriter(self._container, "norms", "<f4") if keep_norms else None
+        self._batch = np.empty((max(ENCODE_BYTES // (4 * codec.dimensions), 64), codec.dimensions), np.float32)
+        self._held = 0
+
+    def add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+        """Append rows: finite float32 vectors (n, d), and their n keys if the shard has keys."""
+        if (keys is None) != (self._keys is None) or (keys is not None and len(keys) != len(vectors)):
+            raise ShapeError("one key for each vector, or no keys at all")
+        if self._keys is not None and keys is not None:
+            self._keys.add(keys)
+        self.rows += len(vectors)
+        while len(vectors):
+            take = min(len(vectors), len(self._batch) - self._held)
+            self._batch[self._held : self._held + take] = vectors[:take]
+            self._held += take
+            vectors = vectors[take:]
+            if self._held == len(self._batch):
+                self._encode()
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """The XXH64 of every key so far, by row."""
+        return self._keys.hashes() if self._keys else np.empty(0, np.uint64)
+
+    def close(self, description: Mapping[str, Any]) -> None:
+        """Encode what is left, write keys, parameters and the description, and make the file durable."""
+        if self._held:
+            self._encode()
+        for writer in self._layers:
+            writer.close()
+        for name, array in self.codec.arrays.items():
+            self._container.put_array(f"model.{name}", array)
+        if self._norms is not None:
+            self._norms.close()
+        keys = self._keys.close() if self._keys else None
+        self._container.close(
+            {
+                "kind": "shard",
+                "features": [],
+                "rows": self.rows,
+                "dimensions": self.codec.dimensions,
+                "metric": self.metric,
+                "codec": self.codec.spec.to_dict(),
+                "norms": self._norms is not None,
+                "keys": keys,
+                **description,
+            }
+        )
+
+    def abort(self) -> None:
+        """Give up; the incomplete file stays for the caller to remove."""
+        self._container.abort()
+
+    def _encode(self) -> None:
+        x = self._batch[: self._held]
+        if self._norms is not None:
+            self._norms.add(np.linalg.norm(x, axis=1))
+            x = unit(x)
+        rows = np.arange(self.rows - self._held, self.rows)
+        for layer, writer in zip(self.codec.layers, self._layers, strict=True):
+            writer.add(layer.encode(x, rows))
+        self._held = 0
+
+
+class Shard:
+    """One shard, mapped read-only.
+
+    With `prefix` D its vectors are the first D dimensions of the stored ones, scaled to length one.
+
+    Attributes
+    ----------
+    path : str
+    rows, dimensions : int
+    metric : {"cosine", "dot", "l2"}
+    description : dict
+        The document in the file.
+    keys : KeyIndex or None
+    norms : Part or None
+        Lengths of the original vectors, float32, if they were kept.
+    """
+
+    def __init__(self, path: str | Path, *, check: bool = True, prefix: int | None = None) -> None:
+        self.path, self.prefix = str(path), prefix
+        self.container = Container(path, check=check)
+        about = self.description = self.container.description
+        if about.get("kind") != "shard":
+            raise FormatError(f"this is a {about.get('kind')!r} file, part of a store; open its directory", path=path)
+        unknown = sorted(set(about["features"]) - KNOWN_FEATURES)
+        if unknown:
+            raise UnsupportedVersionError(
+                f"needs {', '.join(unknown)}, unknown to this vecstore: upgrade it (pip install -U vecstore)", path=path
+            )
+        self.rows: int = about["rows"]
+        self.stored_dimensions: int = about["dimensions"]
+        self.dimensions = prefix or self.stored_dimensions
+        self.metric: Metric = about["metric"]
+        self.keys = KeyIndex(self.container, about["keys"], self.rows) if about["keys"] else None
+        self.norms = self.container.part("norms") if about["norms"] else None
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The trained codec, restored from the file."""
+        names = [name.removeprefix("model.") for name in self.container.names("model.")]
+        arrays = {name: self.container.part(f"model.{name}").array() for name in names}
+        codec = Codec.restore(CodecSpec.from_dict(self.description["codec"]), self.stored_dimensions, arrays)
+        return codec.prefix(self.prefix) if self.prefix else codec
+
+    @cached_property
+    def layers(self) -> tuple[LayerCodes, ...]:
+        """The codes, coarse layer first."""
+        layers = enumerate(self.codec.layers)
+        return tuple(LayerCodes(self.container, f"codes.{i}", layer, self.rows) for i, layer in layers)
+
+    def vectors(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the vectors of rows in range, decoded from the finest layer: (n, dimensions) float32, a new array."""
+        fine = self.layers[-1]
+        return self._scaled(fine.decode(fine.gather(rows), rows), rows)
+
+    def vector_range(self, start: int, stop: int) -> Floats:
+        """Return the vectors of consecutive rows: (stop - start, dimensions) float32, a new array."""
+        out = np.empty((max(stop - start, 0), self.dimensions), np.float32)
+        fine = self.layers[-1]
+        for first, codes in fine.blocks(start, stop):
+            rows = np.arange(first, first + len(codes))
+            out[first - start : first - start + len(codes)] = self._scaled(fine.decode(codes, rows), rows)
+        return out
+
+    def vector(self, row: int) -> Floats:
+        """Return the vector of one row in range: (dimensions,) float32, a new array."""
+        return self._read_one(row)
+
+    @cached_property
+    def _read_one(self) -> Any:
+        """The shortest way to one row, chosen once: plain float32 rows are copied straight from the map."""
+        fine = self.layers[-1]
+        part = fine.part
+        if str(self.codec.layers[-1].spec) == "f32" and self.norms is None and self.prefix is None:
+            data, block_rows, row_bytes = memoryview(part.data), part.block_rows, part.row_bytes
+            offsets, count, from_buffer = part.offsets.tolist(), self.dimensions, np.frombuffer
+
+            def read_f32(row: int) -> Floats:
+                block, at = divmod(row, block_rows)
+                if part.unchecked:
+                    part.check_row(block, at)
+                return from_buffer(data, "<f4", count, offsets[block] + at * row_bytes).copy()
+
+            return read_f32
+
+        def read(row: int) -> Floats:
+            return self.vectors(np.array([row]))[0]
+
+        return read
+
+    def _scaled(self, x: Floats, rows: NDArray[np.int64]) -> Floats:
+        if not self.fixes_lengths:
+            return x
+        return unit(x) * self.lengths(rows)[:, None]
+
+    @property
+    def fixes_lengths(self) -> bool:
+        """Whether a vector's length is known apart from its code: kept at conversion, or one after truncation."""
+        return self.norms is not None or self.prefix is not None
+
+    def lengths(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the lengths of the vectors of rows, where `fixes_lengths`: (n,) float32."""
+        part = self.norms
+        if part is None or self.prefix is not None:
+            return np.ones(len(rows), np.float32)
+        if part.unchecked:
+            part.check_rows(rows)
+        block, row = np.divmod(rows, part.block_rows)
+        return part.data.view("<f4")[part.offsets[block] // 4 + row]

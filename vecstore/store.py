@@ -1,0 +1,486 @@
+"""A store: what users open. One shard file, or a directory of shards with a manifest."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import xxhash
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import as_vectors
+from vecstore.errors import ClosedError, CorruptError, KeyNotFoundError, ShapeError
+from vecstore.keymap import KeyMap
+from vecstore.keys import KERNEL_KEYS, Key, KeyType, PackedKeys
+from vecstore.manifest import MANIFEST_NAME, Manifest
+from vecstore.shard import METRICS, Metric, Shard
+from vecstore.vectors import Vectors
+
+if TYPE_CHECKING:
+    from vecstore.search import SearchResult
+
+__all__ = ["KeysView", "Store", "open_store"]
+
+
+def open_store(path: str | Path, *, check: bool = True) -> Store:
+    """Open a store for reading.
+
+    Parameters
+    ----------
+    path : path
+        A store file, or a directory with a manifest.
+    check : bool
+        Compare every piece of the file with its checksum when it is first touched (64 KiB at a time, once). Without,
+        damage goes unnoticed until `Store.verify`.
+
+    Raises
+    ------
+    FormatError
+        Not a store. `CorruptError` where it is damaged, `UnsupportedVersionError` where it is too new.
+    FileNotFoundError
+        Nothing is there.
+
+    Examples
+    --------
+    >>> store = open_store("words.vecs")  # doctest: +SKIP
+    >>> store["king"].shape  # doctest: +SKIP
+    (50,)
+    """
+    return Store(path, check=check)
+
+
+class Store:
+    """A store, mapped read-only.
+
+    A handle may be used from any number of threads, and in a child after fork; pickled, it travels as its path and
+    opens itself again. Vectors and keys that it returned stay valid after `close`.
+
+    Attributes
+    ----------
+    path : str
+    dimensions : int
+    metric : {"cosine", "dot", "l2"}
+        What scores are, unless `search` is told otherwise.
+    key_type : {"str", "bytes", "int64"} or None
+        None: rows are found by number.
+    """
+
+    def __init__(self, path: str | Path, *, check: bool = True, prefix: int | None = None) -> None:
+        self.path, self._check, self._prefix = str(path), check, prefix
+        self._manifest: Manifest | None = None
+        self._key_map: KeyMap | None = None
+        self._shards = self._open_shards()
+        first = self._shards[0]
+        self.dimensions, self.metric = first.dimensions, first.metric
+        self.key_type: KeyType | None = first.keys.key_type if first.keys else None
+        self._starts = np.concatenate([[0], np.cumsum([shard.rows for shard in self._shards])])  # first row of a shard
+        self._edges: list[int] = self._starts.tolist()
+        self._rows = self._edges[-1]
+        if prefix is not None:
+            _ = first.codec  # raises now when the codec does not allow it
+        # The two steps of store[key], bound once: a method call saved is a tenth of a lookup.
+        single = len(self._shards) == 1
+        self._find = first.keys.find if first.keys and single else self._find_row
+        self._read = first.vector if single else self._vector
+
+    # Lookup
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __contains__(self, key: Any) -> bool:
+        return bool(self._find(key) >= 0)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.keys)
+
+    def __getitem__(self, key: Any) -> Floats:
+        """Return the vector of a key, (d,) float32, or of a list or array of keys, (n, d).
+
+        In a store without keys, row numbers are the keys. Raises `KeyNotFoundError`.
+        """
+        if isinstance(key, (list, tuple, np.ndarray)):
+            return self._of_keys(key, None)
+        row = self._find(key)
+        if row < 0:
+            raise self._not_found(key)
+        return self._read(row)
+
+    def get(self, keys: Any, default: Any = None) -> Any:
+        """Return the vector of a key, or `default` when the store does not hold it.
+
+        For a list or array of keys: (n, d) float32, with `default` (a number or a (d,) vector) in the rows of keys
+        that are not there; without a default a missing key raises `KeyNotFoundError`.
+        """
+        if isinstance(keys, (list, tuple, np.ndarray)):
+            return self._of_keys(keys, default)
+        row = self._find(keys)
+        return default if row < 0 else self._read(row)
+
+    def rows_of(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        """Return the row number of each key, -1 where the store does not hold it: (n,) int64."""
+        self._open_or_raise()
+        if self.key_type is None:
+            given = np.asarray(keys)
+            if given.dtype.kind not in "iu":
+                raise ShapeError(f"this store has no keys: rows are found by number, not by {given.dtype}")
+            rows = given.astype(np.int64)
+            return np.where((rows >= 0) & (rows < self._rows), rows, -1)
+        if len(self._shards) == 1:
+            keys_of_shard = self._shards[0].keys
+            assert keys_of_shard is not None
+            return keys_of_shard.find_many(keys)
+        if len(keys) < KERNEL_KEYS:
+            return np.array([self._find(key) for key in keys], np.int64)
+        return self._find_in_shards(keys)
+
+    @property
+    def keys(self) -> KeysView:
+        """All keys in row order; a sequence with fast `in`."""
+        self._open_or_raise()
+        return KeysView(self)
+
+    @property
+    def vectors(self) -> Vectors:
+        """All vectors in row order, decoded when read."""
+        self._open_or_raise()
+        return Vectors((self._rows, self.dimensions), self._read, self._vectors, self._span)
+
+    def truncated(self, dimensions: int) -> Store:
+        """Return a store over the same file whose vectors are the first `dimensions`, scaled to length one.
+
+        For models trained so (Matryoshka); only the first bytes of each code are read.
+
+        Raises
+        ------
+        CodecError
+            The codec mixes dimensions, such as pca or pq.
+        """
+        self._open_or_raise()
+        return Store(self.path, check=self._check, prefix=dimensions)
+
+    # Search
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        rescore: int | None = None,
+        metric: Metric | None = None,
+    ) -> SearchResult:
+        """Find the k best rows for each query by scanning all codes.
+
+        With one layer the result is exact for the codec: what brute force over `vectors` finds. With a coarse and
+        a fine layer, the coarse one is scanned and the best `rescore` * k rows are scored again from the fine one.
+
+        Parameters
+        ----------
+        queries : (d,) or (q, d) array
+            A truncated store also takes vectors of its full width and cuts them.
+        k : int
+        rescore : int, optional
+            Oversampling of a two-layer store: by default what conversion measured to lose one neighbour in a
+            thousand; 0 for the coarse scores as they are.
+        metric : {"cosine", "dot", "l2"}, optional
+            The store's own by default.
+
+        Returns
+        -------
+        SearchResult
+            Keys, rows and scores: cosine or dot product, largest first; for l2 the squared distance, smallest first.
+        """
+        from vecstore.search import QUERIES_AT_ONCE, SearchResult, search_shard
+        from vecstore.topk import TopK
+
+        self._open_or_raise()
+        metric = metric or self.metric
+        if metric not in METRICS:
+            raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise ShapeError(f"k is a positive whole number, found {k!r}")
+        if rescore is not None and rescore < 0:
+            raise ShapeError(f"rescore is 0 or a positive oversampling factor, found {rescore!r}")
+        given = np.asarray(queries)
+        x = self._queries(given)
+        k = min(int(k), self._rows)
+        best = TopK(len(x), k)
+        for start in range(0, len(x), QUERIES_AT_ONCE):
+            part = slice(start, start + QUERIES_AT_ONCE)
+            for first, shard in zip(self._edges, self._shards, strict=False):
+                found = search_shard(shard, x[part], min(k, shard.rows), metric=metric, oversample=rescore)
+                for query in range(len(found.rows)):
+                    best.merge(start + query, found.scores[query], found.rows[query] + first)
+        scores = -best.scores if metric == "l2" else best.scores
+        if given.ndim == 1:
+            return SearchResult(self.keys[best.rows[0]], best.rows[0], scores[0])
+        return SearchResult([self.keys[rows] for rows in best.rows], best.rows, scores)
+
+    def most_similar(self, key: Any, k: int = 10, *, metric: Metric | None = None) -> list[tuple[Key, float]]:
+        """Return the k keys nearest to `key`, itself left out, with their scores, best first.
+
+        Examples
+        --------
+        >>> store.most_similar("king", 1)  # doctest: +SKIP
+        [('prince', 0.8236179351806641)]
+        """
+        row = self._find(key)
+        if row < 0:
+            raise self._not_found(key)
+        found = self.search(self._read(row), k + 1, metric=metric)
+        pairs = zip(found.keys, found.rows.tolist(), found.scores.tolist(), strict=True)
+        return [(other, score) for other, at, score in pairs if at != row][:k]
+
+    # The store itself
+
+    def info(self) -> dict[str, Any]:
+        """Return what the store says of itself: shape, codec, bytes, provenance, fidelity, user metadata."""
+        from vecstore.description import describe
+
+        self._open_or_raise()
+        return describe(self.path, self._shards, self._manifest)
+
+    def verify(self) -> int:
+        """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`."""
+        self._open_or_raise()
+        total = self._key_map.verify() if self._key_map else 0
+        for first, shard in zip(self._edges, self._shards, strict=False):
+            total += shard.container.verify()
+            if shard.keys is not None:
+                self._verify_keys(shard, first)
+        return total
+
+    def close(self) -> None:
+        """Let go of the files. Using the store afterwards raises `ClosedError`."""
+        self._shards = []
+        self._key_map = None
+        self._find = self._read = self._closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        return _reopen, (self.path, self._check, self._prefix)
+
+    def __repr__(self) -> str:
+        if not self._shards:
+            return f"<Store {self.path!r}, closed>"
+        return f"<Store {self.path!r}: {self._rows} x {self.dimensions}, {self._shards[0].codec.spec}, {self.metric}>"
+
+    # Inside
+
+    def _open_shards(self) -> list[Shard]:
+        directory = Path(self.path)
+        if not directory.is_dir():
+            return [Shard(self.path, check=self._check, prefix=self._prefix)]
+        for attempt in (1, 2):
+            manifest = Manifest.read(directory)
+            try:
+                shards = [
+                    Shard(directory / entry["file"], check=self._check, prefix=self._prefix)
+                    for entry in manifest.shards
+                ]
+                maps = [KeyMap(directory / entry["file"], check=self._check) for entry in manifest.key_maps]
+                break
+            except FileNotFoundError as error:
+                # A rewrite may have replaced the manifest, and removed what it named, since it was read.
+                if attempt == 2 or Manifest.read(directory).generation == manifest.generation:
+                    raise CorruptError(f"{error.filename} is missing from the store", path=directory) from None
+        self._require_agreement(manifest, shards)
+        self._manifest, self._key_map = manifest, maps[0] if maps else None
+        return shards
+
+    def _require_agreement(self, manifest: Manifest, shards: list[Shard]) -> None:
+        first = shards[0]
+        for entry, shard in zip(manifest.shards, shards, strict=True):
+            same_keys = (shard.keys and shard.keys.key_type) == (first.keys and first.keys.key_type)
+            same = (shard.dimensions, shard.metric) == (first.dimensions, first.metric)
+            if shard.rows != entry["rows"] or not same or not same_keys:
+                raise CorruptError(
+                    f"shard {entry['file']} is not the one that the manifest means: restore it from a copy",
+                    path=Path(self.path) / MANIFEST_NAME,
+                )
+        if len(shards) > 1 and first.keys and not manifest.key_maps:
+            raise CorruptError("the manifest names no key map", path=Path(self.path) / MANIFEST_NAME)
+
+    def _find_row(self, key: Any) -> int:
+        """Return the row of a key, or -1."""
+        if self.key_type is None:
+            if not isinstance(key, (int, np.integer)) or isinstance(key, bool):
+                raise ShapeError(f"this store has no keys: rows are found by number, not by {key!r}")
+            return int(key) if 0 <= key < self._rows else -1
+        keys = self._shards[0].keys
+        assert keys is not None
+        raw = keys.raw(key)
+        if raw is None:
+            return -1
+        if self._key_map is None:
+            return keys.find(key)
+        h = xxhash.xxh64_intdigest(raw)
+        collisions = self._manifest.collisions if self._manifest else {}
+        several = collisions.get(f"{h:016x}") if collisions else None
+        for shard in several or [self._key_map.shard(h)]:
+            row = self._find_in_shard(shard, key)
+            if row >= 0:
+                return row
+        return -1
+
+    def _find_in_shard(self, shard: int, key: Any) -> int:
+        if shard >= len(self._shards):
+            return -1
+        keys = self._shards[shard].keys
+        assert keys is not None
+        row = keys.find(key)
+        return row + self._edges[shard] if row >= 0 else -1
+
+    def _find_in_shards(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        assert self._key_map is not None and self.key_type is not None
+        try:
+            packed = PackedKeys(keys, self.key_type)
+        except (TypeError, ValueError, AttributeError):
+            return np.array([self._find_row(key) for key in keys], np.int64)
+        hashes = packed.hashes()
+        shards = self._key_map.shards_of(hashes)
+        rows = np.full(len(packed), -1, np.int64)
+        for number in np.unique(shards[shards < len(self._shards)]).tolist():
+            own = self._shards[number].keys
+            assert own is not None
+            picked = np.flatnonzero(shards == number)
+            found = own.find_packed(packed.take(picked))
+            rows[picked] = np.where(found >= 0, found + self._edges[number], -1)
+        collisions = self._manifest.collisions if self._manifest else {}
+        if collisions:
+            rare = np.array([int(h, 16) for h in collisions], np.uint64)
+            for at in np.flatnonzero(np.isin(hashes, rare)).tolist():
+                rows[at] = self._find_row(keys[at])
+        return rows
+
+    def _of_keys(self, keys: Any, default: Any) -> Floats:
+        if isinstance(keys, np.ndarray) and keys.ndim != 1:
+            raise ShapeError(f"keys are a one-dimensional list, found shape {keys.shape}")
+        rows = self.rows_of(keys) if len(keys) else np.empty(0, np.int64)
+        missing = rows < 0
+        if not missing.any():
+            return self._vectors(rows)
+        if default is None:
+            raise self._not_found(*(keys[at] for at in np.flatnonzero(missing)))
+        vectors = np.empty((len(rows), self.dimensions), np.float32)
+        vectors[~missing] = self._vectors(rows[~missing])
+        vectors[missing] = default
+        return vectors
+
+    def _not_found(self, *keys: Any) -> KeyNotFoundError:
+        more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+        what = "row" if self.key_type is None else "key"
+        kind = "" if self.key_type in (None, "str") else f"; keys here are {self.key_type}"
+        return KeyNotFoundError(
+            f"no {what} {keys[0]!r}{more} in {self.path}{kind}; store.get(keys, default=...) takes missing ones"
+        )
+
+    def _vector(self, row: int) -> Floats:
+        self._open_or_raise()
+        shard = bisect_right(self._edges, row) - 1
+        return self._shards[shard].vector(row - self._edges[shard])
+
+    def _vectors(self, rows: NDArray[np.int64]) -> Floats:
+        self._open_or_raise()
+        if len(self._shards) == 1:
+            return self._shards[0].vectors(rows)
+        out = np.empty((len(rows), self.dimensions), np.float32)
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(shards).tolist():
+            picked = shards == number
+            out[picked] = self._shards[number].vectors(rows[picked] - self._edges[number])
+        return out
+
+    def _span(self, start: int, stop: int) -> Floats:
+        self._open_or_raise()
+        if len(self._shards) == 1:
+            return self._shards[0].vector_range(start, stop)
+        out = np.empty((max(stop - start, 0), self.dimensions), np.float32)
+        for first, shard in zip(self._edges, self._shards, strict=False):
+            low, high = max(start, first), min(stop, first + shard.rows)
+            if low < high:
+                out[low - start : high - start] = shard.vector_range(low - first, high - first)
+        return out
+
+    def _queries(self, given: NDArray[Any]) -> Floats:
+        if given.ndim not in (1, 2):
+            raise ShapeError(f"a query is a vector (d,) or a batch (q, d), found shape {given.shape}")
+        x = np.atleast_2d(given)
+        if self._prefix is not None and x.shape[1] == self._shards[0].stored_dimensions:
+            x = x[:, : self._prefix]
+        return as_vectors(x, self.dimensions)
+
+    def _verify_keys(self, shard: Shard, first: int) -> None:
+        assert shard.keys is not None
+        row = 0
+        for page in shard.keys.pages():
+            found = self.rows_of(page)
+            if not np.array_equal(found, np.arange(first + row, first + row + len(page))):
+                raise CorruptError("the key index does not find every key: convert the dump again", path=shard.path)
+            row += len(page)
+        if row != shard.rows:
+            raise CorruptError(f"{row} keys for {shard.rows} rows: convert the dump again", path=shard.path)
+
+    def _open_or_raise(self) -> None:
+        if not self._shards:
+            self._closed()
+
+    def _closed(self, *_: Any) -> Any:
+        raise ClosedError(f"the store {self.path} is closed; open it again")
+
+    @cached_property
+    def _key_indexes(self) -> list[Any]:
+        return [shard.keys for shard in self._shards]
+
+    def key_of(self, row: int) -> Key:
+        """Return the key of a row in range."""
+        if self.key_type is None:
+            return row
+        shard = bisect_right(self._edges, row) - 1
+        return self._key_indexes[shard].key(row - self._edges[shard])  # type: ignore[no-any-return]
+
+
+class KeysView(Sequence[Key]):
+    """The keys of a store in row order: length, iteration, `in`, indexing by row, slice or array of rows."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._store
+
+    def __iter__(self) -> Iterator[Key]:
+        if self._store.key_type is None:
+            return iter(range(len(self._store)))
+        return (key for index in self._store._key_indexes for key in index)
+
+    def __getitem__(self, index: Any) -> Any:
+        rows = len(self._store)
+        if isinstance(index, (int, np.integer)):
+            if not -rows <= index < rows:
+                raise IndexError(f"row {index} of a store with {rows} rows")
+            return self._store.key_of(int(index) % rows)
+        chosen = (
+            range(*index.indices(rows)) if isinstance(index, slice) else self._store.vectors.row_numbers(index).tolist()
+        )
+        return [self._store.key_of(row) for row in chosen]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} {self._store.key_type or 'row number'} keys>"
+
+
+def _reopen(path: str, check: bool, prefix: int | None) -> Store:
+    return Store(path, check=check, prefix=prefix)

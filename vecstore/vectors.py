@@ -1,0 +1,111 @@
+"""The vectors of a store as a read-only array that is decoded when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.errors import ShapeError
+
+__all__ = ["Vectors"]
+
+
+class Vectors:
+    """Decoded vectors, shape (rows, dimensions), float32.
+
+    Indexing follows numpy for rows: an integer gives (d,), a slice, list, integer array or boolean mask gives
+    (n, d); a second index selects dimensions. What comes back is a new array. ``np.asarray(vectors)`` decodes all.
+    """
+
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        one: Callable[[int], Floats],
+        many: Callable[[NDArray[np.int64]], Floats],
+        span: Callable[[int, int], Floats],
+    ) -> None:
+        self.shape = shape
+        self._one, self._many, self._span = one, many, span
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Numbers in all."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all vectors take when decoded."""
+        return 4 * self.size
+
+    def __getitem__(self, index: Any) -> Floats:
+        if isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.bool_)):
+            row = int(index)
+            if not -self.shape[0] <= row < self.shape[0]:
+                raise IndexError(f"row {row} of a store with {self.shape[0]} rows")
+            return self._one(row if row >= 0 else row + self.shape[0])
+        if isinstance(index, tuple):
+            return self._two(index)
+        if index is Ellipsis:
+            return self[:]
+        if isinstance(index, slice):
+            start, stop, step = index.indices(self.shape[0])
+            if step == 1:
+                return self._span(start, stop)
+            return self._many(np.arange(start, stop, step))
+        return self._many(self.row_numbers(index))
+
+    def row_numbers(self, index: Any) -> NDArray[np.int64]:
+        """Return what a list, integer array or boolean mask selects, as row numbers in range."""
+        rows = np.asarray(index)
+        if rows.ndim != 1:
+            raise ShapeError(f"rows are selected by a one-dimensional array, found shape {rows.shape}")
+        if rows.dtype == bool:
+            if len(rows) != self.shape[0]:
+                raise ShapeError(f"a mask of {len(rows)} for {self.shape[0]} rows")
+            return np.flatnonzero(rows)
+        if not len(rows):
+            return np.empty(0, np.int64)
+        if rows.dtype.kind not in "iu":
+            raise ShapeError(f"rows are selected by integers or a mask, found {rows.dtype}; keys go to store[keys]")
+        rows = rows.astype(np.int64)
+        low, high = int(rows.min()), int(rows.max())
+        if low < -self.shape[0] or high >= self.shape[0]:
+            raise IndexError(f"row {low if low < -self.shape[0] else high} of a store with {self.shape[0]} rows")
+        return np.where(rows < 0, rows + self.shape[0], rows) if low < 0 else rows
+
+    def __iter__(self) -> Iterator[Floats]:
+        for start in range(0, self.shape[0], 1024):
+            yield from self._span(start, min(start + 1024, self.shape[0]))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the vectors are decoded, so an array of them is always a copy")
+        everything = self._span(0, self.shape[0])
+        return everything if dtype is None else everything.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"<vectors {self.shape[0]} x {self.shape[1]} float32, decoded when read>"
+
+    def _two(self, index: tuple[Any, ...]) -> Floats:
+        if len(index) > 2:
+            raise IndexError(f"too many indices: vectors have 2 dimensions, found {len(index)}")
+        if not index:
+            return self[:]
+        rows = self[index[0]]
+        if len(index) == 1:
+            return rows
+        if rows.ndim == 1:
+            return np.asarray(rows[index[1]])
+        if isinstance(index[0], slice) or isinstance(index[1], (slice, int, np.integer)):
+            return np.asarray(rows[:, index[1]])
+        return np.asarray(rows[np.arange(len(rows)), index[1]])  # two lists are paired, as in numpy

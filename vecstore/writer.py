@@ -1,0 +1,229 @@
+"""Write a store: one file, or a directory of shards. It appears whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.errors import BudgetError, ShapeError
+from vecstore.keymap import write_key_map
+from vecstore.keys import KeyType, PackedKeys, key_type_of
+from vecstore.manifest import Manifest
+from vecstore.shard import METRICS, Metric, Shard, ShardWriter
+from vecstore.workplace import Workplace
+
+__all__ = ["Writer"]
+
+KEY_BYTES = 6  # what the index takes beside the key text, at most
+FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
+
+
+class Writer:
+    """Write vectors and keys to a new store with a trained codec.
+
+    Use it as a context manager: leaving the block publishes the store, an exception in it leaves nothing behind.
+
+    Parameters
+    ----------
+    path : path
+        A file; with `shard_bytes`, a directory.
+    codec : Codec
+        Trained: ``vecstore.codec("opq:48").fit(sample)``.
+    metric : {"cosine", "dot", "l2"}
+    shard_bytes : int, optional
+        Start another shard when the next row would make a file larger than this.
+    keep_norms : bool
+        Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
+    force : bool
+        Replace an existing store.
+    user : mapping, optional
+        Free-form metadata, anything that JSON can hold.
+    workplace : Workplace, optional
+        Where to build, if the caller holds it already.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(100, 8))
+    >>> codec = vecstore.codec("sq:8").fit(x)
+    >>> with vecstore.Writer("items.vecs", codec) as writer:
+    ...     writer.add(x, [f"item {i}" for i in range(100)])
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        codec: Codec,
+        *,
+        metric: Metric = "cosine",
+        shard_bytes: int | None = None,
+        keep_norms: bool = False,
+        force: bool = False,
+        user: Mapping[str, Any] | None = None,
+        workplace: Workplace | None = None,
+    ) -> None:
+        if metric not in METRICS:
+            raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+        least = codec.model_bytes + 2 * FIXED_BYTES
+        if shard_bytes is not None and shard_bytes < least:
+            raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
+        self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
+        self.rows = 0
+        self.description: dict[str, Any] = {"user": dict(user or {})}
+        self._row_bytes = codec.code_bytes + (4 if keep_norms else 0)
+        self._key_type: KeyType | None = None
+        self._shard: ShardWriter | None = None
+        self._shard_filled = 0
+        self._shards: list[dict[str, Any]] = []
+        self._hashes: list[NDArray[np.uint64]] = []
+        self._workplace = workplace or Workplace(path, sharded=shard_bytes is not None, force=force)
+
+    @property
+    def directory(self) -> Path:
+        """Where the store is being built; temporary files may go there."""
+        return self._workplace.path
+
+    def add(self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+        """Append rows.
+
+        Parameters
+        ----------
+        vectors : (n, d) array of numbers
+        keys : n str, bytes or int, unique in the store; or None in a store without keys
+
+        Raises
+        ------
+        ShapeError
+            Wrong shape or type, NaN or infinity, keys given for some rows only. Duplicates show at `close`.
+        """
+        x = as_vectors(vectors, self.codec.dimensions)
+        if not len(x):
+            return
+        key_type = key_type_of(keys) if keys is not None else None
+        if self.rows and key_type != self._key_type:
+            raise ShapeError(f"keys were {self._key_type or 'not given'} before, now {key_type or 'not given'}")
+        if keys is not None and len(keys) != len(x):
+            raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
+        self._key_type = key_type
+        for start, stop in self._pieces(len(x), keys):
+            self._add(x[start:stop], keys[start:stop] if keys is not None else None)
+
+    def close(self) -> None:
+        """Finish the last shard and publish the store.
+
+        Raises
+        ------
+        ShapeError
+            No row was added, or two have the same key.
+        """
+        if not self.rows:
+            raise ShapeError("a store has at least one row; none was added")
+        self._close_shard()
+        if self._shard_bytes is None:
+            self._workplace.publish_file(self._shards[0]["file"])
+            return
+        maps, collisions = (), {}
+        if self._key_type is not None and len(self._shards) > 1:
+            name = "keys-00000.vecs"
+            collisions = write_key_map(self.directory / name, self._hashes)
+            self._refuse_duplicates(collisions)
+            size = (self.directory / name).stat().st_size
+            maps = ({"file": name, "shards": [0, len(self._shards)], "bytes": size},)
+        self._workplace.publish_directory(Manifest(0, tuple(self._shards), maps, collisions))
+
+    def abort(self) -> None:
+        """Give up and leave nothing behind."""
+        if self._shard is not None:
+            self._shard.abort()
+        self._workplace.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.abort()
+            return
+        try:
+            self.close()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None) -> list[tuple[int, int]]:
+        """Cut rows where shards end."""
+        if self._shard_bytes is None:
+            return [(0, rows)]
+        sizes = np.full(rows, self._row_bytes, np.int64)
+        if keys is not None and self._key_type is not None:
+            sizes += np.diff(PackedKeys(keys, self._key_type).starts) + KEY_BYTES
+        pieces, start, room = [], 0, self._shard_bytes - self._shard_filled
+        if not self._shard_filled:
+            room -= self.codec.model_bytes + FIXED_BYTES
+        ends = np.cumsum(sizes)
+        while start < rows:
+            before = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, before + room, side="right"))
+            if stop == start and self._shard_filled == 0 and not pieces:
+                stop += 1  # one row always fits
+            if stop > start:
+                pieces.append((start, stop))
+            start = max(stop, start)
+            room = self._shard_bytes - self.codec.model_bytes - FIXED_BYTES
+            if stop < rows and int(sizes[stop]) > room:
+                raise BudgetError(
+                    f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
+                )
+        return pieces
+
+    def _add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None) -> None:
+        size = len(vectors) * self._row_bytes
+        if keys is not None and self._key_type is not None:
+            size += int(PackedKeys(keys, self._key_type).starts[-1]) + KEY_BYTES * len(vectors)
+        if self._shard_bytes is not None and self._shard is not None and self._shard_filled + size > self._shard_bytes:
+            self._close_shard()
+        if self._shard is None:
+            name = f"shard-{len(self._shards):05d}.vecs"
+            self._shard = ShardWriter(
+                self.directory / name,
+                self.codec,
+                metric=self.metric,
+                key_type=self._key_type,
+                keep_norms=self._keep_norms,
+            )
+            self._shard_filled = self.codec.model_bytes + FIXED_BYTES
+        self._shard.add(vectors, keys)
+        self._shard_filled += size
+        self.rows += len(vectors)
+
+    def _close_shard(self) -> None:
+        shard = self._shard
+        assert shard is not None
+        self._hashes.append(shard.hashes)  # stays mapped when the shard has closed its temporary file
+        shard.close(self.description)
+        self._shard, self._shard_filled = None, 0
+        self._shards.append({"file": shard.path.name, "rows": shard.rows, "bytes": shard.path.stat().st_size})
+
+    def _refuse_duplicates(self, collisions: dict[str, list[int]]) -> None:
+        for digits, shards in collisions.items():
+            h = np.uint64(int(digits, 16))
+            seen: dict[Any, int] = {}
+            for number in shards:
+                shard = Shard(self.directory / self._shards[number]["file"])
+                assert shard.keys is not None
+                for row in np.flatnonzero(np.asarray(self._hashes[number]) == h).tolist():
+                    key = shard.keys.key(row)
+                    if key in seen:
+                        raise ShapeError(
+                            f"duplicate key {key!r} in shards {seen[key]} and {number}; keys must be unique "
+                            "(convert takes --on-duplicate first or last)"
+                        )
+                    seen[key] = number
