@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
+from vecstore.members import member, parse, whole
 from vecstore.pages import PAGE_HEADER_BYTES, read_tree
 from vecstore.part import CHUNK_BYTES, Part, checksum
 
@@ -197,6 +198,9 @@ class Container:
         The JSON document of the file.
     version : (int, int)
         Format version the file was written in.
+    fingerprint : str
+        Checksum of the description, 16 hexadecimal digits. It covers the checksums of all parts, so it stands for
+        the whole content of the file.
     data : (size,) uint8
         The whole file: a view on the map. Views of it stay valid as long as they are referenced, also after `close`.
     """
@@ -206,7 +210,8 @@ class Container:
         self.check = check
         self.data = self._map()
         self._extents = read_tree(self.data, self.path)
-        self.version, self.description = self._read_description()
+        self.version, self.description, self.fingerprint = self._read_description()
+        self._about = member(self.description, "parts", dict, self.path)
         self.checksums = self._read_checksums()
         self._parts: dict[str, Part] = {}
 
@@ -218,7 +223,7 @@ class Container:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of all parts that begin with `prefix`."""
-        return [name for name in self.description["parts"] if name.startswith(prefix)]
+        return [name for name in self._about if name.startswith(prefix)]
 
     def verify(self) -> int:
         """Check every block of every part; return the bytes checked or raise `CorruptError`."""
@@ -235,7 +240,8 @@ class Container:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise FormatError("not a vecstore store: the file is empty", path=self.path)
-            return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
+            data = np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
+            return data[: size // 8 * 8]  # whole words, whatever a copy has put behind the last page
 
     def _value(self, name: bytes) -> memoryview:
         extent = self._extents.get(name)
@@ -243,7 +249,7 @@ class Container:
             raise FormatError(f"not a vecstore store: no entry {name.decode()!r}", path=self.path)
         return memoryview(self.data)[extent.offset : extent.offset + extent.size]
 
-    def _read_description(self) -> tuple[tuple[int, int], dict[str, Any]]:
+    def _read_description(self) -> tuple[tuple[int, int], dict[str, Any], str]:
         value = self._value(DESCRIPTION)
         if len(value) < _HEADER.size or bytes(value[:8]) != MAGIC:
             raise FormatError("not a vecstore store: no vecstore description", path=self.path)
@@ -256,23 +262,27 @@ class Container:
                 found=f"{major}.{minor}",
             )
         body = value[_HEADER.size : _HEADER.size + length]
-        if len(body) != length or checksum(bytes(value[: _HEADER.size - 8]) + bytes(body)) != expected:
+        if len(body) != length or checksum(bytes(value[: _HEADER.size - 8]) + bytes(body)) != expected or not major:
             raise CorruptError("damaged description: restore the file from a copy", path=self.path)
-        return (major, minor), json.loads(bytes(body))
+        return (major, minor), parse(bytes(body), self.path), f"{expected:016x}"
 
     def _read_checksums(self) -> NDArray[np.uint64]:
-        about = self.description["checksums"]
-        value = self._value(CHECKSUMS)[: about["count"] * 8]
-        if len(value) != about["count"] * 8 or f"{checksum(value):016x}" != about["xxh3"]:
+        about = member(self.description, "checksums", dict, self.path)
+        size = 8 * whole(about, "count", self.path)
+        value = self._value(CHECKSUMS)[:size]
+        if len(value) != size or f"{checksum(value):016x}" != about.get("xxh3"):
             raise CorruptError("damaged checksums: restore the file from a copy", path=self.path)
+        if about.get("chunk_bytes") != CHUNK_BYTES:
+            raise CorruptError("member 'chunk_bytes' is malformed", path=self.path, expected=str(CHUNK_BYTES))
         return np.frombuffer(value, "<u8")
 
     def _open_part(self, name: str) -> Part:
-        about = self.description["parts"].get(name)
-        if about is None:
+        if name not in self._about:
             raise CorruptError(f"the store has no part {name!r}", path=self.path)
-        extents = [self._extents.get(_value_name(name, index)) for index in range(about["blocks"])]
+        about = member(self._about, name, dict, self.path)
+        blocks = whole(about, "blocks", self.path, most=len(self._extents))
+        extents = [self._extents.get(_value_name(name, index)) for index in range(blocks)]
         found = [extent for extent in extents if extent is not None]
-        if len(found) != about["blocks"]:
+        if len(found) != blocks:
             raise CorruptError(f"part {name!r} has lost blocks: restore the file from a copy", path=self.path)
         return Part(name, about, found, data=self.data, checksums=self.checksums, path=self.path, check=self.check)

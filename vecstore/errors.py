@@ -20,8 +20,6 @@ A message says what was given, what is allowed and what to do about it, in one l
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -137,12 +135,16 @@ def _rebuild(kind: type[FormatError], args: tuple[Any, ...], state: dict[str, An
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the nearest of `known`, or an empty string."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     """Import an optional dependency or raise `MissingExtraError` naming the extra that brings it."""
+    import importlib
+
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -7,15 +7,14 @@ Three parts of a shard (docs/format.md, section 5, has the bytes):
 ``keys.table``  a hash table without empty slots: XXH64 of the key picks a bucket by its top bits; a bucket's slots
                 are sorted, each 32 bits: some further bits of the hash, then the row.
 
-Beside the text that is 4 bytes a slot, 4 bytes for every 16 to 32 keys of bucket directory, and 1.125 bytes of
-lengths and starts: at most 5.4 bytes a key.
+Beside the text that is 4 bytes a slot, 4 bytes for every 8 to 16 keys of bucket directory, and 1.125 bytes of
+lengths and starts: at most 5.6 bytes a key.
 """
 
 from __future__ import annotations
 
-import tempfile
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from vecstore.container import Container, ContainerWriter
 from vecstore.errors import CorruptError, ShapeError
+from vecstore.parallel import over_slices
 
 __all__ = ["Key", "KeyIndex", "KeyIndexWriter", "KeyType", "PackedKeys", "key_type_of"]
 
@@ -60,10 +60,12 @@ def key_type_of(keys: Sequence[Any] | NDArray[Any]) -> KeyType:
 
 
 class PackedKeys:
-    """Keys as one run of bytes: key i is text[starts[i] : starts[i + 1]].
+    """Keys as one run of bytes: key i is text[starts[i] : starts[i + 1] - gap].
 
     Integers are packed as 8 bytes each, little-endian.
     """
+
+    gap = 0
 
     def __init__(self, keys: Sequence[Any] | NDArray[Any], key_type: KeyType) -> None:
         self.key_type = key_type
@@ -75,30 +77,35 @@ class PackedKeys:
             self.text: NDArray[np.uint8] = self.integers.view(np.uint8)
             self.starts = np.arange(0, 8 * len(keys) + 1, 8, dtype=np.int64)
             return
-        joined, lengths = self._join_str(keys) if key_type == "str" else (b"".join(keys), [len(key) for key in keys])
+        try:
+            joined = "\0".join(keys).encode() if key_type == "str" else b"\0".join(keys)
+        except UnicodeEncodeError as error:
+            bad = error.object[max(error.start - 20, 0) : error.end]
+            raise ShapeError(f"a key cannot be written as UTF-8, at {bad!r}; pass bytes keys instead") from None
         self.text = np.frombuffer(joined, np.uint8)
+        zeros = np.flatnonzero(self.text == 0)
+        if len(zeros) == len(keys) - 1:  # the zeros are the separators: no key has one
+            self.gap = 1
+            self.starts = np.concatenate([[0], zeros + 1, [len(joined) + 1]])
+            return
+        encoded = [key.encode() for key in keys] if key_type == "str" else keys
+        self.text = np.frombuffer(b"".join(encoded), np.uint8)
         self.starts = np.zeros(len(keys) + 1, np.int64)
-        np.cumsum(np.fromiter(lengths, np.int64, len(keys)), out=self.starts[1:])
+        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(keys)), out=self.starts[1:])
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    @staticmethod
-    def _join_str(keys: Sequence[str]) -> tuple[bytes, Iterable[int]]:
-        everything = "".join(keys)
-        if everything.isascii():
-            return everything.encode(), map(len, keys)
-        try:
-            encoded = [key.encode() for key in keys]
-        except UnicodeEncodeError as error:
-            raise ShapeError(f"a key cannot be written as UTF-8: {error.object!r}; pass bytes instead") from None
-        return b"".join(encoded), map(len, encoded)
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of each key: (n,) int64."""
+        return np.diff(self.starts) - self.gap
 
     def take(self, chosen: NDArray[np.int64]) -> PackedKeys:
         """Return the keys of these places."""
         taken = PackedKeys.__new__(PackedKeys)
-        taken.key_type, taken.text = self.key_type, self.text
-        lengths = np.diff(self.starts)[chosen]
+        taken.key_type = self.key_type
+        lengths = self.lengths[chosen]
         taken.starts = np.zeros(len(chosen) + 1, np.int64)
         np.cumsum(lengths, out=taken.starts[1:])
         places = np.repeat(self.starts[chosen] - taken.starts[:-1], lengths) + np.arange(int(taken.starts[-1]))
@@ -111,7 +118,7 @@ class PackedKeys:
         """Return the XXH64 of each key: (n,) uint64."""
         from vecstore.kernels.hashing import xxh64_packed
 
-        return xxh64_packed(self.text, self.starts, seed)
+        return xxh64_packed(self.text, self.starts, gap=self.gap, seed=seed)
 
 
 class KeyIndexWriter:
@@ -122,21 +129,22 @@ class KeyIndexWriter:
         self._count = 0
         self._pending: list[bytes] = []
         self._pending_lengths: list[int] = []
+        import tempfile
+
         # Anonymous: nothing stays behind however the process ends.
         self._hashes = tempfile.TemporaryFile(dir=Path(container.path).parent)  # noqa: SIM115
 
     def add(self, keys: Sequence[Any] | NDArray[Any]) -> None:
         """Append the keys of the next rows."""
         packed = PackedKeys(keys, self._key_type)
-        lengths = np.diff(packed.starts)
+        lengths = packed.lengths
         if len(lengths) and int(lengths.max()) > MAX_KEY_BYTES:
             raise ShapeError(f"a key of {int(lengths.max())} bytes: keys have at most {MAX_KEY_BYTES}")
         self._hashes.write(packed.hashes().tobytes())
         self._count += len(packed)
-        text, at = packed.text.tobytes(), 0
-        for length in lengths.tolist():
-            self._pending.append(text[at : at + length])
-            at += length
+        text = packed.text.tobytes()
+        starts = packed.starts[:-1].tolist()
+        self._pending += [text[at : at + length] for at, length in zip(starts, lengths.tolist(), strict=True)]
         self._pending_lengths += lengths.tolist()
         while len(self._pending) >= PAGE_KEYS:
             self._write_page(PAGE_KEYS)
@@ -145,7 +153,7 @@ class KeyIndexWriter:
         """Write what is left and the hash table; return the index's entry of the shard description."""
         if self._pending:
             self._write_page(len(self._pending))
-        bucket_bits = max((self._count >> 4).bit_length() - 1, 0)  # 16 to 32 keys a bucket
+        bucket_bits = max((self._count >> 3).bit_length() - 1, 0)  # 8 to 16 keys a bucket
         row_bits = max((self._count - 1).bit_length(), 1)
         if row_bits > 32:
             raise ShapeError("a shard holds at most 2**32 rows; give a shard size")
@@ -343,11 +351,15 @@ class KeyIndex:
         table = (self._table.offsets, self._table.sizes, self._bucket_bits, self._row_bits)
         if self.key_type == "int64":
             integers, text = packed.integers, packed.text
-            where = (self._text.offsets, self._text.block_rows, self._rows)
-            lookup.find_integers(data, words, *table, *where, text, integers, out)
-        else:
-            where = (self._text.offsets, self._text.sizes, self._text.block_rows)
-            lookup.find_texts(data, words, *table, *where, packed.text, packed.starts, out)
+            lookup.find_integers(words, *table, self._text.offsets, self._rows, text, integers, out)
+            return out
+        where = (self._text.offsets, self._text.sizes)
+
+        def find(part: slice) -> None:
+            starts = packed.starts[part.start : part.stop + 1]
+            lookup.find_texts(data, words, *table, *where, packed.text, starts, packed.gap, out[part])
+
+        over_slices(find, len(packed), at_least=4096)
         return out
 
     def key(self, row: int) -> Key:

@@ -112,19 +112,30 @@ class LayerCodes:
             return self._gather_packed(rows)
         if part.unchecked:
             part.check_rows(rows)
-        if len(rows) >= KERNEL_ROWS:
-            from vecstore.kernels.gather import gather_rows
-
-            out = np.empty((len(rows), width), np.uint8)
-            gather_rows(part.data, part.offsets, part.block_rows, part.tile_rows, part.row_bytes, rows, out)
-            return out
         block, row = np.divmod(rows, part.block_rows)
         if part.tile_rows == 1:
             found = self._windows[part.offsets[block] + row * part.row_bytes]
             return found.view(np.uint8).reshape(-1, width)
+        if len(rows) >= KERNEL_ROWS:
+            from vecstore.kernels.gather import gather_tiled
+
+            out = np.empty((len(rows), width), np.uint8)
+            gather_tiled(part.data, part.offsets, part.block_rows, part.tile_rows, part.row_bytes, rows, out)
+            return out
         tile, lane = np.divmod(row, part.tile_rows)
         starts = part.offsets[block] + tile * (part.tile_rows * part.row_bytes) + lane
         return part.data[starts[:, None] + np.arange(width) * part.tile_rows]
+
+    def one(self, row: int) -> Codes:
+        """Return the code of a row in range, (1, code_bytes): a view where the layout allows."""
+        part, width = self.part, self.layer.code_bytes
+        if self.packed or part.tile_rows > 1 or not width:
+            return self.gather(np.array([row]))
+        block, at = divmod(row, part.block_rows)
+        if part.unchecked:
+            part.check_row(block, at)
+        start = int(part.offsets[block]) + at * part.row_bytes
+        return part.data[start : start + width].reshape(1, width)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Codes]]:
         """Yield (first row, codes) block after block, clipped to rows start to stop; views where possible."""

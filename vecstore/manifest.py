@@ -13,14 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
+from vecstore.members import member, parse, refuse_features, whole
 from vecstore.part import checksum
 
 __all__ = ["MANIFEST_NAME", "Manifest", "fsync_directory", "replace_file"]
 
 MANIFEST_NAME = "manifest.json"
 MAJOR, MINOR = 1, 0
-_CHECKSUM = re.compile(rb'"xxh3": "([0-9a-f]{16})"')
+KNOWN_FEATURES: frozenset[str] = frozenset()  # what a manifest may require of its reader; none yet
+MOST_SHARDS = 1 << 16
+
+_END = re.compile(rb',\n "xxh3": "[0-9a-f]{16}"\n}\n')  # how every manifest ends
+_DIGITS_AT = -20  # where in it the digits of the checksum begin
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.vecs")
+_HASH = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,12 @@ class Manifest:
     generation : int
         Grows by one with each replacement.
     shards : tuple of dict
-        ``{"file", "rows", "bytes"}`` in row order.
+        ``{"file", "rows", "bytes", "fingerprint"}`` in row order.
     key_maps : tuple of dict
-        ``{"file", "shards": [first, end], "bytes"}``.
+        ``{"file", "shards": [first, end], "bytes", "fingerprint"}``, in the order of the shards that they cover.
+        Shards that none covers are asked one by one.
     collisions : dict
-        Key hashes that several shards hold, with those shards.
+        Key hashes that several shards of one key map hold, with those shards.
     more : dict
         Members unknown here that a reader may ignore; kept when the manifest is rewritten.
     """
@@ -75,12 +82,10 @@ class Manifest:
             "shards": list(self.shards),
             "key_maps": list(self.key_maps),
             "collisions": self.collisions,
-            "xxh3": "0" * 16,
         }
-        body = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-        at = _checksum_place(body)
-        body = body[:at] + f"{checksum(body):016x}".encode() + body[at + 16 :]
-        replace_file(directory / MANIFEST_NAME, body)
+        text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        body = text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n'
+        replace_file(directory / MANIFEST_NAME, _with_digits(body, f"{checksum(body):016x}"))
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
@@ -91,64 +96,76 @@ class Manifest:
         FormatError
             There is none, or it is no manifest of a store.
         CorruptError
-            Its checksum does not match.
+            Its checksum does not match, or a member is malformed.
         UnsupportedVersionError
             A newer vecstore wrote it.
         """
         path = directory / MANIFEST_NAME
         try:
             body = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise FormatError("not a vecstore store: a directory without manifest.json", path=directory) from None
-        try:
-            document = json.loads(body)
-        except ValueError:
-            raise CorruptError("the manifest is not JSON: restore it from a copy", path=path) from None
-        if not isinstance(document, dict) or document.get("format") != "vecstore":
+        document = parse(body, path)
+        if document.get("format") != "vecstore":
             raise FormatError("not the manifest of a vecstore store", path=path)
-        version = document.get("version")
-        if isinstance(version, list) and version and isinstance(version[0], int) and version[0] > MAJOR:
+        cls._require_version(document, path)
+        end = _END.fullmatch(body, len(body) + _DIGITS_AT - len(b',\n "xxh3": "'))
+        if end is None or _with_digits(body, f"{checksum(_with_digits(body, '0' * 16)):016x}") != body:
+            raise CorruptError("the manifest is damaged: restore it from a copy", path=path)
+        refuse_features(document, KNOWN_FEATURES, path)
+        return cls(
+            whole(document, "generation", path),
+            _shards(document, path),
+            _key_maps(document, path),
+            _collisions(document, path),
+            {name: value for name, value in document.items() if name not in _KNOWN},
+        )
+
+    @staticmethod
+    def _require_version(document: dict[str, Any], path: Path) -> None:
+        version = member(document, "version", list, path)
+        major = whole({"version": version[0] if version else None}, "version", path, least=1)
+        if major > MAJOR:
             raise UnsupportedVersionError(
                 "written by a newer vecstore: upgrade this one (pip install -U vecstore)",
                 path=path,
                 expected=f"version {MAJOR}.x",
                 found=".".join(map(str, version)),
             )
-        cls._check(body, path)
-        known = {"format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3"}
-        if document["features"]:
-            raise UnsupportedVersionError(
-                f"needs {', '.join(document['features'])}, unknown to this vecstore: upgrade it", path=path
-            )
-        found = cls(
-            document["generation"],
-            tuple(document["shards"]),
-            tuple(document["key_maps"]),
-            document["collisions"],
-            {name: value for name, value in document.items() if name not in known},
-        )
-        if not found.shards or not all(_FILE_NAME.fullmatch(name) for name in found.files):
-            raise FormatError("the manifest names no shards, or files outside its directory", path=path)
-        return found
-
-    @staticmethod
-    def _check(body: bytes, path: Path) -> None:
-        try:
-            at = _checksum_place(body)
-        except ValueError:
-            raise CorruptError("the manifest has no checksum: restore it from a copy", path=path) from None
-        if f"{checksum(body[:at] + b'0' * 16 + body[at + 16 :]):016x}".encode() != body[at : at + 16]:
-            raise CorruptError("the manifest is damaged: restore it from a copy", path=path)
 
 
-def _checksum_place(body: bytes) -> int:
-    """Return where the digits of the checksum begin: the last member so called."""
-    found = [match.start(1) for match in _CHECKSUM.finditer(body)]
-    if not found:
-        raise ValueError
-    return found[-1]
+_KNOWN = frozenset(("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3"))
 
 
+def _with_digits(body: bytes, digits: str) -> bytes:
+    """Return the bytes of a manifest with another checksum in them."""
+    return body[:_DIGITS_AT] + digits.encode() + body[_DIGITS_AT + 16 :]
+
+
+def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
+    found = _files(document, "shards", path)
+    if not 1 <= len(found) <= MOST_SHARDS:
+        raise CorruptError(f"the manifest names {len(found)} shards", path=path, expected=f"1 to {MOST_SHARDS}")
+    for entry in found:
+        whole(entry, "rows", path)
+    return found
+
+
+def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
+    found, end = _files(document, "key_maps", path), 0
+    for entry in found:
+        covered = member(entry, "shards", list, path)
+        first, end = (
+            whole({"shards": edge}, "shards", path, least=end, most=len(document["shards"])) for edge in covered[:2]
+        ) if len(covered) == 2 else (0, 0)
+        if first >= end:
+            raise CorruptError("a key map covers no shards", path=path)
+    return found
+
+
+def _files(document: dict[str, Any], name: str, path: Path) -> tuple[dict[str, Any], ...]:
+    found = {name: entry for entry in member(document, name, list, path)}
+    return tuple(found)
 def replace_file(path: Path, body: bytes) -> None:
     """Give the file at `path` new content in one step: write beside it, fsync, rename, fsync the directory."""
     beside = path.with_name(f".{path.name}.partial")

@@ -111,8 +111,10 @@ class _Tree:
         where = f"meta page {page}"
         if (number, flags, magic, version) != (page, META, MAGIC, 1) or free_pad != self.page_bytes:
             raise self._corrupt(where, "an LMDB meta page of data version 1")
-        if db_flags != 0 or depth > MAX_DEPTH:
-            raise self._corrupt(where, "a plain main database")
+        if db_flags != 0:
+            raise FormatError("not a vecstore store: its main database has flags", path=self.path, found=hex(db_flags))
+        if depth > MAX_DEPTH:
+            raise self._corrupt(where, f"a tree of at most {MAX_DEPTH} levels", str(depth))
         if root != NO_PAGE and not 2 <= root <= last_page:
             raise self._corrupt(where, "a root page inside the file")
         return (depth, leaves, entries, root), transaction, last_page
@@ -139,17 +141,18 @@ class _Tree:
                 self._leaf(page, pointer, low | high << 16, node_flags, key_size, found)
 
     def _leaf(self, page: int, pointer: int, size: int, flags: int, key_size: int, found: dict[bytes, Extent]) -> None:
+        if flags != BIG_VALUE:
+            # A value inside a leaf page would not be aligned, so none of ours is there.
+            raise FormatError(
+                "not a vecstore store: an LMDB file of something else, or damaged", path=self.path, where=f"page {page}"
+            )
         start = pointer + _NODE.size
-        inline = 8 if flags == BIG_VALUE else size
-        if flags not in (0, BIG_VALUE) or start + key_size + inline > self.page_bytes:
+        if start + key_size + 8 > self.page_bytes:
             raise self._corrupt(f"page {page}", "entries inside the page")
         at = page * self.page_bytes + start
         key = self.data[at : at + key_size].tobytes()
         if key in found:
             raise self._corrupt(f"page {page}", "distinct entry names")
-        if flags == 0:
-            found[key] = Extent(at + key_size, size)
-            return
         (first,) = struct.unpack_from("<Q", self.data, at + key_size)
         if not 2 <= first <= self.last_page:
             raise self._corrupt(f"page {page}", "values inside the file")

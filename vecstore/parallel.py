@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["over_slices", "thread_count"]
 
@@ -20,13 +23,42 @@ def thread_count() -> int:
 
 
 def over_slices(function: Callable[[slice], Any], rows: int, *, at_least: int = 1024) -> None:
-    """Call `function` with slices that cover `rows`, each of `at_least` rows or more, in parallel threads."""
+    """Call `function` with slices that cover `rows`, each of `at_least` rows or more, in parallel threads.
+
+    The calling thread does its share. `function` must not call this again.
+    """
     parts = min(thread_count(), max(rows // at_least, 1))
-    edges = [rows * part // parts for part in range(parts + 1)]
-    slices = [slice(start, end) for start, end in pairwise(edges)]
-    if parts == 1:
+    slices = [slice(*edge) for edge in pairwise(rows * part // parts for part in range(parts + 1))]
+    started = [_threads().submit(function, piece) for piece in slices[1:]]
+    try:
         function(slices[0])
-        return
-    with ThreadPoolExecutor(parts) as pool:
-        for done in [pool.submit(function, piece) for piece in slices]:
-            done.result()
+    finally:
+        for done in started:
+            done.exception()  # wait for all, also when one failed
+    for done in started:
+        done.result()
+
+
+_pool: ThreadPoolExecutor | None = None
+_lock = threading.Lock()
+
+
+def _threads() -> ThreadPoolExecutor:
+    """Return the pool; started at first use and kept, since starting threads takes longer than many a slice."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(thread_count() - 1, 1), thread_name_prefix="vecstore")
+        return _pool
+
+
+def _forget_threads() -> None:
+    """A child of fork has none of its parent's threads."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ import xxhash
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptError
+from vecstore.members import member, whole
 from vecstore.pages import Extent
 
 __all__ = ["CHUNK_BYTES", "Part", "checksum"]
 
 CHUNK_BYTES = 64 * 1024  # what one checksum covers, so what the first touch of a row reads
+DTYPES = ("|i1", "|u1", *(f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)), "<f2", "<f4", "<f8")
+MOST_ROWS = 1 << 48
+MOST_BLOCK_BYTES = 1 << 32  # LMDB keeps the length of a value in 32 bits
 
 checksum = xxhash.xxh3_64_intdigest
 
@@ -49,23 +54,28 @@ class Part:
         check: bool,
     ) -> None:
         self.name, self.about, self.data, self.path = name, about, data, path
+        if about.get("dtype") not in DTYPES:
+            raise CorruptError(f"part {name!r} has an unknown dtype", path=path, found=repr(about.get("dtype"))[:40])
         self.dtype = np.dtype(about["dtype"])
-        self.shape: tuple[int, ...] = tuple(about["shape"])
+        lengths = member(about, "shape", list, path)
+        self.shape = tuple(whole({"shape": length}, "shape", path, most=MOST_ROWS) for length in lengths)
         self.rows = self.shape[0] if self.shape else 1
-        self.block_rows: int = about["block_rows"]
-        self.tile_rows: int = about["tile_rows"]
-        self.blocks: int = about["blocks"]
-        self.row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        self.block_rows = whole(about, "block_rows", path, least=1, most=MOST_ROWS)
+        self.tile_rows = whole(about, "tile_rows", path, least=1, most=self.block_rows)
+        self.encoding = about.get("encoding")
+        self.blocks = len(extents)
+        self.row_bytes = self.dtype.itemsize * prod(self.shape[1:])
         places = np.array(extents, np.int64).reshape(-1, 2)
         self.offsets, self.sizes = places[:, 0].copy(), places[:, 1].copy()
         # _chunk_starts[i]: number of chunks before block i
         self._chunk_starts = np.concatenate([[0], np.cumsum(-(-self.sizes // CHUNK_BYTES))])
         chunks = int(self._chunk_starts[-1])
-        self._sums = checksums[about["checksums_at"] : about["checksums_at"] + chunks]
+        first_sum = whole(about, "checksums_at", path)
+        self._sums = checksums[first_sum : first_sum + chunks]
         self._checked = np.full(chunks, not check)
         self.unchecked = chunks if check else 0
         self._lock = threading.Lock()
-        if len(self._sums) != chunks or ("encoding" not in about and not self._has_all_rows()):
+        if len(self._sums) != chunks or (self.encoding is None and not self._has_all_rows()):
             raise CorruptError(f"part {name!r} is shorter than described: restore the file from a copy", path=path)
 
     def block(self, index: int) -> NDArray[Any]:
@@ -143,9 +153,10 @@ class Part:
                 self.unchecked -= 1
 
     def _has_all_rows(self) -> bool:
-        blocks = -(-self.rows // self.block_rows) if self.row_bytes else 0
-        if self.blocks != blocks or len(self.sizes) != blocks:
+        if self.blocks != (-(-self.rows // self.block_rows) if self.row_bytes else 0):
             return False
-        rows = np.minimum(self.block_rows, self.rows - np.arange(blocks) * self.block_rows)
+        if min(self.rows, self.block_rows) * self.row_bytes > MOST_BLOCK_BYTES:
+            return False
+        rows = np.minimum(self.block_rows, self.rows - np.arange(self.blocks) * self.block_rows)
         needed = -(-rows // self.tile_rows) * self.tile_rows * self.row_bytes
         return bool((self.sizes >= needed).all())

@@ -204,7 +204,8 @@ class Shard:
             return read_f32
 
         def read(row: int) -> Floats:
-            return self.vectors(np.array([row]))[0]
+            rows = np.array([row])
+            return self._scaled(fine.decode(fine.one(row), rows), rows)[0]
 
         return read
 

@@ -164,7 +164,7 @@ class Writer:
             return [(0, rows)]
         sizes = np.full(rows, self._row_bytes, np.int64)
         if keys is not None and self._key_type is not None:
-            sizes += np.diff(PackedKeys(keys, self._key_type).starts) + KEY_BYTES
+            sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
         pieces, start, room = [], 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
             room -= self.codec.model_bytes + FIXED_BYTES
@@ -187,7 +187,7 @@ class Writer:
     def _add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None) -> None:
         size = len(vectors) * self._row_bytes
         if keys is not None and self._key_type is not None:
-            size += int(PackedKeys(keys, self._key_type).starts[-1]) + KEY_BYTES * len(vectors)
+            size += int(PackedKeys(keys, self._key_type).lengths.sum()) + KEY_BYTES * len(vectors)
         if self._shard_bytes is not None and self._shard is not None and self._shard_filled + size > self._shard_bytes:
             self._close_shard()
         if self._shard is None:

@@ -100,7 +100,9 @@ class TrainedPQ(TrainedQuantizer):
         if len(codes) >= KERNEL_ROWS:
             from vecstore.kernels.pq import decode_rows
 
-            decode_rows(groups, self.edges, self.codebooks, out)
+            over_slices(
+                lambda part: decode_rows(groups[part], self.edges, self.codebooks, out[part]), len(codes), at_least=4096
+            )
             return out
         if self.dimensions == self.m * self.codebooks.shape[2]:  # equal widths: one gather
             picked = self.codebooks[np.arange(self.m), groups]  # picked[n, m, dimension]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from vecstore.codecs.base import Step
 from vecstore.errors import CodecError, UnknownCodecError, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["ALIASES", "codec_names", "step_class"]
 
@@ -33,6 +36,8 @@ ALIASES = {"mrl": "truncate"}
 
 @cache
 def _plugins() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # 20 ms, which opening a store with built-in codecs need not pay
+
     return {entry.name: entry for entry in entry_points(group="vecstore.codecs")}
 
 

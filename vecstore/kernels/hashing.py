@@ -66,13 +66,15 @@ def xxh64(text, start, end, seed):
 
 
 @njit(cache=True, nogil=True)
-def _xxh64_packed(text, starts, seed, out):
+def _xxh64_packed(text, starts, gap, seed, out):
     for i in range(len(out)):
-        out[i] = xxh64(text, starts[i], starts[i + 1], seed)
+        out[i] = xxh64(text, starts[i], starts[i + 1] - gap, seed)
 
 
-def xxh64_packed(text: NDArray[np.uint8], starts: NDArray[np.int64], seed: int = 0) -> NDArray[np.uint64]:
-    """Return the hash of every text[starts[i]:starts[i + 1]]: (n,) uint64."""
+def xxh64_packed(
+    text: NDArray[np.uint8], starts: NDArray[np.int64], *, gap: int = 0, seed: int = 0
+) -> NDArray[np.uint64]:
+    """Return the hash of every text[starts[i] : starts[i + 1] - gap]: (n,) uint64."""
     out = np.empty(len(starts) - 1, np.uint64)
-    _xxh64_packed(text, starts, np.uint64(seed), out)
+    _xxh64_packed(text, starts, gap, np.uint64(seed), out)
     return out

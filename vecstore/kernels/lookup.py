@@ -1,4 +1,8 @@
-"""Find many keys in a key index at once; the layout of its pages is described in vecstore/keys.py."""
+"""Find many keys in a key index at once; the layout of its pages is described in vecstore/keys.py.
+
+A lookup is four dependent reads from places far apart. Keys are taken in groups, and each read is made for the whole
+group before the next one: then the processor waits for many of them at the same time.
+"""
 
 from __future__ import annotations
 
@@ -9,88 +13,142 @@ from vecstore.kernels.hashing import xxh64
 
 __all__ = ["find_integers", "find_texts"]
 
+GROUP = 128
+PAGE_BITS = 14  # 16,384 keys a page
+TABLE_BITS = 12  # 4,096 buckets a page of the table
+NONE, SEVERAL = -1, -2
+
 
 @njit(cache=True, nogil=True, inline="always")
-def _candidates(words, tables, table_sizes, bucket_bits, row_bits, h):
-    """Return (first word, end word, wanted fingerprint) of the bucket a hash falls in; an empty range if malformed."""
-    bucket = (h >> np.uint64(1)) >> np.uint64(63 - bucket_bits)
-    finger_bits = 32 - row_bits
-    wanted = np.int64((h >> np.uint64(64 - bucket_bits - finger_bits)) & np.uint64((1 << finger_bits) - 1))
-    per_page = min(np.int64(1) << bucket_bits, 4096)
-    page, at = np.int64(bucket) // per_page, np.int64(bucket) % per_page
-    base, size = tables[page] // 4, table_sizes[page] // 4
+def _bucket(words, tables, table_sizes, bucket_bits, h):
+    """Return (first word, end word) of the slots of the bucket a hash falls in; an empty range if malformed."""
+    bucket = np.int64((h >> np.uint64(1)) >> np.uint64(63 - bucket_bits))
+    page_bits = min(bucket_bits, TABLE_BITS)
+    per_page = np.int64(1) << page_bits
+    page, at = bucket >> page_bits, bucket & (per_page - 1)
+    base, size = tables[page] >> 2, table_sizes[page] >> 2
     first = per_page + 1 + np.int64(words[base + at])
     end = per_page + 1 + np.int64(words[base + at + 1])
     if not per_page < first <= end <= size:
-        return base, base, wanted
-    return base + first, base + end, wanted
+        return base, base
+    return base + first, base + end
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _candidate(words, first, end, row_bits, wanted):
+    """Return the row of the slot with the wanted fingerprint, NONE, or SEVERAL when more than one has it."""
+    found, row = 0, np.int64(0)
+    mask = (np.int64(1) << row_bits) - 1
+    for slot in range(first, end):  # no early exit: this loop compiles to vector instructions
+        entry = np.int64(words[slot])
+        same = entry >> row_bits == wanted
+        found += same
+        row += same * (entry & mask)
+    if found == 0:
+        return np.int64(NONE)
+    return row if found == 1 else np.int64(SEVERAL)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _equal_text(data, words, page, page_size, row, text, start, end):
     """Whether the key of a row, counted from its page's start, is text[start:end]."""
-    rows, longs = np.int64(words[page // 4]), np.int64(words[page // 4 + 1])
-    groups = (rows + 31) // 32
+    rows, longs = np.int64(words[page >> 2]), np.int64(words[(page >> 2) + 1])
+    groups = (rows + 31) >> 5
     lengths = page + 8 + 4 * groups
-    long_list = lengths + (rows + 3) // 4 * 4
+    long_list = lengths + ((rows + 3) & ~3)
     first_text = long_list + 8 * longs
-    group = row // 32
+    group = row >> 5
     if row >= rows or first_text > page + page_size:
         return False
-    at, length = first_text + np.int64(words[page // 4 + 2 + group]), np.int64(data[lengths + row])
-    for i in range(32 * group, row):
-        at += data[lengths + i]
+    at, length = first_text + np.int64(words[(page >> 2) + 2 + group]), np.int64(data[lengths + row])
+    inside = row & 31
+    if row + 32 < rows:
+        before = np.int32(0)
+        for i in range(32):  # a constant number of steps compiles to a few vector instructions
+            before += np.int32(data[lengths + 32 * group + i]) if np.int32(i) < np.int32(inside) else np.int32(0)
+        at += before
+    else:
+        for i in range(inside):
+            at += data[lengths + 32 * group + i]
     for i in range(longs):
-        long_row, extra = np.int64(words[long_list // 4 + 2 * i]), np.int64(words[long_list // 4 + 2 * i + 1]) - 255
+        long_row, extra = np.int64(words[(long_list >> 2) + 2 * i]), np.int64(words[(long_list >> 2) + 2 * i + 1]) - 255
         if 32 * group <= long_row < row:
             at += extra
         elif long_row == row:
             length += extra
     if length != end - start or at + length > page + page_size:
         return False
-    for i in range(length):
-        if data[at + i] != text[start + i]:
-            return False
-    return True
+    different = np.uint8(0)
+    i = 0
+    while i + 8 <= length:
+        for j in range(8):
+            different |= data[at + i + j] ^ text[start + i + j]
+        i += 8
+    if length >= 8:  # the rest, together with bytes that have been compared
+        for j in range(8):
+            different |= data[at + length - 8 + j] ^ text[end - 8 + j]
+    else:
+        for j in range(length):
+            different |= data[at + j] ^ text[start + j]
+    return different == 0
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _text_at(data, words, pages, page_sizes, row, text, start, end):
+    page = row >> PAGE_BITS
+    return page < len(pages) and _equal_text(
+        data, words, pages[page], page_sizes[page], row & ((1 << PAGE_BITS) - 1), text, start, end
+    )
 
 
 @njit(cache=True, nogil=True)
-def find_texts(
-    data, words, tables, table_sizes, bucket_bits, row_bits, pages, page_sizes, page_rows, text, starts, out
-):
-    """out[i]: row of the key text[starts[i]:starts[i + 1]], or -1."""
+def find_texts(data, words, tables, table_sizes, bucket_bits, row_bits, pages, page_sizes, text, starts, gap, out):
+    """out[i]: row of the key text[starts[i] : starts[i + 1] - gap], or -1."""
+    finger_bits = 32 - row_bits
+    finger_mask = np.uint64((1 << finger_bits) - 1)
+    mask = (np.int64(1) << row_bits) - 1
+    wanted = np.empty(GROUP, np.int64)
+    first, end = np.empty(GROUP, np.int64), np.empty(GROUP, np.int64)
+    for low in range(0, len(out), GROUP):
+        count = min(GROUP, len(out) - low)
+        for i in range(count):
+            h = xxh64(text, starts[low + i], starts[low + i + 1] - gap, np.uint64(0))
+            wanted[i] = np.int64((h >> np.uint64(64 - bucket_bits - finger_bits)) & finger_mask)
+            first[i], end[i] = _bucket(words, tables, table_sizes, bucket_bits, h)
+        for i in range(count):
+            out[low + i] = _candidate(words, first[i], end[i], row_bits, wanted[i])
+        for i in range(count):
+            key, key_end = starts[low + i], starts[low + i + 1] - gap
+            row = out[low + i]
+            if row >= 0:
+                if not _text_at(data, words, pages, page_sizes, row, text, key, key_end):
+                    out[low + i] = NONE
+            elif row == SEVERAL:
+                out[low + i] = NONE
+                for slot in range(first[i], end[i]):
+                    entry = np.int64(words[slot])
+                    if entry >> row_bits == wanted[i] and _text_at(
+                        data, words, pages, page_sizes, entry & mask, text, key, key_end
+                    ):
+                        out[low + i] = entry & mask
+
+
+@njit(cache=True, nogil=True)
+def find_integers(words, tables, table_sizes, bucket_bits, row_bits, blocks, count, text, keys, out):
+    """out[i]: row of the integer keys[i], whose bytes are text[8 * i : 8 * i + 8], or -1."""
+    finger_bits = 32 - row_bits
+    finger_mask = np.uint64((1 << finger_bits) - 1)
     mask = (np.int64(1) << row_bits) - 1
     for i in range(len(out)):
-        out[i] = -1
-        h = xxh64(text, starts[i], starts[i + 1], np.uint64(0))
-        first, end, wanted = _candidates(words, tables, table_sizes, bucket_bits, row_bits, h)
+        out[i] = NONE
+        h = xxh64(text, 8 * i, 8 * i + 8, np.uint64(0))
+        wanted = np.int64((h >> np.uint64(64 - bucket_bits - finger_bits)) & finger_mask)
+        first, end = _bucket(words, tables, table_sizes, bucket_bits, h)
         for slot in range(first, end):
             entry = np.int64(words[slot])
-            if entry >> row_bits == wanted:
-                row = entry & mask
-                page = row // page_rows
-                if page < len(pages) and _equal_text(
-                    data, words, pages[page], page_sizes[page], row % page_rows, text, starts[i], starts[i + 1]
-                ):
+            row = entry & mask
+            if entry >> row_bits == wanted and row < count:
+                at = (blocks[row >> PAGE_BITS] >> 2) + 2 * (row & ((1 << PAGE_BITS) - 1))
+                if (np.int64(words[at]) | np.int64(words[at + 1]) << 32) == keys[i]:
                     out[i] = row
                     break
-
-
-@njit(cache=True, nogil=True)
-def find_integers(data, words, tables, table_sizes, bucket_bits, row_bits, blocks, block_rows, count, text, keys, out):
-    """out[i]: row of the integer keys[i], whose bytes are text[8 * i : 8 * i + 8], or -1."""
-    mask = (np.int64(1) << row_bits) - 1
-    for i in range(len(out)):
-        out[i] = -1
-        h = xxh64(text, 8 * i, 8 * i + 8, np.uint64(0))
-        first, end, wanted = _candidates(words, tables, table_sizes, bucket_bits, row_bits, h)
-        for slot in range(first, end):
-            entry = np.int64(words[slot])
-            if entry >> row_bits == wanted:
-                row = entry & mask
-                if row < count:
-                    at = (blocks[row // block_rows] + 8 * (row % block_rows)) // 4
-                    key = np.int64(words[at]) | np.int64(words[at + 1]) << 32
-                    if key == keys[i]:
-                        out[i] = row
-                        break

@@ -35,9 +35,16 @@ def nearest(z, edges, centroids, out):
 @njit(cache=True, nogil=True)
 def decode_rows(codes, edges, codebooks, out):
     """out[n, edges[m] : edges[m + 1]] = codebooks[m, codes[n, m]]; codebooks[m, centroid, dimension]."""
+    groups, widest = codebooks.shape[0], codebooks.shape[2]
+    if widest == 8 and edges[groups] == 8 * groups:  # the usual width: a constant compiles to one load and one store
+        for n in range(codes.shape[0]):
+            for m in range(groups):
+                code = codes[n, m]
+                for i in range(8):
+                    out[n, 8 * m + i] = codebooks[m, code, i]
+        return
     for n in range(codes.shape[0]):
-        for m in range(len(edges) - 1):
-            start, width = edges[m], edges[m + 1] - edges[m]
-            code = codes[n, m]
-            for i in range(width):
+        for m in range(groups):
+            start, code = edges[m], codes[n, m]
+            for i in range(edges[m + 1] - start):
                 out[n, start + i] = codebooks[m, code, i]

@@ -1,0 +1,81 @@
+"""Slow, readable twins of the kernels: plain Python and numpy, one line of thought each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xxhash
+
+M64 = (1 << 64) - 1
+
+
+def xxh64(keys: Sequence[bytes], seed: int = 0) -> np.ndarray:
+    """Return the XXH64 of each key: (n,) uint64."""
+    return np.array([xxhash.xxh64_intdigest(key, seed) for key in keys], np.uint64)
+
+
+def nearest(z: np.ndarray, edges: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+    """Return the first of the nearest centroids of each group, (n, m) uint8; codebooks[m, centroid, dimension]."""
+    out = np.empty((len(z), len(codebooks)), np.uint8)
+    for m, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        gaps = z[:, None, start:end].astype(np.float64) - codebooks[m, None, :, : end - start]
+        out[:, m] = (gaps**2).sum(axis=2).argmin(axis=1)
+    return out
+
+
+def decode_rows(codes: np.ndarray, edges: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+    """Return the vectors that PQ codes stand for: (n, d) float32."""
+    out = np.empty((len(codes), edges[-1]), np.float32)
+    for n, row in enumerate(codes):
+        for m, code in enumerate(row):
+            out[n, edges[m] : edges[m + 1]] = codebooks[m, code, : edges[m + 1] - edges[m]]
+    return out
+
+
+def sum_tables(codes: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """Return out[q, n] = sum over j of tables[q, j, codes[n, j]]."""
+    return np.stack([table[np.arange(codes.shape[1]), codes].sum(axis=1, dtype=np.float64) for table in tables])
+
+
+def tiled(codes: np.ndarray, tile_rows: int) -> np.ndarray:
+    """Return the bytes of codes (n, width) laid out in transposed tiles, the last one filled up with zeros."""
+    whole = -(-len(codes) // tile_rows) * tile_rows
+    padded = np.zeros((whole, codes.shape[1]), np.uint8)
+    padded[: len(codes)] = codes
+    tiles = [padded[start : start + tile_rows].T.reshape(-1) for start in range(0, whole, tile_rows)]
+    return np.concatenate([np.empty(0, np.uint8), *tiles])
+
+
+def find(keys: Sequence[object], wanted: Sequence[object]) -> list[int]:
+    """Return the place of each wanted key among `keys`, -1 where it is not."""
+    rows = {key: row for row, key in enumerate(keys)}
+    return [rows.get(key, -1) for key in wanted]
+
+
+def xor_places(h: int, seed: int, third: int) -> tuple[int, int, int]:
+    """Return the three cells of a key map that belong to a hash."""
+    g = (h + seed * 0x9E3779B97F4A7C15) & M64
+    g = ((g ^ g >> 33) * 0xFF51AFD7ED558CCD) & M64
+    g = ((g ^ g >> 33) * 0xC4CEB9FE1A85EC53) & M64
+    g ^= g >> 33
+    places = [((g >> shift & 0xFFFFFFFF) * third) >> 32 for shift in (0, 21, 32)]
+    return places[0], third + places[1], 2 * third + places[2]
+
+
+def xor_value(cells: np.ndarray, h: int, seed: int, third: int) -> int:
+    """Return what a key map holds for a hash."""
+    a, b, c = xor_places(h, seed, third)
+    return int(cells[a] ^ cells[b] ^ cells[c])
+
+
+def scores(queries: np.ndarray, x: np.ndarray, metric: str) -> np.ndarray:
+    """Return cosine, dot product or squared distance of every query and vector, (q, n) float64; zeros have cosine 0."""
+    queries, x = queries.astype(np.float64), x.astype(np.float64)
+    products = queries @ x.T
+    if metric == "dot":
+        return products
+    if metric == "l2":
+        return np.maximum((queries**2).sum(axis=1)[:, None] + (x**2).sum(axis=1) - 2 * products, 0)
+    sizes = np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(x, axis=1)
+    return np.divide(products, sizes, out=np.zeros_like(products), where=sizes > 0)
