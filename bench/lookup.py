@@ -108,7 +108,7 @@ def _cold(store: Path, key: str) -> str:
         "import, open, read one vector": f"import vecstore; vecstore.open({str(store)!r})[{key!r}]",
     }
     functions = {
-        name: (lambda program=program: subprocess.run([sys.executable, "-c", program], check=True))  # type: ignore[misc]
+        name: (lambda program=program: subprocess.run([sys.executable, "-c", program], check=True))
         for name, program in programs.items()
     }
     taken = medians(functions, runs=11)

@@ -88,7 +88,7 @@ def measure(
 
 def draw(found: Sequence[dict[str, Any]], path: Path, *, dimensions: int, title: str) -> None:
     """Draw recall against bytes, a line a family of codecs, readable on light and dark pages."""
-    matplotlib = require("matplotlib", extra="plot", purpose="drawing")
+    matplotlib: Any = require("matplotlib", extra="plot", purpose="drawing")
     matplotlib.use("Agg")
     matplotlib.rcParams |= {"svg.hashsalt": "vecstore", "svg.fonttype": "none"}
     from matplotlib import pyplot

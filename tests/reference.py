@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import xxhash
@@ -18,7 +19,7 @@ def xxh64(keys: Sequence[bytes], seed: int = 0) -> np.ndarray:
 def nearest(z: np.ndarray, edges: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
     """Return the first of the nearest centroids of each group, (n, m) uint8; codebooks[m, centroid, dimension]."""
     out = np.empty((len(z), len(codebooks)), np.uint8)
-    for m, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for m, (start, end) in enumerate(pairwise(edges)):
         gaps = z[:, None, start:end].astype(np.float64) - codebooks[m, None, :, : end - start]
         out[:, m] = (gaps**2).sum(axis=2).argmin(axis=1)
     return out

@@ -109,7 +109,7 @@ class ContainerWriter:
 
     def read_block(self, part: str, index: int) -> bytes:
         """Return a block that was put before, padding included."""
-        return bytes(self._transaction.get(_value_name(part, index)))
+        return bytes(self._transaction.get(_value_name(part, index)) or b"")
 
     def close(self, description: Mapping[str, Any]) -> None:
         """Write the description and make the file durable."""

@@ -217,6 +217,7 @@ class ArrayDump(Dump):
         return 4 * self._given.size
 
     def content_hash(self) -> str:
+        """Return the XXH3 (128 bits) of the vectors as given, row after row, in hexadecimal."""
         digest = xxhash.xxh3_128()
         for start in range(0, len(self._given), 8192):
             digest.update(np.ascontiguousarray(self._given[start : start + 8192]))

@@ -18,11 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.container import Container, ContainerWriter
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import CorruptError, FormatError
+from vecstore.members import refuse_features, whole
 
 __all__ = ["KeyMap", "write_key_map"]
 
 SEGMENT_KEYS = 1 << 20
+VALUE_BITS = (1, 2, 4, 8, 16)
+MOST_CELLS = 1 << 32  # of a segment: its third is multiplied by 32 bits of hash in 64
+KNOWN_FEATURES: frozenset[str] = frozenset()  # what a key map may require of its reader; none yet
 M64 = (1 << 64) - 1
 
 
@@ -44,7 +48,7 @@ def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dic
     from vecstore.kernels.keymap import peel
 
     total = sum(map(len, hashes))
-    value_bits = next(bits for bits in (1, 2, 4, 8, 16) if len(hashes) <= 1 << bits)
+    value_bits = next(bits for bits in VALUE_BITS if len(hashes) <= 1 << bits)
     segment_bits = max(-(-total // SEGMENT_KEYS) - 1, 0).bit_length()
     container = ContainerWriter(path)
     collisions: dict[str, list[int]] = {}
@@ -107,19 +111,24 @@ class KeyMap:
     """A key map, mapped read-only."""
 
     def __init__(self, path: str | Path, *, check: bool = True) -> None:
-        self._container = Container(path, check=check)
-        about: dict[str, Any] = self._container.description
+        self.container = Container(path, check=check)
+        about: dict[str, Any] = self.container.description
         if about.get("kind") != "key-map":
             raise FormatError("not the key map of a store", path=path)
-        self.shards: int = about["shards"]
-        self._value_bits: int = about["value_bits"]
-        self._segment_bits: int = about["segment_bits"]
-        self._cells = self._container.part("cells")
-        segments = self._container.part("segments").array()
+        refuse_features(about, KNOWN_FEATURES, path)
+        self.shards = whole(about, "shards", path, least=1, most=1 << 16)
+        self._value_bits = whole(about, "value_bits", path, least=1, most=16)
+        self._segment_bits = whole(about, "segment_bits", path, most=32)
+        self._cells = self.container.part("cells")
+        segments = self.container.part("segments").array()
+        count = 1 << self._segment_bits
+        if segments.shape != (count, 2) or segments.dtype != "<i8" or self._cells.blocks != count:
+            raise CorruptError("the key map lacks segments", path=path, expected=str(count))
         self._thirds, self._seeds = segments[:, 0].copy(), segments[:, 1].copy()
         needed = (3 * self._thirds * self._value_bits + 7) // 8 + 2
-        if len(segments) != self._cells.blocks or (self._cells.sizes < needed).any():
-            raise ShapeError(f"{path}: the key map is shorter than described")
+        in_range = (self._thirds >= 0) & (self._thirds <= MOST_CELLS // 3)
+        if self._value_bits not in VALUE_BITS or not (in_range & (self._cells.sizes >= needed)).all():
+            raise CorruptError("the key map is shorter than described", path=path)
         self._views: list[memoryview | None] = [None] * len(segments)
 
     def shard(self, h: int) -> int:
@@ -147,13 +156,13 @@ class KeyMap:
             for segment in range(self._cells.blocks):
                 self._cells.check_block(segment)
         out = np.empty(len(hashes), np.int64)
-        where = (self._container.data, self._cells.offsets, self._thirds, self._seeds)
+        where = (self.container.data, self._cells.offsets, self._thirds, self._seeds)
         find_values(*where, self._segment_bits, self._value_bits, hashes, out)
         return out
 
     def verify(self) -> int:
         """Check every byte; return how many."""
-        return self._container.verify()
+        return self.container.verify()
 
     @staticmethod
     def _read(view: memoryview, bit: int) -> int:

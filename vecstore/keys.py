@@ -23,7 +23,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from vecstore.container import Container, ContainerWriter
-from vecstore.errors import CorruptError, ShapeError
+from vecstore.errors import CorruptError, ShapeError, UnsupportedVersionError
+from vecstore.members import whole
 from vecstore.parallel import over_slices
 
 __all__ = ["Key", "KeyIndex", "KeyIndexWriter", "KeyType", "PackedKeys", "key_type_of"]
@@ -292,16 +293,40 @@ class KeyIndex:
 
     def __init__(self, container: Container, about: dict[str, Any], rows: int) -> None:
         self._container, self._rows = container, rows
-        self.key_type: KeyType = about["type"]
-        self._bucket_bits: int = about["bucket_bits"]
-        self._row_bits: int = about["row_bits"]
+        path = container.path
+        self.key_type: KeyType = about.get("type")  # type: ignore[assignment]
+        if self.key_type not in ("str", "bytes", "int64"):
+            raise UnsupportedVersionError(
+                "has keys of a type unknown to this vecstore: upgrade it (pip install -U vecstore)",
+                path=path,
+                expected="str, bytes or int64",
+                found=repr(self.key_type)[:40],
+            )
+        self._bucket_bits = whole(about, "bucket_bits", path, most=32)
+        self._row_bits = whole(about, "row_bits", path, least=1, most=32)
         self._row_mask = (1 << self._row_bits) - 1
         self._finger_bits = 32 - self._row_bits
         self._per_page = min(1 << self._bucket_bits, TABLE_BUCKETS)
         self._table = container.part("keys.table")
         self._text = container.part("keys.int64" if self.key_type == "int64" else "keys.text")
+        self._require_whole_index(path)
         self._tables: list[memoryview | None] = [None] * self._table.blocks
         self._pages: list[_TextPage | None] = [None] * self._text.blocks
+
+    def _require_whole_index(self, path: str) -> None:
+        """Check what the compiled lookup takes for granted: every page that a hash or a row can lead to is there."""
+        table, text = self._table, self._text
+        integers = self.key_type == "int64"
+        sound = (
+            table.blocks == (1 << self._bucket_bits) // self._per_page
+            and bool((table.sizes >= 4 * (self._per_page + 1)).all())
+            and text.shape == (self._rows,)
+            and text.block_rows == PAGE_KEYS
+            and text.blocks == -(-self._rows // PAGE_KEYS)
+            and (text.encoding, text.dtype, text.tile_rows) == ((None, "<i8", 1) if integers else ("key-pages", "|u1", 1))
+        )
+        if not sound:
+            raise CorruptError("the key index does not agree with its description", path=path)
 
     def __len__(self) -> int:
         return self._rows

@@ -93,9 +93,13 @@ class LayerCodes:
         self.part = container.part(part)
         self.packed = bool(layer.byte_steps)
         self._unpacked: tuple[int, Codes] | None = None  # the block unpacked last
-        if len(self.part.shape) != 2 or self.part.rows != rows or self.part.row_bytes < layer.code_bytes:
-            expected = (rows, layer.code_bytes)
-            raise CorruptError(f"part {part!r} is {self.part.shape}, expected {expected}", path=container.path)
+        shape, encoding = self.part.shape, "packed" if self.packed else None
+        if len(shape) != 2 or shape[0] != rows or shape[1] < layer.code_bytes or self.part.dtype != "|u1":
+            expected = f"({rows}, {layer.code_bytes}) bytes"
+            raise CorruptError(f"part {part!r} is {shape} {self.part.dtype}", path=container.path, expected=expected)
+        blocks = -(-rows // self.part.block_rows) if layer.code_bytes else 0
+        if self.part.encoding != encoding or self.part.blocks != blocks:
+            raise CorruptError(f"part {part!r} does not agree with the codec", path=container.path)
 
     @cached_property
     def _windows(self) -> NDArray[Any]:
@@ -177,6 +181,8 @@ class LayerCodes:
             return held[1]
         value = self.part.block_bytes(block)
         (length,) = _LENGTH.unpack_from(value)
+        if length > len(value) - _LENGTH.size:
+            raise CorruptError(f"block {block} is shorter than it says", path=self.part.path)
         raw = bytes(value[_LENGTH.size : _LENGTH.size + length])
         rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)
         size = rows * self.part.row_bytes

@@ -23,8 +23,10 @@ MAJOR, MINOR = 1, 0
 KNOWN_FEATURES: frozenset[str] = frozenset()  # what a manifest may require of its reader; none yet
 MOST_SHARDS = 1 << 16
 
+_KNOWN = frozenset(("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3"))
 _END = re.compile(rb',\n "xxh3": "[0-9a-f]{16}"\n}\n')  # how every manifest ends
-_DIGITS_AT = -20  # where in it the digits of the checksum begin
+_END_BYTES = 32
+_DIGITS_AT = -20  # where the digits of the checksum begin
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.vecs")
 _HASH = re.compile(r"[0-9a-f]{16}")
 
@@ -85,7 +87,7 @@ class Manifest:
         }
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         body = text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n'
-        replace_file(directory / MANIFEST_NAME, _with_digits(body, f"{checksum(body):016x}"))
+        replace_file(directory / MANIFEST_NAME, _sealed(body))
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
@@ -108,10 +110,8 @@ class Manifest:
         document = parse(body, path)
         if document.get("format") != "vecstore":
             raise FormatError("not the manifest of a vecstore store", path=path)
-        cls._require_version(document, path)
-        end = _END.fullmatch(body, len(body) + _DIGITS_AT - len(b',\n "xxh3": "'))
-        if end is None or _with_digits(body, f"{checksum(_with_digits(body, '0' * 16)):016x}") != body:
-            raise CorruptError("the manifest is damaged: restore it from a copy", path=path)
+        _require_version(document, path)
+        _require_checksum(body, path)
         refuse_features(document, KNOWN_FEATURES, path)
         return cls(
             whole(document, "generation", path),
@@ -121,31 +121,36 @@ class Manifest:
             {name: value for name, value in document.items() if name not in _KNOWN},
         )
 
-    @staticmethod
-    def _require_version(document: dict[str, Any], path: Path) -> None:
-        version = member(document, "version", list, path)
-        major = whole({"version": version[0] if version else None}, "version", path, least=1)
-        if major > MAJOR:
-            raise UnsupportedVersionError(
-                "written by a newer vecstore: upgrade this one (pip install -U vecstore)",
-                path=path,
-                expected=f"version {MAJOR}.x",
-                found=".".join(map(str, version)),
-            )
+
+def _require_version(document: dict[str, Any], path: Path) -> None:
+    version = member(document, "version", list, path)
+    major = whole({"version": version[0] if version else None}, "version", path, least=1)
+    if major > MAJOR:
+        raise UnsupportedVersionError(
+            "written by a newer vecstore: upgrade this one (pip install -U vecstore)",
+            path=path,
+            expected=f"version {MAJOR}.x",
+            found=".".join(map(str, version)),
+        )
 
 
-_KNOWN = frozenset(("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3"))
+def _require_checksum(body: bytes, path: Path) -> None:
+    if not _END.fullmatch(body[-_END_BYTES:]):
+        raise CorruptError("the manifest has no checksum at its end: restore it from a copy", path=path)
+    if _sealed(body) != body:
+        raise CorruptError("the manifest is damaged: restore it from a copy", path=path)
 
 
-def _with_digits(body: bytes, digits: str) -> bytes:
-    """Return the bytes of a manifest with another checksum in them."""
-    return body[:_DIGITS_AT] + digits.encode() + body[_DIGITS_AT + 16 :]
+def _sealed(body: bytes) -> bytes:
+    """Return the bytes of a manifest with the right digits at its end."""
+    before, after = body[:_DIGITS_AT], body[_DIGITS_AT + 16 :]
+    return before + f"{checksum(before + b'0' * 16 + after):016x}".encode() + after
 
 
 def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
     found = _files(document, "shards", path)
     if not 1 <= len(found) <= MOST_SHARDS:
-        raise CorruptError(f"the manifest names {len(found)} shards", path=path, expected=f"1 to {MOST_SHARDS}")
+        raise CorruptError("malformed manifest", path=path, expected=f"1 to {MOST_SHARDS} shards", found=str(len(found)))
     for entry in found:
         whole(entry, "rows", path)
     return found
@@ -154,18 +159,32 @@ def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
 def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
     found, end = _files(document, "key_maps", path), 0
     for entry in found:
-        covered = member(entry, "shards", list, path)
-        first, end = (
-            whole({"shards": edge}, "shards", path, least=end, most=len(document["shards"])) for edge in covered[:2]
-        ) if len(covered) == 2 else (0, 0)
-        if first >= end:
-            raise CorruptError("a key map covers no shards", path=path)
+        edges = {name: edge for name, edge in zip(("first", "end"), member(entry, "shards", list, path), strict=False)}
+        first = whole(edges, "first", path, least=end)
+        end = whole(edges, "end", path, least=first + 1, most=len(document["shards"]))
     return found
 
 
 def _files(document: dict[str, Any], name: str, path: Path) -> tuple[dict[str, Any], ...]:
-    found = {name: entry for entry in member(document, name, list, path)}
-    return tuple(found)
+    entries = member(document, name, list, path)
+    for entry in entries:
+        if not isinstance(entry, dict) or not _FILE_NAME.fullmatch(member(entry, "file", str, path)):
+            raise CorruptError(f"{name}: an entry that names no file of the store's directory", path=path)
+        whole(entry, "bytes", path)
+        member(entry, "fingerprint", str, path)
+    return tuple(entries)
+
+
+def _collisions(document: dict[str, Any], path: Path) -> dict[str, list[int]]:
+    found = member(document, "collisions", dict, path)
+    for digits in found:
+        if not _HASH.fullmatch(digits):
+            raise CorruptError(f"collisions: {digits[:40]!r} is not a hash", path=path)
+        for shard in member(found, digits, list, path):
+            whole({digits: shard}, digits, path, most=len(document["shards"]) - 1)
+    return found
+
+
 def replace_file(path: Path, body: bytes) -> None:
     """Give the file at `path` new content in one step: write beside it, fsync, rename, fsync the directory."""
     beside = path.with_name(f".{path.name}.partial")

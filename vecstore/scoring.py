@@ -74,12 +74,12 @@ class LayerScorer:
 
     def _by_decoding(self, codes: Codes, rows: NDArray[np.int64]) -> tuple[Floats, Floats | None]:
         z = self._layer.quantizer.decode(codes, rows)
-        products = self._linear @ z.T
+        products = np.asarray(self._linear @ z.T, np.float32)
         if not self._needs_norms:
             return products, None
         gram = self._layer.affine.gram
         if gram.ndim == 1 and not self._norm_linear.any() and (gram == gram[0]).all():
-            return products, np.einsum("ij,ij->i", z, z) * gram[0] + self._norm_bias
+            return products, np.asarray(np.einsum("ij,ij->i", z, z) * gram[0] + self._norm_bias, np.float32)
         weighted = z * gram if gram.ndim == 1 else z @ gram
         return products, np.einsum("ij,ij->i", weighted, z) + z @ self._norm_linear + self._norm_bias
 
@@ -112,6 +112,6 @@ def metric_scores(
     squares = np.einsum("ij,ij->i", queries, queries)[:, None]
     if metric == "cosine":
         sizes = np.sqrt(squares)
-        return products / np.where(sizes > 0, sizes, 1)
+        return np.asarray(products / np.where(sizes > 0, sizes, 1), np.float32)
     assert norms is not None
-    return 2 * products - squares - norms
+    return np.asarray(2 * products - squares - norms, np.float32)

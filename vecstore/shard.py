@@ -18,9 +18,10 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.normalize import unit
 from vecstore.codecs.spec import CodecSpec
 from vecstore.container import ColumnWriter, Container, ContainerWriter
-from vecstore.errors import FormatError, ShapeError, UnsupportedVersionError
+from vecstore.errors import CorruptError, FormatError, ShapeError
 from vecstore.keys import KeyIndex, KeyIndexWriter, KeyType
 from vecstore.layers import LayerCodes, LayerWriter
+from vecstore.members import member, refuse_features, whole
 
 __all__ = ["METRICS", "Metric", "Shard", "ShardWriter"]
 
@@ -28,6 +29,7 @@ Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
 KNOWN_FEATURES: frozenset[str] = frozenset()  # what a description may require of its reader; none yet
+MOST_DIMENSIONS = 1 << 20
 ENCODE_BYTES = 16 * 1024 * 1024  # float32 input encoded at once; fixed, so that the same rows give the same bytes
 
 
@@ -142,17 +144,16 @@ class Shard:
         about = self.description = self.container.description
         if about.get("kind") != "shard":
             raise FormatError(f"this is a {about.get('kind')!r} file, part of a store; open its directory", path=path)
-        unknown = sorted(set(about["features"]) - KNOWN_FEATURES)
-        if unknown:
-            raise UnsupportedVersionError(
-                f"needs {', '.join(unknown)}, unknown to this vecstore: upgrade it (pip install -U vecstore)", path=path
-            )
-        self.rows: int = about["rows"]
-        self.stored_dimensions: int = about["dimensions"]
+        refuse_features(about, KNOWN_FEATURES, path)
+        self.rows = whole(about, "rows", path)
+        self.stored_dimensions = whole(about, "dimensions", path, least=1, most=MOST_DIMENSIONS)
         self.dimensions = prefix or self.stored_dimensions
-        self.metric: Metric = about["metric"]
-        self.keys = KeyIndex(self.container, about["keys"], self.rows) if about["keys"] else None
-        self.norms = self.container.part("norms") if about["norms"] else None
+        self.metric: Metric = member(about, "metric", str, path)  # type: ignore[assignment]  # search refuses others
+        keys = about.get("keys")
+        self.keys = None if keys is None else KeyIndex(self.container, member(about, "keys", dict, path), self.rows)
+        self.norms = self.container.part("norms") if member(about, "norms", bool, path) else None
+        if self.norms is not None and (self.norms.shape != (self.rows,) or self.norms.dtype != "<f4"):
+            raise CorruptError("part 'norms' is malformed", path=path, expected=f"{self.rows} float32")
 
     @cached_property
     def codec(self) -> Codec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -73,7 +73,8 @@ class Store:
     def __init__(self, path: str | Path, *, check: bool = True, prefix: int | None = None) -> None:
         self.path, self._check, self._prefix = str(path), check, prefix
         self._manifest: Manifest | None = None
-        self._key_map: KeyMap | None = None
+        self._key_maps: list[tuple[int, KeyMap]] = []  # with the first shard that each covers
+        self._unmapped: list[int] = []  # shards that no key map covers
         self._shards = self._open_shards()
         first = self._shards[0]
         self.dimensions, self.metric = first.dimensions, first.metric
@@ -85,8 +86,8 @@ class Store:
             _ = first.codec  # raises now when the codec does not allow it
         # The two steps of store[key], bound once: a method call saved is a tenth of a lookup.
         single = len(self._shards) == 1
-        self._find = first.keys.find if first.keys and single else self._find_row
-        self._read = first.vector if single else self._vector
+        self._find: Callable[[Any], int] = first.keys.find if first.keys and single else self._find_row
+        self._read: Callable[[int], Floats] = first.vector if single else self._vector
 
     # Lookup
 
@@ -248,7 +249,7 @@ class Store:
     def verify(self) -> int:
         """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`."""
         self._open_or_raise()
-        total = self._key_map.verify() if self._key_map else 0
+        total = sum(key_map.verify() for _, key_map in self._key_maps)
         for first, shard in zip(self._edges, self._shards, strict=False):
             total += shard.container.verify()
             if shard.keys is not None:
@@ -258,7 +259,7 @@ class Store:
     def close(self) -> None:
         """Let go of the files. Using the store afterwards raises `ClosedError`."""
         self._shards = []
-        self._key_map = None
+        self._key_maps = []
         self._find = self._read = self._closed
 
     def __enter__(self) -> Self:
@@ -294,22 +295,27 @@ class Store:
                 # A rewrite may have replaced the manifest, and removed what it named, since it was read.
                 if attempt == 2 or Manifest.read(directory).generation == manifest.generation:
                     raise CorruptError(f"{error.filename} is missing from the store", path=directory) from None
-        self._require_agreement(manifest, shards)
-        self._manifest, self._key_map = manifest, maps[0] if maps else None
+        self._require_agreement(manifest, shards, maps)
+        covered = [entry["shards"] for entry in manifest.key_maps]
+        self._manifest = manifest
+        self._key_maps = [(first, key_map) for (first, _), key_map in zip(covered, maps, strict=True)]
+        mapped = {shard for first, end in covered for shard in range(first, end)}
+        self._unmapped = [shard for shard in range(len(shards)) if shard not in mapped]
         return shards
 
-    def _require_agreement(self, manifest: Manifest, shards: list[Shard]) -> None:
+    def _require_agreement(self, manifest: Manifest, shards: list[Shard], maps: list[KeyMap]) -> None:
         first = shards[0]
-        for entry, shard in zip(manifest.shards, shards, strict=True):
-            same_keys = (shard.keys and shard.keys.key_type) == (first.keys and first.keys.key_type)
-            same = (shard.dimensions, shard.metric) == (first.dimensions, first.metric)
-            if shard.rows != entry["rows"] or not same or not same_keys:
+        for entry, part in zip(manifest.entries, [*shards, *maps], strict=True):
+            same = part.container.fingerprint == entry["fingerprint"]
+            if isinstance(part, Shard):
+                same_keys = (part.keys and part.keys.key_type) == (first.keys and first.keys.key_type)
+                same_space = (part.dimensions, part.metric) == (first.dimensions, first.metric)
+                same = same and part.rows == entry["rows"] and same_keys and same_space
+            if not same:
                 raise CorruptError(
-                    f"shard {entry['file']} is not the one that the manifest means: restore it from a copy",
+                    f"{entry['file']} is not the file that the manifest means: restore it from a copy",
                     path=Path(self.path) / MANIFEST_NAME,
                 )
-        if len(shards) > 1 and first.keys and not manifest.key_maps:
-            raise CorruptError("the manifest names no key map", path=Path(self.path) / MANIFEST_NAME)
 
     def _find_row(self, key: Any) -> int:
         """Return the row of a key, or -1."""
@@ -322,12 +328,10 @@ class Store:
         raw = keys.raw(key)
         if raw is None:
             return -1
-        if self._key_map is None:
-            return keys.find(key)
         h = xxhash.xxh64_intdigest(raw)
         collisions = self._manifest.collisions if self._manifest else {}
-        several = collisions.get(f"{h:016x}") if collisions else None
-        for shard in several or [self._key_map.shard(h)]:
+        several = collisions.get(f"{h:016x}", []) if collisions else []
+        for shard in [first + key_map.shard(h) for first, key_map in self._key_maps] + self._unmapped + several:
             row = self._find_in_shard(shard, key)
             if row >= 0:
                 return row
@@ -342,26 +346,32 @@ class Store:
         return row + self._edges[shard] if row >= 0 else -1
 
     def _find_in_shards(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
-        assert self._key_map is not None and self.key_type is not None
+        assert self.key_type is not None
         try:
             packed = PackedKeys(keys, self.key_type)
         except (TypeError, ValueError, AttributeError):
             return np.array([self._find_row(key) for key in keys], np.int64)
         hashes = packed.hashes()
-        shards = self._key_map.shards_of(hashes)
         rows = np.full(len(packed), -1, np.int64)
-        for number in np.unique(shards[shards < len(self._shards)]).tolist():
-            own = self._shards[number].keys
-            assert own is not None
-            picked = np.flatnonzero(shards == number)
-            found = own.find_packed(packed.take(picked))
-            rows[picked] = np.where(found >= 0, found + self._edges[number], -1)
+        for first, key_map in self._key_maps:
+            self._find_packed(packed, first + key_map.shards_of(hashes), rows)
+        for number in self._unmapped:
+            self._find_packed(packed, np.full(len(packed), number), rows)
         collisions = self._manifest.collisions if self._manifest else {}
         if collisions:
             rare = np.array([int(h, 16) for h in collisions], np.uint64)
             for at in np.flatnonzero(np.isin(hashes, rare)).tolist():
                 rows[at] = self._find_row(keys[at])
         return rows
+
+    def _find_packed(self, packed: PackedKeys, shards: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """Look each key up in its shard of `shards` and write the rows of those found into `rows`."""
+        for number in np.unique(shards[shards < len(self._shards)]).tolist():
+            own = self._shards[number].keys
+            assert own is not None
+            picked = np.flatnonzero((shards == number) & (rows < 0))
+            found = own.find_packed(packed.take(picked))
+            rows[picked] = np.where(found >= 0, found + self._edges[number], -1)
 
     def _of_keys(self, keys: Any, default: Any) -> Floats:
         if isinstance(keys, np.ndarray) and keys.ndim != 1:
@@ -447,7 +457,7 @@ class Store:
         if self.key_type is None:
             return row
         shard = bisect_right(self._edges, row) - 1
-        return self._key_indexes[shard].key(row - self._edges[shard])  # type: ignore[no-any-return]
+        return self._key_indexes[shard].key(row - self._edges[shard])
 
 
 class KeysView(Sequence[Key]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import LARGEST, sound_rows
 from vecstore.errors import FormatError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.keys import PackedKeys
@@ -118,15 +119,14 @@ def clean_batches(dump: Dump, survey: Survey, on_bad: OnBad) -> Iterator[Batch]:
         end = first + len(batch)
         here = survey.dropped[np.searchsorted(survey.dropped, first) : np.searchsorted(survey.dropped, end)] - first
         vectors, keys = batch.vectors, batch.keys
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all() and on_bad == "zero":
-            vectors[~finite] = 0
+        if on_bad == "zero":
+            vectors[~sound_rows(vectors)] = 0
         if len(here):
             keep = np.ones(len(batch), bool)
             keep[here] = False
             vectors = vectors[keep]
             if keys is not None:
-                keys = keys[keep] if isinstance(keys, np.ndarray) else [keys[i] for i in np.flatnonzero(keep).tolist()]
+                keys = _kept(keys, keep)
         yield Batch(vectors, keys, {}, batch.fraction_read)
         first = end
     if first != survey.rows:
@@ -135,11 +135,18 @@ def clean_batches(dump: Dump, survey: Survey, on_bad: OnBad) -> Iterator[Batch]:
         )
 
 
+def _kept(keys: Any, keep: NDArray[np.bool_]) -> Any:
+    return keys[keep] if isinstance(keys, np.ndarray) else list(compress(keys, keep.tolist()))
+
+
 def _bad_rows(batch: Batch, on_bad: OnBad) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the bad rows of a batch, and those of them that are dropped rather than kept as zeros."""
-    unreadable = ~np.isfinite(batch.vectors).all(axis=1)
+    unreadable = ~sound_rows(batch.vectors)
     keyless = np.zeros(len(batch), bool)
-    if batch.keys is not None and not isinstance(batch.keys, np.ndarray):
+    if isinstance(batch.keys, np.ndarray):  # where a number could not be read, the reader puts 0
+        unread = list(batch.problems)
+        keyless[unread] = batch.keys[unread] == 0
+    elif batch.keys is not None:
         keyless = np.fromiter((not key for key in batch.keys), bool, len(batch))
     bad = np.flatnonzero(unreadable | keyless)
     # A vector can be replaced by zeros; an empty key cannot be replaced by anything.
@@ -154,9 +161,7 @@ def _report_bad(
             break
         reason = batch.problems.get(row)
         if reason is None:
-            reason = f"row {found.rows + row}: " + (
-                "NaN or infinity" if not np.isfinite(batch.vectors[row]).all() else "empty key"
-            )
+            reason = f"row {found.rows + row}: {_fault(batch.vectors[row])}"
         if on_bad == "error":
             raise FormatError(
                 f"{reason}; leave such rows out with --on-bad skip, or store zeros with --on-bad zero", path=dump.path
@@ -164,6 +169,12 @@ def _report_bad(
         found.examples.append(reason)
     found.bad += len(drop)
     found.zeroed += len(bad) - len(drop)
+
+
+def _fault(vector: Floats) -> str:
+    if not np.isfinite(vector).all():
+        return "NaN or infinity"
+    return f"a value beyond {LARGEST:g}" if not sound_rows(vector[None]).all() else "empty key"
 
 
 def _drop_duplicates(found: Survey, dump: Dump, hashes: IO[bytes], on_duplicate: OnDuplicate) -> None:

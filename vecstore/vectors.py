@@ -47,7 +47,9 @@ class Vectors:
         """Bytes that all vectors take when decoded."""
         return 4 * self.size
 
-    def __getitem__(self, index: Any) -> Floats:
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, np.ndarray) and index.ndim == 0:
+            index = index[()]
         if isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.bool_)):
             row = int(index)
             if not -self.shape[0] <= row < self.shape[0]:
@@ -96,7 +98,9 @@ class Vectors:
     def __repr__(self) -> str:
         return f"<vectors {self.shape[0]} x {self.shape[1]} float32, decoded when read>"
 
-    def _two(self, index: tuple[Any, ...]) -> Floats:
+    def _two(self, index: tuple[Any, ...]) -> Any:
+        if index and index[0] is Ellipsis:
+            index = (slice(None), *index[1:]) if len(index) < 3 else index[1:]
         if len(index) > 2:
             raise IndexError(f"too many indices: vectors have 2 dimensions, found {len(index)}")
         if not index:
@@ -105,7 +109,7 @@ class Vectors:
         if len(index) == 1:
             return rows
         if rows.ndim == 1:
-            return np.asarray(rows[index[1]])
+            return rows[index[1]]
         if isinstance(index[0], slice) or isinstance(index[1], (slice, int, np.integer)):
-            return np.asarray(rows[:, index[1]])
-        return np.asarray(rows[np.arange(len(rows)), index[1]])  # two lists are paired, as in numpy
+            return rows[:, index[1]]
+        return rows[np.arange(len(rows)), index[1]]  # two lists are paired, as in numpy

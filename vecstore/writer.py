@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.container import Container
 from vecstore.errors import BudgetError, ShapeError
 from vecstore.keymap import write_key_map
 from vecstore.keys import KeyType, PackedKeys, key_type_of
@@ -128,13 +129,13 @@ class Writer:
         if self._shard_bytes is None:
             self._workplace.publish_file(self._shards[0]["file"])
             return
-        maps, collisions = (), {}
+        maps: tuple[dict[str, Any], ...] = ()
+        collisions: dict[str, list[int]] = {}
         if self._key_type is not None and len(self._shards) > 1:
             name = "keys-00000.vecs"
             collisions = write_key_map(self.directory / name, self._hashes)
             self._refuse_duplicates(collisions)
-            size = (self.directory / name).stat().st_size
-            maps = ({"file": name, "shards": [0, len(self._shards)], "bytes": size},)
+            maps = (_entry(self.directory / name, shards=[0, len(self._shards)]),)
         self._workplace.publish_directory(Manifest(0, tuple(self._shards), maps, collisions))
 
     def abort(self) -> None:
@@ -165,7 +166,8 @@ class Writer:
         sizes = np.full(rows, self._row_bytes, np.int64)
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
-        pieces, start, room = [], 0, self._shard_bytes - self._shard_filled
+        pieces: list[tuple[int, int]] = []
+        start, room = 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
             room -= self.codec.model_bytes + FIXED_BYTES
         ends = np.cumsum(sizes)
@@ -210,7 +212,7 @@ class Writer:
         self._hashes.append(shard.hashes)  # stays mapped when the shard has closed its temporary file
         shard.close(self.description)
         self._shard, self._shard_filled = None, 0
-        self._shards.append({"file": shard.path.name, "rows": shard.rows, "bytes": shard.path.stat().st_size})
+        self._shards.append(_entry(shard.path, rows=shard.rows))
 
     def _refuse_duplicates(self, collisions: dict[str, list[int]]) -> None:
         for digits, shards in collisions.items():
@@ -227,3 +229,8 @@ class Writer:
                             "(convert takes --on-duplicate first or last)"
                         )
                     seen[key] = number
+
+
+def _entry(path: Path, **more: Any) -> dict[str, Any]:
+    """Return what a manifest says of a finished file; reading it back shows that it opens."""
+    return {"file": path.name, "bytes": path.stat().st_size, "fingerprint": Container(path).fingerprint, **more}

@@ -20,21 +20,21 @@ from vecstore.errors import CodecError, ShapeError, VecstoreError
 # their variance. {half} and {m} stand for half of the dimensions and an eighth.
 EXAMPLES = {
     "normalize": {"normalize,f32": 1e-12},
-    "center": {"center,f32": 1e-12, "center,sq:8": 1e-4},
-    "pca": {"pca:{half},f32": 0.3, "pca:{half},sq:8": 0.3},
-    "whiten": {"whiten:{half},f16": 0.3},
-    "truncate": {"truncate:{half},f32": 0.8},
-    "rotate": {"rotate,f32": 1e-12, "rotate,sq:4": 0.02},
+    "center": {"center,f32": 1e-12, "center,sq:8": 1.5e-4},
+    "pca": {"pca:{half},f32": 0.26, "pca:{half},sq:8": 0.26},
+    "whiten": {"whiten:{half},f16": 0.26},
+    "truncate": {"truncate:{half},f32": 1.3},
+    "rotate": {"rotate,f32": 1e-12, "rotate,sq:4": 0.013},
     "f32": {"f32": 0},
-    "f16": {"f16": 1e-6},
-    "bf16": {"bf16": 1e-5},
-    "sq": {"sq:8": 1e-4, "sq:6": 1e-3, "sq:4": 0.02},
-    "pq": {"pq:{m}": 0.5, "pq:{m}x4": 0.7},
-    "opq": {"opq:{m}": 0.5, "opq:{m}x4": 0.7},
-    "bin": {"bin": 0.5, "bin:zero": 0.5, "bin:mean": 0.5, "bin:median": 0.5},
-    "zstd": {"f32,zstd": 0, "bf16,zstd:9:bit": 1e-5, "sq:8,zstd:1:none": 1e-4},
+    "f16": {"f16": 7e-8},
+    "bf16": {"bf16": 5e-6},
+    "sq": {"sq:8": 1.5e-4, "sq:6": 1.2e-3, "sq:4": 0.013},
+    "pq": {"pq:{m}": 0.33, "pq:{m}x4": 0.6},
+    "opq": {"opq:{m}": 0.27, "opq:{m}x4": 0.5},
+    "bin": {"bin": 0.4, "bin:zero": 0.44, "bin:mean": 0.4, "bin:median": 0.4},
+    "zstd": {"f32,zstd": 0, "bf16,zstd:9:bit": 5e-6, "sq:8,zstd:1:none": 1.5e-4},
 }
-COMBINED = {"bin/sq:8": 1e-4, "normalize,center,rotate,pca:{half},pq:{m}/f16": 1e-6}
+COMBINED = {"bin/sq:8": 1.5e-4, "normalize,center,rotate,pca:{half},pq:{m}/f16": 7e-8}
 BOUNDS = {spec: bound for specs in [*EXAMPLES.values(), COMBINED] for spec, bound in specs.items()}
 MIXING = ("pca", "whiten", "rotate", "pq", "opq", "sq:6")  # no prefix of such a code stands alone
 WIDTHS = [1, 7, 50, 100, 384]
@@ -53,7 +53,7 @@ def noise(rows: int, d: int) -> np.ndarray:
 
 @cache
 def unit_words() -> np.ndarray:
-    x = glove()[0]
+    x = np.random.default_rng(0).permutation(glove()[0])
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
@@ -100,7 +100,7 @@ def test_spec_travels_as_text_as_repr_and_as_json(spec):
 def test_error_of_rows_that_training_did_not_see(spec):
     error = error_of(trained(spec), unit_words()[2000:])
     assert error <= BOUNDS[spec]
-    assert error >= BOUNDS[spec] / 50, "the bound is too loose to notice a loss"
+    assert error >= BOUNDS[spec] / 3 or error < 1e-12, "the bound is too loose to notice a loss"
 
 
 @every_spec
@@ -155,11 +155,10 @@ def test_training_is_deterministic(spec):
 @every_spec
 def test_a_row_alone_is_coded_as_in_a_batch(spec):
     fitted, x = trained(spec), unit_words()[2000:2600]
-    codes = fitted.encode(x)
-    alone = np.concatenate([fitted.encode(row[None]) for row in x])
+    together = fitted.decode(fitted.encode(x))
+    alone = np.concatenate([fitted.decode(fitted.encode(row[None])) for row in x])
     # A matrix product may round its last bit otherwise for one row, which moves a value that lies on an edge.
-    assert (codes == alone).mean() > 0.999
-    np.testing.assert_allclose(fitted.decode(codes[:1]), fitted.decode(codes)[:1], rtol=1e-4, atol=1e-6)
+    assert np.isclose(alone, together, rtol=1e-3, atol=1e-5).mean() > 0.999
 
 
 @every_spec
@@ -187,7 +186,9 @@ def test_tables_sum_to_what_decoding_gives(spec, squares):
     for layer in trained(spec).layers:
         k = layer.quantizer.dimensions
         linear = rng.normal(size=k).astype(np.float32)
-        quadratic = {"none": None, "equal": np.full(k, 0.7, np.float32), "any": rng.random(k).astype(np.float32)}[squares]
+        quadratic = {"none": None, "equal": np.full(k, 0.7, np.float32), "any": rng.random(k).astype(np.float32)}[
+            squares
+        ]
         tables = layer.quantizer.tables(linear, quadratic)
         if tables is None:
             continue
@@ -256,7 +257,11 @@ def test_what_is_no_vector_is_refused(spec, bad, message):
 @every_spec
 def test_what_is_no_code_is_refused(spec):
     fitted = trained(spec)
-    for bad in (np.zeros((2, fitted.code_bytes + 1), np.uint8), np.zeros(fitted.code_bytes, np.uint8), np.zeros((2, 2))):
+    for bad in (
+        np.zeros((2, fitted.code_bytes + 1), np.uint8),
+        np.zeros(fitted.code_bytes, np.uint8),
+        np.zeros((2, 2)),
+    ):
         with pytest.raises(ShapeError, match="codes of"):
             fitted.decode(bad)
 
@@ -338,5 +343,6 @@ def test_byte_steps_lose_nothing(spec, size, item_bytes):
     block = np.random.default_rng(size).integers(0, 9, size, np.uint8).tobytes()
     packed = step.pack(block, item_bytes)
     assert step.unpack(packed, size, item_bytes) == block
-    with pytest.raises(CodecError, match="damaged"):
-        step.unpack(packed[:-1], size, item_bytes)
+    if size:
+        with pytest.raises(CodecError, match="damaged"):
+            step.unpack(packed[:-1], size, item_bytes)

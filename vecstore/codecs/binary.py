@@ -63,15 +63,15 @@ class Binary(Quantizer):
 
     @staticmethod
     def _fit(z: Floats, threshold: str) -> TrainedBinary:
-        at = {"zero": np.zeros_like, "mean": lambda row: z.mean(axis=0), "median": lambda row: np.median(z, axis=0)}
-        thresholds = at[threshold](z[0]).astype(np.float32)
+        center = {"zero": 0, "mean": z.mean(axis=0), "median": np.median(z, axis=0)}[threshold]
+        thresholds = np.broadcast_to(np.asarray(center, np.float32), z.shape[1:])
         above = z > thresholds
         count = above.sum(axis=0)
         mean = z.mean(axis=0)
         upper = np.where(above, z, 0).sum(axis=0) / np.maximum(count, 1)
         lower = np.where(above, 0, z).sum(axis=0) / np.maximum(len(z) - count, 1)
         levels = np.stack([np.where(count < len(z), lower, mean), np.where(count > 0, upper, mean)])
-        return TrainedBinary(thresholds, levels.astype("<f4"))
+        return TrainedBinary(thresholds.copy(), levels.astype("<f4"))
 
 
 class TrainedBinary(TrainedQuantizer):

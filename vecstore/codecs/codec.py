@@ -14,7 +14,9 @@ from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantiz
 from vecstore.codecs.spec import CodecSpec, LayerSpec
 from vecstore.errors import CodecError, ShapeError
 
-__all__ = ["AffineMap", "Codec", "Layer", "as_vectors", "fit"]
+__all__ = ["LARGEST", "AffineMap", "Codec", "Layer", "as_vectors", "fit", "sound_rows"]
+
+LARGEST = 1e15  # up to here squares of values, summed over dimensions and rows, stay far inside float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,7 @@ class Layer:
 
     @property
     def byte_steps(self) -> tuple[ByteStep, ...]:
+        """The steps that pack whole blocks of codes."""
         return self.spec.byte_steps
 
     def encode(self, x: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
@@ -93,12 +96,12 @@ class Layer:
             transforms.append(shorter)
             width = shorter.dimensions
         quantizer = self.quantizer.prefix(width)
-        return quantizer and Layer(self.spec, transforms, quantizer, dimensions)
+        return None if quantizer is None else Layer(self.spec, transforms, quantizer, dimensions)
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays of all steps; names are ``<step number>.<array>``."""
-        steps = [*self.transforms, self.quantizer]
+        steps: list[TrainedTransform | TrainedQuantizer] = [*self.transforms, self.quantizer]
         return {f"{i}.{name}": array for i, step in enumerate(steps) for name, array in step.arrays.items()}
 
     @classmethod
@@ -235,7 +238,15 @@ def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
         raise ShapeError(f"vectors have {dimensions or 'one or more'} dimensions here, found {given.shape[1]}")
     with np.errstate(over="ignore"):
         vectors = np.ascontiguousarray(given, np.float32)
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+    sound = sound_rows(vectors)
+    if not sound.all():
+        row = int(np.flatnonzero(~sound)[0])
+        if np.isfinite(vectors[row]).all():
+            raise ShapeError(f"row {row} holds a value beyond {LARGEST:g}; scale the vectors")
         raise ShapeError(f"row {row} holds NaN or infinity (or a value beyond float32)")
     return vectors
+
+
+def sound_rows(x: Floats) -> NDArray[np.bool_]:
+    """Return which rows hold numbers from -LARGEST to LARGEST only: no NaN, no infinity, no overflow later: (n,)."""
+    return np.asarray((np.abs(x) <= LARGEST).all(axis=1))

@@ -53,7 +53,7 @@ class TrainedF16(TrainedF32):
             raise ShapeError(
                 f"the value {largest:g} does not fit float16 (up to 65504): use bf16, f32, or normalize first"
             )
-        return z.astype("<f2").view(np.uint8)
+        return np.ascontiguousarray(z, "<f2").view(np.uint8)
 
     def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
         return np.ascontiguousarray(codes).view("<f2").astype(np.float32)

@@ -14,7 +14,7 @@ __all__ = ["Normalize", "unit"]
 def unit(x: Floats) -> Floats:
     """Return rows of length one; zero rows stay zero."""
     norms = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.where(norms > 0, norms, np.float32(1))
+    return np.asarray(x / np.where(norms > 0, norms, 1), np.float32)
 
 
 @dataclass(frozen=True)

@@ -35,4 +35,4 @@ def split(codes: Codes, per_byte: int, d: int) -> NDArray[np.uint8]:
     for place in range(per_byte):
         levels[:, :, place] = codes >> np.uint8(bits * place)
     levels &= np.uint8((1 << bits) - 1)
-    return levels.reshape(len(codes), -1)[:, :d]
+    return levels.reshape(len(codes), codes.shape[1] * per_byte)[:, :d]

@@ -52,7 +52,8 @@ class PCA(Transform):
 class Whiten(Transform):
     """Keep the first `dimensions` principal components, each scaled to variance one.
 
-    Directions with less than a millionth of the largest variance are scaled as if they had that much.
+    Directions with less than a millionth of the largest variance are scaled as if they had that much; where there is
+    no variance at all, nothing is scaled.
     """
 
     dimensions: int
@@ -63,8 +64,9 @@ class Whiten(Transform):
 
     def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
         mean, axes, variances = principal_axes(x, self.dimensions)
-        floor = max(float(variances[0]) * 1e-6, 1e-30)
-        return TrainedProjection(mean, axes, np.sqrt(np.maximum(variances, floor)).astype("<f4"))
+        floor = float(variances[0]) * 1e-6
+        scales = np.sqrt(np.maximum(variances, floor)) if floor > 0 else np.ones(self.dimensions)
+        return TrainedProjection(mean, axes, scales.astype("<f4"))
 
     def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
         return TrainedProjection(*named(arrays, ["mean", "axes", "scales"]))

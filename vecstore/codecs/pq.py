@@ -79,6 +79,8 @@ def train_codebooks(
 
 
 class TrainedPQ(TrainedQuantizer):
+    """Codebooks (m, 2**bits, widest group) and the edges of the groups of dimensions that they code."""
+
     def __init__(self, bits: int, edges: NDArray[np.int64], codebooks: Floats) -> None:
         self.bits, self.edges, self.codebooks = bits, edges, frozen(codebooks.astype("<f4", copy=False))
         self.m, self.dimensions = len(codebooks), int(edges[-1])

@@ -39,14 +39,17 @@ class LayerSpec:
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
+        """The steps before the quantizer."""
         return tuple(step for step in self.steps if isinstance(step, Transform))
 
     @property
     def quantizer(self) -> Quantizer:
+        """The one step that turns arrays into bytes."""
         return next(step for step in self.steps if isinstance(step, Quantizer))
 
     @property
     def byte_steps(self) -> tuple[ByteStep, ...]:
+        """The steps after the quantizer."""
         return tuple(step for step in self.steps if isinstance(step, ByteStep))
 
     def __str__(self) -> str:

@@ -77,7 +77,7 @@ class TrainedSQ(TrainedQuantizer):
             return levels
         if self.bits == 4:
             return join(levels, 2)
-        return np.concatenate([join(levels >> 2, 2), join(levels & 3, 4)], axis=1)
+        return np.concatenate([join(levels >> np.uint8(2), 2), join(levels & np.uint8(3), 4)], axis=1)
 
     def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
         if self.bits == 8:
@@ -86,7 +86,7 @@ class TrainedSQ(TrainedQuantizer):
             levels = split(codes, 2, self.dimensions)
         else:
             upper = -(-self.dimensions // 2)
-            levels = split(codes[:, :upper], 2, self.dimensions) << 2
+            levels = split(codes[:, :upper], 2, self.dimensions) << np.uint8(2)
             levels |= split(codes[:, upper:], 4, self.dimensions)
         z = levels * self.steps
         z += self.lowest

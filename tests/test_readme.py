@@ -1,0 +1,87 @@
+"""Everything that the README and the docs show runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vecstore
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *shlex.split(line)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_python_of_the_readme_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks("README.md", "python"):
+        exec(compile(block, "README.md", "exec"), names)
+    store = names["store"]
+    assert isinstance(store, vecstore.Store)
+    assert store.keys[:3] == ["item 0", "item 1", "item 2"]
+    assert store.get("no such item") is None
+    assert names["two"].search(names["x"][7], k=5).keys[0] == "item 7"  # type: ignore[attr-defined,index]
+    assert names["found"].keys[0] == "item 7"  # type: ignore[attr-defined]
+
+
+def test_convert_command_of_the_readme_runs(tmp_path: Path) -> None:
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(600, 96)).astype("f4"))
+    (tmp_path / "keys.txt").write_text("".join(f"key {i}\n" for i in range(600)))
+    (line,) = [line for block in blocks("README.md", "sh") for line in block.splitlines() if "convert" in line]
+    done = run(line, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(vecstore.open(tmp_path / "vectors.vecs")) == 600
+
+
+def test_commands_of_the_tutorial_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = ["king", "queen", *(f"word{i}" for i in range(400))]
+    lines = (f"{word} " + " ".join(f"{value:.4f}" for value in rng.normal(size=50)) for word in words)
+    (tmp_path / "glove.txt").write_text("\n".join(lines) + "\n")
+    commands = [line for block in blocks("docs/tutorial.md", "sh") for line in block.splitlines()]
+    assert len(commands) == 5
+    for line in commands:
+        done = run(line, tmp_path)
+        assert done.returncode == 0, (line, done.stderr)
+
+
+def test_python_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(100, 8)).astype("f4")
+    words = ["king", "queen", *map(str, range(98))]
+    vecstore.write("words.vecs", x, words, codec="f16")
+    names: dict[str, object] = {"vecstore": vecstore, "sample": x, "batches": [(x, words)]}
+    for page in ("docs/tutorial.md", "docs/howto.md"):
+        for block in blocks(page, "python"):
+            exec(compile(block, page, "exec"), names)
+    assert len(names["nearest"]) == 5  # type: ignore[arg-type]
+    assert vecstore.open("items.vecs").info()["user"] == {"model": "all-MiniLM-L6-v2"}
+
+
+def test_set_up_commands_name_extras_that_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.findall(r'pip install -e "\.\[(\w+)\]"', (ROOT / "README.md").read_text())
+    assert named == ["demo", "test"]
+    assert set(named) <= set(extras)
+
+
+def test_links_of_readme_and_docs_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"

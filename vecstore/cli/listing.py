@@ -1,0 +1,108 @@
+"""The commands that list what there is: codecs and formats."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from functools import cache
+
+import typer
+from rich.text import Text
+
+from vecstore.cli.console import stdout, table
+from vecstore.cli.options import examples
+
+__all__ = ["codecs", "formats", "register"]
+
+PANEL = "Learn"
+
+LANGUAGE = """\
+A codec is written as steps, separated by commas, each with its parameters behind colons: any number of transforms, \
+then exactly one quantizer, then, for archives, steps that pack its bytes. Two such chains with a slash between them \
+make a store of two layers: a search scans the first, coarse one, and scores the best rows again from the second, \
+fine one, which also answers lookups."""
+
+EXAMPLES = (
+    ("sq:8", "a byte a dimension: a quarter of float32 at next to no loss; where to begin"),
+    ("opq:48", "48 bytes a vector whatever its width: the most neighbours kept for the bytes"),
+    ("pca:128,sq:8", "128 bytes, decodes fast; good where few dimensions carry the variance"),
+    ("truncate:256,sq:8", "for models trained to be cut (Matryoshka)"),
+    ("bin/sq:8", "scans one bit a dimension, then scores the best rows again"),
+    ("f32,zstd", "exact and smaller, for archives; not scanned where it lies"),
+)
+
+REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*;.*extra\s*==\s*['\"]([^'\"]+)['\"]")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        rich_help_panel=PANEL,
+        epilog=examples("vecstore codecs", "vecstore convert words.txt words.vecs --codec pca:128,sq:8"),
+    )(codecs)
+    app.command(
+        rich_help_panel=PANEL,
+        epilog=examples("vecstore formats", "vecstore convert table.bin words.vecs --from word2vec-binary"),
+    )(formats)
+
+
+def codecs() -> None:
+    """List the codecs and explain how they are combined."""
+    from vecstore.codecs.registry import ALIASES, BUILT_IN, codec_names, step_class
+
+    shown = table("codec", "kind", "write", "what it does")
+    for name in codec_names():
+        try:
+            step = step_class(name)
+            cells = (step.kind, step.usage, step.summary)
+        except Exception as error:  # a plug-in's fault must not hide the others
+            cells = ("?", "", f"cannot be loaded: {error}")
+        mark = "" if name in BUILT_IN else " (plug-in)"
+        shown.add_row(Text(name + mark, style="bold"), *map(Text, cells))
+    out = stdout()
+    out.print(shown)
+    out.print(f"\n{LANGUAGE}\n")
+    written = table("--codec", "gives")
+    for spec, meaning in EXAMPLES:
+        written.add_row(Text(spec, style="bold"), meaning)
+    out.print(written)
+    out.print(
+        Text("\nShort names: " + ", ".join(f"{short} for {name}" for short, name in ALIASES.items()), style="dim")
+    )
+
+
+def formats() -> None:
+    """List the formats of dumps that are read and written."""
+    from vecstore.formats import FORMATS
+
+    shown = table("format", "use", "needs", "what it is")
+    for entry in FORMATS.values():
+        use = [verb for verb, able in (("read", entry.readable), ("write", entry.writable)) if able]
+        about = Text(entry.description).append("\n" + " ".join(entry.suffixes), style="dim")
+        needs = "" if entry.extra is None else _state(entry.extra)
+        shown.add_row(Text(entry.name, style="bold"), ", ".join(use), Text(needs), about)
+    out = stdout()
+    out.print(shown)
+    out.print(
+        "\nThe content of a file tells its format; --from names it where it does not. Text, word2vec-binary and npy "
+        "files may be compressed (gz, bz2, xz, zst)."
+    )
+
+
+@cache
+def _extras() -> dict[str, list[str]]:
+    """Return the packages of each extra."""
+    found: dict[str, list[str]] = {}
+    for requirement in importlib.metadata.requires("vecstore") or ():
+        if match := REQUIREMENT.match(requirement):
+            found.setdefault(match[2], []).append(match[1])
+    return found
+
+
+def _state(extra: str) -> str:
+    for package in _extras().get(extra, []):
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return f"pip install 'vecstore[{extra}]'"
+    return f"[{extra}], installed"

@@ -1,0 +1,267 @@
+"""The commands that read a store: info, get, search and verify."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from vecstore.cli.console import facts, print_json, say, shown_key, stdout, table
+from vecstore.cli.keys import find_rows, parse_key
+from vecstore.cli.options import AsJson, Force, Metric, StorePath, examples
+from vecstore.cli.queries import read_queries
+from vecstore.cli.sizes import format_bytes
+from vecstore.errors import ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["get", "info", "register", "search", "verify"]
+
+PANEL = "Read"
+PREVIEW = 6  # numbers of a vector that fit a terminal
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        rich_help_panel=PANEL,
+        epilog=examples("vecstore info words.vecs", "vecstore info words.vecs --json | jq .bytes"),
+    )(info)
+    app.command(
+        rich_help_panel=PANEL,
+        epilog=examples(
+            "vecstore get words.vecs king queen",
+            "vecstore get words.vecs king queen --output royals.npy",
+            "vecstore get words.vecs -- -dash   (-- before a key that begins with a dash)",
+        ),
+    )(get)
+    app.command(
+        rich_help_panel=PANEL,
+        epilog=examples(
+            "vecstore search words.vecs --key king -k 5",
+            "vecstore search docs.vecs --vector queries.npy --rescore 20 --json",
+            "vecstore search words.vecs --vector - < queries.txt   (a line of numbers a query)",
+        ),
+    )(search)
+    app.command(rich_help_panel=PANEL, epilog=examples("vecstore verify words.vecs"))(verify)
+
+
+def info(store: StorePath, as_json: AsJson = False) -> None:
+    """Show what a store holds, what it costs and how faithful it is."""
+    import vecstore
+
+    with vecstore.open(store) as opened:
+        about = opened.info()
+    if as_json:
+        print_json(about)
+        return
+    out = stdout()
+    for title, rows in _sections(about):
+        out.print(Text(title, style="bold cyan"))
+        out.print(facts(*rows))
+        out.print()
+
+
+def get(
+    store: StorePath,
+    keys: Annotated[
+        list[str],
+        typer.Argument(metavar="KEY...", help="Keys; row numbers in a store without keys.", show_default=False),
+    ],
+    as_json: AsJson = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.npy", help="Write the vectors to a NumPy file.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Look vectors up.
+
+    Prints a line 'key x1 ... xd' each, or the first few numbers where stdout is a terminal.
+    """
+    import vecstore
+
+    with vecstore.open(store) as opened:
+        vectors = opened.vectors[find_rows(opened, keys)]
+        names = [shown_key(parse_key(opened, key)) for key in keys]
+    if output is not None:
+        _save(output, vectors, force)
+        say(f"{len(vectors):,} x {vectors.shape[1]} float32 written to {output}")
+    if as_json:
+        print_json([{"key": key, "vector": _numbers(x)} for key, x in zip(names, vectors, strict=True)])
+    elif output is None:
+        _print_vectors(names, vectors)
+
+
+def search(
+    store: StorePath,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="KEY", help="Nearest to this key, itself left out; repeatable."),
+    ] = None,
+    vector: Annotated[
+        str | None,
+        typer.Option(metavar="QUERY", help="Nearest to these vectors: FILE.npy, numbers 0.1,0.2,... or - for stdin."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Neighbours a query.", min=1)] = 10,
+    metric: Annotated[Metric | None, typer.Option(help="Instead of the store's own.")] = None,
+    rescore: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Coarse/fine stores: rows scored again for each one wanted; 0 for none.",
+            show_default="as measured at conversion",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the nearest vectors, by a scan of the codes."""
+    import numpy as np
+
+    import vecstore
+
+    if (not keys) == (vector is None):
+        raise ShapeError("say what to search for: --key KEY, or --vector FILE.npy (or 0.1,0.2,..., or - for stdin)")
+    with vecstore.open(store) as opened:
+        own = find_rows(opened, keys) if keys else None
+        queries = opened.vectors[own] if own is not None else read_queries(vector or "")
+        names = [shown_key(parse_key(opened, key)) for key in keys or ()]
+        found = opened.search(queries, k if own is None else k + 1, metric=metric, rescore=rescore)
+        metric = metric or opened.metric
+    answers = []
+    for query, name in enumerate(names or range(len(found.rows))):
+        kept = np.flatnonzero(found.rows[query] != (-1 if own is None else own[query]))[:k].tolist()
+        neighbours = [
+            {
+                "key": shown_key(found.keys[query][at]),
+                "row": int(found.rows[query, at]),
+                "score": round(float(found.scores[query, at]), 6),
+            }
+            for at in kept
+        ]
+        answers.append({"query": name, "neighbours": neighbours})
+    if as_json:
+        print_json({"metric": metric, "results": answers})
+    else:
+        _print_answers(answers, metric, titled=len(answers) > 1)
+
+
+def verify(store: StorePath) -> None:
+    """Check every byte of a store against its checksum, and that every key finds its row.
+
+    Ends with status 1 and the damaged place when something is wrong.
+    """
+    import vecstore
+
+    start = time.perf_counter()
+    with vecstore.open(store) as opened:
+        size, rows = opened.verify(), len(opened)
+    elapsed_s = time.perf_counter() - start
+    stdout().print(Text(f"{store}: sound; {rows:,} rows, {size:,} bytes checked in {elapsed_s:.2f} s"))
+
+
+def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    size = about["bytes"]
+    keys = {None: "none: rows are found by number", "str": "strings", "bytes": "bytes", "int64": "integers (int64)"}
+    shards = f", {about['shards']} shards" if about["shards"] > 1 else ""
+    code = " + ".join(map(str, size["code"]))
+    parts = ", ".join(f"{name} {format_bytes(part)}" for name, part in size["parts"].items())
+    sections = [
+        (
+            about["path"],
+            [
+                ("rows", f"{about['rows']:,} x {about['dimensions']}"),
+                ("codec", about["codec"]),
+                ("metric", about["metric"]),
+                ("keys", keys[about["key_type"]]),
+                ("lengths", "kept beside the codes" if about["norms"] else "as the codec keeps them"),
+                ("format", f"{about['format']}{shards}"),
+            ],
+        ),
+        (
+            "bytes",
+            [
+                ("resident", f"{format_bytes(size['resident'])}: the codes that a search scans"),
+                ("stored", f"{format_bytes(size['stored'])}: everything on disk ({parts})"),
+                (
+                    "per vector",
+                    f"{size['per_vector']:.1f}: stored / rows; {code} of them the code, "
+                    f"{4 * about['dimensions']} in float32",
+                ),
+            ],
+        ),
+    ]
+    if about["fidelity"]:
+        sections.append(("fidelity", _fidelity(about["fidelity"])))
+    if about["provenance"]:
+        sections.append(("provenance", [(name, _plain(value)) for name, value in about["provenance"].items()]))
+    if about["user"]:
+        sections.append(("metadata", [(name, _plain(value)) for name, value in about["user"].items()]))
+    return sections
+
+
+def _fidelity(found: dict[str, Any]) -> list[tuple[str, str]]:
+    seen = "that training did not see" if found.get("held_out") else "of the training sample: there were few"
+    lines = [
+        ("measured on", f"{found['rows']:,} rows {seen}"),
+        (
+            "cosine",
+            f"mean {found['cosine_mean']:.4f}, 1% below {found['cosine_p1']:.4f}, least {found['cosine_min']:.4f}",
+        ),
+        ("error", f"{found['relative_error']:.4f} of the variance"),
+    ]
+    if "oversample" in found:
+        lines.append(("rescoring", f"{found['oversample']} rows for each one wanted"))
+    return lines
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _save(path: Path, vectors: NDArray[np.float32], force: bool) -> None:
+    import numpy as np
+
+    from vecstore.formats.replacement import Replacement
+
+    with Replacement(path, force=force) as file:
+        np.save(file, vectors)
+
+
+def _numbers(x: NDArray[np.float32]) -> list[float]:
+    return [float(str(value)) for value in x]  # the shortest decimals that are the same float32
+
+
+def _print_vectors(keys: list[str | int], vectors: NDArray[np.float32]) -> None:
+    if not sys.stdout.isatty():
+        for key, x in zip(keys, vectors, strict=True):
+            print(key, *_numbers(x))
+        return
+    import numpy as np
+
+    shown = table("key", "length", "vector", right=("length",))
+    for key, x in zip(keys, vectors, strict=True):
+        numbers = " ".join(f"{value: .4f}" for value in x[:PREVIEW].tolist())
+        more = f" ... {len(x) - PREVIEW} more" if len(x) > PREVIEW else ""
+        shown.add_row(Text(str(key)), f"{np.linalg.norm(x):.4f}", numbers + more)
+    stdout().print(shown)
+
+
+def _print_answers(answers: list[dict[str, Any]], metric: Metric, *, titled: bool) -> None:
+    score = "squared distance" if metric == "l2" else metric
+    out = stdout()
+    for answer in answers:
+        shown = table("key", score, "row", right=(score, "row"))
+        if titled:
+            out.print(Text(f"\n{answer['query']}", style="bold"))
+        for found in answer["neighbours"]:
+            shown.add_row(Text(str(found["key"])), f"{found['score']:.4f}", f"{found['row']:,}")
+        out.print(shown)

@@ -1,0 +1,65 @@
+"""Query vectors as they are given on a command line: an .npy file, numbers, or numbers on stdin."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from vecstore.errors import FormatError, ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["read_queries"]
+
+
+def read_queries(given: str) -> NDArray[np.float32]:
+    """Return the queries that `given` stands for, (q, d) float32.
+
+    Parameters
+    ----------
+    given : str
+        Numbers separated by commas or blanks; ``-`` for such lines on stdin, one query a line; or an .npy file.
+
+    Raises
+    ------
+    ShapeError
+        What is there are not numbers, or not as many in each line.
+    """
+    if given == "-":
+        lines = [line for line in sys.stdin.read().splitlines() if line.strip()]
+        if not lines:
+            raise ShapeError("stdin holds no query; write its numbers, one query a line")
+        return _parsed(lines, "stdin")
+    if given.lower().endswith(".npy"):
+        return _from_file(given)
+    return _parsed([given], "--vector")
+
+
+def _parsed(lines: list[str], place: str) -> NDArray[np.float32]:
+    import numpy as np
+
+    queries = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            queries.append([float(text) for text in line.strip(" \t[]()").replace(",", " ").split()])
+        except ValueError as error:
+            where = f"line {number} of {place}" if len(lines) > 1 else place
+            raise ShapeError(f"{where}: {error}; write numbers such as 0.1,0.2,0.3 or name an .npy file") from None
+    widths = sorted({len(query) for query in queries})
+    if len(widths) > 1:
+        raise ShapeError(f"{place}: lines of {widths[0]} and of {widths[-1]} numbers; each line is one query")
+    return np.array(queries, np.float32)
+
+
+def _from_file(path: str) -> NDArray[np.float32]:
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise FormatError(f"not an array of numbers: {error}", path=path) from None
+    if found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
+        raise ShapeError(f"{path}: queries are (d,) or (q, d) numbers, found {found.shape} of {found.dtype}")
+    return np.atleast_2d(found)

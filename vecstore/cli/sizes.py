@@ -1,0 +1,49 @@
+"""Sizes in bytes as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from vecstore.errors import ShapeError
+
+__all__ = ["format_bytes", "parse_size"]
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?i?)b?\s*", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a size such as ``512MB`` (10**6) or ``1GiB`` (2**30) stands for.
+
+    Raises
+    ------
+    ShapeError
+        It is no positive size.
+
+    Examples
+    --------
+    >>> parse_size("512MB"), parse_size("1.5 GiB"), parse_size("65536")
+    (512000000, 1610612736, 65536)
+    """
+    found = SIZE.fullmatch(text)
+    factor = (UNITS | BINARY_UNITS).get(found[2].lower()) if found else None
+    size = int(float(found[1]) * factor) if found and factor else 0
+    if size < 1:
+        raise ShapeError(f"{text!r} is not a size; write it as 512MB, 1GiB or a number of bytes")
+    return size
+
+
+def format_bytes(size: float) -> str:
+    """Return a size with its decimal unit.
+
+    Examples
+    --------
+    >>> format_bytes(999), format_bytes(15_224_832), format_bytes(2_000_000_000)
+    ('999 B', '15.2 MB', '2.0 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or (unit != "B" and round(size, 1) < 1000):
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

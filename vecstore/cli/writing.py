@@ -1,0 +1,245 @@
+"""The commands that write: convert and export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vecstore.cli.console import facts, notes_of_warnings, stderr
+from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
+from vecstore.cli.progress import StageBars
+from vecstore.cli.sizes import format_bytes, parse_size
+from vecstore.errors import ExistsError, ShapeError
+
+if TYPE_CHECKING:
+    from vecstore.conversion import Report
+    from vecstore.store import Store
+
+__all__ = ["convert", "export", "register"]
+
+PANEL = "Write"
+EXPORT_ROWS = 8192
+SOURCE = "What is read"
+TARGET = "What is written"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        rich_help_panel=PANEL,
+        epilog=examples(
+            "vecstore convert glove.6B.50d.txt words.vecs --codec sq:8",
+            "vecstore convert vectors.npy docs.vecs --keys keys.txt --codec opq:48 --shard-size 1GiB",
+            "vecstore convert items.parquet items.vecs --key-column id --codec bin/sq:8 --on-duplicate last",
+        ),
+    )(convert)
+    app.command(
+        rich_help_panel=PANEL,
+        epilog=examples(
+            "vecstore export words.vecs words.parquet",
+            "vecstore export words.vecs words.txt --to word2vec",
+        ),
+    )(export)
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="The dump: a file of keys and vectors.", show_default=False)
+    ],
+    destination: Annotated[
+        Path,
+        typer.Argument(metavar="DST", help="The store to write; with --shard-size, a directory.", show_default=False),
+    ],
+    codec: Annotated[
+        str, typer.Option("--codec", "-c", metavar="SPEC", help="How vectors are coded; see: vecstore codecs.")
+    ] = "sq:8",
+    metric: Annotated[Metric, typer.Option(help="What nearest means in searches.")] = "cosine",
+    norms: Annotated[
+        bool, typer.Option("--norms", help="Code unit vectors and keep each length beside its code, in 4 bytes.")
+    ] = False,
+    shard_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Cut into shards of at most this size, such as 512MB or 1GiB.")
+    ] = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Metadata to keep in the store; repeatable. @FILE.json takes a file."),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="FORMAT", help="Format of the dump; the content tells otherwise.", rich_help_panel=SOURCE
+        ),
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keys of an .npy or .npz dump: one a line, or an .npy array.", rich_help_panel=SOURCE
+        ),
+    ] = None,
+    key_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of keys (parquet, arrow).", rich_help_panel=SOURCE)
+    ] = None,
+    vector_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of vectors (parquet, arrow).", rich_help_panel=SOURCE)
+    ] = None,
+    array: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Array of vectors (npz).", rich_help_panel=SOURCE)
+    ] = None,
+    key_type: Annotated[
+        Literal["str", "bytes", "int64"] | None,
+        typer.Option(help="Read keys as this type.", rich_help_panel=SOURCE),
+    ] = None,
+    on_bad: Annotated[
+        Literal["error", "skip", "zero"],
+        typer.Option(help="What to do with rows that are not d finite numbers and a key.", rich_help_panel=SOURCE),
+    ] = "error",
+    on_duplicate: Annotated[
+        Literal["error", "first", "last"],
+        typer.Option(help="Which of several rows with one key stays.", rich_help_panel=SOURCE),
+    ] = "error",
+    seed: Annotated[int, typer.Option(help="Of the training sample and the training.", rich_help_panel=SOURCE)] = 0,
+) -> None:
+    """Convert a dump of embeddings to a store.
+
+    Reads the dump twice, in bounded memory: once to check it and draw a training sample, once to encode it.
+    The store appears when it is complete; an interrupted conversion leaves nothing behind.
+    """
+    import vecstore
+    from vecstore.formats import open_dump
+
+    shard_bytes = None if shard_size is None else parse_size(shard_size)
+    user = _metadata(meta or [])
+    with notes_of_warnings():
+        dump = open_dump(
+            source,
+            format=format,
+            keys=keys,
+            key_type=key_type,
+            key_column=key_column,
+            vector_column=vector_column,
+            array=array,
+        )
+        with StageBars(quiet=quiet) as bars:
+            report = vecstore.convert(
+                dump,
+                destination,
+                codec,
+                metric=metric,
+                keep_norms=norms,
+                shard_bytes=shard_bytes,
+                seed=seed,
+                on_bad=on_bad,
+                on_duplicate=on_duplicate,
+                user=user,
+                force=force,
+                progress=bars,
+            )
+    if not quiet:
+        stderr().print(facts(*_summary(report, dump.dimensions)))
+
+
+def export(
+    store: StorePath,
+    destination: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DST", help="The file to write; its ending tells the format without --to.", show_default=False
+        ),
+    ],
+    format: Annotated[
+        str | None, typer.Option("--to", metavar="FORMAT", help="npy, word2vec or parquet; see: vecstore formats.")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a store back as a dump that other programs read.
+
+    Vectors come out as the codec keeps them: exact from f32 only.
+    """
+    import vecstore
+    from vecstore.formats import write_dump
+
+    with vecstore.open(store) as opened, StageBars(quiet=quiet) as bars:
+        if destination.exists() and store.exists() and destination.samefile(store):
+            raise ExistsError(f"{destination}: is the store itself; choose another name for the dump")
+        write_dump(
+            destination,
+            _batches(opened, bars),
+            dimensions=opened.dimensions,
+            rows=len(opened),
+            key_type=opened.key_type,
+            format=format,
+            force=force,
+        )
+        rows = len(opened)
+    if not quiet:
+        stderr().print(facts(("exported", f"{rows:,} rows to {destination}, {_size(destination)}")))
+
+
+def _batches(store: Store, bars: StageBars) -> Iterator[Any]:
+    import numpy as np
+
+    keys = iter(store)
+    for start in range(0, len(store), EXPORT_ROWS):
+        vectors = store.vectors[start : start + EXPORT_ROWS]
+        here: Any = list(islice(keys, len(vectors)))
+        if store.key_type == "int64":
+            here = np.array(here, np.int64)
+        yield (None if store.key_type is None else here), vectors
+        done = start + len(vectors)
+        bars("writing", done, done / len(store))
+
+
+def _metadata(given: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in given:
+        if text.startswith("@"):
+            found |= _metadata_file(Path(text[1:]))
+            continue
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise ShapeError(f"--meta {text!r}: write KEY=VALUE, or @FILE.json for a file with a JSON object")
+        found[name] = value
+    return found
+
+
+def _metadata_file(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ShapeError(f"--meta @{path}: not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ShapeError(f"--meta @{path}: a JSON object is needed, found {type(found).__name__}")
+    return found
+
+
+def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
+    before, after = report.dump_bytes, report.store_bytes
+    share = f"{before / after:.1f} times smaller" if after < before else f"{after / before:.1f} times as large"
+    fidelity = report.fidelity
+    lines = [
+        ("store", report.path),
+        ("rows", f"{report.rows:,} x {dimensions}, codec {report.codec}"),
+        ("size", f"{format_bytes(before)} -> {format_bytes(after)}: {share}, {after / report.rows:.1f} bytes a vector"),
+        (
+            "cosine",
+            f"{fidelity['cosine_mean']:.4f} to the originals on average, 1% are below {fidelity['cosine_p1']:.4f}",
+        ),
+    ]
+    counts = {"bad rows left out": report.bad, "bad rows stored as zeros": report.zeroed}
+    lines += [(name, f"{count:,}") for name, count in counts.items() if count]
+    lines += [("", example) for example in report.examples]
+    if report.duplicates:
+        lines.append(("duplicate keys left out", f"{report.duplicates:,}"))
+    return lines
+
+
+def _size(path: Path) -> str:
+    return format_bytes(path.stat().st_size)
