@@ -316,14 +316,14 @@ class KeyIndex:
     def _require_whole_index(self, path: str) -> None:
         """Check what the compiled lookup takes for granted: every page that a hash or a row can lead to is there."""
         table, text = self._table, self._text
-        integers = self.key_type == "int64"
+        layout = (None, "<i8", 1) if self.key_type == "int64" else ("key-pages", "|u1", 1)
         sound = (
             table.blocks == (1 << self._bucket_bits) // self._per_page
             and bool((table.sizes >= 4 * (self._per_page + 1)).all())
             and text.shape == (self._rows,)
             and text.block_rows == PAGE_KEYS
             and text.blocks == -(-self._rows // PAGE_KEYS)
-            and (text.encoding, text.dtype, text.tile_rows) == ((None, "<i8", 1) if integers else ("key-pages", "|u1", 1))
+            and (text.encoding, text.dtype, text.tile_rows) == layout
         )
         if not sound:
             raise CorruptError("the key index does not agree with its description", path=path)

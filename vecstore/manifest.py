@@ -150,7 +150,7 @@ def _sealed(body: bytes) -> bytes:
 def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
     found = _files(document, "shards", path)
     if not 1 <= len(found) <= MOST_SHARDS:
-        raise CorruptError("malformed manifest", path=path, expected=f"1 to {MOST_SHARDS} shards", found=str(len(found)))
+        raise CorruptError(f"the manifest names {len(found)} shards", path=path, expected=f"1 to {MOST_SHARDS}")
     for entry in found:
         whole(entry, "rows", path)
     return found
@@ -159,7 +159,7 @@ def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
 def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
     found, end = _files(document, "key_maps", path), 0
     for entry in found:
-        edges = {name: edge for name, edge in zip(("first", "end"), member(entry, "shards", list, path), strict=False)}
+        edges = dict(zip(("first", "end"), member(entry, "shards", list, path), strict=False))
         first = whole(edges, "first", path, least=end)
         end = whole(edges, "end", path, least=first + 1, most=len(document["shards"]))
     return found

@@ -1,12 +1,16 @@
-"""The command line: every command is a few lines over the API. `app` has the commands, `console` what they print."""
+"""The command line. Every command is a few lines over the API.
+
+``writing`` (convert, export), ``looking`` (info, get, search, verify), ``listing`` (codecs, formats) and
+``demonstration`` (demo) hold the commands; the other modules what they share.
+"""
 
 from __future__ import annotations
 
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Run the command line; errors are one line on stderr, exit status 2 for bad input and 1 for failure."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0, 2 for bad input, 1 for failure or damage, 130 when interrupted."""
     from vecstore.cli.app import run
 
-    run()
+    run(arguments)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from vecstore.cli import app
+
+ROWS = 300
+X = np.random.default_rng(0).normal(size=(ROWS, 8)).astype(np.float32)
+KEYS = [f"key {i}" for i in range(ROWS)]
+
+
+@pytest.fixture
+def vecstore(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Return a function that runs a command line in `tmp_path`, where x.npy and keys.txt are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    np.save("x.npy", X)
+    Path("keys.txt").write_text("".join(f"{key}\n" for key in KEYS))
+
+    def run(*args: object, input: str | None = None) -> Result:
+        return CliRunner().invoke(app, [str(arg) for arg in args], input=input)
+
+    return run
+
+
+@pytest.fixture
+def good(vecstore: Callable[..., Result]) -> Callable[..., Result]:
+    """Return the same for commands that have to succeed."""
+
+    def run(*args: object, input: str | None = None) -> Result:
+        result = vecstore(*args, input=input)
+        assert result.exit_code == 0, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def fails(vecstore: Callable[..., Result]) -> Callable[..., str]:
+    """Return a function that runs a command that has to fail, in one line on stderr, and gives that line."""
+
+    def run(*args: object, status: int = 2, input: str | None = None) -> str:
+        result = vecstore(*args, input=input)
+        assert (result.exit_code, result.stdout) == (status, ""), result.output
+        assert result.stderr.startswith("vecstore: error: ") and result.stderr.count("\n") == 1, result.stderr
+        return result.stderr
+
+    return run
+
+
+@pytest.fixture
+def words(good: Callable[..., Result]) -> str:
+    """Return the path of a store with string keys."""
+    good("convert", "x.npy", "words.vecs", "--keys", "keys.txt", "--codec", "f32")
+    return "words.vecs"

@@ -1,0 +1,137 @@
+"""The command line as a whole: help, version, errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import vecstore as package
+from vecstore.cli.sizes import format_bytes, parse_size
+from vecstore.errors import MissingExtraError, ShapeError
+
+COMMANDS = ("convert", "export", "info", "get", "search", "verify", "codecs", "formats", "demo")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(good, command):
+    text = good(command, "--help").stdout
+    assert "Examples" in text and f"vecstore {command} " in text.replace("\n", " ") + " "
+
+
+def test_no_argument_shows_the_commands(good):
+    text = good().stdout
+    assert all(command in text for command in COMMANDS) and text == good("--help").stdout
+
+
+def test_python_m_vecstore():
+    run = subprocess.run([sys.executable, "-m", "vecstore", "--version"], capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"vecstore {package.__version__}\n", "")
+
+
+def test_help_imports_no_numpy():
+    program = "import sys; from vecstore.cli import app; print('numpy' in sys.modules, 'numba' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == "False False\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_stdout_that_cannot_be_written():
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "vecstore", "codecs"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (
+        run.returncode == 1 and run.stderr.startswith("vecstore: error: no space left") and run.stderr.count("\n") == 1
+    )
+
+
+def test_reader_that_leaves():
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run([sys.executable, "-m", "vecstore", "codecs"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (1, "")
+
+
+def test_ascii_terminal(words):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "vecstore", "get", words, "schön"]
+    run = subprocess.run(command, capture_output=True, env=environment)
+    assert run.returncode == 2 and b"sch\\xf6n" in run.stderr
+
+
+def test_misspelt_command_and_option(fails):
+    assert "Did you mean 'convert'?" in fails("convrt")
+    assert "--codec" in fails("convert", "x.npy", "x.vecs", "--codek", "sq:8")
+    assert "'--metric'" in fails("convert", "x.npy", "x.vecs", "--metric", "manhattan")
+    assert "SRC" in fails("convert")
+
+
+def test_traceback_only_with_debug(vecstore, fails):
+    fails("info", "nothing.vecs")
+    result = vecstore("--debug", "info", "nothing.vecs")
+    assert result.exit_code == 2 and "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
+        (OSError(28, "No space left on device", "x.vecs"), 1, "x.vecs: no space left on device"),
+        (PermissionError(13, "Permission denied", "x.vecs"), 2, "x.vecs: permission denied"),
+        (MissingExtraError("reading parquet needs pyarrow: pip install 'vecstore[parquet]'"), 1, "pip install"),
+        (MemoryError(), 1, "out of memory"),
+        (RuntimeError("two\nlines"), 1, "unexpected RuntimeError: two lines"),
+    ],
+)
+def test_failures_end_in_one_line(fails, monkeypatch, error, status, line):
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(package, "convert", failing)
+    assert line in fails("convert", "x.npy", "x.vecs", status=status)
+
+
+def test_warnings_become_notes(good, monkeypatch):
+    convert = package.convert
+
+    def warning(*args: object, **options: object) -> object:
+        warnings.warn("pca keeps\nmore", UserWarning, stacklevel=1)
+        warnings.warn("nobody's business", DeprecationWarning, stacklevel=1)
+        return convert(*args, **options)
+
+    monkeypatch.setattr(package, "convert", warning)
+    text = good("convert", "x.npy", "x.vecs").stderr
+    assert text.startswith("note: pca keeps more\n") and "business" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("512MB", 512 * 10**6),
+        ("1GiB", 2**30),
+        ("1.5 gib", 3 * 2**29),
+        ("64k", 64000),
+        ("7", 7),
+        ("2 B", 2),
+        ("1T", 10**12),
+    ],
+)
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "1XB", "-1", "0", "0.1", "1e6", "inf", "1 2", "i", "5i"])
+def test_bad_sizes(text):
+    with pytest.raises(ShapeError, match="is not a size"):
+        parse_size(text)
+
+
+def test_shown_sizes():
+    shown = {0: "0 B", 999: "999 B", 1000: "1.0 kB", 999_999: "1.0 MB", 83_400_000: "83.4 MB", 5 * 10**12: "5.0 TB"}
+    assert {size: format_bytes(size) for size in shown} == shown

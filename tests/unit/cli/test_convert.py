@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vecstore.formats import open_dump
+
+import vecstore as package
+
+from .conftest import KEYS, ROWS, X
+
+
+def word2vec(rows: list[str]) -> str:
+    return f"{len(rows)} {len(rows[0].split()) - 1}\n" + "".join(f"{row}\n" for row in rows)
+
+
+def test_summary_and_store(good):
+    text = good("convert", "x.npy", "x.vecs", "--keys", "keys.txt").stderr
+    assert "300 x 8, codec sq:8" in text and "bytes a vector" in text and "on average" in text
+    with package.open("x.vecs") as store:
+        assert list(store) == KEYS and store.info()["codec"] == "sq:8"
+
+
+def test_quiet(good):
+    result = good("convert", "x.npy", "x.vecs", "--quiet")
+    assert result.output == "" and Path("x.vecs").exists()
+
+
+def test_options_reach_the_store(good):
+    Path("meta.json").write_text('{"model": {"name": "m", "layers": 6}}')
+    options = ["--metric", "l2", "--norms", "--seed", 7, "--codec", "pca:4,sq:8", "--shard-size", "140kB"]
+    good("convert", "x.npy", "x.vecs", *options, "--meta", "licence=MIT=X", "--meta", "@meta.json")
+    with package.open("x.vecs") as store:
+        about = store.info()
+    assert (about["metric"], about["norms"], about["codec"]) == ("l2", True, "pca:4,sq:8")
+    assert about["provenance"]["seed"] == 7 and Path("x.vecs").is_dir()
+    assert about["user"] == {"licence": "MIT=X", "model": {"name": "m", "layers": 6}}
+
+
+def test_text_formats(good):
+    rows = [f"w{i} " + " ".join(map(str, x)) for i, x in enumerate(X.tolist())]
+    Path("x.txt").write_text("".join(f"{row}\n" for row in rows))
+    Path("x.vec.gz").write_bytes(gzip.compress(word2vec(rows).encode()))
+    for dump in ("x.txt", "x.vec.gz"):
+        good("convert", dump, "x.vecs", "--codec", "f32", "--force")
+        with package.open("x.vecs") as store:
+            np.testing.assert_array_equal(store["w299"], X[299])
+    good("convert", "x.txt", "x.vecs", "--from", "glove", "--key-type", "bytes", "--force")
+    assert json.loads(good("get", "x.vecs", "w1", "--json").stdout)[0]["key"] == "w1"
+
+
+def test_parquet_columns(good, fails):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"id": pa.array(range(ROWS)), "title": pa.array(KEYS)}
+    columns |= {name: pa.array(list(X), pa.list_(pa.float32())) for name in ("a", "b")}
+    parquet.write_table(pa.table(columns), "x.parquet")
+    fails("convert", "x.parquet", "x.vecs")
+    good("convert", "x.parquet", "x.vecs", "--key-column", "id", "--vector-column", "b", "-c", "f32")
+    assert json.loads(good("get", "x.vecs", "299", "--json").stdout) == [{"key": 299, "vector": pytest.approx(X[299])}]
+
+
+@pytest.mark.parametrize(("policy", "rows", "line"), [("skip", 2, "bad rows left out"), ("zero", 3, "stored as zeros")])
+def test_bad_rows(good, fails, policy, rows, line):
+    np.save("bad.npy", np.array([[1, 2], [np.nan, 1], [3, 4]], np.float32))
+    assert "row 1" in fails("convert", "bad.npy", "x.vecs") and not Path("x.vecs").exists()
+    text = good("convert", "bad.npy", "x.vecs", "--on-bad", policy, "-c", "f32").stderr
+    assert line in text and "row 1: NaN" in text
+    assert len(package.open("x.vecs")) == rows
+
+
+@pytest.mark.parametrize(("policy", "value"), [("first", 1), ("last", 3)])
+def test_duplicate_keys(good, fails, policy, value):
+    Path("twice.txt").write_text(word2vec(["a 1 1", "b 2 2", "a 3 3"]))
+    assert "'a'" in fails("convert", "twice.txt", "x.vecs")
+    text = good("convert", "twice.txt", "x.vecs", "--on-duplicate", policy, "-c", "f32").stderr
+    assert "duplicate keys left out" in text
+    assert package.open("x.vecs")["a"].tolist() == [value, value]
+
+
+def test_bad_input(fails, words):
+    assert "nothing.npy" in fails("convert", "nothing.npy", "x.vecs")
+    assert "did you mean 'opq'" in fails("convert", "x.npy", "x.vecs", "--codec", "opqq:4")
+    assert "'5XB' is not a size" in fails("convert", "x.npy", "x.vecs", "--shard-size", "5XB")
+    assert "--force" in fails("convert", "x.npy", words)
+    assert "did you mean 'npy'" in fails("convert", "x.npy", "x.vecs", "--from", "npyy")
+    assert "expected 300" in fails("convert", "x.npy", "x.vecs", "--keys", _three_keys())
+    assert "KEY=VALUE" in fails("convert", "x.npy", "x.vecs", "--meta", "novalue")
+    assert "not JSON" in fails("convert", "x.npy", "x.vecs", "--meta", "@keys.txt")
+    assert "seed" in fails("convert", "x.npy", "x.vecs", "--seed", -1)
+    assert "no such directory" in fails("convert", "x.npy", "nowhere/x.vecs")
+    assert not list(Path().glob(".*")) and not Path("x.vecs").exists()
+
+
+@pytest.mark.parametrize(("name", "options"), [("y.npy", ["--keys", "y.keys.txt"]), ("y.vec", []), ("y.parquet", [])])
+def test_export_and_back(good, words, name, options):
+    text = good("export", words, name).stderr
+    assert "300 rows" in text
+    good("convert", name, "again.vecs", "--codec", "f32", *options)
+    with package.open("again.vecs") as store:
+        assert list(store) == KEYS
+        np.testing.assert_array_equal(np.asarray(store.vectors), X)
+
+
+def test_export_keyless_and_int64(good):
+    np.save("ids.npy", np.arange(ROWS) * 10)
+    good("convert", "x.npy", "ids.vecs", "--keys", "ids.npy")
+    good("export", "ids.vecs", "y.parquet")
+    batch = next(open_dump("y.parquet").batches())
+    assert isinstance(batch.keys, np.ndarray) and batch.keys.tolist() == list(range(0, 10 * ROWS, 10))
+    good("convert", "x.npy", "rows.vecs", "-c", "f32")
+    good("export", "rows.vecs", "y.npy", "--quiet")
+    np.testing.assert_array_equal(np.load("y.npy"), X)
+
+
+def test_export_refuses(fails, words):
+    assert "the name does not tell the format" in fails("export", words, "y.dat")
+    assert "'glove' can be read but not written" in fails("export", words, "y.dat", "--to", "glove")
+    assert "--force" in fails("export", words, "x.npy")
+    assert "is the store itself" in fails("export", words, words, "--to", "npy", "--force")
+
+
+def _three_keys() -> str:
+    Path("three.txt").write_text("a\nb\nc\n")
+    return "three.txt"

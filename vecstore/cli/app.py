@@ -1,0 +1,104 @@
+"""The application: its commands put together, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from vecstore.cli import demonstration, listing, looking, writing
+from vecstore.cli.console import complain
+from vecstore.cli.options import examples
+from vecstore.errors import CorruptError, VecstoreError, did_you_mean
+
+__all__ = ["app", "run"]
+
+
+class Commands(TyperGroup):
+    """The commands; a misspelt one is answered with the nearest."""
+
+    def resolve_command(self, context: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            context.fail(f"no command {args[0]!r}{did_you_mean(args[0], self.commands)}; see vecstore --help")
+        return super().resolve_command(context, args)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compact, memory-mapped stores for embeddings: convert a dump once, then look up and search anywhere.",
+    epilog=examples(
+        "vecstore demo",
+        "vecstore convert vectors.npy vectors.vecs --keys keys.txt --codec sq:8",
+        "vecstore search vectors.vecs --key 'some key'",
+    ),
+)
+for module in (writing, looking, listing, demonstration):
+    module.register(app)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from vecstore.version import __version__
+
+        typer.echo(f"vecstore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    args = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = app(args, standalone_mode=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = _interrupted()
+    except Exception as error:
+        if "--debug" in args:
+            raise
+        status = _status_of(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _status_of(error: Exception) -> int:
+    """Say in one line what went wrong; return the exit status."""
+    if type(error).__name__ == "Abort":  # click's word for Ctrl-C
+        return _interrupted()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return 2  # the help has been shown
+    if hasattr(error, "format_message"):  # a usage error of the command line
+        complain(error.format_message())
+        return 2
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would flush into the pipe
+        return 0
+    if isinstance(error, VecstoreError):
+        complain(str(error))
+        return 1 if isinstance(error, CorruptError) else 2
+    if isinstance(error, OSError):
+        reason = (error.strerror or str(error)).lower()
+        complain(f"{error.filename}: {reason}" if error.filename else reason)
+        return 2 if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)) else 1
+    complain(f"{type(error).__name__}: {error} (--debug before the command shows the traceback; please report it)")
+    return 1
+
+
+def _interrupted() -> int:
+    complain("interrupted; nothing was written")
+    return 130
