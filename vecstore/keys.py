@@ -168,6 +168,10 @@ class KeyIndexWriter:
         self._hashes.close()
         return {"type": self._key_type, "bucket_bits": bucket_bits, "row_bits": row_bits}
 
+    def abort(self) -> None:
+        """Give up."""
+        self._hashes.close()
+
     def hashes(self) -> NDArray[np.uint64]:
         """Return the hash of every key so far, by row, mapped from a temporary file that ends with `close`."""
         self._hashes.flush()
@@ -258,15 +262,19 @@ class _TextPage:
 
     __slots__ = ("_first_text", "_lengths", "_longs", "_starts", "count", "view")
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, path: str | None = None) -> None:
         count, longs = view[:8].cast("I")
         lengths = 8 + 4 * -(-count // GROUP_KEYS)
         long_list = lengths + -(-count // 4) * 4
+        self._first_text = long_list + 8 * longs
+        if self._first_text > len(view):
+            raise CorruptError("a page of keys is shorter than it says; restore the file", path=path)
         self.view, self.count = view, count
         self._starts = view[8:lengths].cast("I")
         self._lengths = view[lengths : lengths + count]
-        self._longs = view[long_list : long_list + 8 * longs].cast("I").tolist()
-        self._first_text = long_list + 8 * longs
+        self._longs = view[long_list : self._first_text].cast("I").tolist()
+        if max(self._longs[::2], default=-1) >= count:
+            raise CorruptError("a page of keys names a long key that it lacks; restore the file", path=path)
 
     def key(self, row: int) -> bytes:
         group = row // GROUP_KEYS
@@ -425,7 +433,10 @@ class KeyIndex:
 
     def _decoded(self, raw: bytes) -> Key:
         if self.key_type == "str":
-            return raw.decode()
+            try:
+                return raw.decode()
+            except UnicodeDecodeError:
+                raise CorruptError(f"a key is not UTF-8: {raw[:40]!r}", path=self._container.path) from None
         return raw if self.key_type == "bytes" else int.from_bytes(raw, "little", signed=True)
 
     def _key_bytes(self, row: int) -> bytes:
@@ -438,15 +449,22 @@ class KeyIndex:
         return (self._pages[page] or self._page(page)).key(at)
 
     def _page(self, page: int) -> _TextPage:
-        if page >= len(self._pages):
-            raise CorruptError("the key index points outside the store; restore the file", path=self._container.path)
         found = self._pages[page]
         if found is None:
-            found = self._pages[page] = _TextPage(self._text.block_bytes(page))
+            found = _TextPage(self._text.block_bytes(page), self._container.path)
+            if found.count != min(PAGE_KEYS, self._rows - page * PAGE_KEYS):
+                raise CorruptError("a page of keys lacks some; restore the file", path=self._container.path)
+            self._pages[page] = found
         return found
 
     def _open_table(self, page: int) -> memoryview:
-        view = self._tables[page] = self._table.block_bytes(page).cast("I")
+        view = self._table.block_bytes(page).cast("I")
+        words = np.frombuffer(view, "<u4")
+        starts, slots = words[: self._per_page + 1], words[self._per_page + 1 :]
+        sound = starts[0] == 0 and bool((starts[1:] >= starts[:-1]).all()) and starts[-1] <= len(slots)
+        if not sound or int((slots[: starts[-1]] & np.uint32(self._row_mask)).max(initial=0)) >= max(self._rows, 1):
+            raise CorruptError("the key table points outside the store; restore the file", path=self._container.path)
+        self._tables[page] = view
         return view
 
     def _check_all(self) -> None:

@@ -49,7 +49,9 @@ def search_shard(shard: Shard, queries: Floats, k: int, *, metric: Metric, overs
     takes what was measured at conversion.
     """
     if oversample is None:
-        oversample = int((shard.description.get("fidelity") or {}).get("oversample", OVERSAMPLE))
+        measured = shard.description.get("fidelity")
+        found = measured.get("oversample") if isinstance(measured, dict) else None
+        oversample = found if isinstance(found, int) and found > 0 else OVERSAMPLE
     two_step = len(shard.layers) > 1 and oversample > 0
     best = _scan(shard, queries, min(k * oversample, shard.rows) if two_step else k, metric)
     return _rescore(shard, queries, best.rows, k, metric) if two_step else best

@@ -108,6 +108,8 @@ class ShardWriter:
 
     def abort(self) -> None:
         """Give up; the incomplete file stays for the caller to remove."""
+        if self._keys is not None:
+            self._keys.abort()
         self._container.abort()
 
     def _encode(self) -> None:

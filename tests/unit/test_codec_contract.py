@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from conftest import glove
+from samples import glove
 
 from vecstore.codecs.base import ByteStep, Step
 from vecstore.codecs.codec import Codec

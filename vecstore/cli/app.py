@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -64,13 +65,18 @@ def _top(
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     args = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for what the terminal's encoding lacks
     try:
         status = app(args, standalone_mode=False)
+        if status == 130:  # how newer typer hands a Ctrl-C on
+            status = _interrupted()
         sys.stdout.flush()
     except KeyboardInterrupt:
         status = _interrupted()
     except Exception as error:
-        if "--debug" in args:
+        if "--debug" in args and not hasattr(error, "format_message"):
             raise
         status = _status_of(error)
     sys.exit(status if isinstance(status, int) else 0)
@@ -91,6 +97,9 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, VecstoreError):
         complain(str(error))
         return 1 if isinstance(error, CorruptError) else 2
+    if type(error).__module__ == "lmdb":  # its errors are no OSErrors; a full disk is one of them
+        complain(f"the store could not be written: {error}")
+        return 1
     if isinstance(error, OSError):
         reason = (error.strerror or str(error)).lower()
         complain(f"{error.filename}: {reason}" if error.filename else reason)

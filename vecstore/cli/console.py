@@ -65,7 +65,7 @@ def shown_key(key: Any) -> str | int:
 
 def print_json(value: Any) -> None:
     """Print JSON on stdout, for programs."""
-    print(json.dumps(value, ensure_ascii=False if (sys.stdout.encoding or "").lower().startswith("utf") else True))
+    print(json.dumps(value, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf")))
 
 
 @contextmanager

@@ -59,6 +59,8 @@ def run_demo(out: Path | None, *, force: bool = False, rows: int | None = None) 
         paths = [folder / file_name(codec) for codec in CODECS]
         _require_free(paths, force)
         words = load_words(rows)
+        if folder.exists() and not folder.is_dir():
+            raise ExistsError(f"{folder}: is a file; --out takes a directory")
         folder.mkdir(parents=True, exist_ok=True)
         n, d = words.vectors.shape
         console.print(
@@ -137,12 +139,9 @@ def _print_neighbours(console: Console, words: Words, found: list[Measurement]) 
     chosen = _favourite(found)
     console.print()
     with vecstore.open(chosen.path) as store:
-        shown = table(
-            "word",
-            "its vector begins",
-            f"nearest in {chosen.path.name}",
-            title=f"Words from {format_bytes(chosen.stored_bytes)}: {chosen.codec}, {chosen.code_bytes} bytes a vector",
-        )
+        title = f"Words from {format_bytes(chosen.stored_bytes)}: {chosen.codec}, {chosen.code_bytes} bytes a vector"
+        console.print(Text(f"{title}\n", style="bold"))
+        shown = table("word", "its vector begins", f"nearest in {chosen.path.name}")
         for word in LOOKUPS:
             if word in store:
                 numbers = " ".join(f"{value: .2f}" for value in store[word][:4].tolist())

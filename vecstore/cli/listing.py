@@ -54,7 +54,7 @@ def codecs() -> None:
     for name in codec_names():
         try:
             step = step_class(name)
-            cells = (step.kind, step.usage, step.summary)
+            cells: tuple[str, str, str] = (step.kind, step.usage, step.summary)
         except Exception as error:  # a plug-in's fault must not hide the others
             cells = ("?", "", f"cannot be loaded: {error}")
         mark = "" if name in BUILT_IN else " (plug-in)"

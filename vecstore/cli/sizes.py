@@ -43,7 +43,7 @@ def format_bytes(size: float) -> str:
     ('999 B', '15.2 MB', '2.0 GB')
     """
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or (unit != "B" and round(size, 1) < 1000):
+        if size < 999.95 or (unit == "B" and size < 1000):
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"

@@ -11,7 +11,7 @@ To add a codec, subclass `Transform`, `Quantizer` or `ByteStep` in a module of i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
@@ -78,10 +78,14 @@ class Step(ABC):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
         """Build from the configuration that `to_dict` gave; fields unknown here are an error."""
+        kinds = {"int": int, "str": str}
         try:
+            for field in fields(cls):
+                if not isinstance(configuration.get(field.name, field.default), kinds.get(str(field.type), object)):
+                    raise TypeError(f"{field.name} is not {field.type}")
             return cls(**configuration)
-        except TypeError as error:
-            raise CodecError(f"{cls.name}: configuration {dict(configuration)} does not fit: {error}") from None
+        except (AttributeError, TypeError) as error:
+            raise CodecError(f"{cls.name}: configuration {configuration!r} does not fit: {error}") from None
 
 
 class TrainedTransform(ABC):
@@ -197,9 +201,13 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def named(arrays: Arrays, names: Sequence[str]) -> list[NDArray[Any]]:
-    """Return the arrays of these names or raise `CodecError`."""
-    missing = [name for name in names if name not in arrays]
+def named(arrays: Arrays, *, dtype: str = "<f4", **shapes: tuple[int, ...]) -> list[NDArray[Any]]:
+    """Return the arrays of these names, which must have these shapes and the `dtype`, or raise `CodecError`."""
+    missing = [name for name in shapes if name not in arrays]
     if missing:
         raise CodecError(f"the file lacks the codec's arrays {missing}")
-    return [arrays[name] for name in names]
+    for name, shape in shapes.items():
+        found = arrays[name]
+        if found.shape != shape or found.dtype != dtype:
+            raise CodecError(f"the codec's array {name!r} is {found.shape} {found.dtype}, expected {shape} {dtype}")
+    return [arrays[name] for name in shapes]

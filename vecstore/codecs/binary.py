@@ -59,7 +59,7 @@ class Binary(Quantizer):
         return self._fit(z, max(kept, key=lambda name: kept[name]))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        return TrainedBinary(*named(arrays, ["thresholds", "levels"]))
+        return TrainedBinary(*named(arrays, thresholds=(dimensions,), levels=(2, dimensions)))
 
     @staticmethod
     def _fit(z: Floats, threshold: str) -> TrainedBinary:

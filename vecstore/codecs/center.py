@@ -23,7 +23,7 @@ class Center(Transform):
         return TrainedCenter(x.mean(axis=0, dtype=np.float64).astype("<f4"))
 
     def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
-        return TrainedCenter(*named(arrays, ["mean"]))
+        return TrainedCenter(*named(arrays, mean=(dimensions_in,)))
 
 
 class TrainedCenter(TrainedTransform):

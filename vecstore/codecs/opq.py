@@ -48,8 +48,10 @@ class OPQ(PQ):
         return TrainedOPQ(rotation, TrainedPQ(self.bits, edges, codebooks))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        rotation, codebooks = named(arrays, ["rotation", "codebooks"])
-        return TrainedOPQ(rotation, TrainedPQ(self.bits, group_edges(dimensions, self.m), codebooks))
+        (rotation,) = named(arrays, rotation=(dimensions, dimensions))
+        pq = PQ(self.m, self.bits).restore(dimensions, arrays)
+        assert isinstance(pq, TrainedPQ)
+        return TrainedOPQ(rotation, pq)
 
 
 def balanced_axes(x: Floats, widths: NDArray[np.int64]) -> Floats:

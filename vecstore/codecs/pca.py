@@ -41,11 +41,10 @@ class PCA(Transform):
 
     def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
         mean, axes, _ = principal_axes(x, self.dimensions)
-        return TrainedProjection(mean, axes, np.ones(self.dimensions, "<f4"))
+        return TrainedProjection(mean, axes)
 
     def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
-        mean, axes = named(arrays, ["mean", "axes"])
-        return TrainedProjection(mean, axes, np.ones(len(axes), "<f4"))
+        return TrainedProjection(*named(arrays, mean=(dimensions_in,), axes=(self.dimensions, dimensions_in)))
 
 
 @dataclass(frozen=True)
@@ -69,23 +68,24 @@ class Whiten(Transform):
         return TrainedProjection(mean, axes, scales.astype("<f4"))
 
     def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
-        return TrainedProjection(*named(arrays, ["mean", "axes", "scales"]))
+        d = self.dimensions
+        return TrainedProjection(*named(arrays, mean=(dimensions_in,), axes=(d, dimensions_in), scales=(d,)))
 
 
 class TrainedProjection(TrainedTransform):
-    def __init__(self, mean: Floats, axes: Floats, scales: Floats) -> None:
-        self.mean, self.axes, self.scales = frozen(mean), frozen(axes), frozen(scales)  # axes[k, d]
+    def __init__(self, mean: Floats, axes: Floats, scales: Floats | None = None) -> None:
+        self.mean, self.axes = frozen(mean), frozen(axes)  # axes[k, d]
+        self.scales = None if scales is None else frozen(scales)
         self.dimensions, self.dimensions_in = axes.shape
-        self._plain = bool((self.scales == 1).all())
 
     def apply(self, x: Floats) -> Floats:
         z = (x - self.mean) @ self.axes.T
-        return z if self._plain else z / self.scales
+        return z if self.scales is None else z / self.scales
 
     def invert(self, z: Floats) -> Floats:
-        return (z if self._plain else z * self.scales) @ self.axes + self.mean
+        return (z if self.scales is None else z * self.scales) @ self.axes + self.mean
 
     @property
     def arrays(self) -> Arrays:
         plain = {"mean": self.mean, "axes": self.axes}
-        return plain if self._plain else plain | {"scales": self.scales}
+        return plain if self.scales is None else plain | {"scales": self.scales}

@@ -55,7 +55,9 @@ class PQ(Quantizer):
         return TrainedPQ(self.bits, edges, train_codebooks(z[:TRAINING_ROWS], edges, 1 << self.bits, seed=seed))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        return TrainedPQ(self.bits, group_edges(dimensions, self.m), *named(arrays, ["codebooks"]))
+        edges = group_edges(dimensions, self.m)
+        shape = (self.m, 1 << self.bits, int(np.diff(edges).max()))
+        return TrainedPQ(self.bits, edges, *named(arrays, codebooks=shape))
 
 
 def group_edges(d: int, m: int) -> NDArray[np.int64]:

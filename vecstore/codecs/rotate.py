@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Floats, TrainedTransform, Transform, frozen, named
+from vecstore.errors import CodecError
 
 __all__ = ["Rotate"]
 
@@ -36,8 +37,8 @@ class Rotate(Transform):
 
     def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
         if "signs" in arrays:
-            return TrainedHadamard(arrays["signs"])
-        return TrainedRotation(*named(arrays, ["matrix"]))
+            return TrainedHadamard(*named(arrays, dtype="|i1", signs=(dimensions_in,)))
+        return TrainedRotation(*named(arrays, matrix=(dimensions_in, dimensions_in)))
 
 
 class TrainedRotation(TrainedTransform):
@@ -60,7 +61,8 @@ class TrainedHadamard(TrainedRotation):
     def __init__(self, signs: NDArray[np.int8]) -> None:
         self.signs = frozen(signs)
         order = hadamard(len(signs))
-        assert order is not None
+        if order is None:
+            raise CodecError(f"rotate: signs for {len(signs)} dimensions, of which there is no Hadamard matrix here")
         super().__init__(self.signs[:, None] * order / np.float32(np.sqrt(len(signs))))
 
     @property

@@ -95,7 +95,9 @@ class CodecSpec:
 
     @classmethod
     def from_dict(cls, layers: Sequence[Sequence[dict[str, Any]]]) -> CodecSpec:
-        """Undo `to_dict`."""
+        """Undo `to_dict`; raises `CodecError` for anything that it does not give."""
+        if not isinstance(layers, list) or not all(isinstance(steps, list) for steps in layers):
+            raise CodecError(f"a codec is a list of layers, each a list of steps, found {layers!r}")
         return cls(tuple(LayerSpec(tuple(_step_from_dict(step) for step in steps)) for steps in layers))
 
     def __str__(self) -> str:
@@ -144,4 +146,7 @@ def _parsed(text: str, spec: str) -> Step:
 
 
 def _step_from_dict(entry: dict[str, Any]) -> Step:
-    return step_class(entry["name"]).from_configuration(entry["configuration"])
+    name = entry.get("name") if isinstance(entry, dict) else None
+    if not isinstance(name, str) or not isinstance(entry.get("configuration"), dict):
+        raise CodecError(f"a step is a name and a configuration, found {entry!r}")
+    return step_class(name).from_configuration(entry["configuration"])

@@ -48,7 +48,7 @@ class SQ(Quantizer):
         return TrainedSQ(self.bits, *self._grid(bounds))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        return TrainedSQ(self.bits, *named(arrays, ["lowest", "steps"]))
+        return TrainedSQ(self.bits, *named(arrays, lowest=(dimensions,), steps=(dimensions,)))
 
     def _grid(self, bounds: Floats) -> tuple[Floats, Floats]:
         low, high = bounds

@@ -46,6 +46,8 @@ class Truncate(Transform):
         return TrainedTruncate(d, self.dimensions)
 
     def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
+        if not 1 <= self.dimensions <= dimensions_in:
+            raise CodecError(f"truncate: {self.dimensions} dimensions out of {dimensions_in}")
         return TrainedTruncate(dimensions_in, self.dimensions)
 
     def _compare_with_pca(self, x: Floats, seed: int) -> None:

@@ -58,6 +58,9 @@ class Zstd(ByteStep):
         import zstandard
 
         try:
+            # The frame says how long it is; believe it only where it is what we expect.
+            if zstandard.frame_content_size(packed) != size:
+                raise CodecError(f"zstd: a block of another size than {size} bytes; it is damaged")
             block = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
         except zstandard.ZstdError as error:
             raise CodecError(f"zstd: {error}; the block is damaged") from None

@@ -10,8 +10,6 @@ import pytest
 
 import vecstore as package
 
-from .conftest import KEYS, ROWS, X
-
 
 def test_info(good, words):
     text = good("info", words).stdout
@@ -23,22 +21,22 @@ def test_info(good, words):
 def test_info_of_many_parts(good):
     good("convert", "x.npy", "x.vecs", "-c", "bin/sq:8", "--shard-size", "140kB", "--meta", "licence=MIT", "--norms")
     text = good("info", "x.vecs").stdout
-    for piece in ("bin:", "1 + 8 of them the code", "rescoring", "licence", "MIT", "kept beside", "row", "least"):
+    for piece in ("bin/sq:8", "1 + 8 of them the code", "rescoring", "licence", "MIT", "kept beside", "row", "least"):
         assert piece in text
 
 
-def test_get_lines(good, words):
+def test_get_lines(good, words, x):
     lines = good("get", words, "key 7", "key 3").stdout.splitlines()
     assert [line.rsplit(" ", 8)[0] for line in lines] == ["key 7", "key 3"]
-    np.testing.assert_array_equal(np.array(lines[1].split()[2:], np.float32), X[3])
+    np.testing.assert_array_equal(np.array(lines[1].split()[2:], np.float32), x[3])
 
 
-def test_get_json_and_file(good, fails, words):
+def test_get_json_and_file(good, fails, words, x):
     found = json.loads(good("get", words, "key 7", "key 3", "--json").stdout)
     assert [one["key"] for one in found] == ["key 7", "key 3"]
-    np.testing.assert_array_equal(np.array(found[0]["vector"], np.float32), X[7])
+    np.testing.assert_array_equal(np.array(found[0]["vector"], np.float32), x[7])
     assert good("get", words, "key 7", "key 3", "--output", "two.npy").stdout == ""
-    np.testing.assert_array_equal(np.load("two.npy"), X[[7, 3]])
+    np.testing.assert_array_equal(np.load("two.npy"), x[[7, 3]])
     assert "--force" in fails("get", words, "key 7", "--output", "two.npy")
     good("get", words, "key 7", "--output", "two.npy", "--force")
     assert np.load("two.npy").shape == (1, 8)
@@ -49,20 +47,20 @@ def test_get_missing_keys(fails, words):
     assert "'e' and 2 more" in fails("get", words, *"abcdefg")
 
 
-def test_numbers_as_keys(good, fails):
-    np.save("ids.npy", np.arange(ROWS) - 100)
+def test_numbers_as_keys(good, fails, x):
+    np.save("ids.npy", np.arange(300) - 100)
     good("convert", "x.npy", "ids.vecs", "--keys", "ids.npy", "-c", "f32")
     found = json.loads(good("get", "ids.vecs", "--json", "--", "-100", "199").stdout)
-    assert [one["key"] for one in found] == [-100, 199] and found[0]["vector"] == pytest.approx(X[0])
+    assert [one["key"] for one in found] == [-100, 199] and found[0]["vector"] == pytest.approx(x[0])
     assert "its keys are integers" in fails("get", "ids.vecs", "one")
     assert "no key '9223372036854775808'" in fails("get", "ids.vecs", 2**63)
     assert "no key '-9223372036854775808'" in fails("get", "ids.vecs", "--", -(2**63))
 
 
-def test_row_numbers(good, fails):
+def test_row_numbers(good, fails, x):
     good("convert", "x.npy", "rows.vecs", "-c", "f32")
-    assert json.loads(good("get", "rows.vecs", "5", "--json").stdout)[0]["vector"] == pytest.approx(X[5])
-    assert "rows are 0 to 299" in fails("get", "rows.vecs", ROWS)
+    assert json.loads(good("get", "rows.vecs", "5", "--json").stdout)[0]["vector"] == pytest.approx(x[5])
+    assert "rows are 0 to 299" in fails("get", "rows.vecs", 300)
     assert "found by their number" in fails("get", "rows.vecs", "king")
 
 
@@ -77,29 +75,29 @@ def neighbours(result) -> list[list[str]]:
     return [[one["key"] for one in answer["neighbours"]] for answer in json.loads(result.stdout)["results"]]
 
 
-def test_search_by_key_leaves_it_out(good, words):
-    cosines = (X @ X[7]) / np.linalg.norm(X, axis=1)
-    nearest = [KEYS[row] for row in np.argsort(-cosines)[1:4]]
+def test_search_by_key_leaves_it_out(good, words, x, keys):
+    cosines = (x @ x[7]) / np.linalg.norm(x, axis=1)
+    nearest = [keys[row] for row in np.argsort(-cosines)[1:4]]
     found = good("search", words, "--key", "key 7", "-k", 3, "--json")
     assert neighbours(found) == [nearest] and json.loads(found.stdout)["results"][0]["query"] == "key 7"
     text = good("search", words, "--key", "key 7", "--key", "key 8", "-k", 3).stdout
     assert all(word in text for word in [*nearest, "key 7", "key 8", "cosine"])
 
 
-def test_search_by_vector(good, words):
-    np.save("queries.npy", X[[3, 5]])
+def test_search_by_vector(good, words, x):
+    np.save("queries.npy", x[[3, 5]])
     found = good("search", words, "--vector", "queries.npy", "-k", 1, "--metric", "l2", "--json")
     assert neighbours(found) == [["key 3"], ["key 5"]] and json.loads(found.stdout)["metric"] == "l2"
-    numbers = ",".join(map(str, X[9].tolist()))
+    numbers = ",".join(map(str, x[9].tolist()))
     assert neighbours(good("search", words, "--vector", numbers, "-k", 1, "--json")) == [["key 9"]]
-    lines = "".join(f"{list(x)}\n\n" for x in X[[1, 2]].tolist())
+    lines = "".join(f"{row}\n\n" for row in x[[1, 2]].tolist())
     assert neighbours(good("search", words, "--vector", "-", "-k", 1, "--json", input=lines)) == [["key 1"], ["key 2"]]
 
 
-def test_search_rescored(good):
+def test_search_rescored(good, x):
     good("convert", "x.npy", "x.vecs", "-c", "bin/f32")
-    np.save("one.npy", X[3])
-    assert neighbours(good("search", "x.vecs", "--vector", "one.npy", "-k", 1, "--rescore", ROWS, "--json")) == [[3]]
+    np.save("one.npy", x[3])
+    assert neighbours(good("search", "x.vecs", "--vector", "one.npy", "-k", 1, "--rescore", 300, "--json")) == [[3]]
 
 
 def test_search_bad_input(fails, words):
@@ -116,10 +114,10 @@ def test_search_bad_input(fails, words):
     assert "-k" in fails("search", words, "--key", "key 1", "-k", 0)
 
 
-def test_verify(good, fails, words):
+def test_verify(good, fails, words, x):
     assert "sound; 300 rows" in good("verify", words).stdout
     damaged = bytearray(Path(words).read_bytes())
-    at = damaged.find(X[150].tobytes())
+    at = damaged.find(x[150].tobytes())
     assert at > 0
     damaged[at] ^= 1
     Path(words).write_bytes(damaged)
