@@ -326,7 +326,24 @@ def _garble(document: dict[str, Any], rng: np.random.Generator) -> str:
     for step in place[:-1]:
         inside = inside[step]
     number = int(rng.choice([0, 1, 2, 3, 5, 16, 17, 700, 2**31, 2**32, 2**62]))
-    garbage = [None, True, "", "f16", [], {}, -1, number, 1.5, 1e300, [1], {"a": 1}, [[]], -(2**70), 2**200, "<U9"]
+    garbage: list[Any] = [
+        None,
+        True,
+        "",
+        "f16",
+        [],
+        {},
+        -1,
+        number,
+        1.5,
+        1e300,
+        [1],
+        {"a": 1},
+        [[]],
+        -(2**70),
+        2**200,
+        "<U9",
+    ]
     if rng.random() < 0.1:
         del inside[place[-1]]
         return f"{place} removed"

@@ -74,7 +74,8 @@ class Conversion:
             version = int(store.info()["user"]["version"])
             store.verify()
             x, keys = Conversion(self.path, self.rows, self.dimensions, version=version).data()
-            if list(store.keys) != keys or not np.allclose(store.vectors[:], x, atol=0.1):
+            error = (store.vectors[:] - x) ** 2
+            if list(store.keys) != keys or error.mean(axis=1).max() > 0.1:  # unrelated rows are 2 apart
                 raise AssertionError(f"{self.path} is a mixture")
         return version
 
@@ -203,7 +204,7 @@ def main() -> int:
                     conversion = prepare(directory, sharded=sharded, force=force, rows=chosen.rows)
                     harm += _tallied(tally, conversion, f"{name}, {delay_s:.3f} s", lambda c, d=delay_s: kill_at(c, d))
                 step = 0
-                while "finished" not in steps:
+                while "finished" not in steps and not steps["HARM"]:
                     conversion = prepare(directory, sharded=sharded, force=force, rows=2000)
                     harm += _tallied(
                         steps, conversion, f"{name}, step {step}", lambda c, s=step: kill_before_step(c, s)

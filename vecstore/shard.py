@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +150,7 @@ class Shard:
         self.rows = whole(about, "rows", path)
         self.stored_dimensions = whole(about, "dimensions", path, least=1, most=MOST_DIMENSIONS)
         self.dimensions = prefix or self.stored_dimensions
-        self.metric: Metric = member(about, "metric", str, path)  # type: ignore[assignment]  # search refuses others
+        self.metric = cast(Metric, member(about, "metric", str, path))  # search refuses others
         keys = about.get("keys")
         self.keys = None if keys is None else KeyIndex(self.container, member(about, "keys", dict, path), self.rows)
         self.norms = self.container.part("norms") if member(about, "norms", bool, path) else None

@@ -305,7 +305,8 @@ class Store:
 
     def _require_agreement(self, manifest: Manifest, shards: list[Shard], maps: list[KeyMap]) -> None:
         first = shards[0]
-        for entry, part in zip(manifest.entries, [*shards, *maps], strict=True):
+        opened: list[Shard | KeyMap] = [*shards, *maps]
+        for entry, part in zip(manifest.entries, opened, strict=True):
             same = part.container.fingerprint == entry["fingerprint"]
             if isinstance(part, Shard):
                 same_keys = (part.keys and part.keys.key_type) == (first.keys and first.keys.key_type)
