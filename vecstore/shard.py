@@ -162,7 +162,9 @@ class Shard:
         """The trained codec, restored from the file."""
         names = [name.removeprefix("model.") for name in self.container.names("model.")]
         arrays = {name: self.container.part(f"model.{name}").array() for name in names}
-        codec = Codec.restore(CodecSpec.from_dict(self.description["codec"]), self.stored_dimensions, arrays)
+        codec = Codec.restore(
+            CodecSpec.from_dict(member(self.description, "codec", list, self.path)), self.stored_dimensions, arrays
+        )
         return codec.prefix(self.prefix) if self.prefix else codec
 
     @cached_property
