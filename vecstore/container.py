@@ -97,7 +97,7 @@ class ContainerWriter:
 
     def put_array(self, part: str, array: NDArray[Any], **more: Any) -> None:
         """Declare `part` and write all of it, in blocks when it is large."""
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")  # unlike ascontiguousarray, leaves zero dimensions alone
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         row_bytes = array.nbytes // max(len(array), 1) if array.ndim else array.nbytes
         block_rows = min(rows_per_block(row_bytes), max(len(array), 1)) if array.ndim else 1
@@ -227,13 +227,7 @@ class Container:
 
     def verify(self) -> int:
         """Check every block of every part; return the bytes checked or raise `CorruptError`."""
-        total = 0
-        for name in self.names():
-            part = self.part(name)
-            for index in range(part.blocks):
-                part.check_block(index)
-                total += int(part.sizes[index])
-        return total
+        return sum(self.part(name).verify() for name in self.names())
 
     def _map(self) -> NDArray[np.uint8]:
         with open(self.path, "rb") as file:

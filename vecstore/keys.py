@@ -71,10 +71,12 @@ class PackedKeys:
     def __init__(self, keys: Sequence[Any] | NDArray[Any], key_type: KeyType) -> None:
         self.key_type = key_type
         if key_type == "int64":
-            try:
-                self.integers = np.ascontiguousarray(keys, dtype="<i8")
-            except OverflowError:
-                raise ShapeError("integer keys go from -2**63 to 2**63 - 1; store larger ones as strings") from None
+            given = np.asarray(keys)
+            # Nothing is converted: 1.5 must not become the key 1, nor 2**64 - 1 the key -1.
+            whole = given.ndim == 1 and (not len(given) or given.dtype.kind in "iu")
+            if not whole or (len(given) and given.max() > np.iinfo(np.int64).max):
+                raise ShapeError("integer keys go from -2**63 to 2**63 - 1; store larger ones as strings")
+            self.integers = np.ascontiguousarray(given, "<i8")
             self.text: NDArray[np.uint8] = self.integers.view(np.uint8)
             self.starts = np.arange(0, 8 * len(keys) + 1, 8, dtype=np.int64)
             return
@@ -244,9 +246,15 @@ class KeyIndexWriter:
         for a, b in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
             if hashes[a] == hashes[b] and self._key_bytes(a) == self._key_bytes(b):
                 raise ShapeError(
-                    f"duplicate key {self._key_bytes(a).decode(errors='replace')!r} in rows {a} and {b}; "
+                    f"duplicate key {self._shown(a)!r} in rows {a} and {b}; "
                     "keys must be unique (convert takes --on-duplicate first or last)"
                 )
+
+    def _shown(self, row: int) -> Key:
+        raw = self._key_bytes(row)
+        if self._key_type == "int64":
+            return int.from_bytes(raw, "little", signed=True)
+        return raw if self._key_type == "bytes" else raw.decode()
 
     def _key_bytes(self, row: int) -> bytes:
         page, row = divmod(row, PAGE_KEYS)

@@ -111,6 +111,12 @@ class Part:
         """Compare all of a block with its checksums; raise `CorruptError` where they differ."""
         self.check_span(index, 0, int(self.sizes[index]))
 
+    def verify(self) -> int:
+        """Compare every byte with its checksum, whether that was done before or not; return how many bytes."""
+        for chunk in range(len(self._checked)):
+            self._check_chunk(chunk)
+        return int(self.sizes.sum())
+
     def check_span(self, block: int, first: int, last: int) -> None:
         """Check the chunks that hold bytes `first` to `last` (exclusive) of a block."""
         start = int(self._chunk_starts[block])

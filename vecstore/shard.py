@@ -149,7 +149,7 @@ class Shard:
         refuse_features(about, KNOWN_FEATURES, path)
         self.rows = whole(about, "rows", path)
         self.stored_dimensions = whole(about, "dimensions", path, least=1, most=MOST_DIMENSIONS)
-        self.dimensions = prefix or self.stored_dimensions
+        self.dimensions = self.stored_dimensions if prefix is None else prefix
         self.metric = cast(Metric, member(about, "metric", str, path))  # search refuses others
         keys = about.get("keys")
         self.keys = None if keys is None else KeyIndex(self.container, member(about, "keys", dict, path), self.rows)
@@ -165,7 +165,7 @@ class Shard:
         codec = Codec.restore(
             CodecSpec.from_dict(member(self.description, "codec", list, self.path)), self.stored_dimensions, arrays
         )
-        return codec.prefix(self.prefix) if self.prefix else codec
+        return codec if self.prefix is None else codec.prefix(self.prefix)
 
     @cached_property
     def layers(self) -> tuple[LayerCodes, ...]:

@@ -150,7 +150,7 @@ class Store:
     def vectors(self) -> Vectors:
         """All vectors in row order, decoded when read."""
         self._open_or_raise()
-        return Vectors((self._rows, self.dimensions), self._read, self._vectors, self._span)
+        return Vectors((self._rows, self.dimensions), self._vector, self._vectors, self._span)
 
     def truncated(self, dimensions: int) -> Store:
         """Return a store over the same file whose vectors are the first `dimensions`, scaled to length one.
@@ -455,6 +455,7 @@ class Store:
 
     def key_of(self, row: int) -> Key:
         """Return the key of a row in range."""
+        self._open_or_raise()
         if self.key_type is None:
             return row
         shard = bisect_right(self._edges, row) - 1
@@ -476,6 +477,7 @@ class KeysView(Sequence[Key]):
     def __iter__(self) -> Iterator[Key]:
         if self._store.key_type is None:
             return iter(range(len(self._store)))
+        self._store._open_or_raise()
         return (key for index in self._store._key_indexes for key in index)
 
     def __getitem__(self, index: Any) -> Any:
