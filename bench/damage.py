@@ -31,9 +31,10 @@ import vecstore
 from vecstore.container import Container
 from vecstore.errors import KeyNotFoundError, VecstoreError
 from vecstore.manifest import MANIFEST_NAME
+from vecstore.pages import Extent
 from vecstore.part import checksum
 
-__all__ = ["KINDS", "MUTATIONS", "Subject", "Verdict", "watch"]
+__all__ = ["KINDS", "MUTATIONS", "Subject", "Verdict", "reseal", "reseal_manifest", "watch"]
 
 ROWS, DIMENSIONS = 700, 16
 KINDS: dict[str, dict[str, Any]] = {
@@ -191,25 +192,12 @@ def extend(path: Path, rng: np.random.Generator) -> str:
 def forge(path: Path, rng: np.random.Generator) -> str:
     """Change one member of a description or manifest and make its checksum right again."""
     file = _some_file(path, rng)
-    if file.name == MANIFEST_NAME:
-        document = json.loads(file.read_bytes())
-        what = _garble(document, rng)
-        document.pop("xxh3", None)
-        text = json.dumps(document, indent=1).removesuffix("\n}")
-        body = text.encode() + b',\n "xxh3": "0000000000000000"\n}\n'
-        file.write_bytes(body[:-20] + f"{checksum(body):016x}".encode() + body[-4:])
-        return f"{file.name}: {what}"
-    place = Container(file)._extents[b"vecstore"]
-    data = bytearray(file.read_bytes())
-    length = struct.unpack_from("<I", data, place.offset + 12)[0]
-    document = json.loads(data[place.offset + 24 : place.offset + 24 + length])
+    document = json.loads(file.read_bytes()) if file.name == MANIFEST_NAME else Container(file).description
     what = _garble(document, rng)
-    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-    if len(body) > place.size - 24:
-        return f"{file.name}: nothing, {what} does not fit"
-    head = bytes(data[place.offset : place.offset + 12]) + struct.pack("<I", len(body))
-    data[place.offset : place.offset + 24 + len(body)] = head + struct.pack("<Q", checksum(head + body)) + body
-    file.write_bytes(data)
+    if file.name == MANIFEST_NAME:
+        reseal_manifest(file, document)
+    else:
+        _adopt(path, file, reseal(file, document))
     return f"{file.name}: {what}"
 
 
@@ -235,13 +223,38 @@ def forge_part(path: Path, rng: np.random.Generator) -> str:
     document = container.description
     every = bytes(data[sums.offset : sums.offset + 8 * document["checksums"]["count"]])
     document["checksums"]["xxh3"] = f"{checksum(every):016x}"
-    body = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    place = container._extents[b"vecstore"]
-    head = bytes(data[place.offset : place.offset + 12]) + struct.pack("<I", len(body))
-    data[place.offset : place.offset + 24 + len(body)] = head + struct.pack("<Q", checksum(head + body)) + body
+    fingerprint = _describe(data, container._extents[b"vecstore"], document)
     file.write_bytes(data)
-    _adopt(path, file)
+    _adopt(path, file, fingerprint)
     return f"{file.name}: {part.name}, block {block}, byte {at}: {value}"
+
+
+def reseal(file: Path, description: dict[str, Any]) -> str:
+    """Give a container another description, with the right checksum, and return its fingerprint.
+
+    A description that does not fit is left as it was.
+    """
+    place = Container(file)._extents[b"vecstore"]
+    data = bytearray(file.read_bytes())
+    fingerprint = _describe(data, place, description)
+    file.write_bytes(data)
+    return fingerprint
+
+
+def _describe(data: bytearray, place: Extent, description: dict[str, Any]) -> str:
+    body = json.dumps(description, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(body) <= place.size - 24:
+        head = bytes(data[place.offset : place.offset + 12]) + struct.pack("<I", len(body))
+        data[place.offset : place.offset + 24 + len(body)] = head + struct.pack("<Q", checksum(head + body)) + body
+    return f"{struct.unpack_from('<Q', data, place.offset + 16)[0]:016x}"
+
+
+def reseal_manifest(file: Path, document: dict[str, Any]) -> None:
+    """Write a manifest with the right checksum."""
+    document.pop("xxh3", None)
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    body = text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n'
+    file.write_bytes(body[:-20] + f"{checksum(body):016x}".encode() + body[-4:])
 
 
 # A sealed mutation has right checksums: somebody means harm.
@@ -304,7 +317,7 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def _adopt(path: Path, file: Path) -> None:
+def _adopt(path: Path, file: Path, fingerprint: str) -> None:
     """Make a store's manifest mean the file as it is now."""
     manifest = path / MANIFEST_NAME
     if not manifest.exists():
@@ -312,10 +325,8 @@ def _adopt(path: Path, file: Path) -> None:
     document = json.loads(manifest.read_bytes())
     for entry in document["shards"] + document["key_maps"]:
         if entry["file"] == file.name:
-            entry["fingerprint"] = Container(file).fingerprint
-    document.pop("xxh3")
-    body = json.dumps(document, indent=1).removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n'
-    manifest.write_bytes(body[:-20] + f"{checksum(body):016x}".encode() + body[-4:])
+            entry["fingerprint"] = fingerprint
+    reseal_manifest(manifest, document)
 
 
 def _garble(document: dict[str, Any], rng: np.random.Generator) -> str:

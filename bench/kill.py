@@ -64,6 +64,7 @@ class Conversion:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         child.stdout.readline()
+        child.stdout.close()
         return child
 
     def found(self) -> int | None:

@@ -188,11 +188,15 @@ def _collisions(document: dict[str, Any], path: Path) -> dict[str, list[int]]:
 def replace_file(path: Path, body: bytes) -> None:
     """Give the file at `path` new content in one step: write beside it, fsync, rename, fsync the directory."""
     beside = path.with_name(f".{path.name}.partial")
-    with open(beside, "wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    try:
+        with open(beside, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     fsync_directory(path.parent)
 
 

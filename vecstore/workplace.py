@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from vecstore.errors import ExistsError, FormatError
 from vecstore.manifest import MANIFEST_NAME, Manifest, fsync_directory
 
 __all__ = ["Workplace"]
+
+_OWN_FILE = re.compile(r"(shard|keys)-\d+(-\d+)?\.vecs")
 
 
 class Workplace:
@@ -59,14 +62,21 @@ class Workplace:
             return
         old = Manifest.read(self.destination)
         renamed = manifest.renumbered(old)
-        for entry, moved in zip(manifest.entries, renamed.entries, strict=True):
-            os.replace(self.path / entry["file"], self.destination / moved["file"])
-        fsync_directory(self.destination)
-        renamed.write(self.destination)  # from here on readers see the new store
-        for file in self.destination.glob("*.vecs"):
-            if file.name not in renamed.files:
-                file.unlink()
+        try:
+            for entry, moved in zip(manifest.entries, renamed.entries, strict=True):
+                os.replace(self.path / entry["file"], self.destination / moved["file"])
+            fsync_directory(self.destination)
+            renamed.write(self.destination)  # from here on readers see the new store
+        finally:
+            self._remove_unnamed()
         self.discard()
+
+    def _remove_unnamed(self) -> None:
+        """Remove files of shards that the manifest in force does not name: replaced ones, or new ones given up."""
+        named = Manifest.read(self.destination).files
+        for file in self.destination.iterdir():
+            if _OWN_FILE.fullmatch(file.name) and file.name not in named:
+                file.unlink()
 
     def discard(self) -> None:
         """Remove the directory and what is in it, unless that has happened or it was published."""

@@ -81,7 +81,9 @@ class Step(ABC):
         kinds = {"int": int, "str": str}
         try:
             for field in fields(cls):
-                if not isinstance(configuration.get(field.name, field.default), kinds.get(str(field.type), object)):
+                value = configuration.get(field.name, field.default)
+                kind = kinds.get(str(field.type), object)
+                if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
                     raise TypeError(f"{field.name} is not {field.type}")
             return cls(**configuration)
         except (AttributeError, TypeError) as error:

@@ -1,0 +1,375 @@
+"""A reader of format 1.0 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
+
+It is meant to be read beside that page, and favours plainness over speed. Files are opened through the LMDB library,
+so it trusts them; `walk` does without the library, as section 2 describes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import xxhash
+import zstandard
+
+CHUNK = 65536
+M64 = 2**64 - 1
+
+
+class Container:
+    """Sections 2 to 4."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        with (
+            lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,
+            environment.begin() as entries,
+        ):
+            self.values = dict(entries.cursor())
+        value = self.values[b"vecstore"]
+        magic, major, _minor, length, fingerprint = struct.unpack_from("<8sHHIQ", value)
+        assert magic == b"VECSTORE" and major == 1
+        body = value[24 : 24 + length]
+        assert not any(value[24 + length :])
+        assert xxhash.xxh3_64_intdigest(value[:16] + body) == fingerprint
+        self.fingerprint = f"{fingerprint:016x}"
+        self.description = json.loads(body)
+        assert self.description["features"] == []
+        self.check()
+
+    def check(self):
+        about = self.description["checksums"]
+        assert about["chunk_bytes"] == CHUNK
+        sums = self.values[b"checksums"][: 8 * about["count"]]
+        assert f"{xxhash.xxh3_64_intdigest(sums):016x}" == about["xxh3"]
+        found, at = np.frombuffer(sums, "<u8").tolist(), 0
+        for name in sorted(self.description["parts"]):
+            part = self.description["parts"][name]
+            assert part["checksums_at"] == at
+            for block in range(part["blocks"]):
+                value = self.block(name, block)
+                for start in range(0, len(value), CHUNK):
+                    assert xxhash.xxh3_64_intdigest(value[start : start + CHUNK]) == found[at]
+                    at += 1
+        assert at == len(found)
+
+    def block(self, name, number):
+        return self.values[f"{name}:{number:08x}".encode()]
+
+    def array(self, name):
+        """Section 4: a part without encoding, tiles undone."""
+        part = self.description["parts"][name]
+        assert "encoding" not in part
+        dtype, shape, tile = np.dtype(part["dtype"]), part["shape"], part["tile_rows"]
+        row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+        rows = []
+        for block in range(part["blocks"]):
+            value = self.block(name, block)
+            for row in range(min(part["block_rows"], shape[0] - block * part["block_rows"])):
+                if tile == 1:
+                    rows.append(value[row * row_bytes : (row + 1) * row_bytes])
+                else:
+                    start = row // tile * tile * row_bytes + row % tile
+                    rows.append(bytes(value[start + j * tile] for j in range(row_bytes)))
+        return np.frombuffer(b"".join(rows), dtype).reshape(shape)
+
+
+class Shard:
+    """Sections 5 and 6."""
+
+    def __init__(self, path):
+        self.container = Container(path)
+        about = self.about = self.container.description
+        assert about["kind"] == "shard"
+        self.keys = KeyIndex(self.container) if about["keys"] is not None else None
+
+    def vectors(self):
+        """Return all vectors, from the finest layer."""
+        last = len(self.about["codec"]) - 1
+        x = self.layer(last)
+        if self.about["norms"]:
+            lengths = np.linalg.norm(x, axis=1)
+            x = x / np.where(lengths > 0, lengths, 1)[:, None] * self.container.array("norms")[:, None]
+        return x
+
+    def layer(self, number):
+        steps = self.about["codec"][number]
+        widths, quantizer = [self.about["dimensions"]], 0
+        while steps[quantizer]["name"] in ("normalize", "center", "pca", "whiten", "truncate", "rotate"):
+            widths.append(steps[quantizer]["configuration"].get("dimensions", widths[-1]))
+            quantizer += 1
+        codes = self.codes(
+            number, steps[quantizer + 1 :], {"f32": 4, "f16": 2, "bf16": 2}.get(steps[quantizer]["name"], 1)
+        )
+        z = dequantize(steps[quantizer], codes, widths[-1], lambda name: self.model(number, quantizer, name))
+        for step in reversed(range(quantizer)):
+            model = lambda name, step=step: self.model(number, step, name)  # noqa: E731
+            z = undo(steps[step]["name"], z, widths[step], model)
+        return z
+
+    def model(self, layer, step, name):
+        full = f"model.{layer}.{step}.{name}"
+        return self.container.array(full) if full in self.about["parts"] else None
+
+    def codes(self, layer, byte_steps, item_bytes):
+        name = f"codes.{layer}"
+        part = self.about["parts"][name]
+        if not byte_steps:
+            return self.container.array(name)
+        assert part["encoding"] == "packed" and part["tile_rows"] == 1
+        rows, width = part["shape"]
+        blocks = []
+        for block in range(part["blocks"]):
+            value = self.container.block(name, block)
+            raw = value[8 : 8 + struct.unpack_from("<Q", value)[0]]
+            size = min(part["block_rows"], rows - block * part["block_rows"]) * width
+            for step in reversed(byte_steps):
+                assert step["name"] == "zstd"
+                assert (zstandard.frame_content_size(raw) == size) or step is not byte_steps[0]
+                raw = unshuffle(
+                    zstandard.ZstdDecompressor().decompress(raw), item_bytes, step["configuration"]["shuffle"]
+                )
+            blocks.append(raw)
+        return np.frombuffer(b"".join(blocks), np.uint8).reshape(rows, width)
+
+
+def unshuffle(content, s, shuffle):
+    c = len(content) // s
+    out = bytearray(content)
+    content = np.frombuffer(content, np.uint8)
+    if shuffle == "byte":
+        for j in range(s):
+            out[j : c * s : s] = content[j * c : (j + 1) * c].tobytes()
+    if shuffle == "bit":
+        bits = (content[:, None] >> np.arange(8) & 1).reshape(-1)
+        for j in range(s):
+            value = sum(bits[(8 * j + b) * c : (8 * j + b + 1) * c].astype(int) << b for b in range(8))
+            out[j : c * s : s] = value.astype(np.uint8).tobytes()
+    return bytes(out)
+
+
+def dequantize(step, codes, d, model):
+    name, how = step["name"], step["configuration"]
+    if name == "f32":
+        return np.frombuffer(codes.tobytes(), "<f4").reshape(-1, d)
+    if name == "f16":
+        return np.frombuffer(codes.tobytes(), "<f2").reshape(-1, d).astype(np.float32)
+    if name == "bf16":
+        upper = np.frombuffer(codes.tobytes(), "<u2").reshape(-1, d)
+        return (upper.astype(np.uint32) << 16).view(np.float32)
+    if name == "sq":
+        return sq_levels(codes, d, how["bits"]) * model("steps") + model("lowest")
+    if name in ("pq", "opq"):
+        return product(name, how, codes, d, model)
+    assert name == "bin"
+    bits = np.stack([codes[:, i // 8] >> (i % 8) & 1 for i in range(d)], axis=1)
+    return np.stack([model("levels")[bits[:, i], i] for i in range(d)], axis=1)
+
+
+def sq_levels(codes, d, bits):
+    if bits == 8:
+        return codes.astype(np.float32)
+    upper = np.stack([codes[:, i // 2] >> 4 * (i % 2) & 15 for i in range(d)], axis=1)
+    if bits == 6:
+        rest = codes[:, -(-d // 2) :]
+        upper = upper << 2 | np.stack([rest[:, i // 4] >> 2 * (i % 4) & 3 for i in range(d)], axis=1)
+    return upper.astype(np.float32)
+
+
+def product(name, how, codes, d, model):
+    m, books = how["m"], model("codebooks")
+    groups = []
+    for g in range(m):
+        code = codes[:, g] if how["bits"] == 8 else codes[:, g // 2] >> 4 * (g % 2) & 15
+        groups.append(books[g, code, : d // m + (g < d % m)])
+    y = np.concatenate(groups, axis=1)
+    return y @ model("rotation").T if name == "opq" else y
+
+
+def undo(name, z, d, model):
+    if name == "normalize":
+        return z
+    if name == "center":
+        return z + model("mean")
+    if name == "pca":
+        return z @ model("axes") + model("mean")
+    if name == "whiten":
+        return (z * model("scales")) @ model("axes") + model("mean")
+    if name == "truncate":
+        return np.concatenate([z, np.zeros((len(z), d - z.shape[1]), np.float32)], axis=1)
+    assert name == "rotate"
+    matrix, signs = model("matrix"), model("signs")
+    if matrix is None:
+        matrix = (signs[:, None] * hadamard(d) / np.sqrt(d)).astype(np.float32)
+    return z @ matrix.T
+
+
+def hadamard(d):
+    odd = d
+    while odd % 2 == 0:
+        odd //= 2
+    matrix = np.ones((1, 1))
+    if odd > 1:
+        p = {3: 11, 5: 19}[odd]
+        squares = {a * a % p for a in range(1, p)}
+        matrix = np.ones((p + 1, p + 1))
+        matrix[1:, 0] = -1
+        for i in range(1, p + 1):
+            for j in range(1, p + 1):
+                a = (j - i) % p
+                matrix[i, j] = (0 if a == 0 else 1 if a in squares else -1) + (i == j)
+    while len(matrix) < d:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return matrix
+
+
+class KeyIndex:
+    """Section 7."""
+
+    def __init__(self, container):
+        self.container = container
+        about = container.description["keys"]
+        self.type, self.b, self.r = about["type"], about["bucket_bits"], about["row_bits"]
+        self.rows = container.description["rows"]
+
+    def raw(self, key):
+        return key.encode() if self.type == "str" else key if self.type == "bytes" else struct.pack("<q", key)
+
+    def find(self, key):
+        h, b, r = xxhash.xxh64_intdigest(self.raw(key)), self.b, self.r
+        e = min(2**b, 4096)
+        block, i = divmod(h >> (64 - b) if b else 0, e)
+        words = np.frombuffer(self.container.block("keys.table", block), "<u4")
+        check = h >> (64 - b - (32 - r)) & (2 ** (32 - r) - 1)
+        for slot in words[e + 1 + int(words[i]) : e + 1 + int(words[i + 1])].tolist():
+            row = slot & (2**r - 1)
+            if slot >> r == check and self.key(row) == key:
+                return row
+        return None
+
+    def key(self, row):
+        page, k = divmod(row, 16384)
+        if self.type == "int64":
+            return struct.unpack_from("<q", self.container.block("keys.int64", page), 8 * k)[0]
+        value = self.container.block("keys.text", page)
+        count, longs = struct.unpack_from("<II", value)
+        lengths_at = 8 + 4 * -(-count // 32)
+        longs_at = lengths_at + 4 * -(-count // 4)
+        text_at = longs_at + 8 * longs
+        long_keys = dict(struct.iter_unpack("<II", value[longs_at:text_at]))
+        first = k // 32 * 32
+        (start,) = struct.unpack_from("<I", value, 8 + 4 * (k // 32))
+        lengths = [long_keys.get(i, value[lengths_at + i]) for i in range(first, k + 1)]
+        at = text_at + start + sum(lengths[:-1])
+        raw = value[at : at + lengths[-1]]
+        return raw.decode() if self.type == "str" else raw
+
+
+class KeyMap:
+    """Section 8."""
+
+    def __init__(self, path):
+        self.container = Container(path)
+        about = self.container.description
+        assert about["kind"] == "key-map"
+        self.v, self.g = about["value_bits"], about["segment_bits"]
+        self.segments = self.container.array("segments")
+
+    def shard(self, h):
+        segment = h >> (64 - self.g) if self.g else 0
+        third, seed = self.segments[segment].tolist()
+        x = (h + seed * 0x9E3779B97F4A7C15) & M64
+        x = ((x ^ x >> 33) * 0xFF51AFD7ED558CCD) & M64
+        x = ((x ^ x >> 33) * 0xC4CEB9FE1A85EC53) & M64
+        x ^= x >> 33
+        a = (x & 0xFFFFFFFF) * third >> 32
+        b = third + ((x >> 21 & 0xFFFFFFFF) * third >> 32)
+        c = 2 * third + ((x >> 32) * third >> 32)
+        cells = self.container.block("cells", segment)
+        value = 0
+        for place in (a, b, c):
+            bit = place * self.v
+            value ^= int.from_bytes(cells[bit // 8 : bit // 8 + 2], "little") >> bit % 8 & (2**self.v - 1)
+        return value
+
+
+class Store:
+    """A file or a directory."""
+
+    def __init__(self, path):
+        path = Path(path)
+        self.maps, self.collisions = [], {}
+        if path.is_file():
+            self.shards, self.unmapped = [Shard(path)], [0]
+        else:
+            self._open_directory(path)
+        self.firsts = np.cumsum([0, *(shard.about["rows"] for shard in self.shards)]).tolist()
+
+    def _open_directory(self, path):
+        body = (path / "manifest.json").read_bytes()
+        digits = re.fullmatch(rb',\n "xxh3": "([0-9a-f]{16})"\n}\n', body[-32:])[1]
+        zeroed = body[:-20] + b"0" * 16 + body[-4:]
+        assert f"{xxhash.xxh3_64_intdigest(zeroed):016x}".encode() == digits
+        manifest = json.loads(body)
+        assert manifest["format"] == "vecstore" and manifest["version"][0] == 1 and manifest["features"] == []
+        self.shards = [Shard(path / entry["file"]) for entry in manifest["shards"]]
+        self.maps = [(*entry["shards"], KeyMap(path / entry["file"])) for entry in manifest["key_maps"]]
+        files = [shard.container for shard in self.shards] + [key_map.container for _, _, key_map in self.maps]
+        for entry, container in zip(manifest["shards"] + manifest["key_maps"], files, strict=True):
+            assert entry["fingerprint"] == container.fingerprint
+            assert entry["bytes"] == (path / entry["file"]).stat().st_size
+            assert entry.get("rows", 0) == container.description.get("rows", 0)
+        mapped = {shard for first, end, _ in self.maps for shard in range(first, end)}
+        self.unmapped = [shard for shard in range(len(self.shards)) if shard not in mapped]
+        self.collisions = manifest["collisions"]
+
+    def vectors(self):
+        return np.concatenate([shard.vectors() for shard in self.shards])
+
+    def keys(self):
+        return [shard.keys.key(row) for shard in self.shards for row in range(shard.about["rows"])]
+
+    def find(self, key):
+        """Return the row of a key, or None."""
+        h = xxhash.xxh64_intdigest(self.shards[0].keys.raw(key))
+        asked = [(first + key_map.shard(h), end) for first, end, key_map in self.maps]
+        numbers = [shard for shard, end in asked if shard < end]
+        for number in numbers + self.unmapped + self.collisions.get(f"{h:016x}", []):
+            row = self.shards[number].keys.find(key)
+            if row is not None:
+                return self.firsts[number] + row
+        return None
+
+
+def walk(path):
+    """Section 2 without the LMDB library: return the place and size of every value."""
+    data = Path(path).read_bytes()
+    (size,) = struct.unpack_from("<I", data, 40)
+    metas = [struct.unpack_from("<IHHQQQQQQQ", data, page * size + 88) for page in (0, 1)]
+    _, flags, depth, _, _, _, entries, root, last, _ = max(metas, key=lambda meta: meta[-1])
+    assert flags == 0 and (last + 1) * size <= len(data)
+    found = {}
+
+    def visit(page, depth):
+        at = page * size
+        number, _, kind, lower, _ = struct.unpack_from("<QHHHH", data, at)
+        assert number == page and kind == (2 if depth == 1 else 1)
+        for i in range((lower - 16) // 2):
+            node = at + struct.unpack_from("<H", data, at + 16 + 2 * i)[0]
+            low, high, more, length = struct.unpack_from("<HHHH", data, node)
+            if depth > 1:
+                visit(low | high << 16 | more << 32, depth - 1)
+                continue
+            assert more == 1
+            name = data[node + 8 : node + 8 + length]
+            (first,) = struct.unpack_from("<Q", data, node + 8 + length)
+            found[name] = (first * size + 16, low | high << 16)
+
+    if root != M64:
+        visit(root, depth)
+    assert len(found) == entries
+    return found

@@ -1,0 +1,60 @@
+"""Write the golden stores of the current format version; run once for each version: python tests/compat/make_golden.py.
+
+It refuses to replace what is there: golden stores show that files of an old version can still be read.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import vecstore
+from vecstore.container import FORMAT_VERSION, Container
+
+VERSION = "1.0"
+HERE = Path(__file__).parent / VERSION
+# name: (rows, dimensions, codec, key type, other options)
+STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
+    "pq": (300, 10, "center,opq:4x4", "str", {"keep_norms": True, "user": {"note": "goldstück"}}),
+    "layers": (300, 12, "bin/rotate,sq:6", "bytes", {"metric": "l2"}),
+    "packed": (200, 8, "f16,zstd:3:bit", None, {"metric": "dot"}),
+    "sharded": (900, 8, "sq:8", "int64", {"shard_bytes": 135_000}),
+}
+
+
+def source(rows: int, dimensions: int, key_type: str | None) -> tuple[np.ndarray, list | None]:
+    """Return the vectors and keys that a golden store was made of."""
+    x = np.random.default_rng(1).normal(size=(rows, dimensions)).astype(np.float32)
+    if key_type is None:
+        return x, None
+    if key_type == "int64":
+        return x, [(-1) ** i * i**5 for i in range(rows)]
+    keys = [f"ключ {i}" for i in range(rows)]
+    keys[7] = "langer Schlüssel " * 20
+    return x, keys if key_type == "str" else [key.encode() for key in keys]
+
+
+def main() -> int:
+    """Write every golden store and the vectors it decodes to."""
+    if ".".join(map(str, FORMAT_VERSION)) != VERSION:
+        print(f"this vecstore writes format {FORMAT_VERSION}, not {VERSION}: add a directory for it", file=sys.stderr)
+        return 1
+    if HERE.exists():
+        print(f"{HERE} exists; golden stores are never replaced", file=sys.stderr)
+        return 1
+    HERE.mkdir()
+    for name, (rows, dimensions, codec, key_type, options) in STORES.items():
+        path = HERE / f"{name}.vecs"
+        x, keys = source(rows, dimensions, key_type)
+        vecstore.write(path, x, keys, codec, **options)
+        with vecstore.open(path) as store:
+            np.save(HERE / f"{name}.npy", store.vectors[:])
+        for file in path.glob("*.vecs") if path.is_dir() else [path]:
+            assert Container(file).version == FORMAT_VERSION
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

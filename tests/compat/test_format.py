@@ -1,0 +1,236 @@
+"""What the package writes is what docs/format.md says: read by an independent reader, and compared byte by byte."""
+
+from __future__ import annotations
+
+import filecmp
+import struct
+from pathlib import Path
+
+import independent_reader as independent
+import numpy as np
+import pytest
+import xxhash
+from make_golden import HERE as GOLDEN
+from make_golden import STORES, source
+
+import vecstore
+from vecstore.codecs.registry import codec_names
+from vecstore.container import Container
+
+ROWS, DIMENSIONS = 300, 24
+SPECS = [
+    *("f32", "f16", "bf16", "sq:8", "sq:6", "sq:4", "pq:5", "pq:7x4", "pq:24", "opq:5", "opq:5x4"),
+    *("bin", "bin:zero", "bin:mean", "bin:median", "normalize,sq:8", "center,bin", "pca:7,f32", "whiten:7,sq:4"),
+    *(
+        "truncate:9,f16",
+        "rotate,f32",
+        "truncate:20,rotate,f32",
+        "truncate:13,rotate,sq:6",
+        "center,normalize,rotate,pq:3",
+    ),
+    *("f32,zstd", "f16,zstd:5:bit", "bf16,zstd:1:none", "sq:6,zstd:3:bit", "f32,zstd:3:bit", "f32,zstd,zstd:1:none"),
+    *("bin/sq:8", "pca:7,sq:4/f32,zstd", "truncate:16,sq:8/f16"),
+]
+
+
+def vectors(rows: int = ROWS, dimensions: int = DIMENSIONS) -> np.ndarray:
+    return np.random.default_rng(3).normal(size=(rows, dimensions)).astype(np.float32)
+
+
+def same(path: Path, x: np.ndarray | None = None) -> independent.Store:
+    """Return the independent reader's store after comparing all vectors and keys with the package's."""
+    other = independent.Store(path)
+    with vecstore.open(path) as store:
+        store.verify()
+        np.testing.assert_allclose(other.vectors(), store.vectors[:], rtol=1e-5, atol=1e-5)
+        if store.key_type is not None:
+            keys = list(store.keys)
+            assert other.keys() == keys
+            some = keys[:: max(len(keys) // 500, 1)]
+            assert [other.find(key) for key in some] == store.rows_of(some).tolist()
+    return other
+
+
+def test_specs_name_every_codec() -> None:
+    named = {step.split(":")[0] for spec in SPECS for layer in spec.split("/") for step in layer.split(",")}
+    assert named >= {name for name in codec_names() if not name.startswith("test")}
+
+
+@pytest.mark.filterwarnings("ignore::vecstore.codecs.truncate.TruncationWarning")
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_codec_is_read_alike(tmp_path: Path, spec: str) -> None:
+    vecstore.write(tmp_path / "a.vecs", vectors(), codec=spec)
+    same(tmp_path / "a.vecs")
+
+
+@pytest.mark.parametrize("spec", ["sq:8", "pq:4x4", "f32,zstd", "bin/sq:8"])
+def test_norms(tmp_path: Path, spec: str) -> None:
+    x = vectors() * np.arange(ROWS, dtype=np.float32)[:, None]  # with a zero vector
+    vecstore.write(tmp_path / "a.vecs", x, codec=spec, keep_norms=True)
+    other = same(tmp_path / "a.vecs")
+    np.testing.assert_allclose(np.linalg.norm(other.vectors(), axis=1), np.linalg.norm(x, axis=1), rtol=1e-4)
+
+
+def test_scales_of_one_are_written_too(tmp_path: Path) -> None:
+    vecstore.write(tmp_path / "a.vecs", np.ones((100, 4)), codec="whiten:3,f32")
+    assert "model.0.0.scales" in Container(tmp_path / "a.vecs").names()
+    same(tmp_path / "a.vecs")
+
+
+@pytest.mark.parametrize("rows", [1, 2, 31, 32, 33, 1000])
+@pytest.mark.parametrize("spec", ["sq:4", "pq:3x4"])
+def test_tiles(tmp_path: Path, rows: int, spec: str) -> None:
+    vecstore.write(tmp_path / "a.vecs", vectors(rows), codec=spec)
+    same(tmp_path / "a.vecs")
+
+
+def test_several_blocks(tmp_path: Path) -> None:
+    vecstore.write(tmp_path / "a.vecs", vectors(20_000, 8), codec="f32/f16,zstd")
+    parts = Container(tmp_path / "a.vecs").description["parts"]
+    assert parts["codes.0"]["blocks"] > 1 and parts["codes.1"]["blocks"] > 1
+    same(tmp_path / "a.vecs")
+
+
+def text_keys(rows: int) -> list[str]:
+    """Return keys with lengths around that of long ones, characters of several bytes, and a zero."""
+    keys = [f"κλειδί {i}" if i % 7 == 0 else f"{i}" for i in range(rows)]
+    for i, length in enumerate((253, 254, 255, 256, 257, 5000, 65535)):
+        if 3 * i + 31 < rows:
+            keys[3 * i + 31] = chr(97 + i) * length
+    keys[0] = "with\0zero"
+    return keys
+
+
+@pytest.mark.parametrize("rows", [1, 2, 33, 20_000])
+def test_text_keys(tmp_path: Path, rows: int) -> None:
+    keys = text_keys(rows)
+    vecstore.write(tmp_path / "s.vecs", vectors(rows, 2), keys, "sq:8")
+    assert same(tmp_path / "s.vecs").find("absent") is None
+    raw = [key.encode() + b"\xff" for key in keys if len(key.encode()) < 65535]
+    vecstore.write(tmp_path / "b.vecs", vectors(len(raw), 2), raw, "sq:8")
+    assert same(tmp_path / "b.vecs").find(b"absent") is None
+
+
+def test_many_keys_take_several_pages_and_tables(tmp_path: Path) -> None:
+    keys = [i * 2**40 - 2**62 for i in range(140_000)]
+    vecstore.write(tmp_path / "a.vecs", vectors(len(keys), 1), keys, "sq:8")
+    parts = Container(tmp_path / "a.vecs").description["parts"]
+    assert parts["keys.int64"]["blocks"] == 9 and parts["keys.table"]["blocks"] > 1
+    other = independent.Store(tmp_path / "a.vecs")
+    assert [other.find(key) for key in keys[::700]] == list(range(0, len(keys), 700))
+    assert [other.find(key + 1) for key in keys[::7000]] == [None] * 20
+
+
+@pytest.mark.parametrize("rows", [9999, 30_000])
+def test_sharded(tmp_path: Path, rows: int) -> None:
+    keys = [f"key {i}" for i in range(rows)]
+    vecstore.write(
+        tmp_path / "a.vecs",
+        vectors(rows, 4),
+        keys,
+        "f16",
+        shard_bytes=80_000 + 24 * rows // 4 if rows > 9999 else 131_200,
+    )
+    other = same(tmp_path / "a.vecs")
+    assert len(other.shards) > 2 and len(other.maps) == 1
+    assert [other.find(f"absent {i}") for i in range(100)] == [None] * 100
+
+
+def test_the_walk_finds_what_the_library_finds(tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    vecstore.write(path, vectors(30_000, 8), text_keys(30_000), "f32")
+    values, data = independent.Container(path).values, path.read_bytes()
+    found = independent.walk(path)
+    assert {name: data[at : at + size] for name, (at, size) in found.items()} == values
+    assert all(at % 16 == 0 and size >= 4096 for at, size in found.values())
+    assert Container(path)._extents == found
+
+
+def test_description_to_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    vecstore.write(path, np.eye(2, dtype=np.float32), ["a", "bc"], "f32")
+    value = independent.Container(path).values[b"vecstore"]
+    length = int.from_bytes(value[12:16], "little")
+    body = value[24 : 24 + length]
+    assert value[:12] == b"VECSTORE\x01\x00\x00\x00"
+    assert value[16:24] == struct.pack("<Q", xxhash.xxh3_64_intdigest(value[:16] + body))
+    assert body.startswith(b'{"checksums":{"chunk_bytes":65536,"count":3,"xxh3":"') and body.endswith(b"}")
+    assert b'"codec":[[{"configuration":{},"name":"f32"}]],"dimensions":2,"features":[]' in body
+    assert b'"keys":{"bucket_bits":0,"row_bits":1,"type":"str"},"kind":"shard","metric":"cosine","norms":false' in body
+    assert (
+        b'"codes.0":{"block_rows":65504,"blocks":1,"checksums_at":0,"dtype":"|u1","shape":[2,8],"tile_rows":1}' in body
+    )
+    assert not any(value[24 + length :])
+
+
+def test_key_index_to_the_byte(tmp_path: Path) -> None:
+    """The example of section 7."""
+    path = tmp_path / "a.vecs"
+    vecstore.write(path, np.eye(2, dtype=np.float32), ["a", "bc"], "f32")
+    values = independent.Container(path).values
+    text = bytes.fromhex("02000000 00000000 00000000 01020000 616263")
+    table = bytes.fromhex("00000000 02000000 03853fbb f0c44ed2")
+    assert values[b"keys.text:00000000"].rstrip(b"\0") == text
+    assert values[b"keys.table:00000000"].rstrip(b"\0") == table
+
+
+def test_long_keys_to_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    vecstore.write(path, np.eye(3, dtype=np.float32), [b"x" * 254, b"y" * 255, b"z" * 300], "f32")
+    value = independent.Container(path).values[b"keys.text:00000000"]
+    head = bytes.fromhex("03000000 02000000 00000000 feffff00 01000000 ff000000 02000000 2c010000")
+    assert value.startswith(head + b"x" * 254 + b"y" * 255 + b"z" * 300)
+
+
+def test_tiles_to_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    vecstore.write(path, vectors(3, 4), codec="sq:4")
+    container = Container(path)
+    part = container.part("codes.0")
+    with vecstore.open(path) as store:
+        codes = store._shards[0].layers[0].gather(np.arange(3))
+    expected = b"".join(bytes(codes[:, j]).ljust(32, b"\0") for j in range(2))
+    assert bytes(part.block_bytes(0)).startswith(expected)
+
+
+def test_manifest_to_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    vecstore.write(path, vectors(3000, 4), codec="f32", shard_bytes=150_000)
+    body = (path / "manifest.json").read_bytes()
+    assert body.startswith(b'{\n "collisions": {},\n "features": [],\n "format": "vecstore",\n "generation": 0,\n')
+    digits = f"{xxhash.xxh3_64_intdigest(body[:-20] + b'0' * 16 + body[-4:]):016x}".encode()
+    assert body[-32:] == b',\n "xxh3": "' + digits + b'"\n}\n'
+
+
+@pytest.mark.parametrize("options", [{}, {"shard_bytes": 150_000}], ids=["one file", "sharded"])
+@pytest.mark.parametrize("spec", ["opq:3", "rotate,bin/sq:6,zstd"])
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, spec: str, options: dict) -> None:
+    x, keys = vectors(3000, 8), [f"key {i}" for i in range(3000)]
+    paths = [tmp_path / "one.vecs", tmp_path / "two.vecs"]
+    for path in paths:
+        vecstore.write(path, x, keys, spec, seed=5, **options)
+    if not options:
+        assert filecmp.cmp(*paths, shallow=False)
+        return
+    names = sorted(file.name for file in paths[0].iterdir())
+    assert filecmp.cmpfiles(*paths, names, shallow=False) == (names, [], [])
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_golden_stores_are_read(name: str) -> None:
+    """A missing file fails: golden stores are written once, by make_golden.py, and kept."""
+    rows, dimensions, codec, key_type, options = STORES[name]
+    path = GOLDEN / f"{name}.vecs"
+    expected = np.load(GOLDEN / f"{name}.npy")
+    x, keys = source(rows, dimensions, key_type)
+    other = same(path)
+    np.testing.assert_allclose(other.vectors(), expected, rtol=1e-5, atol=1e-5)
+    with vecstore.open(path) as store:
+        np.testing.assert_allclose(store.vectors[:], expected, rtol=1e-5, atol=1e-5)
+        info = store.info()
+        assert (info["format"], info["codec"], info["user"]) == ("1.0", codec, options.get("user", {}))
+        assert store.metric == options.get("metric", "cosine")
+        if keys is not None:
+            assert list(store.keys) == keys and store.rows_of(keys).tolist() == list(range(rows))
+        error = ((expected - x) ** 2).sum() / (x**2).sum()
+        assert error < {"pq": 0.7, "layers": 0.01, "packed": 1e-6, "sharded": 1e-3}[name]
