@@ -15,14 +15,15 @@ from vecstore.bench.timing import machine, table, write_section
 PIECE = 50_000
 
 PROGRAM = """
-import json, resource, sys, time
+import json, re, sys, time
 import vecstore
 from vecstore.formats import open_dump
 start = time.perf_counter()
 dump = open_dump(sys.argv[1], keys=sys.argv[2])
 report = vecstore.convert(dump, sys.argv[3], sys.argv[4], force=True)
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not ru_maxrss: that begins at what the parent held when it started this process.
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 print(json.dumps({"seconds": seconds, "peak_kib": peak, "bytes": report.store_bytes / report.rows}))
 """
 
