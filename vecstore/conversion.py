@@ -6,6 +6,7 @@ are encoded as they stream by. Memory does not depend on the number of rows.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,12 @@ Progress: TypeAlias = Callable[[Stage, int, float], None]
 
 HELD_OUT_ROWS = 1024
 DEFAULT_SEED = 0
+DEEP = 0.1  # share of the rows from which on rescoring costs what a scan does
+DEEP_ROWS = 20_000  # stores below this are searched in no time anyway
+
+
+class RescoringWarning(UserWarning):
+    """The coarse layer of a two-layer codec hides so many neighbours that rescoring costs more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -254,8 +261,21 @@ def _train(
     if len(trained.layers) > 1:
         base, queries = (unit(train), unit(measured)) if keep_norms else (train, measured)
         fidelity["oversample"] = measure_oversampling(trained, queries, base, rows=survey.kept, metric=metric)
+        _warn_of_deep_rescoring(trained, 10 * fidelity["oversample"], survey.kept)
     report("measuring", len(measured), 1.0)
     return trained, fidelity | {"held_out": held_out > 0, "training_rows": len(train)}
+
+
+def _warn_of_deep_rescoring(trained: Codec, rescored: int, rows: int) -> None:
+    if rows >= DEEP_ROWS and rescored > DEEP * rows:
+        coarse, fine = trained.spec.layers
+        warnings.warn(
+            f"{coarse} orders these vectors so poorly that a search for ten rescores {min(rescored, rows):,} of "
+            f"{rows:,} rows to lose one neighbour in a thousand; {fine} alone may be faster, or search with a smaller "
+            "rescore",
+            RescoringWarning,
+            stacklevel=2,
+        )
 
 
 def _provenance(dump: Dump, survey: Survey, options: dict[str, Any]) -> dict[str, Any]:

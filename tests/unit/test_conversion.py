@@ -10,7 +10,7 @@ from vecstore.formats import open_dump
 
 import vecstore
 from vecstore import codec
-from vecstore.conversion import ArrayDump
+from vecstore.conversion import ArrayDump, RescoringWarning
 from vecstore.errors import ExistsError, FormatError, ShapeError
 from vecstore.fidelity import measure_fidelity, measure_oversampling
 
@@ -293,3 +293,9 @@ def test_a_failing_reader_leaves_the_old_store(path, words):
     with pytest.raises(FormatError, match="on fire"):
         vecstore.convert(Failing(words), path, "f32", force=True)
     assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1
+
+
+def test_a_coarse_layer_that_hides_neighbours_is_named(words, word_keys, path, monkeypatch):
+    monkeypatch.setattr("vecstore.conversion.DEEP_ROWS", 1000)
+    with pytest.warns(RescoringWarning, match=r"bin orders .* rescores [\d,]+ of 5,000 rows .* sq:8 alone"):
+        vecstore.write(path, words, word_keys, "bin/sq:8")
