@@ -18,7 +18,7 @@ from vecstore.bench.timing import machine, table, write_section
 from vecstore.formats import open_dump
 
 from vecstore.codecs.codec import Codec
-from vecstore.codecs.evaluation import overlap
+from vecstore.codecs.evaluation import neighbours, overlap
 from vecstore.codecs.normalize import unit
 from vecstore.codecs.spec import codec
 from vecstore.errors import ShapeError, require
@@ -62,7 +62,7 @@ def measure(
     sample, rows = x[:train], x[train : train + base]
     if len(rows) < 100:
         raise ShapeError(f"{len(x)} distinct vectors: too few to train on one part and search another")
-    wanted = _nearest(queries, rows)
+    wanted = neighbours(queries, rows, 10)
     found = []
     for spec in specs:
         start = time.perf_counter()
@@ -70,7 +70,7 @@ def measure(
         fitted = time.perf_counter()
         codes = trained.encode(rows)
         encoded = time.perf_counter()
-        got = _nearest(queries, trained.decode(codes))
+        got = neighbours(queries, trained.decode(codes), 10)
         each = [overlap(got[i : i + 1], wanted[i : i + 1]) for i in range(len(queries))]
         found.append(
             {
@@ -134,11 +134,6 @@ def _page(found: Sequence[dict[str, Any]], d: int, arguments: argparse.Namespace
 def _main_step(spec: str) -> str:
     names = [step.partition(":")[0] for step in spec.split(",")]
     return "pca" if names[0] == "pca" else names[-1]
-
-
-def _nearest(queries: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.int64]:
-    scores = unit(queries) @ unit(rows).T
-    return np.argpartition(-scores, 9, axis=1)[:, :10]
 
 
 def _vectors(path: Path) -> NDArray[np.float32]:

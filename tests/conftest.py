@@ -14,7 +14,8 @@ from samples import glove
 
 import vecstore
 from vecstore.container import Container, ContainerWriter
-from vecstore.keys import KeyIndex, KeyIndexWriter, key_type_of
+from vecstore.keyindex import KeyIndex, KeyIndexWriter
+from vecstore.keys import key_type_of
 
 DATA = Path(__file__).parent / "data"
 

@@ -19,7 +19,8 @@ from vecstore.codecs.normalize import unit
 from vecstore.codecs.spec import CodecSpec
 from vecstore.container import ColumnWriter, Container, ContainerWriter
 from vecstore.errors import CorruptError, FormatError, ShapeError
-from vecstore.keys import KeyIndex, KeyIndexWriter, KeyType
+from vecstore.keyindex import KeyIndex, KeyIndexWriter
+from vecstore.keys import KeyType
 from vecstore.layers import LayerCodes, LayerWriter
 from vecstore.members import member, refuse_features, whole
 

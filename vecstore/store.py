@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +16,7 @@ from vecstore.codecs.codec import as_vectors
 from vecstore.errors import ClosedError, CorruptError, KeyNotFoundError, ShapeError
 from vecstore.keymap import KeyMap
 from vecstore.keys import KERNEL_KEYS, Key, KeyType, PackedKeys
+from vecstore.keysview import KeysView
 from vecstore.manifest import MANIFEST_NAME, Manifest
 from vecstore.shard import METRICS, Metric, Shard
 from vecstore.vectors import Vectors
@@ -24,7 +24,7 @@ from vecstore.vectors import Vectors
 if TYPE_CHECKING:
     from vecstore.search import SearchResult
 
-__all__ = ["KeysView", "Store", "open_store"]
+__all__ = ["Store", "open_store"]
 
 
 def open_store(path: str | Path, *, check: bool = True) -> Store:
@@ -98,7 +98,12 @@ class Store:
         return bool(self._find(key) >= 0)
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self.keys)
+        """Iterate over the keys in row order; over row numbers in a store without keys."""
+        self._open_or_raise()
+        if self.key_type is None:
+            return iter(range(self._rows))
+        indexes = [shard.keys for shard in self._shards if shard.keys is not None]
+        return (key for index in indexes for key in index)
 
     def __getitem__(self, key: Any) -> Floats:
         """Return the vector of a key, (d,) float32, or of a list or array of keys, (n, d).
@@ -449,50 +454,15 @@ class Store:
     def _closed(self, *_: Any) -> Any:
         raise ClosedError(f"the store {self.path} is closed; open it again")
 
-    @cached_property
-    def _key_indexes(self) -> list[Any]:
-        return [shard.keys for shard in self._shards]
-
     def key_of(self, row: int) -> Key:
         """Return the key of a row in range."""
         self._open_or_raise()
         if self.key_type is None:
             return row
         shard = bisect_right(self._edges, row) - 1
-        return self._key_indexes[shard].key(row - self._edges[shard])
-
-
-class KeysView(Sequence[Key]):
-    """The keys of a store in row order: length, iteration, `in`, indexing by row, slice or array of rows."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __len__(self) -> int:
-        return len(self._store)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._store
-
-    def __iter__(self) -> Iterator[Key]:
-        if self._store.key_type is None:
-            return iter(range(len(self._store)))
-        self._store._open_or_raise()
-        return (key for index in self._store._key_indexes for key in index)
-
-    def __getitem__(self, index: Any) -> Any:
-        rows = len(self._store)
-        if isinstance(index, (int, np.integer)):
-            if not -rows <= index < rows:
-                raise IndexError(f"row {index} of a store with {rows} rows")
-            return self._store.key_of(int(index) % rows)
-        chosen = (
-            range(*index.indices(rows)) if isinstance(index, slice) else self._store.vectors.row_numbers(index).tolist()
-        )
-        return [self._store.key_of(row) for row in chosen]
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} {self._store.key_type or 'row number'} keys>"
+        keys = self._shards[shard].keys
+        assert keys is not None
+        return keys.key(row - self._edges[shard])
 
 
 def _reopen(path: str, check: bool, prefix: int | None) -> Store:

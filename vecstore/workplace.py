@@ -39,8 +39,8 @@ class Workplace:
     """
 
     def __init__(self, destination: str | Path, *, sharded: bool, force: bool) -> None:
-        self.destination, self.sharded = Path(os.path.abspath(destination)), sharded
-        self._require_free(force)
+        self.destination, self.sharded, self._force = Path(os.path.abspath(destination)), sharded, force
+        self._require_free()
         self.path = self.destination.with_name(f".{self.destination.name}.partial")
         self._lock = self._take()
         for left in self.path.iterdir():
@@ -48,12 +48,14 @@ class Workplace:
 
     def publish_file(self, name: str) -> None:
         """Move the file `name` to the destination in one step."""
+        self._require_free()  # again: something may have come there while this was built
         os.replace(self.path / name, self.destination)
         fsync_directory(self.destination.parent)
         self.discard()
 
     def publish_directory(self, manifest: Manifest) -> None:
         """Make the files built here and `manifest` the store, in one step; then remove what it replaced."""
+        self._require_free()
         if not self.destination.exists():
             manifest.write(self.path)
             os.rename(self.path, self.destination)
@@ -104,13 +106,13 @@ class Workplace:
                 pass
             os.close(lock)  # its owner published or removed it in between
 
-    def _require_free(self, force: bool) -> None:
+    def _require_free(self) -> None:
         path = self.destination
         if not path.parent.is_dir():
             raise FormatError(f"{path.parent}: no such directory; create it first")
         if not os.path.lexists(path):
             return
-        if not force:
+        if not self._force:
             raise ExistsError(f"{path}: exists; choose another name, or replace it with --force (force=True)")
         if path.is_dir() != self.sharded:
             kind = ("a directory", "a single file") if path.is_dir() else ("a single file", "a directory of shards")

@@ -112,8 +112,8 @@ class Writer:
         if keys is not None and len(keys) != len(x):
             raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
         self._key_type = key_type
-        for start, stop in self._pieces(len(x), keys):
-            self._add(x[start:stop], keys[start:stop] if keys is not None else None)
+        for start, stop, size in self._pieces(len(x), keys):
+            self._add(x[start:stop], keys[start:stop] if keys is not None else None, size)
 
     def close(self) -> None:
         """Finish the last shard and publish the store.
@@ -159,14 +159,14 @@ class Writer:
             self.abort()
             raise
 
-    def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None) -> list[tuple[int, int]]:
-        """Cut rows where shards end."""
+    def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None) -> list[tuple[int, int, int]]:
+        """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
         if self._shard_bytes is None:
-            return [(0, rows)]
+            return [(0, rows, 0)]
         sizes = np.full(rows, self._row_bytes, np.int64)
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
-        pieces: list[tuple[int, int]] = []
+        pieces: list[tuple[int, int, int]] = []
         start, room = 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
             room -= self.codec.model_bytes + FIXED_BYTES
@@ -177,7 +177,7 @@ class Writer:
             if stop == start and self._shard_filled == 0 and not pieces:
                 stop += 1  # one row always fits
             if stop > start:
-                pieces.append((start, stop))
+                pieces.append((start, stop, int(ends[stop - 1]) - before))
             start = max(stop, start)
             room = self._shard_bytes - self.codec.model_bytes - FIXED_BYTES
             if stop < rows and int(sizes[stop]) > room:
@@ -186,10 +186,7 @@ class Writer:
                 )
         return pieces
 
-    def _add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None) -> None:
-        size = len(vectors) * self._row_bytes
-        if keys is not None and self._key_type is not None:
-            size += int(PackedKeys(keys, self._key_type).lengths.sum()) + KEY_BYTES * len(vectors)
+    def _add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None, size: int) -> None:
         if self._shard_bytes is not None and self._shard is not None and self._shard_filled + size > self._shard_bytes:
             self._close_shard()
         if self._shard is None:

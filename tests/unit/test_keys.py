@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vecstore.errors import ShapeError
-from vecstore.keys import KERNEL_KEYS, MAX_KEY_BYTES, PAGE_KEYS, PackedKeys, key_type_of
+from vecstore.keyindex import MAX_KEY_BYTES, PAGE_KEYS
+from vecstore.keys import KERNEL_KEYS, PackedKeys, key_type_of
 
 
 @pytest.mark.parametrize(

@@ -251,3 +251,16 @@ def test_empty_and_odd_keys(path, sq8, words):
     store = written(path, sq8, words[: len(keys)], keys)
     assert list(store) == keys and all(key in store for key in keys)
     assert store.verify() > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"shard_bytes": 200_000}], ids=["file", "shards"])
+def test_what_appears_at_the_destination_meanwhile_is_not_overwritten(docs, tmp_path, options):
+    path = tmp_path / "out.vecs"
+    writer = vecstore.Writer(path, codec("f16").fit(docs[:50]), **options)
+    writer.add(docs[:50])
+    path.write_text("somebody else's")
+    with pytest.raises(ExistsError, match="exists"):
+        writer.close()
+    writer.abort()
+    assert path.read_text() == "somebody else's"
+    assert list(tmp_path.iterdir()) == [path]

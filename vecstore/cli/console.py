@@ -28,9 +28,7 @@ def stderr() -> Console:
 
 def say(message: str) -> None:
     """Print one line on stderr, as it is."""
-    encoding = sys.stderr.encoding or "utf-8"
-    line = " ".join(message.split())
-    print(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+    print(" ".join(message.split()), file=sys.stderr)
 
 
 def complain(message: str) -> None:
