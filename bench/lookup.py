@@ -1,4 +1,4 @@
-"""Lookups against dict + numpy, and what a cold process pays: ``python -m vecstore.bench.lookup``."""
+"""Lookups beside dict + numpy and other stores, and what a cold process pays: ``python -m vecstore.bench.lookup``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from vecstore.bench.lookup_peers import PEERS, DictArray, DictMemmap, Lookup, Peer, Vecstore
 from vecstore.bench.timing import machine, medians, table, write_section
 from vecstore.formats import open_dump
 
 import vecstore
-from vecstore.store import Store
+from vecstore.errors import MissingExtraError
 
-SINGLE = 20_000
 BATCH = 10_000
 
 
@@ -36,73 +41,105 @@ def main() -> None:
 
 def run(vectors: Path, keys_file: Path | None, codecs: list[str]) -> str:
     """Return the tables as Markdown."""
-    dump = open_dump(vectors, keys=keys_file)
-    batches = list(dump.batches())
-    x = np.concatenate([batch.vectors for batch in batches])
-    keys = [key for batch in batches for key in (batch.keys if batch.keys is not None else [])]
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder, "raw.f32")
-        x.tofile(raw)
-        mapped = np.memmap(raw, "<f4", "r", shape=x.shape)
-        rows_of = {key: row for row, key in enumerate(keys)}
-        stores = {}
-        for codec in codecs:
-            path = Path(folder, codec.replace(":", "-") + ".vecs")
-            vecstore.convert(dump, path, codec, on_duplicate="first", on_bad="skip")
-            stores[codec] = vecstore.open(path)
-            stores[codec].verify()
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened:
+        keys, x = _clean(vectors, keys_file, Path(scratch, "clean.vecs"))
+        stores = [Vecstore(codec) for codec in codecs]
+        peers = PEERS if isinstance(keys[0], str) else ()
+        folders, notes = _build([DictMemmap(), DictArray(), *stores, *peers], Path(scratch), keys, x)
+        if not peers:
+            notes.append(f"{', '.join(peer.name for peer in PEERS)}: measured with str keys only.")
+        opening = _opening(folders, keys[0])
+        lookups = {peer: opened.enter_context(peer.open(folder)) for peer, folder in folders.items()}
         parts = [
-            f"{len(x):,} vectors x {x.shape[1]}, {len(keys):,} {dump.key_type} keys; medians of 7 runs.",
-            _singles(x, mapped, rows_of, keys, stores),
-            _batches(x, keys, stores),
-            _cold(Path(folder, codecs[0].replace(":", "-") + ".vecs"), str(keys[len(keys) // 2])),
-            machine(),
+            f"{len(x):,} vectors x {x.shape[1]}, {len(keys):,} {type(keys[0]).__name__} keys; medians of 7 runs.",
+            _singles(lookups, keys),
+            _batches(lookups, keys),
+            opening,
+            _cold(folders[stores[0]] / "store.vecs", keys[len(keys) // 2]),
+            *notes,
+            ", ".join([machine(), *(f"{peer.package} {version(peer.package)}" for peer in folders if peer.package)]),
         ]
     return "\n\n".join(parts)
 
 
-def _singles(
-    x: np.ndarray, mapped: np.ndarray, rows_of: dict[object, int], keys: list[object], stores: dict[str, Store]
-) -> str:
-    picked = [keys[row] for row in np.random.default_rng(1).integers(0, len(keys), SINGLE)]
+def _clean(vectors: Path, keys_file: Path | None, path: Path) -> tuple[list[Any], NDArray[np.float32]]:
+    """Return the unique keys and sound vectors of a dump, which all are given; row numbers where it has no keys."""
+    vecstore.convert(open_dump(vectors, keys=keys_file), path, "f32", on_duplicate="first", on_bad="skip")
+    with vecstore.open(path) as store:
+        return list(store), np.array(store.vectors)
 
-    def over(lookup: Callable[[object], object]) -> Callable[[], None]:
+
+def _build(
+    peers: list[Peer], scratch: Path, keys: list[Any], x: NDArray[np.float32]
+) -> tuple[dict[Peer, Path], list[str]]:
+    """Return the folder of each peer, and a note on each that is not installed."""
+    folders, notes = {}, []
+    for number, peer in enumerate(peers):
+        folder = scratch / str(number)
+        folder.mkdir()
+        try:
+            peer.build(folder, keys, x)
+        except MissingExtraError as error:
+            notes.append(f"Not measured: {error}")
+        else:
+            folders[peer] = folder
+    return folders, notes
+
+
+def _singles(lookups: dict[Peer, Lookup], keys: list[Any]) -> str:
+    most = max(peer.singles for peer in lookups)
+    picked = [keys[row] for row in np.random.default_rng(1).integers(0, len(keys), most)]
+
+    def over(peer: Peer, one: Callable[[Any], object]) -> Callable[[], None]:
+        mine = picked[: peer.singles]
+
         def loop() -> None:
-            for key in picked:
-                lookup(key)
+            for key in mine:
+                one(key)
 
         return loop
 
-    functions = {
-        "dict + np.memmap": over(lambda key: mapped[rows_of[key]]),
-        "dict + ndarray in RAM": over(lambda key: x[rows_of[key]]),
-    }
-    functions |= {f"store[key], {codec}": over(store.__getitem__) for codec, store in stores.items()}
-    taken = medians(functions)
-    base = taken["dict + np.memmap"]
-    rows = [[name, f"{t / SINGLE * 1e6:.2f}", f"{t / base:.2f}"] for name, t in taken.items()]
-    return "One key at a time:\n\n" + table(["lookup", "us", "times dict + np.memmap"], rows)
+    taken = medians({peer.name: over(peer, lookup.one) for peer, lookup in lookups.items()})
+    each = {peer.name: taken[peer.name] / peer.singles for peer in lookups}
+    base = each[DictMemmap.name]
+    rows = [[name, f"{t * 1e6:.2f}", f"{t / base:.2f}"] for name, t in each.items()]
+    return "One key at a time:\n\n" + table(["lookup", "us", f"times {DictMemmap.name}"], rows)
 
 
-def _batches(x: np.ndarray, keys: list[object], stores: dict[str, Store]) -> str:
+def _batches(lookups: dict[Peer, Lookup], keys: list[Any]) -> str:
     rows = np.random.default_rng(2).integers(0, len(keys), BATCH)
     picked = [keys[row] for row in rows]
-    functions: dict[str, Callable[[], object]] = {"X[rows]": lambda: x[rows]}
-    for codec, store in stores.items():
-        functions[f"rows {codec}"] = lambda store=store: store.vectors[rows]  # type: ignore[misc]
-        functions[f"keys {codec}"] = lambda store=store: store[picked]  # type: ignore[misc]
+    functions: dict[str, Callable[[], object]] = {}
+    for peer, lookup in lookups.items():
+        functions[f"keys {peer.name}"] = partial(lookup.many, picked)
+        if lookup.rows:
+            functions[f"rows {peer.name}"] = partial(lookup.rows, rows)
     taken = medians(functions, runs=15)
-    base = taken["X[rows]"]
-    lines = [["X[rows], float32 in RAM", f"{base * 1e3:.2f}", "1.00", "", "", ""]]
-    for codec in stores:
-        by_row, by_key = taken[f"rows {codec}"], taken[f"keys {codec}"]
-        cells = [by_row * 1e3, by_row / base, by_key * 1e3, by_key / by_row]
-        lines.append([codec, *(f"{cell:.2f}" for cell in cells), f"{BATCH / by_key / 1e3:,.0f}"])
-    header = ["10,000 rows in one call", "by number, ms", "times X[rows]", "by key, ms", "times by number", "keyed k/s"]
-    return table(header, lines)
+    base = taken[f"rows {DictArray.name}"]
+    lines = []
+    for peer in lookups:
+        by_key, by_row = taken[f"keys {peer.name}"], taken.get(f"rows {peer.name}")
+        numbered = [by_row * 1e3, by_row / base, by_key / by_row] if by_row else []
+        first, second, third = [f"{cell:.2f}" for cell in numbered] or ["", "", ""]
+        lines.append([peer.name, first, second, f"{by_key * 1e3:.2f}", third, f"{BATCH / by_key / 1e3:,.0f}"])
+    header = ["10,000 in one call", "by number, ms", "times X[rows]", "by key, ms", "times by number", "keyed k/s"]
+    return table(header, lines) + "\n\nX[rows] is the array in RAM, by number."
 
 
-def _cold(store: Path, key: str) -> str:
+def _opening(folders: dict[Peer, Path], key: object) -> str:
+    def first(peer: Peer, folder: Path) -> None:
+        with peer.open(folder) as lookup:
+            lookup.one(key)
+
+    taken = medians({peer.name: partial(first, peer, folder) for peer, folder in folders.items()})
+    lines = []
+    for peer, folder in folders.items():
+        size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        lines.append([peer.name, f"{taken[peer.name] * 1e3:.2f}", f"{size_bytes / 1e6:,.1f}"])
+    return "In a running process:\n\n" + table(["", "open, read one vector, close, ms", "MB on disk"], lines)
+
+
+def _cold(store: Path, key: object) -> str:
     programs = {
         "import numpy": "import numpy",
         "import, open, read one vector": f"import vecstore; vecstore.open({str(store)!r})[{key!r}]",
