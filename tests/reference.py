@@ -34,9 +34,9 @@ def decode_rows(codes: np.ndarray, edges: np.ndarray, codebooks: np.ndarray) -> 
     return out
 
 
-def sum_tables(codes: np.ndarray, tables: np.ndarray) -> np.ndarray:
-    """Return out[q, n] = sum over j of tables[q, j, codes[n, j]]."""
-    return np.stack([table[np.arange(codes.shape[1]), codes].sum(axis=1, dtype=np.float64) for table in tables])
+def bits_of(chosen: np.ndarray) -> np.ndarray:
+    """Return bools (..., 32) as uint32, the first one lowest."""
+    return (chosen * (1 << np.arange(32, dtype=np.uint64))).sum(axis=-1).astype(np.uint32)
 
 
 def tiled(codes: np.ndarray, tile_rows: int) -> np.ndarray:
@@ -80,3 +80,60 @@ def scores(queries: np.ndarray, x: np.ndarray, metric: str) -> np.ndarray:
         return np.maximum((queries**2).sum(axis=1)[:, None] + (x**2).sum(axis=1) - 2 * products, 0)
     sizes = np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(x, axis=1)
     return np.divide(products, sizes, out=np.zeros_like(products), where=sizes > 0)
+
+
+def trellis_subset(path: list[int], i: int, parity: tuple[int, int]) -> int:
+    """Return the subset of step i of a path of bits: the parities h0(D) u and h1(D) u."""
+    high, low = (
+        sum(path[i - e] for e in range(min(i + 1, polynomial.bit_length())) if polynomial >> e & 1) % 2
+        for polynomial in parity
+    )
+    return 2 * high + low
+
+
+def trellis_decode(
+    code: bytes, bits: list[int], widths: list[int], levels: list[np.ndarray], parity: tuple[int, int]
+) -> list[float]:
+    """Return the coefficients of one code; levels[j] are those of coefficient j."""
+    path: list[int] = []
+    subs: list[int] = []
+    for start in range(0, len(bits), 8):
+        group = bits[start : start + 8]
+        size = sum(group) // 8
+        number, code = int.from_bytes(code[:size], "little"), code[size:]
+        for _ in group:
+            path.append(number & 1)
+            number >>= 1
+        for count in group:
+            subs.append(number & ((1 << count - 1) - 1))
+            number >>= count - 1
+        assert number == 0
+    assert code == b""
+    found: list[float] = []
+    for i, width in enumerate(widths):
+        for _ in range(width):
+            found.append(levels[len(found)][4 * subs[i] + trellis_subset(path, i, parity)])
+    return found
+
+
+def trellis_distance(
+    z: np.ndarray, bits: list[int], widths: list[int], levels: list[np.ndarray], parity: tuple[int, int]
+) -> float:
+    """Return the squared distance of z from the nearest of all codes, by way of the cheapest path into each state."""
+    memory = parity[0].bit_length() - 1
+    cheapest: dict[tuple[int, ...], float] = {(0,) * memory: 0.0}  # last path bits, newest last -> cost
+    j = 0
+    for count, width in zip(bits, widths, strict=True):
+        reached: dict[tuple[int, ...], float] = {}
+        for last, cost in cheapest.items():
+            for bit in (0, 1):
+                path = [*last, bit]
+                subset = trellis_subset(path, memory, parity)
+                gaps = [
+                    sum((z[j + k] - levels[j + k][4 * sub + subset]) ** 2 for k in range(width))
+                    for sub in range(1 << count - 1)
+                ]
+                state = tuple(path[1:])
+                reached[state] = min(reached.get(state, np.inf), cost + min(gaps))
+        cheapest, j = reached, j + width
+    return min(cheapest.values())

@@ -66,7 +66,7 @@ def test_python_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     words = ["king", "queen", *map(str, range(98))]
     vecstore.write("words.vecs", x, words, codec="f16")
     names: dict[str, object] = {"vecstore": vecstore, "sample": x, "batches": [(x, words)]}
-    for page in ("docs/tutorial.md", "docs/howto.md"):
+    for page in ("docs/tutorial.md", "docs/howto.md", "docs/search.md"):
         for block in blocks(page, "python"):
             exec(compile(block, page, "exec"), names)
     assert len(names["nearest"]) == 5  # type: ignore[arg-type]

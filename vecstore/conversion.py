@@ -260,7 +260,8 @@ def _train(
     fidelity = measure_fidelity(trained, as_vectors(measured, trained.dimensions), keep_norms=keep_norms, seed=seed)
     if len(trained.layers) > 1:
         base, queries = (unit(train), unit(measured)) if keep_norms else (train, measured)
-        fidelity["oversample"] = measure_oversampling(trained, queries, base, rows=survey.kept, metric=metric)
+        factors = measure_oversampling(trained, queries, base, rows=survey.kept, metric=metric)
+        fidelity |= {"oversampling": factors, "oversample": max(factors.values())}
         _warn_of_deep_rescoring(trained, 10 * fidelity["oversample"], survey.kept)
     report("measuring", len(measured), 1.0)
     return trained, fidelity | {"held_out": held_out > 0, "training_rows": len(train)}

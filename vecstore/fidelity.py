@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import numpy as np
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.normalize import unit
-from vecstore.scoring import metric_scores
+from vecstore.errors import ShapeError
+from vecstore.ranking import Raw, raw_scores
 from vecstore.shard import Metric
 
-__all__ = ["measure_fidelity", "measure_oversampling"]
+__all__ = ["measure_fidelity", "measure_oversampling", "oversampling"]
 
-LOST = 0.001  # share of the ten nearest that the coarse layer may hide from rescoring
+RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # shares of the ten nearest that the coarse layer must not hide
+RAW: dict[Metric, Raw] = {"cosine": "unit", "dot": "product", "l2": "squared"}
+OVERSAMPLE = 32  # where nothing was measured
 SAFETY = 2  # real queries lie farther from the rows than held-out rows do
 
 
@@ -53,8 +57,10 @@ def measure_fidelity(codec: Codec, held_out: Floats, *, keep_norms: bool, seed: 
     }
 
 
-def measure_oversampling(codec: Codec, held_out: Floats, sample: Floats, *, rows: int, metric: Metric) -> int:
-    """Return how many rows for each one wanted a two-layer store has to rescore to lose next to nothing.
+def measure_oversampling(
+    codec: Codec, held_out: Floats, sample: Floats, *, rows: int, metric: Metric
+) -> dict[str, int]:
+    """Return how many rows for each one wanted a two-layer store has to rescore, by the recall that is to be reached.
 
     The ten rows of `sample` that the fine layer puts nearest to each held-out row are looked for in the order of
     the coarse layer; how deep they lie there grows in proportion to the number of rows.
@@ -67,9 +73,36 @@ def measure_oversampling(codec: Codec, held_out: Floats, sample: Floats, *, rows
     threshold = np.take_along_axis(by_coarse, nearest, axis=1)
     # depth[q, i]: rows that the coarse layer puts before the i-th wanted one
     depth = np.stack([(by_coarse > threshold[:, i, None]).sum(axis=1) for i in range(k)], axis=1) + 1
-    needed = float(np.quantile(depth, 1 - LOST)) * max(rows / len(sample), 1) * SAFETY
-    return max(int(np.ceil(needed / k)), 4)
+    needed = {recall: float(np.quantile(depth, recall)) * max(rows / len(sample), 1) * SAFETY / k for recall in RECALLS}
+    return {str(recall): max(int(np.ceil(factor)), 1) for recall, factor in needed.items()}
+
+
+def oversampling(descriptions: Sequence[Mapping[str, Any]], recall: float | None) -> int:
+    """Return the oversampling that shards need to reach a recall, as measured when they were made.
+
+    Parameters
+    ----------
+    descriptions : of the shards
+    recall : float or None
+        None for the highest that was measured.
+
+    Raises
+    ------
+    ShapeError
+        More than was measured, or no share.
+    """
+    if recall is not None and not 0 < recall <= RECALLS[-1]:
+        raise ShapeError(f"recall is a share up to {RECALLS[-1]}, found {recall!r}; exact=True misses nothing")
+    wanted = str(min(known for known in RECALLS if known >= (recall or RECALLS[-1])))
+    found = []
+    for description in descriptions:
+        fidelity = description.get("fidelity")
+        if isinstance(fidelity, dict):
+            measured = fidelity.get("oversampling")
+            factor = measured.get(wanted) if isinstance(measured, dict) else fidelity.get("oversample")
+            found += [factor] if isinstance(factor, int) and factor > 0 else []
+    return max(found, default=OVERSAMPLE)
 
 
 def _scores(queries: Floats, x: Floats, metric: Metric) -> Floats:
-    return metric_scores(queries @ x.T, np.einsum("ij,ij->i", x, x), queries, metric, None)
+    return raw_scores(RAW[metric], queries @ x.T, np.einsum("ij,ij->i", x, x))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["over_slices", "thread_count"]
+__all__ = ["over_items", "over_slices", "thread_count"]
+
+Item = TypeVar("Item")
 
 
 def thread_count() -> int:
@@ -25,13 +27,24 @@ def thread_count() -> int:
 def over_slices(function: Callable[[slice], Any], rows: int, *, at_least: int = 1024) -> None:
     """Call `function` with slices that cover `rows`, each of `at_least` rows or more, in parallel threads.
 
-    The calling thread does its share. `function` must not call this again.
+    The calling thread does its share. Called from `function` itself, this runs in the thread that it is called in.
     """
-    parts = min(thread_count(), max(rows // at_least, 1))
+    parts = 1 if _busy.inside else min(thread_count(), max(rows // at_least, 1))
     slices = [slice(*edge) for edge in pairwise(rows * part // parts for part in range(parts + 1))]
-    started = [_threads().submit(function, piece) for piece in slices[1:]]
+
+    def marked(piece: slice) -> None:
+        before, _busy.inside = _busy.inside, True
+        try:
+            function(piece)
+        finally:
+            _busy.inside = before
+
+    started = [_threads().submit(marked, piece) for piece in slices[1:]]
     try:
-        function(slices[0])
+        if started:
+            marked(slices[0])
+        else:
+            function(slices[0])
     finally:
         for done in started:
             done.exception()  # wait for all, also when one failed
@@ -39,6 +52,32 @@ def over_slices(function: Callable[[slice], Any], rows: int, *, at_least: int = 
         done.result()
 
 
+def over_items(function: Callable[[Item], Any], items: Sequence[Item]) -> None:
+    """Call `function` with every item, in parallel threads that take the next item as they get free.
+
+    The calling thread does its share.
+    """
+    waiting = iter(items)
+    taking = threading.Lock()
+
+    def work(_: slice) -> None:
+        while True:
+            with taking:
+                item = next(waiting, None)
+            if item is None:
+                return
+            function(item)
+
+    over_slices(work, min(len(items), thread_count()), at_least=1)
+
+
+class _Busy(threading.local):
+    """Whether this thread is at work for `over_slices`: waiting for others then could be waiting for itself."""
+
+    inside = False
+
+
+_busy = _Busy()
 _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
 

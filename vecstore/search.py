@@ -1,23 +1,34 @@
-"""Exhaustive search of one shard on its codes, and rescoring from its fine layer."""
+"""Search of a store's shards on their codes: sweep, rescore, merge."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.scoring import LayerScorer, metric_scores
+from vecstore.errors import ShapeError
+from vecstore.parallel import over_items, thread_count
+from vecstore.ranking import Ranking
+from vecstore.residuals import Residuals
+from vecstore.selection import Selection
 from vecstore.shard import Metric, Shard
+from vecstore.sweeping import Sweep, scorer_of, sweep_of
 from vecstore.topk import TopK
 
-__all__ = ["OVERSAMPLE", "SearchResult", "search_shard"]
+__all__ = ["Question", "SearchResult", "find", "find_all"]
 
-OVERSAMPLE = 32  # rows rescored for each one wanted, where neither the caller nor the store says
-SCAN_BYTES = 8 * 1024 * 1024  # of float32 that one step of a scan may hold
+PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
+PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
+SPARSE = 64  # where a filter leaves fewer than one row in so many, they are picked out instead of swept
 QUERIES_AT_ONCE = 64
+RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
+RESCORED_AT_ONCE = 256
+SEEDS = 4  # rows of the coarse layer scored for each one wanted before an exact search looks for what they missed
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,8 @@ class SearchResult:
     """What a search found, best first.
 
     For one query (a vector) every field has length k; for a batch, one such row a query. k is smaller than asked
-    when the store has fewer rows.
+    when there are fewer rows; where one query of a batch found fewer than another (because of `min_score`), its rows
+    are filled up with -1 and NaN, its keys are not.
 
     Attributes
     ----------
@@ -33,52 +45,293 @@ class SearchResult:
         Row numbers in a store without keys.
     rows : (k,) or (q, k) int64
     scores : (k,) or (q, k) float32
-        Cosine, dot product or squared Euclidean distance, as the store's metric says.
+        Cosine, dot product, squared Euclidean or Hamming distance, as the metric says.
+    rescored : int or (q,) int64
+        Rows that were scored by the fine layer of a two-layer store.
     """
 
     keys: list[Any]
     rows: NDArray[np.int64]
     scores: Floats
+    rescored: Any
+
+    def each(self) -> list[SearchResult]:
+        """Return the result of each query of a batch by itself, without what rows were filled up with."""
+        sizes = (self.rows >= 0).sum(axis=1).tolist()
+        return [
+            SearchResult(keys, rows[:size], scores[:size], int(rescored))
+            for keys, rows, scores, rescored, size in zip(
+                self.keys, self.rows, self.scores, self.rescored, sizes, strict=True
+            )
+        ]
 
 
-def search_shard(shard: Shard, queries: Floats, k: int, *, metric: Metric, oversample: int | None) -> TopK:
-    """Return the k best rows of a shard for each query (q, d), scores such that larger is better.
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a store, apart from the queries.
 
-    With one layer the result is exact for the codec: what a scan of the decoded vectors gives. With two, the best
-    `oversample` * k rows by the coarse layer are scored again from the fine one; 0 leaves the coarse scores, None
-    takes what was measured at conversion.
+    Attributes
+    ----------
+    metric : {"cosine", "dot", "l2", "hamming"}
+    selection : Selection
+    least : float
+        Rows that score less (a distance has its sign changed) do not count; -inf for no such limit.
+    oversample : int
+        Of a two-layer store: rows rescored for each one wanted; 0 for the coarse scores as they are.
+    exact : bool
+        Of a two-layer store: find exactly what a scan of the fine layer would.
     """
-    if oversample is None:
-        measured = shard.description.get("fidelity")
-        found = measured.get("oversample") if isinstance(measured, dict) else None
-        oversample = found if isinstance(found, int) and found > 0 else OVERSAMPLE
-    two_step = len(shard.layers) > 1 and oversample > 0
-    best = _scan(shard, queries, min(k * oversample, shard.rows) if two_step else k, metric)
-    return _rescore(shard, queries, best.rows, k, metric) if two_step else best
+
+    metric: Metric | Literal["hamming"]
+    selection: Selection
+    least: float
+    oversample: int
+    exact: bool
 
 
-def _scan(shard: Shard, queries: Floats, k: int, metric: Metric) -> TopK:
-    codes = shard.layers[0]
-    best = TopK(len(queries), k)
-    step = max(SCAN_BYTES // (4 * max(codes.layer.quantizer.dimensions, len(queries))), 64)
-    scorer = LayerScorer(codes.layer, queries, metric, fixed_lengths=shard.fixes_lengths)
-    for first, block in codes.blocks():
-        for start in range(0, len(block), step):
-            piece = block[start : start + step]
-            rows = np.arange(first + start, first + start + len(piece))
-            lengths = shard.lengths(rows) if shard.fixes_lengths else None
-            best.offer(scorer.score(piece, rows, lengths), rows)
-    return best
+def find(
+    shards: Sequence[Shard], edges: Sequence[int], queries: Floats, k: int, asked: Question
+) -> tuple[TopK, NDArray[np.int64]]:
+    """Return the best k rows for each query (q, d), in the metric's scores, larger being better; and rows rescored."""
+    best, rescored = TopK(len(queries), k), np.zeros(len(queries), np.int64)
+    rows = edges[len(shards)]
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        part = slice(start, start + QUERIES_AT_ONCE)
+        search = Search(shards, edges, queries[part], asked.metric, asked.selection)
+        floors = search.ranking.floors(asked.least)
+        if not asked.oversample:
+            found = search.coarse(k, floors)
+        elif asked.exact:
+            found = search.exact(k, floors, min(k * SEEDS, rows))
+        else:
+            candidates = search.coarse(min(k * asked.oversample, rows), np.full(len(floors), -np.inf))
+            found = search.fine(candidates.rows, k).least(floors)
+        width = found.k
+        best.scores[part, :width], best.rows[part, :width] = search.ranking.final(found.scores), found.rows
+        best.sizes[part], rescored[part] = found.sizes, search.rescored
+    return best, rescored
 
 
-def _rescore(shard: Shard, queries: Floats, candidates: NDArray[np.int64], k: int, metric: Metric) -> TopK:
-    best = TopK(len(queries), k)
-    for query, rows in enumerate(candidates):
-        rows = np.sort(rows[rows >= 0])
-        if len(rows):
-            x = shard.vectors(rows)
-            norms = np.einsum("ij,ij->i", x, x)
-            own = queries[query : query + 1]
-            scores = metric_scores(own @ x.T, norms, own, metric, None)
-            best.merge(query, scores[0], rows)
-    return best
+def find_all(
+    shards: Sequence[Shard], edges: Sequence[int], queries: Floats, asked: Question
+) -> list[tuple[NDArray[np.float64], NDArray[np.int64], int]]:
+    """Return the scores and rows of all that reach `asked.least`, best first, and rows rescored, for each query."""
+    found = []
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        search = Search(shards, edges, queries[start : start + QUERIES_AT_ONCE], asked.metric, asked.selection)
+        floors = search.ranking.floors(asked.least)
+        each = search.all_fine(floors) if asked.oversample else search.within(floors)
+        for query, (raw, rows) in enumerate(each):
+            order = np.lexsort((rows, -raw))
+            scores = raw[order] * search.ranking.slope + search.ranking.shifts[query]
+            found.append((scores, rows[order], int(search.rescored[query])))
+    return found
+
+
+class Search:
+    """A batch of queries against the shards of a store.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+    edges : sequence of int
+        First row of each shard in the store.
+    queries : (q, d) float32
+    metric : {"cosine", "dot", "l2", "hamming"}
+    selection : Selection
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        edges: Sequence[int],
+        queries: Floats,
+        metric: Metric | Literal["hamming"],
+        selection: Selection,
+    ) -> None:
+        self._shards, self._edges, self._selection = shards, edges, selection
+        self.ranking = Ranking.of(metric, queries, unit_rows=shards[0].prefix is not None)
+        self.rescored = np.zeros(len(queries), np.int64)
+
+    def coarse(self, k: int, floors: NDArray[np.float64]) -> TopK:
+        """Return the best k rows by the coarse layer whose raw scores reach the floors (q,)."""
+        best = TopK(len(self.ranking.queries), k)
+        sweeps = [self._sweep(shard) for shard in self._shards]
+        merging = threading.Lock()
+
+        def over(piece: tuple[int, int, int]) -> None:
+            number, start, stop = piece
+            found = TopK(len(floors), min(k, stop - start))
+            self._over(sweeps[number], self._edges[number], start, stop, found, floors)
+            with merging:
+                best.merge(found, first=self._edges[number])
+
+        over_items(over, self._pieces(sweeps))
+        return best
+
+    def within(self, floors: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+        """Return all raw scores that reach the floors (q,), by the coarse layer, and their rows, for each query."""
+        found: list[list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = [[] for _ in floors]
+        collecting = threading.Lock()
+
+        def take(number: int, best: TopK) -> None:
+            with collecting:
+                for query, size in enumerate(best.sizes):
+                    rows = best.rows[query, :size] + self._edges[number]
+                    found[query].append((best.scores[query, :size].copy(), rows))
+
+        self._in_pieces(floors, take)
+        return [tuple(np.concatenate(both) for both in zip(*pieces, strict=True)) for pieces in found]  # type: ignore[misc]
+
+    def all_fine(self, floors: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+        """Return all raw scores that reach the floors (q,), by the fine layer, and their rows, for each query."""
+        found: list[list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = [[] for _ in floors]
+        scorers, collecting = [self._scorer(shard) for shard in self._shards], threading.Lock()
+
+        def take(number: int, best: TopK) -> None:
+            residuals = self._residuals(number)
+            for query, size in enumerate(best.sizes):
+                rows = np.sort(best.rows[query, :size])
+                order = np.argsort(best.rows[query, :size])
+                bounds = self.ranking.bound(query, best.scores[query, :size][order], residuals.of(rows))
+                rows = rows[bounds >= floors[query]]
+                scores = scorers[number].of_rows(query, rows)
+                kept = scores >= floors[query]
+                with collecting:
+                    self.rescored[query] += len(rows)
+                    found[query].append((scores[kept], rows[kept] + self._edges[number]))
+
+        self._in_pieces(self.ranking.reaching(floors, self._largest_residual()), take)
+        return [tuple(np.concatenate(both) for both in zip(*pieces, strict=True)) for pieces in found]  # type: ignore[misc]
+
+    def exact(self, k: int, floors: NDArray[np.float64], seeds: int) -> TopK:
+        """Return the best k rows by the fine layer, provably: no row is passed over that its bound lets in.
+
+        The best `seeds` rows of the coarse layer are scored first, for a threshold to start with.
+        """
+        seeded = self.coarse(seeds, np.full(len(floors), -np.inf)).rows
+        best = self.fine(seeded, k)
+        scorers = [self._scorer(shard) for shard in self._shards]
+        thresholds, merging = (
+            np.maximum(floors, np.where(best.sizes == k, best.scores[:, -1], -np.inf)),
+            threading.Lock(),
+        )
+
+        def take(number: int, found: TopK) -> None:
+            residuals, first = self._residuals(number), self._edges[number]
+            for query, size in enumerate(found.sizes):
+                rows = found.rows[query, :size]
+                fresh = ~np.isin(rows + first, seeded[query])
+                rows, scores = rows[fresh], found.scores[query, :size][fresh]
+                bounds = self.ranking.bound(query, scores, residuals.of(rows))
+                order = np.argsort(-bounds, kind="stable")
+                rows, bounds = rows[order], bounds[order]
+                for at in range(0, len(rows), RESCORED_AT_ONCE):
+                    if bounds[at] < thresholds[query]:
+                        break
+                    some = rows[at : at + RESCORED_AT_ONCE]
+                    some = some[bounds[at : at + RESCORED_AT_ONCE] >= thresholds[query]]
+                    new = TopK(1, min(k, len(some)))
+                    new.put(0, scorers[number].of_rows(query, some), some + first)
+                    with merging:
+                        self.rescored[query] += len(some)
+                        own = best.of(query)
+                        own.merge(new)
+                        best.set(query, own)
+                        if own.sizes[0] == k:
+                            thresholds[query] = max(thresholds[query], own.scores[0, -1])
+
+        self._in_pieces(self.ranking.reaching(thresholds, self._largest_residual()), take)
+        return best.least(floors)
+
+    def _residuals(self, number: int) -> Residuals:
+        found = self._shards[number].residuals
+        if found is None:
+            raise ShapeError(
+                f"{self._shards[number].path} does not keep how far its layers lie apart, which exact scores need: "
+                "convert the dump again, or search with rescore= and without exact="
+            )
+        return found
+
+    def _largest_residual(self) -> float:
+        return max(self._residuals(number).largest for number in range(len(self._shards)))
+
+    def _in_pieces(self, floors: NDArray[np.float64], take: Callable[[int, TopK], None]) -> None:
+        """Hand over all rows of the coarse layer that reach the floors (q,), piece by piece, with the shard."""
+        sweeps = [self._sweep(shard) for shard in self._shards]
+        step = max(RANGE_SCORES // len(floors) // 32, 1) * 32
+        pieces = [
+            (number, start, min(start + step, shard.rows))
+            for number, shard in enumerate(self._shards)
+            for start in range(0, shard.rows, step)
+        ]
+
+        def over(piece: tuple[int, int, int]) -> None:
+            number, start, stop = piece
+            found = TopK(len(floors), stop - start)
+            self._over(sweeps[number], self._edges[number], start, stop, found, floors)
+            take(number, found)
+
+        over_items(over, pieces)
+
+    def fine(self, candidates: NDArray[np.int64], k: int) -> TopK:
+        """Return the best k of candidates (q, n), -1 for none, by the fine layer."""
+        best = TopK(len(candidates), min(k, candidates.shape[1]))
+        scorers = [self._scorer(shard) for shard in self._shards]
+
+        def score(query: int) -> None:
+            rows = np.sort(candidates[query][candidates[query] >= 0])
+            scores = np.empty(len(rows))
+            cuts = np.searchsorted(rows, [*self._edges[: len(scorers)], self._edges[len(scorers)]])
+            for scorer, first, low, high in zip(scorers, self._edges, cuts[:-1], cuts[1:], strict=False):
+                if low < high:
+                    scores[low:high] = scorer.of_rows(query, rows[low:high] - first)
+            best.put(query, scores, rows)
+            self.rescored[query] += len(rows)
+
+        if len(candidates) == 1:
+            score(0)
+        else:
+            over_items(score, range(len(candidates)))
+        return best
+
+    def _over(self, sweep: Sweep, edge: int, start: int, stop: int, best: TopK, floors: NDArray[np.float64]) -> None:
+        """Sweep rows of a shard, or score single ones where few are selected."""
+        selection = self._selection
+        if selection.everything:
+            sweep.over(start, stop, best, floors=floors, allowed=selection.bits(0, 0))
+            return
+        from vecstore.kernels.heap import offer_all
+
+        chosen = np.flatnonzero(selection.mask(edge + start, stop - start)) + start
+        if len(chosen) * SPARSE >= stop - start:
+            allowed = np.zeros(-(-stop // 32), np.uint32)
+            allowed[start // 32 :] = selection.bits(edge + start, stop - start)
+            sweep.over(start, stop, best, floors=floors, allowed=allowed)
+            return
+        for at in range(0, len(chosen), 4096):
+            rows = chosen[at : at + 4096]
+            found = sweep.scores(sweep.codes.gather(rows), rows)
+            offer_all(np.ascontiguousarray(found), rows, floors, best.scores, best.rows, best.sizes)
+
+    def _sweep(self, shard: Shard) -> Sweep:
+        return sweep_of(shard.layers[0], self.ranking, shard.coarse_lengths, self._row_lengths(shard))
+
+    def _scorer(self, shard: Shard) -> Sweep:
+        return scorer_of(shard.layers[-1], self.ranking, self._row_lengths(shard))
+
+    @staticmethod
+    def _row_lengths(shard: Shard) -> Any:
+        return shard.lengths if shard.norms is not None and shard.prefix is None else None
+
+    def _pieces(self, sweeps: Sequence[Sweep]) -> list[tuple[int, int, int]]:
+        """Cut the rows of all shards into (shard, start, stop) for as many threads as are worth it."""
+        work = [max(sweep.codes.rows * sweep.codes.layer.code_bytes, 1) for sweep in sweeps]
+        each = max(sum(work) // thread_count(), PIECE_BYTES // len(self.ranking.queries), 1)
+        pieces = []
+        for number, sweep in enumerate(sweeps):
+            rows = sweep.codes.rows
+            count = max(round(work[number] / each), -(-rows // PIECE_ROWS), 1)
+            step = -(-rows // (32 * count)) * 32
+            pieces += [(number, start, min(start + step, rows)) for start in range(0, rows, step)]
+        return pieces

@@ -23,6 +23,7 @@ from vecstore.keyindex import KeyIndex, KeyIndexWriter
 from vecstore.keys import KeyType
 from vecstore.layers import LayerCodes, LayerWriter
 from vecstore.members import member, refuse_features, whole
+from vecstore.residuals import Residuals, ResidualWriter
 
 __all__ = ["METRICS", "Metric", "Shard", "ShardWriter"]
 
@@ -31,6 +32,7 @@ METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
 KNOWN_FEATURES: frozenset[str] = frozenset()  # what a description may require of its reader; none yet
 MOST_DIMENSIONS = 1 << 20
+LENGTH_MARGIN = 1e-4
 ENCODE_BYTES = 16 * 1024 * 1024  # float32 input encoded at once; fixed, so that the same rows give the same bytes
 
 
@@ -59,6 +61,10 @@ class ShardWriter:
         self._layers = [LayerWriter(self._container, f"codes.{i}", layer) for i, layer in enumerate(codec.layers)]
         self._keys = KeyIndexWriter(self._container, key_type) if key_type else None
         self._norms = ColumnWriter(self._container, "norms", "<f4") if keep_norms else None
+        self._residuals: ResidualWriter | None = None
+        if len(codec.layers) > 1:
+            self._residuals = ResidualWriter(self._container, directions=metric == "cosine")
+        self._lengths = (float("inf"), 0.0)  # least and largest of the vectors that the first layer decodes to
         self._batch = np.empty((max(ENCODE_BYTES // (4 * codec.dimensions), 64), codec.dimensions), np.float32)
         self._held = 0
 
@@ -92,6 +98,8 @@ class ShardWriter:
             self._container.put_array(f"model.{name}", array)
         if self._norms is not None:
             self._norms.close()
+        if self._residuals is not None:
+            self._residuals.close()
         keys = self._keys.close() if self._keys else None
         self._container.close(
             {
@@ -102,6 +110,8 @@ class ShardWriter:
                 "metric": self.metric,
                 "codec": self.codec.spec.to_dict(),
                 "norms": self._norms is not None,
+                "lengths": list(self._lengths),
+                "residuals": self._residuals is not None,
                 "keys": keys,
                 **description,
             }
@@ -115,12 +125,22 @@ class ShardWriter:
 
     def _encode(self) -> None:
         x = self._batch[: self._held]
+        kept = None
         if self._norms is not None:
-            self._norms.add(np.linalg.norm(x, axis=1))
+            kept = np.linalg.norm(x, axis=1)
+            self._norms.add(kept)
             x = unit(x)
         rows = np.arange(self.rows - self._held, self.rows)
+        decoded: list[Floats] = []
         for layer, writer in zip(self.codec.layers, self._layers, strict=True):
-            writer.add(layer.encode(x, rows))
+            codes = layer.encode(x, rows)
+            writer.add(codes)
+            if not decoded or self._residuals is not None:
+                decoded.append(layer.decode(codes, rows))
+        lengths = np.linalg.norm(decoded[0], axis=1)
+        self._lengths = min(self._lengths[0], float(lengths.min())), max(self._lengths[1], float(lengths.max()))
+        if self._residuals is not None:
+            self._residuals.add(*(x if kept is None else unit(x) * kept[:, None] for x in decoded))
         self._held = 0
 
 
@@ -157,6 +177,25 @@ class Shard:
         self.norms = self.container.part("norms") if member(about, "norms", bool, path) else None
         if self.norms is not None and (self.norms.shape != (self.rows,) or self.norms.dtype != "<f4"):
             raise CorruptError("part 'norms' is malformed", path=path, expected=f"{self.rows} float32")
+
+    @cached_property
+    def coarse_lengths(self) -> tuple[float, float] | None:
+        """Bounds of the lengths of what the first layer decodes to, if they were recorded."""
+        found = self.description.get("lengths")
+        if self.prefix is not None or not isinstance(found, list) or len(found) != 2:
+            return None
+        least, largest = (float(value) if isinstance(value, (int, float)) else float("nan") for value in found)
+        if not 0 <= least <= largest < float("inf"):
+            raise CorruptError("member 'lengths' is malformed", path=self.path, found=str(found)[:60])
+        # What a sum of rounded table entries gives may lie a little outside.
+        return least * (1 - LENGTH_MARGIN), largest * (1 + LENGTH_MARGIN)
+
+    @cached_property
+    def residuals(self) -> Residuals | None:
+        """Bounds of how far the two layers' vectors lie apart, if they were recorded."""
+        if not self.description.get("residuals") or self.prefix is not None:
+            return None
+        return Residuals(self.container, self.rows)
 
     @cached_property
     def codec(self) -> Codec:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import xxhash
@@ -18,13 +19,19 @@ from vecstore.keymap import KeyMap
 from vecstore.keys import KERNEL_KEYS, Key, KeyType, PackedKeys
 from vecstore.keysview import KeysView
 from vecstore.manifest import MANIFEST_NAME, Manifest
+from vecstore.selection import Selection
 from vecstore.shard import METRICS, Metric, Shard
 from vecstore.vectors import Vectors
 
 if TYPE_CHECKING:
-    from vecstore.search import SearchResult
+    from vecstore.search import Question, SearchResult
+    from vecstore.topk import TopK
 
-__all__ = ["Store", "open_store"]
+__all__ = ["SEARCH_METRICS", "SearchMetric", "Store", "open_store"]
+
+SearchMetric: TypeAlias = Metric | Literal["hamming"]
+SEARCH_METRICS: tuple[SearchMetric, ...] = (*METRICS, "hamming")
+DISTANCES = ("l2", "hamming")  # whose scores are better when smaller
 
 
 def open_store(path: str | Path, *, check: bool = True) -> Store:
@@ -177,10 +184,16 @@ class Store:
         queries: ArrayLike,
         k: int = 10,
         *,
-        rescore: int | None = None,
-        metric: Metric | None = None,
+        metric: SearchMetric | None = None,
+        rows: ArrayLike | None = None,
+        exclude: ArrayLike | None = None,
+        min_score: float | None = None,
+        max_distance: float | None = None,
+        rescore: int | Literal["auto"] = "auto",
+        recall: float | None = None,
+        exact: bool = False,
     ) -> SearchResult:
-        """Find the k best rows for each query by scanning all codes.
+        """Find the k best rows for each query by scanning all codes, in all threads.
 
         With one layer the result is exact for the codec: what brute force over `vectors` finds. With a coarse and
         a fine layer, the coarse one is scanned and the best `rescore` * k rows are scored again from the fine one.
@@ -190,44 +203,79 @@ class Store:
         queries : (d,) or (q, d) array
             A truncated store also takes vectors of its full width and cuts them.
         k : int
-        rescore : int, optional
-            Oversampling of a two-layer store: by default what conversion measured to lose one neighbour in a
-            thousand; 0 for the coarse scores as they are.
-        metric : {"cosine", "dot", "l2"}, optional
-            The store's own by default.
+        metric : {"cosine", "dot", "l2", "hamming"}, optional
+            The store's own by default. "hamming" is for codecs whose scanned layer is `bin`: the number of bits in
+            which a row differs from the query when that is made bits as well. No faster than the others here, which
+            keep the query in full and find more; for agreement with what other libraries call a binary index.
+        rows, exclude : array, optional
+            Which rows may be found: a mask of one bool a row, or row numbers (`rows_of` turns keys into them).
+        min_score : float, optional
+            Of cosine and dot product: leave out what scores less.
+        max_distance : float, optional
+            Of l2 and hamming: leave out what is farther, in the (squared) distance that scores are.
+        rescore : int or "auto"
+            Oversampling of a two-layer store; "auto" takes what conversion measured to reach `recall` of the fine
+            layer's neighbours, 0 gives the coarse scores as they are.
+        recall : float, optional
+            For "auto": 0.999 by default.
+        exact : bool
+            Of a two-layer store: find what a scan of the fine layer would, provably, by rescoring every row whose
+            bound (see `SearchResult.rescored` for how many) lets it into the best k.
 
         Returns
         -------
         SearchResult
-            Keys, rows and scores: cosine or dot product, largest first; for l2 the squared distance, smallest first.
+            Keys, rows and scores: cosine or dot product, largest first; l2 (squared) and hamming distance, smallest
+            first.
         """
-        from vecstore.search import QUERIES_AT_ONCE, SearchResult, search_shard
-        from vecstore.topk import TopK
+        from vecstore.search import find
 
-        self._open_or_raise()
-        metric = metric or self.metric
-        if metric not in METRICS:
-            raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ShapeError(f"k is a positive whole number, found {k!r}")
-        if rescore is not None and rescore < 0:
-            raise ShapeError(f"rescore is 0 or a positive oversampling factor, found {rescore!r}")
+        asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, recall, exact)
         given = np.asarray(queries)
         x = self._queries(given)
-        k = min(int(k), self._rows)
-        best = TopK(len(x), k)
-        for start in range(0, len(x), QUERIES_AT_ONCE):
-            part = slice(start, start + QUERIES_AT_ONCE)
-            for first, shard in zip(self._edges, self._shards, strict=False):
-                found = search_shard(shard, x[part], min(k, shard.rows), metric=metric, oversample=rescore)
-                for query in range(len(found.rows)):
-                    best.merge(start + query, found.scores[query], found.rows[query] + first)
-        scores = -best.scores if metric == "l2" else best.scores
-        if given.ndim == 1:
-            return SearchResult(self.keys[best.rows[0]], best.rows[0], scores[0])
-        return SearchResult([self.keys[rows] for rows in best.rows], best.rows, scores)
+        best, rescored = find(self._shards, self._edges, x, min(int(k), self._rows), asked)
+        if asked.least > -np.inf or not asked.selection.everything:
+            best = best.cut(int(best.sizes.max(initial=0)))
+        return self._result(best, rescored, asked.metric, single=given.ndim == 1)
 
-    def most_similar(self, key: Any, k: int = 10, *, metric: Metric | None = None) -> list[tuple[Key, float]]:
+    def range_search(
+        self,
+        queries: ArrayLike,
+        *,
+        min_score: float | None = None,
+        max_distance: float | None = None,
+        metric: SearchMetric | None = None,
+        rows: ArrayLike | None = None,
+        exclude: ArrayLike | None = None,
+        rescore: Literal[0, "auto"] = "auto",
+    ) -> SearchResult | list[SearchResult]:
+        """Find all rows that score at least `min_score`, or that lie within `max_distance` (l2, hamming).
+
+        Of a two-layer store the scores are those of the fine layer, and nothing is missed; with `rescore=0` they are
+        the coarse layer's. The rest is as in `search`.
+
+        Returns
+        -------
+        SearchResult, or a list of them for a batch of queries
+        """
+        from vecstore.search import SearchResult, find_all
+
+        if min_score is None and max_distance is None:
+            raise ShapeError("range_search needs min_score (cosine, dot) or max_distance (l2, hamming)")
+        asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, None, False)
+        given = np.asarray(queries)
+        sign = -1 if asked.metric in DISTANCES else 1
+        results = [
+            SearchResult(self.keys[found], found, (sign * scores).astype(np.float32), rescored)
+            for scores, found, rescored in find_all(self._shards, self._edges, self._queries(given), asked)
+        ]
+        return results[0] if given.ndim == 1 else results
+
+    def most_similar(
+        self, key: Any, k: int = 10, *, metric: SearchMetric | None = None, rescore: int | Literal["auto"] = "auto"
+    ) -> list[tuple[Key, float]]:
         """Return the k keys nearest to `key`, itself left out, with their scores, best first.
 
         Examples
@@ -238,9 +286,61 @@ class Store:
         row = self._find(key)
         if row < 0:
             raise self._not_found(key)
-        found = self.search(self._read(row), k + 1, metric=metric)
-        pairs = zip(found.keys, found.rows.tolist(), found.scores.tolist(), strict=True)
-        return [(other, score) for other, at, score in pairs if at != row][:k]
+        found = self.search(self._read(row), k, metric=metric, rescore=rescore, exclude=[row])
+        return list(zip(found.keys, found.scores.tolist(), strict=True))
+
+    def _question(
+        self,
+        metric: SearchMetric | None,
+        rows: ArrayLike | None,
+        exclude: ArrayLike | None,
+        min_score: float | None,
+        max_distance: float | None,
+        rescore: int | Literal["auto"],
+        recall: float | None,
+        exact: bool,
+    ) -> Question:
+        from vecstore.fidelity import oversampling
+        from vecstore.search import Question
+
+        self._open_or_raise()
+        metric = metric or self.metric
+        if metric not in SEARCH_METRICS:
+            raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(SEARCH_METRICS)}")
+        distance = metric in DISTANCES
+        if rescore != "auto" and (not isinstance(rescore, (int, np.integer)) or rescore < 0):
+            raise ShapeError(f'rescore is "auto", or 0 or a positive oversampling factor; found {rescore!r}')
+        if min_score is not None and distance:
+            raise ShapeError(f"scores of {metric} are distances: give max_distance instead of min_score")
+        if max_distance is not None and not distance:
+            raise ShapeError(f"scores of {metric} are no distances: give min_score instead of max_distance")
+        limit = min_score if min_score is not None else max_distance
+        if limit is not None and not np.isfinite(limit):
+            raise ShapeError(f"a limit of scores is a number, found {limit!r}")
+        if exact and (metric != self.metric or len(self._shards[0].layers) < 2):
+            raise ShapeError(
+                f"exact is for two-layer stores and their own metric, here {self.metric}: "
+                f"a search of {self._shards[0].codec.spec} by {metric} is exact for one layer, or not bounded"
+            )
+        least = -np.inf if limit is None else -float(limit) if distance else float(limit)
+        two_step = len(self._shards[0].layers) > 1 and metric != "hamming"
+        if recall is not None and (not two_step or rescore != "auto" or exact):
+            raise ShapeError('recall is for rescore="auto" of a two-layer store')
+        factor = oversampling([shard.description for shard in self._shards], recall) if rescore == "auto" else rescore
+        selection = Selection(self._rows, rows, exclude)
+        return Question(metric, selection, least, int(factor) if two_step else 0, exact)
+
+    def _result(self, best: TopK, rescored: NDArray[np.int64], metric: SearchMetric, *, single: bool) -> SearchResult:
+        from vecstore.search import SearchResult
+
+        scores = (-best.scores if metric in DISTANCES else best.scores).astype(np.float32)
+        scores[best.rows < 0] = np.nan
+        flat = iter(self.keys[best.rows[best.rows >= 0]])
+        keys = [list(islice(flat, size)) for size in best.sizes.tolist()]
+        if single:
+            size = int(best.sizes[0])
+            return SearchResult(keys[0], best.rows[0, :size], scores[0, :size], int(rescored[0]))
+        return SearchResult(keys, best.rows, scores, rescored)
 
     # The store itself
 

@@ -1,47 +1,73 @@
-"""Keep the best k of scores that arrive in pieces."""
+"""The best k rows of each query."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Floats
-
 __all__ = ["TopK"]
 
 
 class TopK:
-    """The k best scores of each query and their rows, best first; equal scores in row order.
+    """Scores and rows of up to k rows a query.
 
     Attributes
     ----------
-    scores : (q, k) float32
-        -inf where there are fewer than k.
+    scores : (q, k) float64
+        Larger is better; -inf where there are fewer than k.
     rows : (q, k) int64
         -1 there.
+    sizes : (q,) int64
+        How many there are. While rows are collected, what is filled of each row of the arrays is a heap (see
+        `kernels.heap`); `merge` leaves it sorted, best first and equal scores in row order, which the heap's functions
+        do not take any more.
     """
 
     def __init__(self, queries: int, k: int) -> None:
-        self.scores = np.full((queries, k), -np.inf, np.float32)
+        self.scores = np.full((queries, k), -np.inf)
         self.rows = np.full((queries, k), -1, np.int64)
+        self.sizes = np.zeros(queries, np.int64)
 
-    def offer(self, scores: Floats, rows: NDArray[np.int64]) -> None:
-        """Consider scores (q, n) of rows: (n,) for all queries, or (q, n) row by row. Rows come in rising order."""
-        for query in range(len(scores)):
-            own = scores[query]
-            better = np.flatnonzero(own > self.scores[query, -1])
-            if len(better):
-                of_query = rows if rows.ndim == 1 else rows[query]
-                self.merge(query, own[better], of_query[better])
+    @property
+    def k(self) -> int:
+        """How many rows there may be."""
+        return self.scores.shape[1]
 
-    def merge(self, query: int, scores: Floats, rows: NDArray[np.int64]) -> None:
-        """Consider scores (n,) of rows (n,) for one query."""
-        k = self.scores.shape[1]
-        if len(scores) > k:
-            least = np.partition(scores, len(scores) - k)[len(scores) - k]
-            enough = scores >= least
-            scores, rows = scores[enough], rows[enough]
-        scores = np.concatenate([self.scores[query], scores])
-        rows = np.concatenate([self.rows[query], rows])
-        order = np.lexsort((rows, -scores))[:k]
-        self.scores[query], self.rows[query] = scores[order], rows[order]
+    def merge(self, other: TopK, *, first: int = 0) -> None:
+        """Take over the best of another one, whose rows are counted from row `first`."""
+        scores = np.concatenate([self.scores, other.scores], axis=1)
+        rows = np.concatenate([self.rows, np.where(other.rows >= 0, other.rows + first, -1)], axis=1)
+        order = np.lexsort((rows, -scores), axis=1)[:, : self.k]
+        self.scores = np.take_along_axis(scores, order, axis=1)
+        self.rows = np.take_along_axis(rows, order, axis=1)
+        self.sizes = (self.rows >= 0).sum(axis=1)
+
+    def put(self, query: int, scores: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
+        """Set what was found for a query: the best k of scores (n,) of rows (n,)."""
+        order = np.lexsort((rows, -scores))[: self.k]
+        self.scores[query, : len(order)], self.rows[query, : len(order)] = scores[order], rows[order]
+        self.sizes[query] = len(order)
+
+    def cut(self, k: int) -> TopK:
+        """Return the best k of what is sorted."""
+        kept = TopK(len(self.sizes), k)
+        kept.scores, kept.rows, kept.sizes = self.scores[:, :k], self.rows[:, :k], np.minimum(self.sizes, k)
+        return kept
+
+    def least(self, floors: NDArray[np.float64]) -> TopK:
+        """Return what reaches the floors (q,)."""
+        kept = TopK(len(self.sizes), self.k)
+        reached = (self.scores >= floors[:, None]) & (self.rows >= 0)
+        kept.scores, kept.rows = np.where(reached, self.scores, -np.inf), np.where(reached, self.rows, -1)
+        kept.sizes = reached.sum(axis=1)
+        return kept
+
+    def of(self, query: int) -> TopK:
+        """Return a copy for one query."""
+        one = TopK(1, self.k)
+        one.scores[0], one.rows[0], one.sizes[0] = self.scores[query], self.rows[query], self.sizes[query]
+        return one
+
+    def set(self, query: int, one: TopK) -> None:
+        """Replace what was found for a query."""
+        self.scores[query], self.rows[query], self.sizes[query] = one.scores[0], one.rows[0], one.sizes[0]

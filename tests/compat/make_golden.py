@@ -13,7 +13,8 @@ import numpy as np
 import vecstore
 from vecstore.container import FORMAT_VERSION, Container
 
-VERSION = "1.0"
+VERSION = "1.1"
+VERSIONS = ("1.0", VERSION)  # of which there are golden stores
 HERE = Path(__file__).parent / VERSION
 # name: (rows, dimensions, codec, key type, other options)
 STORES: dict[str, tuple[int, int, str, str | None, dict]] = {

@@ -9,9 +9,9 @@ from pathlib import Path
 import independent_reader as independent
 import numpy as np
 import pytest
+import reference
 import xxhash
-from make_golden import HERE as GOLDEN
-from make_golden import STORES, source
+from make_golden import STORES, VERSIONS, source
 
 import vecstore
 from vecstore.codecs.registry import codec_names
@@ -152,11 +152,12 @@ def test_description_to_the_byte(tmp_path: Path) -> None:
     value = independent.Container(path).values[b"vecstore"]
     length = int.from_bytes(value[12:16], "little")
     body = value[24 : 24 + length]
-    assert value[:12] == b"VECSTORE\x01\x00\x00\x00"
+    assert value[:12] == b"VECSTORE\x01\x00\x01\x00"
     assert value[16:24] == struct.pack("<Q", xxhash.xxh3_64_intdigest(value[:16] + body))
     assert body.startswith(b'{"checksums":{"chunk_bytes":65536,"count":3,"xxh3":"') and body.endswith(b"}")
     assert b'"codec":[[{"configuration":{},"name":"f32"}]],"dimensions":2,"features":[]' in body
-    assert b'"keys":{"bucket_bits":0,"row_bits":1,"type":"str"},"kind":"shard","metric":"cosine","norms":false' in body
+    assert b'"keys":{"bucket_bits":0,"row_bits":1,"type":"str"},"kind":"shard","lengths":[' in body
+    assert b'],"metric":"cosine","norms":false' in body
     assert (
         b'"codes.0":{"block_rows":65504,"blocks":1,"checksums_at":0,"dtype":"|u1","shape":[2,8],"tile_rows":1}' in body
     )
@@ -216,21 +217,26 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, spec: str, options:
     assert filecmp.cmpfiles(*paths, names, shallow=False) == (names, [], [])
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", STORES)
-def test_golden_stores_are_read(name: str) -> None:
+def test_golden_stores_are_read(name: str, version: str) -> None:
     """A missing file fails: golden stores are written once, by make_golden.py, and kept."""
     rows, dimensions, codec, key_type, options = STORES[name]
-    path = GOLDEN / f"{name}.vecs"
-    expected = np.load(GOLDEN / f"{name}.npy")
+    path = Path(__file__).parent / version / f"{name}.vecs"
+    expected = np.load(Path(__file__).parent / version / f"{name}.npy")
     x, keys = source(rows, dimensions, key_type)
     other = same(path)
     np.testing.assert_allclose(other.vectors(), expected, rtol=1e-5, atol=1e-5)
     with vecstore.open(path) as store:
         np.testing.assert_allclose(store.vectors[:], expected, rtol=1e-5, atol=1e-5)
         info = store.info()
-        assert (info["format"], info["codec"], info["user"]) == ("1.0", codec, options.get("user", {}))
+        assert (info["format"], info["codec"], info["user"]) == (version, codec, options.get("user", {}))
         assert store.metric == options.get("metric", "cosine")
         if keys is not None:
             assert list(store.keys) == keys and store.rows_of(keys).tolist() == list(range(rows))
+        scores = reference.scores(x[:5], expected, store.metric)
+        best = np.sort(scores if store.metric == "l2" else -scores, axis=1)[:, :10]
+        found = store.search(x[:5], rescore=rows if "/" in codec else "auto").scores
+        np.testing.assert_allclose(found if store.metric == "l2" else -found, best, rtol=1e-4, atol=1e-4)
         error = ((expected - x) ** 2).sum() / (x**2).sum()
         assert error < {"pq": 0.7, "layers": 0.01, "packed": 1e-6, "sharded": 1e-3}[name]

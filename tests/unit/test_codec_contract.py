@@ -31,12 +31,13 @@ EXAMPLES = {
     "sq": {"sq:8": 1.5e-4, "sq:6": 1.2e-3, "sq:4": 0.013},
     "pq": {"pq:{m}": 0.33, "pq:{m}x4": 0.6},
     "opq": {"opq:{m}": 0.27, "opq:{m}x4": 0.5},
+    "tcq": {"tcq:{m}": 0.25, "tcq:{half}:8": 0.005, "tcq:{half}:256": 0.0047},
     "bin": {"bin": 0.4, "bin:zero": 0.44, "bin:mean": 0.4, "bin:median": 0.4},
     "zstd": {"f32,zstd": 0, "bf16,zstd:9:bit": 5e-6, "sq:8,zstd:1:none": 1.5e-4},
 }
 COMBINED = {"bin/sq:8": 1.5e-4, "normalize,center,rotate,pca:{half},pq:{m}/f16": 7e-8}
 BOUNDS = {spec: bound for specs in [*EXAMPLES.values(), COMBINED] for spec, bound in specs.items()}
-MIXING = ("pca", "whiten", "rotate", "pq", "opq", "sq:6")  # no prefix of such a code stands alone
+MIXING = ("pca", "whiten", "rotate", "pq", "opq", "tcq", "sq:6")  # no prefix of such a code stands alone
 WIDTHS = [1, 7, 50, 100, 384]
 
 every_spec = pytest.mark.parametrize("spec", BOUNDS)
@@ -185,19 +186,38 @@ def test_tables_sum_to_what_decoding_gives(spec, squares):
     rng = np.random.default_rng(5)
     for layer in trained(spec).layers:
         k = layer.quantizer.dimensions
-        linear = rng.normal(size=k).astype(np.float32)
+        linear = rng.normal(size=(3, k)).astype(np.float32)
         quadratic = {"none": None, "equal": np.full(k, 0.7, np.float32), "any": rng.random(k).astype(np.float32)}[
             squares
         ]
         tables = layer.quantizer.tables(linear, quadratic)
         if tables is None:
             continue
-        assert (tables.shape, tables.dtype) == ((layer.code_bytes, 256), np.float32)
+        small = tables.shape[2] == 16
+        assert tables.shape == ((3, 2 * layer.code_bytes, 16) if small else (3, layer.code_bytes, 256))
+        assert tables.dtype == np.float32 and layer.quantizer.tile_rows == 32
         codes = layer.encode(unit_words()[:100])
         z = layer.quantizer.decode(codes).astype(np.float64)
-        expected = z @ linear + (0 if quadratic is None else z**2 @ quadratic)
-        found = tables[np.arange(layer.code_bytes), codes].sum(axis=1)
+        expected = linear @ z.T + (0 if quadratic is None else z**2 @ quadratic)
+        if small:
+            codes = np.stack([codes & 15, codes >> 4], axis=2).reshape(100, -1)
+        found = tables[:, np.arange(codes.shape[1]), codes].sum(axis=2)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@every_spec
+def test_codes_that_are_numbers(spec):
+    for layer in trained(spec).layers:
+        numbers = layer.quantizer.numbers
+        if numbers is None or numbers.dtype == "u6":  # see tests/unit/test_sweep_kernels.py
+            continue
+        assert layer.quantizer.tile_rows == 1 and layer.quantizer.tables(np.zeros((1, numbers.scale.size))) is None
+        codes = layer.encode(unit_words()[:100])
+        plain = {"u1": "|u1", "f2": "<f2", "bf2": "<u2", "f4": "<f4"}[numbers.dtype]
+        values = codes.view(plain)
+        values = (values.astype("<u4") << 16).view("<f4") if numbers.dtype == "bf2" else values
+        found = numbers.offset + numbers.scale * values.astype(np.float32)
+        np.testing.assert_allclose(found, layer.quantizer.decode(codes), rtol=1e-6, atol=1e-6)
 
 
 @every_spec

@@ -186,13 +186,15 @@ def test_kept_lengths_are_measured_too(words):
 
 
 def test_oversampling_grows_as_the_coarse_layer_worsens(words):
+    base = words[:3000]
     needed = [
-        measure_oversampling(codec(spec).fit(words[:3000]), words[3000:], words[:3000], rows=3000, metric="cosine")
+        measure_oversampling(codec(spec).fit(base), words[3000:], base, rows=3000, metric="cosine")["0.999"]
         for spec in ("sq:8/f32", "sq:4/f32", "bin/f32")
     ]
-    assert needed == sorted(needed) and needed[0] == 4 < needed[-1]
+    assert needed == sorted(needed) and needed[0] <= 4 < needed[-1]
     x = words[:3]
-    assert measure_oversampling(codec("bin/f32").fit(x), x, x, rows=3, metric="dot") >= 1
+    factors = measure_oversampling(codec("bin/f32").fit(x), x, x, rows=3, metric="dot")
+    assert list(factors.values()) == sorted(factors.values()) and min(factors.values()) >= 1
 
 
 @pytest.mark.parametrize("rows", [1, 2, 9, 10, 11])

@@ -11,11 +11,13 @@ import pytest
 import reference
 
 from vecstore.codecs.pq import group_edges
+from vecstore.codecs.trellis import PARITY, CodeLayout, subsets
 from vecstore.kernels.gather import gather_tiled
 from vecstore.kernels.hashing import xxh64_packed
 from vecstore.kernels.keymap import find_values, peel
 from vecstore.kernels.pq import decode_rows, nearest
-from vecstore.kernels.tables import sum_tables
+from vecstore.kernels.trellis import decode_rows as decode_trellis
+from vecstore.kernels.trellis import encode_rows as encode_trellis
 from vecstore.keymap import KeyMap, write_key_map
 from vecstore.keys import KERNEL_KEYS
 
@@ -58,17 +60,6 @@ def test_the_first_of_equally_near_centroids_wins():
     codes = np.full((3, 1), 9, np.uint8)
     nearest(np.zeros((3, 2), np.float32), np.array([0, 2]), np.ones((1, 2, 16), np.float32), codes)
     np.testing.assert_array_equal(codes, 0)
-
-
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("width", [1, 5, 48])
-@pytest.mark.parametrize("queries", [1, 3])
-def test_sums_of_table_entries(rows, width, queries):
-    codes = RNG.integers(0, 256, (rows, width), np.uint8)
-    tables = RNG.normal(size=(queries, width, 256)).astype(np.float32)
-    out = np.full((queries, rows), np.nan, np.float32)
-    sum_tables(codes, tables, out)
-    np.testing.assert_allclose(out, reference.sum_tables(codes, tables), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", ROWS)
@@ -135,6 +126,51 @@ def test_lookup_of_many_keys(key_index, kind, count):
     index = key_index(keys)
     wanted = (keys[::-1] + absent) * 2 + keys[:1] * KERNEL_KEYS
     assert index.find_many(wanted).tolist() == reference.find(keys, wanted) == [index.find(key) for key in wanted]
+
+
+TRELLIS_LAYOUTS = {
+    "one number": ([8], [1]),
+    "short group": ([3, 5], [1, 1]),
+    "unequal bits": ([4, 3, 2, 2, 2, 1, 1, 1], [1] * 8),
+    "pairs last": ([2] * 8 + [1] * 8, [1] * 8 + [2] * 8),
+    "three groups": ([8, 7, 5, 4, 3, 3, 1, 1] + [1] * 8 + [2, 3, 3], [1] * 19),
+}
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(
+    ("layout", "states"), [*((layout, 4) for layout in TRELLIS_LAYOUTS), ("pairs last", 64), ("short group", 256)]
+)
+def test_trellis(rows, layout, states):
+    rng = np.random.default_rng(rows)
+    bits, widths = TRELLIS_LAYOUTS[layout]
+    plan = CodeLayout(np.array(bits, np.uint8), np.array(widths, np.uint8))
+    levels = rng.normal(size=plan.starts[-1]).astype(np.float32)
+    own = np.split(levels.astype(np.float64), plan.starts[1:-1])
+    arguments = (plan.bits, plan.firsts, plan.shifts, plan.edges, plan.starts, levels, subsets(states))
+    z = rng.normal(size=(rows, plan.coefficients)).astype(np.float32)
+    codes = np.full((rows, plan.code_bytes), 0xAA, np.uint8)
+    encode_trellis(z, *arguments, codes)
+    out = np.full((plan.coefficients, rows), np.nan, np.float32)
+    decode_trellis(codes, *arguments, out)
+    expected = [reference.trellis_decode(code.tobytes(), bits, widths, own, PARITY[states]) for code in codes]
+    np.testing.assert_array_equal(out.T, np.array(expected).reshape(out.T.shape))
+    found = ((z - out.T.astype(np.float64)) ** 2).sum(axis=1)
+    some = range(0, rows, 8)
+    nearest = [reference.trellis_distance(z[n].astype(float), bits, widths, own, PARITY[states]) for n in some]
+    np.testing.assert_allclose(found[::8], nearest, rtol=1e-5)
+
+
+def test_trellis_reads_any_bytes():
+    bits, widths = TRELLIS_LAYOUTS["three groups"]
+    plan = CodeLayout(np.array(bits, np.uint8), np.array(widths, np.uint8))
+    levels = RNG.normal(size=plan.starts[-1]).astype(np.float32)
+    codes = RNG.integers(0, 256, (70, plan.code_bytes), np.uint8)
+    out = np.empty((plan.coefficients, 70), np.float32)
+    own = np.split(levels, plan.starts[1:-1])
+    decode_trellis(codes, plan.bits, plan.firsts, plan.shifts, plan.edges, plan.starts, levels, subsets(32), out)
+    expected = [reference.trellis_decode(code.tobytes(), bits, widths, own, PARITY[32]) for code in codes]
+    np.testing.assert_array_equal(out.T, expected)
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is the run without the compiler")

@@ -205,8 +205,8 @@ def test_most_similar_of_rows(open_words):
         ({"k": -1}, "found -1"),
         ({"k": 2.0}, r"found 2\.0"),
         ({"k": True}, "found True"),
-        ({"metric": "euclid"}, "unknown metric 'euclid'; choose one of cosine, dot, l2"),
-        ({"rescore": -1}, "rescore is 0 or a positive oversampling factor, found -1"),
+        ({"metric": "euclid"}, "unknown metric 'euclid'; choose one of cosine, dot, l2, hamming"),
+        ({"rescore": -1}, "0 or a positive oversampling factor; found -1"),
     ],
 )
 def test_what_cannot_be_searched(open_words, arguments, message):
@@ -219,16 +219,22 @@ def test_what_cannot_be_searched(open_words, arguments, message):
 def test_best_of_scores_in_pieces(k, cut):
     """Equal scores come in row order, however the rows arrive in pieces."""
     rng = np.random.default_rng(k)
-    scores, rows = rng.integers(0, 5, (3, 40)).astype(np.float32), np.arange(100, 140)
+    scores, rows = rng.integers(0, 5, (3, 40)).astype(float), np.arange(100, 140)
     best = TopK(3, k)
-    for start in range(0, 40, cut):
-        best.offer(scores[:, start : start + cut], rows[start : start + cut])
+    for start in rng.permutation(range(0, 40, cut)):
+        piece = TopK(3, cut)
+        for query in range(3):
+            piece.put(query, scores[query, start : start + cut], np.arange(cut)[: 40 - start])
+        best.merge(piece, first=int(rows[start]))
     order = np.lexsort((np.broadcast_to(rows, scores.shape), -scores), axis=1)[:, :k]
     np.testing.assert_array_equal(best.rows, rows[order])
     np.testing.assert_array_equal(best.scores, np.take_along_axis(scores, order, axis=1))
+    assert best.sizes.tolist() == [k] * 3
 
 
 def test_best_of_few_scores():
     best = TopK(1, 4)
-    best.offer(np.float32([[2, 3]]), np.array([[8, 9]]))
+    best.put(0, np.array([2.0, 3.0]), np.array([8, 9]))
     assert best.rows.tolist() == [[9, 8, -1, -1]] and best.scores.tolist() == [[3, 2, -np.inf, -np.inf]]
+    kept = best.least(np.array([2.5]))
+    assert kept.rows.tolist() == [[9, -1, -1, -1]] and kept.sizes.tolist() == [1]

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from vecstore.cli.console import facts, print_json, say, shown_key, stdout, table
 from vecstore.cli.keys import find_rows, parse_key
-from vecstore.cli.options import AsJson, Force, Metric, StorePath, examples
-from vecstore.cli.queries import read_queries
+from vecstore.cli.options import AsJson, Force, SearchMetric, StorePath, examples
+from vecstore.cli.queries import read_queries, read_rows
 from vecstore.cli.sizes import format_bytes
 from vecstore.errors import ShapeError
 
@@ -45,7 +45,8 @@ def register(app: typer.Typer) -> None:
         rich_help_panel=PANEL,
         epilog=examples(
             "vecstore search words.vecs --key king -k 5",
-            "vecstore search docs.vecs --vector queries.npy --rescore 20 --json",
+            "vecstore search docs.vecs --vector queries.npy --recall 0.95 --json",
+            "vecstore search words.vecs --key king --min-score 0.6 --all",
             "vecstore search words.vecs --vector - < queries.txt   (a line of numbers a query)",
         ),
     )(search)
@@ -109,7 +110,23 @@ def search(
         typer.Option(metavar="QUERY", help="Nearest to these vectors: FILE.npy, numbers 0.1,0.2,... or - for stdin."),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Neighbours a query.", min=1)] = 10,
-    metric: Annotated[Metric | None, typer.Option(help="Instead of the store's own.")] = None,
+    metric: Annotated[
+        SearchMetric | None, typer.Option(help="Instead of the store's own; hamming for bin codes.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="S", help="Cosine or dot: leave out what scores less.")
+    ] = None,
+    max_distance: Annotated[
+        float | None, typer.Option(metavar="D", help="L2 (squared) and hamming: leave out what is farther.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --min-score or --max-distance: all within it, not only k.")
+    ] = False,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Only these: FILE.npy (row numbers or a mask), or keys, one a line."),
+    ] = None,
+    exclude: Annotated[str | None, typer.Option(metavar="FILE", help="Not these: a file as for --rows.")] = None,
     rescore: Annotated[
         int | None,
         typer.Option(
@@ -119,6 +136,17 @@ def search(
             show_default="as measured at conversion",
         ),
     ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            metavar="R",
+            help="Coarse/fine stores: share of the fine layer's neighbours that rescoring has to find.",
+            show_default="0.999",
+        ),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Coarse/fine stores: rescore until nothing can have been missed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the nearest vectors, by a scan of the codes."""
@@ -128,24 +156,42 @@ def search(
 
     if (not keys) == (vector is None):
         raise ShapeError("say what to search for: --key KEY, or --vector FILE.npy (or 0.1,0.2,..., or - for stdin)")
+    if everything and (recall is not None or exact or rescore):
+        raise ShapeError(
+            "--all misses nothing: --rescore 0 gives the coarse scores; --recall and --exact do not go with it"
+        )
     with vecstore.open(store) as opened:
         own = find_rows(opened, keys) if keys else None
         queries = opened.vectors[own] if own is not None else read_queries(vector or "")
         names = [shown_key(parse_key(opened, key)) for key in keys or ()]
-        found = opened.search(queries, k if own is None else k + 1, metric=metric, rescore=rescore)
+        options: dict[str, Any] = {
+            "metric": metric,
+            "min_score": min_score,
+            "max_distance": max_distance,
+            "rows": None if rows is None else read_rows(opened, rows),
+            "exclude": None if exclude is None else read_rows(opened, exclude),
+            "rescore": "auto" if rescore is None else rescore,
+        }
+        if everything:
+            within = opened.range_search(np.atleast_2d(queries), **options)
+            found = within if isinstance(within, list) else [within]
+        else:
+            more = 0 if own is None else 1
+            batch = opened.search(np.atleast_2d(queries), k + more, **options, recall=recall, exact=exact)
+            found = batch.each()
         metric = metric or opened.metric
     answers = []
-    for query, name in enumerate(names or range(len(found.rows))):
-        kept = np.flatnonzero(found.rows[query] != (-1 if own is None else own[query]))[:k].tolist()
+    for query, result in enumerate(found):
+        kept = [at for at, row in enumerate(result.rows.tolist()) if own is None or row != own[query]]
         neighbours = [
             {
-                "key": shown_key(found.keys[query][at]),
-                "row": int(found.rows[query, at]),
-                "score": round(float(found.scores[query, at]), 6),
+                "key": shown_key(result.keys[at]),
+                "row": int(result.rows[at]),
+                "score": round(float(result.scores[at]), 6),
             }
-            for at in kept
+            for at in (kept if everything else kept[:k])
         ]
-        answers.append({"query": name, "neighbours": neighbours})
+        answers.append({"query": names[query] if names else query, "neighbours": neighbours})
     if as_json:
         print_json({"metric": metric, "results": answers})
     else:
@@ -216,8 +262,10 @@ def _fidelity(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("error", f"{found['relative_error']:.4f} of the variance"),
     ]
-    if "oversample" in found:
-        lines.append(("rescoring", f"{found['oversample']} rows for each one wanted"))
+    factors = found.get("oversampling") or ({"0.999": found["oversample"]} if "oversample" in found else {})
+    if factors:
+        shown = ", ".join(f"{factor} for recall {recall}" for recall, factor in factors.items())
+        lines.append(("rescoring", f"rows for each one wanted: {shown}"))
     return lines
 
 
@@ -255,8 +303,8 @@ def _print_vectors(keys: list[str | int], vectors: NDArray[np.float32]) -> None:
     stdout().print(shown)
 
 
-def _print_answers(answers: list[dict[str, Any]], metric: Metric, *, titled: bool) -> None:
-    score = "squared distance" if metric == "l2" else metric
+def _print_answers(answers: list[dict[str, Any]], metric: SearchMetric, *, titled: bool) -> None:
+    score = {"l2": "squared distance", "hamming": "bits that differ"}.get(metric, metric)
     out = stdout()
     for answer in answers:
         shown = table("key", score, "row", right=(score, "row"))

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "Force", "Metric", "Quiet", "StorePath", "examples"]
+__all__ = ["AsJson", "Force", "Metric", "Quiet", "SearchMetric", "StorePath", "examples"]
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+SearchMetric: TypeAlias = Literal["cosine", "dot", "l2", "hamming"]
 
 StorePath: TypeAlias = Annotated[
     Path, typer.Argument(metavar="STORE", help="A store: a .vecs file, or a directory of shards.", show_default=False)

@@ -1,17 +1,20 @@
-"""Query vectors as they are given on a command line: an .npy file, numbers, or numbers on stdin."""
+"""Queries and rows as they are given on a command line: files, numbers, or numbers on stdin."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vecstore.cli.keys import find_rows
 from vecstore.errors import FormatError, ShapeError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["read_queries"]
+    from vecstore.store import Store
+
+__all__ = ["read_queries", "read_rows"]
 
 
 def read_queries(given: str) -> NDArray[np.float32]:
@@ -63,3 +66,23 @@ def _from_file(path: str) -> NDArray[np.float32]:
     if found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
         raise ShapeError(f"{path}: queries are (d,) or (q, d) numbers, found {found.shape} of {found.dtype}")
     return np.atleast_2d(found)
+
+
+def read_rows(store: Store, path: str) -> NDArray[Any]:
+    """Return the rows that a file names: an .npy file of row numbers or a mask, or a text file with a key a line.
+
+    Raises
+    ------
+    ShapeError
+        A key that the store does not hold.
+    """
+    import numpy as np
+
+    if path.lower().endswith(".npy"):
+        try:
+            return np.asarray(np.load(path, allow_pickle=False))
+        except (ValueError, EOFError) as error:
+            raise FormatError(f"not an array of numbers: {error}", path=path) from None
+    with open(path, encoding="utf-8") as file:
+        keys = [line.rstrip("\n") for line in file if line.rstrip("\n")]
+    return find_rows(store, keys)

@@ -25,6 +25,7 @@ __all__ = [
     "ByteStep",
     "Codes",
     "Floats",
+    "Numbers",
     "Quantizer",
     "Step",
     "TrainedQuantizer",
@@ -128,6 +129,22 @@ class Transform(Step):
         """Rebuild the trained form from what its `arrays` gave."""
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """Codes that are numbers side by side: z = offset + scale * number.
+
+    Attributes
+    ----------
+    dtype : {"u1", "u6", "f2", "bf2", "f4"}
+        bf2 is bfloat16; u6 are the six bits of `sq:6`, in its packing.
+    scale, offset : (dimensions,) float32
+    """
+
+    dtype: Literal["u1", "u6", "f2", "bf2", "f4"]
+    scale: Floats
+    offset: Floats
+
+
 class TrainedQuantizer(ABC):
     """A quantizer that has seen its data; maps (n, dimensions) float32 to (n, code_bytes) uint8 and back.
 
@@ -149,11 +166,27 @@ class TrainedQuantizer(ABC):
         """Return the vectors that codes stand for; the array may share memory with `codes`."""
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
-        """Return T of shape (code_bytes, 256) with sum_j T[j, code[j]] = sum_i linear[i] z[i] + quadratic[i] z[i]**2.
+        """Return tables T, one set a query, whose entries picked by a code add up to a score: (q, tables, entries).
 
-        z is the vector that `decode` gives for the code. None says that this quantizer is not additive over its
-        bytes (or that `quadratic` makes it so); then its codes are scored by decoding blocks.
+        linear is (q, dimensions), quadratic (dimensions,) or None. For query q and the vector z that `decode` gives for
+        a code, sum_i linear[q, i] z[i] + quadratic[i] z[i]**2 is, with T of shape (q, code_bytes, 256),
+        sum_j T[q, j, code[j]]; or, with T of shape (q, 2 * code_bytes, 16), the sum over the low and high halves of
+        the bytes, T[q, 2 * j, code[j] & 15] + T[q, 2 * j + 1, code[j] >> 4]. Which of the two it is does not depend
+        on the arguments. None says that the code is not additive (or that `quadratic` makes it so): such codes are
+        scored by decoding blocks.
         """
+        return None
+
+    def hamming_tables(self, codes: Codes) -> Floats | None:
+        """Return tables as `tables` does, that add up to minus the number of bits in which a code differs from these.
+
+        None for codes whose bits are no numbers of one bit a dimension.
+        """
+        return None
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """What its codes are if they are plain numbers, one a dimension; else None."""
         return None
 
     def prefix(self, dimensions: int) -> TrainedQuantizer | None:

@@ -14,6 +14,7 @@ from vecstore.errors import CodecError
 
 __all__ = ["Binary"]
 
+NIBBLE_BITS = np.unpackbits(np.arange(16, dtype=np.uint8)[None], axis=0, count=4, bitorder="little").astype(np.float32)
 THRESHOLDS = ("auto", "zero", "mean", "median")
 
 
@@ -75,6 +76,8 @@ class Binary(Quantizer):
 
 
 class TrainedBinary(TrainedQuantizer):
+    tile_rows = 32
+
     def __init__(self, thresholds: Floats, levels: Floats) -> None:
         self.thresholds, self.levels = frozen(thresholds.astype("<f4", copy=False)), frozen(levels)  # levels[bit, d]
         self.dimensions = len(thresholds)
@@ -88,13 +91,16 @@ class TrainedBinary(TrainedQuantizer):
         return bits * (self.levels[1] - self.levels[0]) + self.levels[0]
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
-        terms = np.zeros((8 * self.code_bytes, 2), np.float32)  # terms[dimension, bit]
-        terms[: self.dimensions] = (linear * self.levels).T
+        terms = np.zeros((len(linear), 2, 8 * self.code_bytes), np.float32)  # terms[q, bit, dimension]
+        terms[:, :, : self.dimensions] = linear[:, None, :] * self.levels
         if quadratic is not None:
-            terms[: self.dimensions] += (quadratic * self.levels**2).T
-        bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")  # bits[byte, bit]
-        by_byte = terms.reshape(self.code_bytes, 8, 2)
-        return by_byte[:, :, 0].sum(axis=1)[:, None] + (by_byte[:, :, 1] - by_byte[:, :, 0]) @ bits.T.astype(np.float32)
+            terms[:, :, : self.dimensions] += quadratic * self.levels**2
+        fours = terms.reshape(len(linear), 2, -1, 4)  # four dimensions are a table of sixteen entries
+        return fours[:, 0].sum(axis=2)[:, :, None] + (fours[:, 1] - fours[:, 0]) @ NIBBLE_BITS
+
+    def hamming_tables(self, codes: Codes) -> Floats:
+        halves = np.stack([codes & 15, codes >> 4], axis=2).reshape(len(codes), -1)  # halves[q, table]
+        return -np.bitwise_count(halves[:, :, None] ^ np.arange(16, dtype=np.uint8)).astype(np.float32)
 
     def prefix(self, dimensions: int) -> TrainedQuantizer:
         return TrainedBinary(self.thresholds[:dimensions], self.levels[:, :dimensions])

@@ -85,6 +85,16 @@ class Layer:
             x = transform.invert(x)
         return AffineMap(x[1:] - x[0], x[0].copy())
 
+    @cached_property
+    def norm_tables(self) -> tuple[Floats, float] | None:
+        """Tables whose entries picked by a code add up, with the number, to |x|^2; None if the code is not additive."""
+        affine = self.affine
+        if affine.gram.ndim != 1:
+            return None
+        linear = 2 * (affine.linear @ affine.offset)
+        tables = self.quantizer.tables(linear[None], affine.gram)
+        return None if tables is None else (tables[0], float(affine.offset @ affine.offset))
+
     def prefix(self, dimensions: int) -> Layer | None:
         """Return the layer that reads only the first dimensions, or None where the steps mix dimensions."""
         transforms: list[TrainedTransform] = []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer
+from vecstore.codecs.base import Arrays, Codes, Floats, Numbers, Quantizer, TrainedQuantizer
 from vecstore.errors import ShapeError
 
 __all__ = ["BF16", "F16", "F32"]
@@ -26,6 +26,7 @@ class _Plain(Quantizer):
 
 class TrainedF32(TrainedQuantizer):
     item_bytes = 4
+    dtype: Literal["f2", "bf2", "f4"] = "f4"
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions, self.code_bytes = dimensions, self.item_bytes * dimensions
@@ -35,6 +36,10 @@ class TrainedF32(TrainedQuantizer):
 
     def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
         return np.ascontiguousarray(codes).view("<f4").astype(np.float32, copy=False)
+
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(self.dtype, np.ones(self.dimensions, np.float32), np.zeros(self.dimensions, np.float32))
 
     def prefix(self, dimensions: int) -> TrainedQuantizer:
         return type(self)(dimensions)
@@ -46,6 +51,7 @@ class TrainedF32(TrainedQuantizer):
 
 class TrainedF16(TrainedF32):
     item_bytes = 2
+    dtype = "f2"
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         largest = float(np.abs(z).max(initial=0))
@@ -61,6 +67,7 @@ class TrainedF16(TrainedF32):
 
 class TrainedBF16(TrainedF32):
     item_bytes = 2
+    dtype = "bf2"
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         bits = np.ascontiguousarray(z, "<f4").view("<u4")

@@ -73,9 +73,11 @@ def balanced_axes(x: Floats, widths: NDArray[np.int64]) -> Floats:
 
 
 class TrainedOPQ(TrainedQuantizer):
+    tile_rows = TrainedPQ.tile_rows
+
     def __init__(self, rotation: Floats, pq: TrainedPQ) -> None:
         self.rotation, self.pq = frozen(rotation), pq  # rotation[from, to]
-        self.dimensions, self.code_bytes, self.tile_rows = pq.dimensions, pq.code_bytes, pq.tile_rows
+        self.dimensions, self.code_bytes = pq.dimensions, pq.code_bytes
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         return self.pq.encode(z @ self.rotation)

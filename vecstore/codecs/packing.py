@@ -1,4 +1,4 @@
-"""Levels of a few bits, packed into bytes, and the tables over such bytes."""
+"""Levels of a few bits, packed into bytes, and tables over such bytes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
 
-__all__ = ["join", "nibble_tables", "split"]
+__all__ = ["join", "paired", "split"]
 
 
-def nibble_tables(terms: Floats) -> Floats:
-    """Return tables over bytes, (ceil(m / 2), 256), from those over nibbles, (m, 16); the even nibble is low."""
-    if len(terms) % 2:
-        terms = np.concatenate([terms, np.zeros((1, 16), np.float32)])
-    return (terms[1::2, :, None] + terms[0::2, None, :]).reshape(len(terms) // 2, 256)
+def paired(terms: Floats) -> Floats:
+    """Return tables over nibbles (q, m, 16) with one of zeros added if m is odd: two for each byte."""
+    return terms if terms.shape[1] % 2 == 0 else np.pad(terms, ((0, 0), (0, 1), (0, 0)))
 
 
 def join(levels: NDArray[np.uint8], per_byte: int) -> Codes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.kmeans import kmeans
-from vecstore.codecs.packing import join, nibble_tables, split
+from vecstore.codecs.packing import join, paired, split
 from vecstore.errors import CodecError
 from vecstore.parallel import over_slices
 
@@ -83,11 +84,12 @@ def train_codebooks(
 class TrainedPQ(TrainedQuantizer):
     """Codebooks (m, 2**bits, widest group) and the edges of the groups of dimensions that they code."""
 
+    tile_rows = 32
+
     def __init__(self, bits: int, edges: NDArray[np.int64], codebooks: Floats) -> None:
         self.bits, self.edges, self.codebooks = bits, edges, frozen(codebooks.astype("<f4", copy=False))
         self.m, self.dimensions = len(codebooks), int(edges[-1])
         self.code_bytes = self.m if bits == 8 else -(-self.m // 2)
-        self.tile_rows = 1 if bits == 8 else 32
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         from vecstore.kernels.pq import nearest
@@ -117,14 +119,26 @@ class TrainedPQ(TrainedQuantizer):
         return out
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
-        terms = np.empty((self.m, self.codebooks.shape[1]), np.float32)
-        for m in range(self.m):
-            group = slice(self.edges[m], self.edges[m + 1])
-            centroids = self.codebooks[m, :, : group.stop - group.start]
-            terms[m] = centroids @ linear[group]
-            if quadratic is not None:
-                terms[m] += (centroids * centroids) @ quadratic[group]
-        return terms if self.bits == 8 else nibble_tables(terms)
+        by_group = self.codebooks @ self._by_group(linear)  # by_group[m, centroid, q]
+        if quadratic is not None:
+            by_group += np.square(self.codebooks) @ self._by_group(quadratic[None])
+        terms: Floats = np.ascontiguousarray(by_group.transpose(2, 0, 1), np.float32)
+        return terms if self.bits == 8 else paired(terms)
+
+    def _by_group(self, x: Floats) -> Floats:
+        """Return vectors (n, dimensions) as (m, widest group, n), narrower groups filled up with zeros."""
+        m, _, widest = self.codebooks.shape
+        if self.dimensions == m * widest:
+            return x.reshape(len(x), m, widest).transpose(1, 2, 0)
+        padded = np.zeros((len(x), m, widest), np.float32)
+        padded[:, self._places[0], self._places[1]] = x
+        return padded.transpose(1, 2, 0)
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The group of each dimension, and its place in the group."""
+        group = np.repeat(np.arange(self.m), np.diff(self.edges))
+        return group, np.arange(self.dimensions) - self.edges[group]
 
     @property
     def arrays(self) -> Arrays:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.codecs.packing import join, nibble_tables, split
+from vecstore.codecs.base import Arrays, Codes, Floats, Numbers, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.packing import join, paired, split
 from vecstore.errors import CodecError
 
 __all__ = ["SQ"]
@@ -93,13 +93,19 @@ class TrainedSQ(TrainedQuantizer):
         return z
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
-        if self.bits == 6:
+        if self.bits != 4:
             return None
-        values = self.lowest[:, None] + self.steps[:, None] * np.arange(1 << self.bits, dtype=np.float32)
-        terms = linear[:, None] * values
+        values = self.lowest[:, None] + self.steps[:, None] * np.arange(16, dtype=np.float32)  # values[d, level]
+        terms = linear[:, :, None] * values
         if quadratic is not None:
             terms += quadratic[:, None] * values * values
-        return terms if self.bits == 8 else nibble_tables(terms)
+        return paired(terms)
+
+    @property
+    def numbers(self) -> Numbers | None:
+        if self.bits == 4:
+            return None
+        return Numbers("u1" if self.bits == 8 else "u6", self.steps, self.lowest)
 
     def prefix(self, dimensions: int) -> TrainedQuantizer | None:
         if self.bits == 6:  # its lower bits lie behind all upper ones

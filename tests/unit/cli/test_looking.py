@@ -100,6 +100,46 @@ def test_search_rescored(good, x):
     assert neighbours(good("search", "x.vecs", "--vector", "one.npy", "-k", 1, "--rescore", 300, "--json")) == [[3]]
 
 
+def test_search_exactly(good, fails, x, words):
+    good("convert", "x.npy", "x.vecs", "-c", "bin/f32")
+    np.save("one.npy", x[3])
+    cosines = (x @ x[3]) / np.linalg.norm(x, axis=1)
+    nearest = np.argsort(-cosines)[:5].tolist()
+    assert neighbours(good("search", "x.vecs", "--vector", "one.npy", "-k", 5, "--exact", "--json")) == [nearest]
+    assert neighbours(good("search", "x.vecs", "--vector", "one.npy", "-k", 1, "--recall", 0.9, "--json")) == [[3]]
+    assert "for recall 0.95" in good("info", "x.vecs").stdout
+    assert "exact is for two-layer stores" in fails("search", words, "--key", "key 1", "--exact")
+    assert "recall is a share up to 0.999" in fails("search", "x.vecs", "--key", "1", "--recall", 2)
+
+
+def test_search_of_some_rows(good, fails, words, x, keys):
+    cosines = (x @ x[7]) / np.linalg.norm(x, axis=1)
+    order = [row for row in np.argsort(-cosines).tolist() if row != 7]
+    Path("some.txt").write_text("\n".join(keys[row] for row in order[1:3]) + "\n")
+    np.save("some.npy", np.array(order[1:3]))
+    for file in ("some.txt", "some.npy"):
+        assert neighbours(good("search", words, "--key", "key 7", "--rows", file, "--json")) == [
+            [keys[row] for row in order[1:3]]
+        ]
+        left = neighbours(good("search", words, "--key", "key 7", "--exclude", file, "-k", 2, "--json"))
+        assert left == [[keys[order[0]], keys[order[3]]]]
+    Path("wrong.txt").write_text("nobody\n")
+    assert "no key 'nobody'" in fails("search", words, "--key", "key 7", "--rows", "wrong.txt")
+    assert "missing.npy: no such file" in fails("search", words, "--key", "key 7", "--rows", "missing.npy")
+
+
+def test_search_within_a_limit(good, fails, words, x, keys):
+    with package.open(words) as store:
+        within = store.range_search(store["key 7"], min_score=0.3, exclude=[7]).keys
+    assert len(within) > 5
+    assert neighbours(good("search", words, "--key", "key 7", "--min-score", 0.3, "--all", "--json")) == [within]
+    assert neighbours(good("search", words, "--key", "key 7", "--min-score", 0.3, "-k", 4, "--json")) == [within[:4]]
+    assert neighbours(good("search", words, "--key", "key 7", "--min-score", 2, "--json")) == [[]]
+    assert "min_score" in fails("search", words, "--key", "key 7", "--all")
+    assert "max_distance" in fails("search", words, "--key", "key 7", "--min-score", 1, "--metric", "l2")
+    assert "--all misses nothing" in fails("search", words, "--key", "key 7", "--min-score", 1, "--all", "--exact")
+
+
 def test_search_bad_input(fails, words):
     assert "say what to search for" in fails("search", words)
     assert "say what to search for" in fails("search", words, "--key", "key 1", "--vector", "1,2")

@@ -1,0 +1,362 @@
+"""The search kernels against their plain twins, for every instruction set this processor has and sizes that divide
+nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+
+from vecstore.codecs.packing import join
+from vecstore.kernels import byte, dense, nibble, simd
+from vecstore.kernels.heap import offer_all, push
+from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT, room_for, sweep_tiles
+
+RNG = np.random.default_rng(0)
+KINDS = {"product": PRODUCT, "unit": UNIT, "squared": SQUARED}
+EVERYTHING = np.empty(0, np.uint32)
+
+every_level = pytest.mark.parametrize("level", simd.levels())
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+class Codes:
+    """Codes in tiles, in blocks behind a few bytes of something else, as they lie in a file."""
+
+    def __init__(self, rows, width, block_rows, *, tile_rows=32, row_bytes=None):
+        row_bytes = row_bytes or width
+        self.codes = RNG.integers(0, 256, (rows, row_bytes), np.uint8)
+        pieces, self.offsets, at = [b"\xaa" * 16], [], 16
+        for start in range(0, rows, block_rows):
+            block = self.codes[start : start + block_rows]
+            raw = (reference.tiled(block, 32) if tile_rows == 32 else block).tobytes() + b"\xbb" * 16
+            self.offsets.append(at)
+            at += len(raw)
+            pieces.append(raw)
+        self.data = np.frombuffer(b"".join(pieces)[:-16], np.uint8)  # nothing lies behind the last row
+        self.offsets = np.array(self.offsets, np.int64)
+        self.block_rows, self.row_bytes = block_rows, row_bytes
+        self.codes = self.codes[:, :width]
+
+
+def heaps(queries, k):
+    return np.full((queries, k), -np.inf), np.full((queries, k), -1, np.int64), np.zeros(queries, np.int64)
+
+
+def require_best(found, scores, k, floors, chosen):
+    """Hold heaps against all scores: exactly these rows, equal scores in row order."""
+    for q, own in enumerate(scores):
+        rows = np.flatnonzero(chosen & (own >= floors[q]))
+        expected = rows[np.lexsort((rows, -own[rows]))[:k]]
+        size = found[2][q]
+        got = found[1][q, :size][np.lexsort((found[1][q, :size], -found[0][q, :size]))]
+        np.testing.assert_array_equal(got, expected)
+
+
+def additive(codes, terms):
+    """Return sums (q, n) of table entries picked by codes."""
+    halves = np.stack([codes & 15, codes >> 4], axis=2).reshape(len(codes), 2 * codes.shape[1])
+    picked = halves if terms.shape[2] == 16 else codes
+    return sum(terms[:, j, picked[:, j]].astype(float) for j in range(terms.shape[1]))
+
+
+def raw(kind, product, norm):
+    if kind == "product":
+        return product
+    if kind == "squared":
+        return 2 * product - norm
+    return np.divide(product, np.sqrt(np.maximum(norm, 0)), out=np.zeros_like(product), where=norm > 1e-30)
+
+
+def sweep(level, codes, terms, norm_terms, kind, k, *, first=0, floors=None, chosen=None, bias=0.0, norm_bias=0.0):
+    small = terms.shape[2] == 16
+    rows, queries = len(codes.codes), len(terms)
+    norm = norm_bias + additive(codes.codes, norm_terms[None])[0]
+    scores = raw(kind, bias + additive(codes.codes, terms), np.broadcast_to(norm, (queries, rows)))
+    lengths = (np.sqrt(norm.min(initial=1) * 0.999), np.sqrt(norm.max(initial=0) * 1.001))
+    floors = np.full(queries, -np.inf) if floors is None else np.quantile(scores, floors, axis=1) - 1e-9
+    found = heaps(queries, k)
+    allowed = EVERYTHING if chosen is None else bits(chosen)
+    exact = sweep_tiles(
+        simd.BITS[4 if small else 8],
+        simd.tag(level),
+        nibble.LAYOUTS[level] if small else byte.LAYOUT,
+        codes.data,
+        codes.offsets,
+        codes.block_rows,
+        codes.row_bytes,
+        first,
+        rows,
+        terms,
+        norm_terms if kind != "product" else np.zeros((0, 0), np.float32),
+        room_for(terms, nibble.LAYOUTS[level] if small else byte.LAYOUT),
+        room_for(terms if small and width_of(codes) >= 7 else terms[:0], nibble.LAYOUTS[level]),
+        np.full(queries, bias),
+        norm_bias,
+        lengths,
+        KINDS[kind],
+        floors,
+        allowed,
+        *found,
+    )
+    wanted = np.ones(rows, bool) if chosen is None else chosen.copy()
+    wanted[:first] = False
+    require_best(found, scores, k, floors, wanted)
+    return exact
+
+
+def width_of(codes):
+    return codes.codes.shape[1]
+
+
+def bits(chosen):
+    padded = np.zeros(-(-len(chosen) // 32) * 32, bool)
+    padded[: len(chosen)] = chosen
+    return np.packbits(padded, bitorder="little").view("<u4")
+
+
+def tables(queries, width, entries, scale=1.0):
+    shape = (queries, 2 * width if entries == 16 else width, entries)
+    norms = RNG.uniform(0, 2, shape[1:]).astype(np.float32) / shape[1]
+    return (RNG.normal(size=shape) * scale).astype(np.float32), norms
+
+
+@every_level
+@every_kind
+@pytest.mark.parametrize("entries", [16, 256])
+@pytest.mark.parametrize("rows", [0, 1, 31, 33, 700])
+@pytest.mark.parametrize(("width", "row_bytes"), [(1, 1), (5, 5), (7, 9)])
+def test_the_best_rows_by_tables(level, kind, entries, rows, width, row_bytes):
+    codes = Codes(rows, width, 96, row_bytes=row_bytes)
+    for queries in (1, 5):
+        sweep(level, codes, *tables(queries, width, entries), kind, 3, bias=0.25, norm_bias=0.5)
+
+
+@every_level
+@every_kind
+@pytest.mark.parametrize("entries", [16, 256])
+def test_few_scores_are_computed_exactly(level, kind, entries):
+    codes = Codes(20_000, 12, 4096)
+    exact = sweep(level, codes, *tables(1, 12, entries), kind, 10)
+    assert 10 <= exact < 3000
+
+
+@every_level
+@pytest.mark.parametrize("entries", [16, 256])
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e18])
+def test_tables_of_any_size(level, entries, scale):
+    codes = Codes(500, 3, 96)
+    for kind in ("product", "unit"):
+        sweep(level, codes, *tables(2, 3, entries, scale), kind, 7)
+
+
+@every_level
+@every_kind
+def test_equal_rows_come_in_order(level, kind):
+    codes = Codes(300, 1, 96)  # no more than 256 different codes
+    sweep(level, codes, *tables(2, 1, 16), kind, 40)
+    terms, norms = np.zeros((1, 2, 16), np.float32), np.ones((2, 16), np.float32)
+    assert sweep(level, codes, terms, norms, kind, 40) == 300
+
+
+@every_level
+@every_kind
+@pytest.mark.parametrize("floor", [0.0, 0.5, 0.99])
+def test_scores_below_a_floor_do_not_count(level, kind, floor):
+    codes = Codes(700, 4, 96)
+    for k in (1, 10, 700):
+        sweep(level, codes, *tables(3, 4, 16), kind, k, floors=floor)
+
+
+@every_level
+@every_kind
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 1])
+def test_rows_that_are_not_selected(level, kind, share):
+    codes = Codes(1500, 4, 96)
+    chosen = RNG.random(1500) < share
+    chosen[512:1024] = False
+    sweep(level, codes, *tables(3, 4, 16), kind, 5, chosen=chosen)
+    sweep(level, codes, *tables(1, 4, 256), kind, 5, chosen=chosen, first=224)
+
+
+@every_level
+def test_more_tables_than_small_sums_hold(level):
+    codes = Codes(200, 600, 96)
+    assert sweep(level, codes, *tables(1, 600, 16), "product", 5) <= 200
+
+
+@every_level
+@pytest.mark.parametrize("tiles", [1, 2, 3, 8, 17])
+@pytest.mark.parametrize("queries", [1, 4, 6])
+@pytest.mark.parametrize("width", [1, 5, 8])
+def test_masks_of_nibbles(level, tiles, queries, width):
+    group, most, _ = nibble.LAYOUTS[level]
+    entries = RNG.integers(0, most + 1, (queries, 2 * width, 16), np.uint8)
+    codes = RNG.integers(0, 256, (tiles, width, 32), np.uint8)
+    groups = -(-width // group)
+    padded = np.zeros((queries, groups * group * 2, 16), np.uint8)
+    padded[:, : 2 * width] = entries
+    laid = padded.reshape(queries, groups, group, 2, 16).transpose(1, 0, 3, 2, 4)  # [group][q][side][byte][16]
+    whole = queries - queries % nibble.BLOCK_QUERIES
+    parts = [laid[:, q : q + 4] for q in range(0, whole, 4)] + [laid[:, q : q + 1] for q in range(whole, queries)]
+    table = dense.aligned((1, laid.size), np.uint8)[0]
+    table[:] = np.concatenate([part.reshape(-1) for part in parts])
+    data = np.concatenate([codes.reshape(-1), np.zeros(96, np.uint8)])
+    sums = additive(codes.transpose(0, 2, 1).reshape(-1, width), entries.astype(float)).reshape(queries, tiles, 32)
+    for limit in (-1, 0, int(sums.mean()), int(sums.max()), 70_000):
+        masks = np.zeros((queries, tiles), np.uint32)
+        limits = np.full(queries, limit, np.int32)
+        run_masks(nibble.nibble_masks)(
+            simd.tag(level), data, 0, 32 * width, tiles, table, groups * group * 32, limits, masks
+        )
+        np.testing.assert_array_equal(masks, reference.bits_of(sums >= limit))
+
+
+@every_level
+@pytest.mark.parametrize("tiles", [1, 2, 3, 8, 17])
+@pytest.mark.parametrize("width", [1, 5, 8])
+def test_masks_of_bytes(level, tiles, width):
+    table = dense.aligned((3, width * 256), np.uint8)
+    table[:] = RNG.integers(0, 256, table.shape, np.uint8)
+    codes = RNG.integers(0, 256, (tiles, width, 32), np.uint8)
+    sums = additive(codes.transpose(0, 2, 1).reshape(-1, width), table.reshape(3, width, 256).astype(float))
+    sums = sums.reshape(3, tiles, 32)
+    for limit in (-1, 0, int(sums.mean()), int(sums.max()), 70_000):
+        masks = np.zeros((3, tiles), np.uint32)
+        run_masks(byte.byte_masks)(
+            simd.tag(level),
+            codes.reshape(-1),
+            0,
+            32 * width,
+            tiles,
+            table.reshape(-1),
+            width * 256,
+            np.full(3, limit, np.int32),
+            masks,
+        )
+        np.testing.assert_array_equal(masks, reference.bits_of(sums >= limit))
+
+
+def run_masks(kernel):
+    from numba import njit
+
+    @njit(nogil=True)
+    def run(level, data, start, stride, tiles, tables, query_bytes, thresholds, masks):
+        kernel(level, data, start, stride, tiles, tables, query_bytes, thresholds, masks)
+
+    return RUNNERS.setdefault(kernel, run)
+
+
+RUNNERS: dict[object, object] = {}
+
+
+def numbers(kind, rows, d):
+    """Return numbers as float32, and their bytes."""
+    if kind == "u6":
+        x = RNG.integers(0, 64, (rows, d), np.uint8)
+        return x.astype(np.float32), np.concatenate([join(x >> 2, 2), join(x & 3, 4)], axis=1)
+    if kind == "u1":
+        x = RNG.integers(0, 256, (rows, d), np.uint8)
+        return x.astype(np.float32), x
+    x = RNG.normal(size=(rows, d)).astype(np.float32)
+    if kind == "f2":
+        x = x.astype(np.float16)
+        return x.astype(np.float32), x.view(np.uint8)
+    if kind == "bf2":
+        upper = (x.view(np.uint32) >> 16).astype(np.uint16)
+        return (upper.astype(np.uint32) << 16).view(np.float32), upper.view(np.uint8)
+    return x, x.view(np.uint8)
+
+
+@every_level
+@every_kind
+@pytest.mark.parametrize("dtype", dense.KINDS)
+@pytest.mark.parametrize("d", [1, 7, 33, 50, 130, 384])
+def test_the_best_rows_of_numbers(level, dtype, kind, d):
+    for rows, queries in ((0, 1), (1, 1), (33, 2), (300, 3)):
+        x, codes = numbers(dtype, rows, d)
+        data = np.frombuffer(b"\xff" * 16 + codes.tobytes(), np.uint8)
+        weights = RNG.normal(size=(queries, d)).astype(np.float32)
+        bytes_only = weights if dtype in ("u1", "u6") else weights[:0]
+        whole, wholes = dense.whole_weights(bytes_only, level)
+        gram, offset = RNG.uniform(0.1, 1, d), RNG.normal(size=d)
+        norm_weights, norm_bias = np.stack([2 * gram * offset, gram]).astype(np.float32), 0.5 + gram @ offset**2
+        norm = 0.5 + (gram * (x.astype(float) + offset) ** 2).sum(axis=1)
+        scores = raw(kind, 0.25 + weights.astype(float) @ x.T.astype(float), np.broadcast_to(norm, (queries, rows)))
+        chosen = RNG.random(rows) < 0.7
+        for allowed, wanted in ((EVERYTHING, np.ones(rows, bool)), (bits(chosen), chosen)):
+            found = heaps(queries, 5)
+            dense.sweep_numbers(
+                dense.KINDS[dtype],
+                dtype == "u6",
+                simd.tag(level),
+                data,
+                np.array([16]),
+                max(rows, 1),
+                codes.shape[1],
+                0,
+                rows,
+                weights,
+                whole,
+                wholes,
+                norm_weights,
+                np.full(queries, 0.25),
+                norm_bias,
+                (float(np.sqrt(norm.min(initial=1))) * 0.999, 1e9),
+                KINDS[kind],
+                np.full(queries, -np.inf),
+                allowed,
+                *found,
+            )
+            for q in range(queries):
+                best = -np.sort(-scores[q, wanted])[:5]
+                np.testing.assert_allclose(-np.sort(-found[0][q, : len(best)]), best, rtol=2e-4, atol=2e-4)
+                np.testing.assert_allclose(
+                    found[0][q, : len(best)], scores[q, found[1][q, : len(best)]], rtol=2e-4, atol=2e-4
+                )
+
+
+@every_level
+@pytest.mark.parametrize("d", [1, 50, 384, 5000])
+def test_whole_weights_bound_the_product(level, d):
+    weights = RNG.normal(size=(3, d)).astype(np.float32)
+    codes = RNG.choice(np.array([0, 128, 255], np.uint8), (200, d))
+    whole, wholes = dense.whole_weights(weights, level)
+    products = weights.astype(float) @ codes.T.astype(float)
+    sums = whole[:, :d].astype(np.int64) @ codes.T.astype(np.int64)
+    assert np.abs(sums).max() < 2**31
+    bounds = wholes[:, :1] + wholes[:, 1:] * sums
+    assert (bounds >= products - 1e-6 * np.abs(products)).all()
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 40])
+def test_a_heap_keeps_the_best(k):
+    scores, rows, size = np.full(k, -np.inf), np.full(k, -1, np.int64), 0
+    given, numbers_of = RNG.integers(0, 9, 100).astype(float), RNG.permutation(100)
+    for score, row in zip(given, numbers_of, strict=True):
+        size = push(scores, rows, size, score, row)
+    order = np.lexsort((numbers_of, -given))[:k]
+    assert size == k and set(rows.tolist()) == set(numbers_of[order].tolist())
+    assert scores[0] == given[order].min()
+
+
+def test_scores_offered_at_once():
+    found = RNG.normal(size=(3, 50))
+    best = heaps(3, 4)
+    for start in (0, 20):
+        rows = np.arange(100 + start, 100 + min(start + 20, 50) if start == 0 else 150)
+        offer_all(found[:, rows - 100], rows, np.array([-np.inf, 0.5, 9.0]), *best)
+    assert sorted(best[1][0].tolist()) == sorted((100 + np.argsort(-found[0])[:4]).tolist())
+    assert (best[0][1, : best[2][1]] >= 0.5).all() and best[2][2] == 0
+
+
+def test_levels_end_with_the_best_and_can_be_chosen(monkeypatch):
+    assert simd.levels()[0] == "plain" and simd.best_level() in simd.levels()
+    simd.best_level.cache_clear()
+    monkeypatch.setenv("VECSTORE_SIMD", "plain")
+    assert simd.best_level() == "plain"
+    simd.best_level.cache_clear()
+    monkeypatch.setenv("VECSTORE_SIMD", "mmx")
+    with pytest.raises(simd.VecstoreError, match="this processor has plain"):
+        simd.best_level()
+    simd.best_level.cache_clear()

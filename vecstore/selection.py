@@ -1,0 +1,82 @@
+"""Which rows a search may find: what users give, a mask or row numbers, as a bit a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.errors import ShapeError
+
+__all__ = ["Selection"]
+
+
+class Selection:
+    """The rows that a search may find: some, or all, without others.
+
+    Parameters
+    ----------
+    total : int
+        Rows of the store.
+    rows, exclude : array or None
+        A mask (total,) of bool, or row numbers.
+
+    Raises
+    ------
+    ShapeError
+        Neither, or a number that is not a row.
+    """
+
+    def __init__(self, total: int, rows: ArrayLike | None, exclude: ArrayLike | None) -> None:
+        self._rows = None if rows is None else _given(total, rows, "rows")
+        self._exclude = None if exclude is None else _given(total, exclude, "exclude")
+
+    @property
+    def everything(self) -> bool:
+        """Whether no row is left out by what was given."""
+        return self._rows is None and self._exclude is None
+
+    def mask(self, first: int, count: int) -> NDArray[np.bool_]:
+        """Return which of `count` rows from `first` on may be found."""
+        chosen = np.ones(count, bool) if self._rows is None else _mask(self._rows, first, count)
+        if self._exclude is not None:
+            chosen &= ~_mask(self._exclude, first, count)
+        return chosen
+
+    def bits(self, first: int, count: int) -> NDArray[np.uint32]:
+        """Return bit i of item t: row first + 32 t + i may be found; empty if all may."""
+        if self.everything:
+            return np.empty(0, np.uint32)
+        packed = np.zeros(-(-count // 32) * 4, np.uint8)
+        packed[: -(-count // 8)] = np.packbits(self.mask(first, count), bitorder="little")
+        return packed.view("<u4")
+
+
+def _given(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
+    """Return a mask as it is, row numbers sorted."""
+    found = np.asarray(given)
+    if found.size == 0:
+        return np.empty(0, np.int64)
+    if found.ndim == 1 and found.dtype == bool:
+        if len(found) != total:
+            raise ShapeError(f"{name}: a mask has one value a row, {total:,} here; found {len(found):,}")
+        return found
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ShapeError(
+            f"{name} is a mask of {total:,} bool or a list of row numbers, found {found.shape} of {found.dtype}; "
+            "store.rows_of(keys) turns keys into row numbers"
+        )
+    low, high = int(found.min()), int(found.max())
+    if low < 0 or high >= total:
+        raise ShapeError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows")
+    return np.sort(found.astype(np.int64))
+
+
+def _mask(given: NDArray[Any], first: int, count: int) -> NDArray[np.bool_]:
+    if given.dtype == bool:
+        return given[first : first + count].copy()
+    mask = np.zeros(count, bool)
+    low, high = np.searchsorted(given, [first, first + count])
+    mask[given[low:high] - first] = True
+    return mask
