@@ -42,6 +42,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "sq8": {"codec": "sq:8", "keep_norms": True},
     "sq4": {"codec": "sq:4", "keys": "bytes"},
     "pq": {"codec": "pq:4x4", "keys": "int64"},
+    "tcq": {"codec": "tcq:5"},
     "bin": {"codec": "center,bin", "keys": None},
     "layers": {"codec": "bin/sq:8"},
     "zstd": {"codec": "f32,zstd"},

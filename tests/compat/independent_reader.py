@@ -165,6 +165,8 @@ def dequantize(step, codes, d, model):
         return sq_levels(codes, d, how["bits"]) * model("steps") + model("lowest")
     if name in ("pq", "opq"):
         return product(name, how, codes, d, model)
+    if name == "tcq":
+        return trellis(how, codes, d, model) @ model("axes") + model("mean")
     assert name == "bin"
     bits = np.stack([codes[:, i // 8] >> (i % 8) & 1 for i in range(d)], axis=1)
     return np.stack([model("levels")[bits[:, i], i] for i in range(d)], axis=1)
@@ -188,6 +190,50 @@ def product(name, how, codes, d, model):
         groups.append(books[g, code, : d // m + (g < d % m)])
     y = np.concatenate(groups, axis=1)
     return y @ model("rotation").T if name == "opq" else y
+
+
+PATH_BITS = {
+    4: ((0, 2), (1,)),
+    8: ((0, 1, 3), (2,)),
+    16: ((0, 1, 4), (2,)),
+    32: ((0, 2, 5), (3,)),
+    64: ((0, 1, 6), (2, 4)),
+    128: ((0, 2, 3, 4, 7), (1, 2, 4, 6)),
+    256: ((0, 2, 3, 6, 8), (1, 4, 5, 6, 7)),
+}  # states: how far back the path bits lie that make up z1, and z0
+
+
+def trellis(how, codes, d, model):
+    """Codes of `tcq`, to coefficients."""
+    bits, widths, levels = model("bits").tolist(), model("widths").tolist(), model("levels")
+    assert set(bits) <= set(range(1, 9)) and set(widths) <= {1, 2} and 1 <= sum(widths) <= d
+    groups = [bits[start : start + 8] for start in range(0, len(bits), 8)]
+    assert not any(sum(group) % 8 for group in groups) and sum(bits) // 8 == how["size_bytes"] == codes.shape[1]
+    assert len(levels) == sum(2 ** (b + 1) * width for b, width in zip(bits, widths, strict=True))
+    return np.array([trellis_row(how["states"], code.tobytes(), groups, widths, levels) for code in codes])
+
+
+def trellis_row(states, code, groups, widths, levels):
+    u, x, sizes, at = [], [], [], 0
+    for group in groups:
+        size = sum(group) // 8
+        integer = int.from_bytes(code[at : at + size], "little")
+        at += size
+        for _ in group:
+            u.append(integer & 1)
+            integer >>= 1
+        for b in group:
+            x.append(integer & (2 ** (b - 1) - 1))
+            integer >>= b - 1
+            sizes.append(2 ** (b + 1))
+        assert integer == 0
+    y, start = [], 0
+    for i, width in enumerate(widths):
+        z1, z0 = (sum(u[i - b] for b in back if b <= i) % 2 for back in PATH_BITS[states])
+        for _ in range(width):
+            y.append(levels[start + 4 * x[i] + 2 * z1 + z0])
+            start += sizes[i]
+    return y
 
 
 def undo(name, z, d, model):

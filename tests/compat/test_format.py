@@ -29,6 +29,7 @@ SPECS = [
         "center,normalize,rotate,pq:3",
     ),
     *("f32,zstd", "f16,zstd:5:bit", "bf16,zstd:1:none", "sq:6,zstd:3:bit", "f32,zstd:3:bit", "f32,zstd,zstd:1:none"),
+    *("tcq:5", "tcq:9:8", "tcq:2:4", "pca:21,tcq:11:256,zstd"),  # the third lets coefficients share steps
     *("bin/sq:8", "pca:7,sq:4/f32,zstd", "truncate:16,sq:8/f16"),
 ]
 

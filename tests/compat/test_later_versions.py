@@ -138,7 +138,7 @@ def test_unknown_features_of_a_key_map_are_refused(directory: Path) -> None:
     [
         (lambda d: d.update(kind="sparse-shard"), FormatError),
         (lambda d: d["keys"].update(type="uuid"), UnsupportedVersionError),
-        (lambda d: d.update(codec=[[{"name": "tcq", "configuration": {"bits": 2}}]]), CodecError),
+        (lambda d: d.update(codec=[[{"name": "lattice", "configuration": {"bits": 2}}]]), CodecError),
         (lambda d: d.update(codec=[[{"name": "f32", "configuration": {"order": "zigzag"}}]]), CodecError),
         (lambda d: d.update(codec=[d["codec"][0]] * 3), CodecError),
     ],

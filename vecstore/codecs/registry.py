@@ -28,6 +28,7 @@ BUILT_IN = {
     "sq": "vecstore.codecs.sq:SQ",
     "pq": "vecstore.codecs.pq:PQ",
     "opq": "vecstore.codecs.opq:OPQ",
+    "tcq": "vecstore.codecs.tcq:TCQ",
     "bin": "vecstore.codecs.binary:Binary",
     "zstd": "vecstore.codecs.zstd:Zstd",
 }

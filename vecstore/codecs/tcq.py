@@ -1,0 +1,194 @@
+"""Transform coding with a trellis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import xor
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.trellis import PARITY, CodeLayout, subsets, taps
+from vecstore.errors import CodecError
+from vecstore.parallel import over_slices
+
+__all__ = ["TCQ", "TrainedTCQ"]
+
+STATES = 64
+KERNEL_ROWS = 64  # from this many rows on, the compiled kernel pays for its import
+ENCODED_ROWS = 4096
+DECODED_ROWS = 1024
+TRAINING_ROWS = 1 << 15
+Array: TypeAlias = NDArray[Any]
+Plan: TypeAlias = tuple[Array, Array, Array, Array, Array, Array, Array]
+GATHERING = np.uint64(0x0102040810204080)  # times eight bytes that are 0 or 1: these bits in the highest byte
+
+
+@dataclass(frozen=True)
+class TCQ(Quantizer):
+    """Code principal components by a path through a trellis, with bits where the variance is.
+
+    Trellis-coded quantization: Marcellin & Fischer, IEEE Trans. Communications 38, 1990; on transform coefficients as
+    in JPEG 2000 part 2. The trellis doubles the levels of each coefficient and lets a path choose, for every
+    coefficient, which half of them can be reached: almost the quality of twice the levels without the bit.
+
+    1. Rotate to principal axes.
+    2. Reverse water-filling: bits go where they lower the weighted squared error most. The weight of a coefficient is
+       a power of its variance, 2 * exponent, since queries are longest where the vectors are. The exponent is the one
+       that keeps most of the nearest neighbours among rows held out of training; 0 minimises the squared error.
+    3. Find the best of all paths by Viterbi's algorithm; train the levels in turns with the paths.
+
+    `vecstore.codecs.trellis.CodeLayout` says how a code is laid out. More states lower the error a little and slow
+    down encoding in proportion; decoding and the size of the model do not depend on them.
+    """
+
+    size_bytes: int
+    states: int = STATES
+
+    name = "tcq"
+    summary = "transform coding with a trellis, B bytes in all"
+    usage = "tcq:B or tcq:B:S with S states, 4 to 256, such as tcq:48 or tcq:48:8"
+
+    def __post_init__(self) -> None:
+        if self.states not in PARITY:
+            raise CodecError(f"tcq: {self.states} states; choose {', '.join(map(str, PARITY))} ({self.usage})")
+        if self.size_bytes < 1:
+            raise CodecError(f"tcq: {self.size_bytes} bytes; choose 1 or more ({self.usage})")
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.size_bytes}" + ("" if self.states == STATES else f":{self.states}")
+
+    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+        from vecstore.codecs.trellis_training import best_exponent, train
+
+        self._check_width(z.shape[1])
+        sample = z[:TRAINING_ROWS]
+        exponent = best_exponent(sample, self.size_bytes, seed=seed)
+        return train(sample, self.size_bytes, self.states, exponent, seed=seed)
+
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+        self._check_width(dimensions)
+        steps = (arrays["bits"].size if "bits" in arrays else 0,)
+        bits, widths = named(arrays, dtype="|u1", bits=steps, widths=steps)
+        layout = CodeLayout.checked(bits, widths, self.size_bytes, dimensions)
+        coefficients, entries = layout.coefficients, int(layout.starts[-1])
+        shapes = {"mean": (dimensions,), "axes": (coefficients, dimensions), "levels": (entries,)}
+        mean, axes, levels = named(arrays, dtype="<f4", **shapes)
+        if not all(np.isfinite(array).all() for array in (mean, axes, levels)):
+            raise CodecError("tcq: numbers in the file are not finite; it is damaged")
+        return TrainedTCQ(layout, self.states, mean, axes, levels)
+
+    def _check_width(self, dimensions: int) -> None:
+        if self.size_bytes > dimensions:
+            raise CodecError(f"tcq: {self.size_bytes} bytes for {dimensions} dimensions; choose 1 to {dimensions}")
+
+
+class TrainedTCQ(TrainedQuantizer):
+    """A trellis behind a rotation: ``decode(codes) == coefficients(codes) @ axes + mean``.
+
+    Attributes
+    ----------
+    layout : CodeLayout
+    states : int
+    mean : (d,) float32
+    axes : (coefficients, d) float32
+        Orthonormal rows, so that lengths and products can be taken among coefficients.
+    levels : (layout.starts[-1],) float32
+        The levels of all coefficients, one coefficient after the other.
+    """
+
+    def __init__(self, layout: CodeLayout, states: int, mean: Floats, axes: Floats, levels: Floats) -> None:
+        self.layout, self.states, self.levels = layout, states, frozen(levels)
+        self._affine = frozen(np.concatenate([axes, mean[None]]))  # so that a product adds the mean on its way
+        self.axes, self.mean = self._affine[:-1], self._affine[-1]
+        self.dimensions, self.code_bytes = len(mean), layout.code_bytes
+        self._subsets, self._taps = subsets(states), taps(states)
+
+    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        from vecstore.kernels.trellis import encode_rows
+
+        out = np.empty((len(z), self.code_bytes), np.uint8)
+        for start in range(0, len(z), ENCODED_ROWS):
+            block, codes = self.project(z[start : start + ENCODED_ROWS]), out[start : start + ENCODED_ROWS]
+
+            def encode_part(part: slice, block: Floats = block, codes: Codes = codes) -> None:
+                encode_rows(block[part], *self._plan, codes[part])
+
+            over_slices(encode_part, len(block), at_least=256)
+        return out
+
+    def project(self, z: Floats) -> Floats:
+        """Return the coefficients of vectors before quantization: (n, coefficients) float32."""
+        return np.ascontiguousarray((z - self.mean) @ self.axes.T, np.float32)
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+        if len(codes) < KERNEL_ROWS:
+            return self._few_coefficients(codes) @ self.axes + self.mean
+        out = np.empty((len(codes), self.dimensions), np.float32)
+        z = np.ones((len(self._affine), min(len(codes), DECODED_ROWS)), np.float32)  # z[coefficient, row], then ones
+        for start in range(0, len(codes), DECODED_ROWS):
+            block = codes[start : start + DECODED_ROWS]
+            self._decode_coefficients(block, z[:-1, : len(block)])
+            np.matmul(z[:, : len(block)].T, self._affine, out=out[start : start + DECODED_ROWS])
+        return out
+
+    def coefficients(self, codes: Codes) -> Floats:
+        """Return the quantized coefficients of codes: (n, coefficients) float32, a coefficient's numbers together."""
+        if len(codes) < KERNEL_ROWS:
+            return self._few_coefficients(codes)
+        out = np.empty((self.layout.coefficients, len(codes)), np.float32)
+        self._decode_coefficients(codes, out)
+        return out.T
+
+    def _decode_coefficients(self, codes: Codes, out: Floats) -> None:
+        from vecstore.kernels.trellis import decode_rows
+
+        over_slices(lambda part: decode_rows(codes[part], *self._plan, out[:, part]), len(codes), at_least=512)
+
+    def _few_coefficients(self, codes: Codes) -> Floats:
+        """Do what the kernel does without its import: a few rows are sooner done than compiled code is loaded."""
+        padded = np.zeros((len(codes), self.code_bytes + 1), np.uint8)
+        padded[:, :-1] = codes
+        bits = np.unpackbits(padded, axis=1, bitorder="little")
+        eights = bits.take(self._places, axis=1).view("<u8")[:, :, 0]
+        steps = eights * GATHERING >> 56  # steps[n, step]: sub-index, and the path bit above it
+        memory = self.states.bit_length() - 1
+        path = np.zeros((len(codes), memory + steps.shape[1]), np.uint8)
+        path[:, memory:] = steps >> 7
+        high, low = (
+            reduce(xor, [path[:, memory - back : path.shape[1] - back] for back in backs]) for backs in self._taps
+        )
+        numbers = (steps << 2 & 0x1FC).view(np.int64) + (2 * high + low)
+        return self.levels.take(numbers.take(self._steps, axis=1) + self.layout.starts[:-1])
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """The places in a code of each step's sub-index bits, filled up to seven, and of its path bit: (steps, 8)."""
+        path, subs = self.layout.bit_places
+        places = np.full((len(path), 8), 8 * self.code_bytes)
+        places[:, : subs.shape[1]], places[:, 7] = subs, path
+        return places
+
+    @cached_property
+    def _steps(self) -> NDArray[np.int64]:
+        """The step of each coefficient."""
+        return np.repeat(np.arange(len(self.layout.widths)), self.layout.widths)
+
+    @property
+    def _plan(self) -> Plan:
+        """What both kernels need to know, in their order."""
+        layout = self.layout
+        return (layout.bits, layout.firsts, layout.shifts, layout.edges, layout.starts, self.levels, self._subsets)
+
+    @property
+    def arrays(self) -> Arrays:
+        return {
+            "mean": self.mean,
+            "axes": self.axes,
+            "bits": self.layout.bits,
+            "widths": self.layout.widths,
+            "levels": self.levels,
+        }
