@@ -57,6 +57,9 @@ def over_items(function: Callable[[Item], Any], items: Sequence[Item]) -> None:
 
     The calling thread does its share.
     """
+    if len(items) == 1:
+        function(items[0])
+        return
     waiting = iter(items)
     taking = threading.Lock()
 

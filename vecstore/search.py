@@ -93,23 +93,30 @@ def find(
     shards: Sequence[Shard], edges: Sequence[int], queries: Floats, k: int, asked: Question
 ) -> tuple[TopK, NDArray[np.int64]]:
     """Return the best k rows for each query (q, d), in the metric's scores, larger being better; and rows rescored."""
+    if 0 < len(queries) <= QUERIES_AT_ONCE:
+        return _find_at_once(shards, edges, queries, k, asked)
     best, rescored = TopK(len(queries), k), np.zeros(len(queries), np.int64)
-    rows = edges[len(shards)]
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         part = slice(start, start + QUERIES_AT_ONCE)
-        search = Search(shards, edges, queries[part], asked.metric, asked.selection)
-        floors = search.ranking.floors(asked.least)
-        if not asked.oversample:
-            found = search.coarse(k, floors)
-        elif asked.exact:
-            found = search.exact(k, floors, min(k * SEEDS, rows))
-        else:
-            candidates = search.coarse(min(k * asked.oversample, rows), np.full(len(floors), -np.inf))
-            found = search.fine(candidates.rows, k).least(floors)
-        width = found.k
-        best.scores[part, :width], best.rows[part, :width] = search.ranking.final(found.scores), found.rows
-        best.sizes[part], rescored[part] = found.sizes, search.rescored
+        found, rescored[part] = _find_at_once(shards, edges, queries[part], k, asked)
+        best.scores[part], best.rows[part], best.sizes[part] = found.scores, found.rows, found.sizes
     return best, rescored
+
+
+def _find_at_once(
+    shards: Sequence[Shard], edges: Sequence[int], queries: Floats, k: int, asked: Question
+) -> tuple[TopK, NDArray[np.int64]]:
+    search, rows = Search(shards, edges, queries, asked.metric, asked.selection), edges[len(shards)]
+    floors = search.ranking.floors(asked.least)
+    if not asked.oversample:
+        found = search.coarse(k, floors)
+    elif asked.exact:
+        found = search.exact(k, floors, min(k * SEEDS, rows))
+    else:
+        candidates = search.coarse(min(k * asked.oversample, rows), np.full(len(floors), -np.inf))
+        found = search.fine(candidates.rows, k).least(floors)
+    found.scores = search.ranking.final(found.scores)
+    return found, search.rescored
 
 
 def find_all(
@@ -331,7 +338,7 @@ class Search:
         pieces = []
         for number, sweep in enumerate(sweeps):
             rows = sweep.codes.rows
-            count = max(round(work[number] / each), -(-rows // PIECE_ROWS), 1)
+            count = max(1 if sweep.threaded else round(work[number] / each), -(-rows // PIECE_ROWS), 1)
             step = -(-rows // (32 * count)) * 32
             pieces += [(number, start, min(start + step, rows)) for start in range(0, rows, step)]
         return pieces

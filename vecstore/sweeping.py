@@ -69,7 +69,11 @@ class Sweep(ABC):
     ranking : Ranking
     row_lengths : function of rows, or None
         The lengths that decoded vectors are scaled to.
+    threaded : bool
+        It uses all processors by itself, as matrix products do: several threads of it would be in each other's way.
     """
+
+    threaded = False
 
     def __init__(self, codes: LayerCodes, ranking: Ranking, row_lengths: RowLengths | None = None) -> None:
         self.codes, self.ranking, self.row_lengths = codes, ranking, row_lengths
@@ -89,7 +93,7 @@ class Sweep(ABC):
         layer, queries = self.codes.layer, self.ranking.queries
         affine, gram = layer.affine, layer.affine.gram
         z = layer.quantizer.decode(codes, rows)
-        products = (queries @ affine.linear.T) @ z.T + (queries @ affine.offset)[:, None]
+        products = affine.weights(queries) @ z.T + (queries @ affine.offset)[:, None]
         if self.ranking.raw == "product" and self.row_lengths is None:
             return products
         if gram.ndim == 1 and (gram == gram[0]).all():
@@ -149,7 +153,7 @@ class TableSweep(Sweep):
         norms = (np.zeros((0, 0), np.float32), 0.0) if ranking.raw == "product" else layer.norm_tables
         if norms is None:
             return None
-        terms = layer.quantizer.tables(ranking.queries @ layer.affine.linear.T)
+        terms = layer.quantizer.tables(layer.affine.weights(ranking.queries))
         if terms is None or terms.shape[1] > MOST_TABLES:
             return None
         return cls(codes, ranking, np.ascontiguousarray(terms), norms, lengths)
@@ -216,7 +220,7 @@ class NumberSweep(Sweep):
     def __init__(self, codes: LayerCodes, ranking: Ranking, numbers: Numbers, lengths: Lengths | None) -> None:
         super().__init__(codes, ranking)
         affine = codes.layer.affine
-        z_weights = ranking.queries @ affine.linear.T
+        z_weights = affine.weights(ranking.queries)
         self._dtype = numbers.dtype
         self._weights = np.ascontiguousarray(z_weights * numbers.scale)
         self._biases = ranking.queries @ affine.offset.astype(np.float64) + z_weights @ numbers.offset.astype(
@@ -301,6 +305,8 @@ class NumberSweep(Sweep):
 
 class DecodingSweep(Sweep):
     """By decoding pieces of blocks, and matrix products; what every codec can do."""
+
+    threaded = True
 
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]

@@ -35,11 +35,15 @@ class TopK:
 
     def merge(self, other: TopK, *, first: int = 0) -> None:
         """Take over the best of another one, whose rows are counted from row `first`."""
-        scores = np.concatenate([self.scores, other.scores], axis=1)
-        rows = np.concatenate([self.rows, np.where(other.rows >= 0, other.rows + first, -1)], axis=1)
+        scores, rows = other.scores, other.rows
+        if first:
+            rows = np.where(rows >= 0, rows + first, -1)
+        if self.sizes.any() or other.k < self.k:
+            scores = np.concatenate([self.scores, scores], axis=1)
+            rows = np.concatenate([self.rows, rows], axis=1)
+        query = np.arange(len(scores))[:, None]
         order = np.lexsort((rows, -scores), axis=1)[:, : self.k]
-        self.scores = np.take_along_axis(scores, order, axis=1)
-        self.rows = np.take_along_axis(rows, order, axis=1)
+        self.scores, self.rows = scores[query, order], rows[query, order]
         self.sizes = (self.rows >= 0).sum(axis=1)
 
     def put(self, query: int, scores: NDArray[np.float64], rows: NDArray[np.int64]) -> None:

@@ -30,6 +30,14 @@ class AffineMap:
     linear: Floats  # linear[code dimension, dimension]
     offset: Floats
 
+    def weights(self, queries: Floats) -> Floats:
+        """Return what q . (z @ linear) makes of z for queries (q, dimensions): (q, code dimension)."""
+        return queries if self._identity else np.asarray(queries @ self.linear.T, np.float32)
+
+    @cached_property
+    def _identity(self) -> bool:
+        return self.linear.shape[0] == self.linear.shape[1] and bool((self.linear == np.eye(len(self.linear))).all())
+
     @cached_property
     def gram(self) -> Floats:
         product = self.linear @ self.linear.T

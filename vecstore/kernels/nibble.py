@@ -39,7 +39,7 @@ __all__ = ["BLOCK_QUERIES", "LAYOUTS", "first_table", "nibble_masks", "nibble_su
 
 BLOCK_QUERIES = 4  # so many share each load of codes; more would not fit the registers
 ONE, TWO, FOUR = static(1), static(2), static(4)
-AHEAD = 8192  # bytes; the processor does not prefetch far enough when tiles are read side by side
+AHEAD = 6144  # bytes; the processor does not prefetch far enough when tiles are read side by side
 
 # By level: bytes of a code whose tables lie together, the largest table entry, the largest sum.
 LAYOUTS = {"plain": (1, 255, 1 << 30), "neon": (1, 127, 65535), "avx2": (1, 127, 65535), "avx512": (4, 255, 1 << 30)}
