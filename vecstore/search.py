@@ -23,6 +23,7 @@ from vecstore.topk import TopK
 __all__ = ["Question", "SearchResult", "find", "find_all"]
 
 PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
+PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
 SPARSE = 64  # where a filter leaves fewer than one row in so many, they are picked out instead of swept
 QUERIES_AT_ONCE = 64
@@ -162,18 +163,22 @@ class Search:
 
     def coarse(self, k: int, floors: NDArray[np.float64]) -> TopK:
         """Return the best k rows by the coarse layer whose raw scores reach the floors (q,)."""
-        best = TopK(len(self.ranking.queries), k)
         sweeps = [self._sweep(shard) for shard in self._shards]
-        merging = threading.Lock()
+        # A thread goes on with its heaps from piece to piece, and all raise the same floors.
+        heaps: dict[tuple[int, int], TopK] = {}
+        raised = floors.copy()
 
         def over(piece: tuple[int, int, int]) -> None:
             number, start, stop = piece
-            found = TopK(len(floors), min(k, stop - start))
-            self._over(sweeps[number], self._edges[number], start, stop, found, floors)
-            with merging:
-                best.merge(found, first=self._edges[number])
+            mine = threading.get_ident(), number
+            if mine not in heaps:
+                heaps[mine] = TopK(len(floors), k)
+            self._over(sweeps[number], self._edges[number], start, stop, heaps[mine], raised)
 
         over_items(over, self._pieces(sweeps))
+        best = TopK(len(floors), k)
+        for (_, number), found in heaps.items():
+            best.merge(found, first=self._edges[number])
         return best
 
     def within(self, floors: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
@@ -276,7 +281,7 @@ class Search:
         def over(piece: tuple[int, int, int]) -> None:
             number, start, stop = piece
             found = TopK(len(floors), stop - start)
-            self._over(sweeps[number], self._edges[number], start, stop, found, floors)
+            self._over(sweeps[number], self._edges[number], start, stop, found, floors.copy())
             take(number, found)
 
         over_items(over, pieces)
@@ -334,7 +339,9 @@ class Search:
     def _pieces(self, sweeps: Sequence[Sweep]) -> list[tuple[int, int, int]]:
         """Cut the rows of all shards into (shard, start, stop) for as many threads as are worth it."""
         work = [max(sweep.codes.rows * sweep.codes.layer.code_bytes, 1) for sweep in sweeps]
-        each = max(sum(work) // thread_count(), PIECE_BYTES // len(self.ranking.queries), 1)
+        threads = thread_count()
+        shares = threads * PIECES_EACH if threads > 1 else 1
+        each = max(sum(work) // shares, PIECE_BYTES // len(self.ranking.queries), 1)
         pieces = []
         for number, sweep in enumerate(sweeps):
             rows = sweep.codes.rows

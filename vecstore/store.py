@@ -326,20 +326,22 @@ class Store:
         two_step = len(self._shards[0].layers) > 1 and metric != "hamming"
         if recall is not None and (not two_step or rescore != "auto" or exact):
             raise ShapeError('recall is for rescore="auto" of a two-layer store')
-        factor = oversampling([shard.description for shard in self._shards], recall) if rescore == "auto" else rescore
-        selection = Selection(self._rows, rows, exclude)
-        return Question(metric, selection, least, int(factor) if two_step else 0, exact)
+        factor = 0
+        if two_step:
+            descriptions = [shard.description for shard in self._shards]
+            factor = oversampling(descriptions, recall) if rescore == "auto" else int(rescore)
+        return Question(metric, Selection(self._rows, rows, exclude), least, factor, exact)
 
     def _result(self, best: TopK, rescored: NDArray[np.int64], metric: SearchMetric, *, single: bool) -> SearchResult:
         from vecstore.search import SearchResult
 
         scores = (-best.scores if metric in DISTANCES else best.scores).astype(np.float32)
+        if single:
+            found = best.rows[0, : int(best.sizes[0])]
+            return SearchResult(self.keys[found], found, scores[0, : len(found)], int(rescored[0]))
         scores[best.rows < 0] = np.nan
         flat = iter(self.keys[best.rows[best.rows >= 0]])
         keys = [list(islice(flat, size)) for size in best.sizes.tolist()]
-        if single:
-            size = int(best.sizes[0])
-            return SearchResult(keys[0], best.rows[0, :size], scores[0, :size], int(rescored[0]))
         return SearchResult(keys, best.rows, scores, rescored)
 
     # The store itself

@@ -84,8 +84,9 @@ class Sweep(ABC):
     ) -> None:
         """Offer rows `start` (a multiple of 32) to `stop` to the heaps of `best`.
 
-        floors (q,) are the raw scores that count; bit i of allowed[t] says whether row 32 t + i may be found (all may
-        when it is empty). Several threads may call this at once, for heaps of their own.
+        floors (q,) are the raw scores that count. They may be raised to the worst of a full heap, so that threads which
+        share them pass over what another one's rows have beaten. Bit i of allowed[t] says whether row 32 t + i may be
+        found (all may when it is empty). Several threads may call this at once, for heaps of their own.
         """
 
     def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:

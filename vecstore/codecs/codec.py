@@ -254,8 +254,11 @@ def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
         raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
     if given.shape[1] == 0 or (dimensions is not None and given.shape[1] != dimensions):
         raise ShapeError(f"vectors have {dimensions or 'one or more'} dimensions here, found {given.shape[1]}")
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(given, np.float32)
+    if given.dtype == np.float32:
+        vectors = np.ascontiguousarray(given)
+    else:
+        with np.errstate(over="ignore"):
+            vectors = np.ascontiguousarray(given, np.float32)
     sound = sound_rows(vectors)
     if not sound.all():
         row = int(np.flatnonzero(~sound)[0])
