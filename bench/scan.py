@@ -279,7 +279,7 @@ class Speeds:
             cells.append(f"{one[summed] / every[summed]:.2f}" if summed in one else "")
             cells += [f"{1 / batch:,.0f}", f"{1 / batch_all:,.0f}", f"{batch / batch_all:.2f}"]
             rows.append([f"`{name}`" if name in self._stores else name, str(size_bytes), *cells])
-        header = ["search", "bytes", "one query, ms", f"{all_threads}, ms", "speed-up", "of the mapped sum"]
+        header = ["search", "bytes", "one query, ms", f"{all_threads}, ms", "speed-up", "mapped sum's speed-up"]
         header += [f"batch of {QUERIES}, queries/s", all_threads, "speed-up"]
         fewer = ", ".join(f"{peer.name} {peer.batch}" for peer in self._peers if peer.batch < QUERIES)
         note = f"\n\nThe slow had smaller batches, which are as fast a query: {fewer}." if fewer else ""
