@@ -31,7 +31,7 @@ EXAMPLES = {
     "sq": {"sq:8": 1.5e-4, "sq:6": 1.2e-3, "sq:4": 0.013},
     "pq": {"pq:{m}": 0.33, "pq:{m}x4": 0.6},
     "opq": {"opq:{m}": 0.27, "opq:{m}x4": 0.5},
-    "tcq": {"tcq:{m}": 0.25, "tcq:{half}:8": 0.005, "tcq:{half}:256": 0.0047},
+    "tcq": {"tcq:{m}": 0.27, "tcq:{half}:8": 0.005, "tcq:{half}:256": 0.0047},
     "bin": {"bin": 0.4, "bin:zero": 0.44, "bin:mean": 0.4, "bin:median": 0.4},
     "zstd": {"f32,zstd": 0, "bf16,zstd:9:bit": 5e-6, "sq:8,zstd:1:none": 1.5e-4},
 }
