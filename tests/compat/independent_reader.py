@@ -167,6 +167,30 @@ def dequantize(step, codes, d, model):
         return product(name, how, codes, d, model)
     if name == "tcq":
         return trellis(how, codes, d, model) @ model("axes") + model("mean")
+    if name == "vaq":
+        return runs(how, codes, model) @ model("axes") + model("mean")
+    if name == "lloyd":
+        lengths = model("scale")
+        if model("uneven")[0]:
+            lengths, codes = factor(codes, 0) * lengths, codes[:, 2:]
+        return model("levels")[bit_levels(codes, d, how["bits"])] * lengths / d**0.5
+    if name == "lvq":
+        bits, rest = how["bits"], how["residual_bits"]
+        z = bit_levels(codes[:, 4:], d, bits).astype(np.float64)
+        if rest:
+            z += bit_levels(codes[:, 4 + -(-d * bits // 8) :], d, rest) / (2**rest - 1) - 0.5
+        return model("mean") + (factor(codes, 0) + factor(codes, 2) * z) * model("scale")
+    if name == "rabitq":
+        y = bit_levels(codes[:, 4:], d, how["bits"]) - (2 ** how["bits"] - 1) / 2
+        y *= (
+            factor(codes, 0)
+            * model("scale")
+            / np.sqrt(1 + factor(codes, 2) ** 2)
+            / np.linalg.norm(y, axis=1, keepdims=True)
+        )
+        return undo("rotate", y.astype(np.float32), d, model) + model("mean")
+    if name in ("rq", "lsq"):
+        return sum(model("codebooks")[g][codes[:, g]] for g in range(how["m"]))
     assert name == "bin"
     bits = np.stack([codes[:, i // 8] >> (i % 8) & 1 for i in range(d)], axis=1)
     return np.stack([model("levels")[bits[:, i], i] for i in range(d)], axis=1)
@@ -190,6 +214,27 @@ def product(name, how, codes, d, model):
         groups.append(books[g, code, : d // m + (g < d % m)])
     y = np.concatenate(groups, axis=1)
     return y @ model("rotation").T if name == "opq" else y
+
+
+def runs(how, codes, model):
+    columns, first = [], 0
+    for g, width in enumerate(model("widths").tolist()):
+        code = codes[:, g] if how["bits"] == 8 else codes[:, g // 2] >> 4 * (g % 2) & 15
+        columns += [model("centroids")[first + i][code] for i in range(width)]
+        first += width
+    return np.stack(columns, axis=1)
+
+
+def factor(codes, at):
+    return np.frombuffer(codes[:, at : at + 2].tobytes(), "<f2").astype(np.float64)[:, None]
+
+
+def bit_levels(codes, d, bits):
+    number = [
+        sum((codes[:, x // 8] >> x % 8 & 1).astype(int) << x - bits * i for x in range(bits * i, bits * i + bits))
+        for i in range(d)
+    ]
+    return np.stack(number, axis=1)
 
 
 PATH_BITS = {

@@ -32,12 +32,32 @@ EXAMPLES = {
     "pq": {"pq:{m}": 0.33, "pq:{m}x4": 0.6},
     "opq": {"opq:{m}": 0.27, "opq:{m}x4": 0.5},
     "tcq": {"tcq:{m}": 0.27, "tcq:{half}:8": 0.005, "tcq:{half}:256": 0.0047},
+    "vaq": {"vaq:{m}": 0.27, "vaq:{m}x4": 0.5},
+    "lloyd": {"rotate,lloyd:4": 0.016, "rotate,lloyd:3": 0.06, "center,rotate,lloyd:2": 0.14, "rotate,lloyd:8": 1e-4},
+    "lvq": {"lvq:8": 4e-5, "lvq:4": 0.01, "lvq:4x8": 2e-7, "lvq:3x2": 0.006},
+    "rabitq": {"rabitq:1": 0.4, "rabitq:3": 0.05, "rabitq:6": 5e-4},
+    "rq": {"rq:{m}": 0.27},
+    "lsq": {"lsq:{m}": 0.27},
     "bin": {"bin": 0.4, "bin:zero": 0.44, "bin:mean": 0.4, "bin:median": 0.4},
     "zstd": {"f32,zstd": 0, "bf16,zstd:9:bit": 5e-6, "sq:8,zstd:1:none": 1.5e-4},
 }
 COMBINED = {"bin/sq:8": 1.5e-4, "normalize,center,rotate,pca:{half},pq:{m}/f16": 7e-8}
 BOUNDS = {spec: bound for specs in [*EXAMPLES.values(), COMBINED] for spec, bound in specs.items()}
-MIXING = ("pca", "whiten", "rotate", "pq", "opq", "tcq", "sq:6")  # no prefix of such a code stands alone
+MIXING = (
+    "pca",
+    "whiten",
+    "rotate",
+    "pq",
+    "opq",
+    "tcq",
+    "vaq",
+    "lloyd",
+    "lvq",
+    "rabitq",
+    "rq",
+    "lsq",
+    "sq:6",
+)  # no prefix of such a code stands alone
 WIDTHS = [1, 7, 50, 100, 384]
 
 every_spec = pytest.mark.parametrize("spec", BOUNDS)

@@ -29,6 +29,12 @@ BUILT_IN = {
     "pq": "vecstore.codecs.pq:PQ",
     "opq": "vecstore.codecs.opq:OPQ",
     "tcq": "vecstore.codecs.tcq:TCQ",
+    "vaq": "vecstore.codecs.vaq:VAQ",
+    "lloyd": "vecstore.codecs.lloyd:Lloyd",
+    "lvq": "vecstore.codecs.lvq:LVQ",
+    "rabitq": "vecstore.codecs.rabitq:RaBitQ",
+    "rq": "vecstore.codecs.rq:RQ",
+    "lsq": "vecstore.codecs.lsq:LSQ",
     "bin": "vecstore.codecs.binary:Binary",
     "zstd": "vecstore.codecs.zstd:Zstd",
 }
