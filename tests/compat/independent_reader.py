@@ -6,7 +6,9 @@ so it trusts them; `walk` does without the library, as section 2 describes.
 
 from __future__ import annotations
 
+import bisect
 import json
+import math
 import re
 import struct
 from pathlib import Path
@@ -128,6 +130,9 @@ class Shard:
             raw = value[8 : 8 + struct.unpack_from("<Q", value)[0]]
             size = min(part["block_rows"], rows - block * part["block_rows"]) * width
             for step in reversed(byte_steps):
+                if step["name"] == "rans":
+                    raw = range_decoded(raw, size, step["configuration"]["columns"])
+                    continue
                 assert step["name"] == "zstd"
                 assert (zstandard.frame_content_size(raw) == size) or step is not byte_steps[0]
                 raw = unshuffle(
@@ -149,6 +154,41 @@ def unshuffle(content, s, shuffle):
         for j in range(s):
             value = sum(bits[(8 * j + b) * c : (8 * j + b + 1) * c].astype(int) << b for b in range(8))
             out[j : c * s : s] = value.astype(np.uint8).tobytes()
+    return bytes(out)
+
+
+def model_frequencies(number):
+    ratios = [(1, 1 << i) for i in range(1, 10)]
+    ratios += [(math.isqrt(1 << i), math.isqrt(1 << i) + 1) for i in range(2, 27)]
+    a, b = ratios[number % 34]
+    r = (a << 62) // b
+    q, w = r * r >> 62, [1 << 62]
+    for _ in range(128):
+        w.append(w[-1] * r >> 62)
+        if number >= 34:
+            r = r * q >> 62
+    total = sum(w[abs(s - 128)] for s in range(256))
+    found = [1 + w[abs(s - 128)] * 65280 // total for s in range(256)]
+    found[128] += 65536 - sum(found)
+    return found
+
+
+def range_decoded(raw, size, c):
+    (h,) = struct.unpack_from("<I", raw)
+    header = zstandard.ZstdDecompressor().decompress(raw[4 : 4 + h])
+    assert len(header) == 2 * c
+    centers, frequencies = header[:c], [model_frequencies(number) for number in header[c:]]
+    below = [[sum(own[:s]) for s in range(257)] for own in frequencies]
+    words = [value for (value,) in struct.iter_unpack("<H", raw[4 + h :])]
+    state, words, out = words[0] << 16 | words[1], words[2:], bytearray()
+    for i in range(size):
+        slot = state & 0xFFFF
+        s = bisect.bisect_right(below[i % c], slot) - 1
+        out.append((s + centers[i % c] - 128) % 256)
+        state = frequencies[i % c][s] * (state >> 16) + slot - below[i % c][s]
+        if state < 65536:
+            state = state << 16 | words.pop(0)
+    assert state == 65536 and not words
     return bytes(out)
 
 
@@ -189,6 +229,8 @@ def dequantize(step, codes, d, model):
             / np.linalg.norm(y, axis=1, keepdims=True)
         )
         return undo("rotate", y.astype(np.float32), d, model) + model("mean")
+    if name == "uniform":
+        return model("middle") + model("step") * (codes.astype(np.float32) - 128)
     if name in ("rq", "lsq"):
         return sum(model("codebooks")[g][codes[:, g]] for g in range(how["m"]))
     assert name == "bin"

@@ -31,6 +31,7 @@ SPECS = [
     *("f32,zstd", "f16,zstd:5:bit", "bf16,zstd:1:none", "sq:6,zstd:3:bit", "f32,zstd:3:bit", "f32,zstd,zstd:1:none"),
     *("tcq:5", "tcq:9:8", "tcq:2:4", "pca:21,tcq:11:256,zstd"),  # the third lets coefficients share steps
     *("vaq:5", "vaq:7x4", "rotate,lloyd:1", "lloyd:3", "normalize,rotate,lloyd:4", "lvq:3", "lvq:4x8", "lvq:5x3"),
+    *("uniform:9", "pca:20,uniform:5,rans:20", "uniform:30,rans:24,zstd", "sq:8,rans:24"),
     *("rabitq:1", "rabitq:5", "truncate:13,rabitq:2", "rq:3", "lsq:3"),
     *("bin/sq:8", "pca:7,sq:4/f32,zstd", "truncate:16,sq:8/f16"),
 ]

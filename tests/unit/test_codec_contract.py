@@ -35,10 +35,12 @@ EXAMPLES = {
     "vaq": {"vaq:{m}": 0.27, "vaq:{m}x4": 0.5},
     "lloyd": {"rotate,lloyd:4": 0.016, "rotate,lloyd:3": 0.06, "center,rotate,lloyd:2": 0.14, "rotate,lloyd:8": 1e-4},
     "lvq": {"lvq:8": 4e-5, "lvq:4": 0.01, "lvq:4x8": 2e-7, "lvq:3x2": 0.006},
-    "rabitq": {"rabitq:1": 0.4, "rabitq:3": 0.05, "rabitq:6": 5e-4},
+    "rabitq": {"rabitq:1": 0.4, "rabitq:3": 0.05, "rabitq:6": 6e-4},
     "rq": {"rq:{m}": 0.27},
     "lsq": {"lsq:{m}": 0.27},
     "bin": {"bin": 0.4, "bin:zero": 0.44, "bin:mean": 0.4, "bin:median": 0.4},
+    "uniform": {"pca:{half},uniform:{half}": 0.26, "uniform:{m}": 0.5, "uniform:{half}": 0.007},
+    "rans": {"pca:{half},uniform:{m},rans:{half}": 0.35},
     "zstd": {"f32,zstd": 0, "bf16,zstd:9:bit": 5e-6, "sq:8,zstd:1:none": 1.5e-4},
 }
 COMBINED = {"bin/sq:8": 1.5e-4, "normalize,center,rotate,pca:{half},pq:{m}/f16": 7e-8}
@@ -374,11 +376,11 @@ def test_outliers_after_training(spec):
     assert np.isfinite(decoded).all()
 
 
-@pytest.mark.parametrize("spec", [spec for spec in BOUNDS if "zstd" in spec])
+@pytest.mark.parametrize("spec", [spec for spec in BOUNDS if "zstd" in spec or "rans" in spec])
 @pytest.mark.parametrize("size", [0, 1, 3, 4096, 4099])
 @pytest.mark.parametrize("item_bytes", [1, 2, 4])
 def test_byte_steps_lose_nothing(spec, size, item_bytes):
-    step = codec(spec).layers[0].byte_steps[0]
+    step = filled_in(spec, 50).layers[0].byte_steps[0]
     assert isinstance(step, ByteStep)
     block = np.random.default_rng(size).integers(0, 9, size, np.uint8).tobytes()
     packed = step.pack(block, item_bytes)

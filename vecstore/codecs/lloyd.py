@@ -104,7 +104,7 @@ class TrainedLloyd(TrainedQuantizer):
     @property
     def _values(self) -> Floats:
         """The levels for rows of the mean length."""
-        return self.levels * (self.scale / np.float32(self.dimensions**0.5))
+        return np.asarray(self.levels * (self.scale[0] / self.dimensions**0.5), np.float32)
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         out = np.empty((len(z), self.code_bytes), np.uint8)
@@ -123,7 +123,7 @@ class TrainedLloyd(TrainedQuantizer):
         return out
 
     def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
-        z = self._values[split_bits(codes[:, self._head :], self.bits, self.dimensions)]
+        z: Floats = self._values[split_bits(codes[:, self._head :], self.bits, self.dimensions)]
         if self._head:
             z *= read_factors(codes, ONE)[:, None]  # in units of the mean length
         return z

@@ -70,5 +70,4 @@ def level_tables(terms: Floats, bits: int) -> Floats:
     padded[:, :d] = terms
     groups = padded.reshape(q, -1, share, entries)  # groups[q, half byte, place, level]
     levels = np.arange(16)[:, None] >> bits * np.arange(share) & entries - 1  # levels[half byte's value, place]
-    sums: Floats = sum(groups[:, :, place][:, :, levels[:, place]] for place in range(share))
-    return sums
+    return np.stack([groups[:, :, place][:, :, levels[:, place]] for place in range(share)]).sum(axis=0)

@@ -35,8 +35,10 @@ BUILT_IN = {
     "rabitq": "vecstore.codecs.rabitq:RaBitQ",
     "rq": "vecstore.codecs.rq:RQ",
     "lsq": "vecstore.codecs.lsq:LSQ",
+    "uniform": "vecstore.codecs.uniform:Uniform",
     "bin": "vecstore.codecs.binary:Binary",
     "zstd": "vecstore.codecs.zstd:Zstd",
+    "rans": "vecstore.codecs.rans:Rans",
 }
 ALIASES = {"mrl": "truncate"}
 

@@ -38,7 +38,8 @@ class VAQ(PQ):
         mean, axes, variances = principal_axes(sample, z.shape[1])
         edges = unequal_edges(variances ** (1 + 2 * EMPHASIS), self.m, self.bits)
         axes = axes[: edges[-1]]
-        codebooks = train_codebooks((sample - mean) @ axes.T, edges, 1 << self.bits, seed=seed)
+        components = np.asarray((sample - mean) @ axes.T, np.float32)
+        codebooks = train_codebooks(components, edges, 1 << self.bits, seed=seed)
         return TrainedVAQ(mean, axes, TrainedPQ(self.bits, edges, codebooks))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:

@@ -68,7 +68,7 @@ def exchange(products, shared, squares, rounds, codes):
                         column = shared[m, j, codes[n, j]]
                         for i in range(entries):
                             total[i] += column[i]
-                best = np.int64(codes[n, m])
+                best = int(codes[n, m])
                 for i in range(entries):
                     if total[i] < total[best]:
                         best = i
