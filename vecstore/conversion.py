@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.codec import Codec, as_vectors, code_bytes_of
 from vecstore.codecs.normalize import unit
 from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import ExistsError, ShapeError
@@ -84,6 +84,7 @@ def convert(
     *,
     metric: Metric = "cosine",
     keep_norms: bool = False,
+    keep_order: bool = False,
     shard_bytes: int | None = None,
     seed: int = DEFAULT_SEED,
     on_bad: OnBad = "error",
@@ -106,6 +107,9 @@ def convert(
     metric : {"cosine", "dot", "l2"}
     keep_norms : bool
         Store unit vectors and each row's length beside them (4 bytes), so that lookups have the original lengths.
+    keep_order : bool
+        With cells first in the codec rows are stored cell by cell, and a row's number is its place in the store. Keep
+        the numbers of the dump (4 bytes a row) instead; without keys they are kept anyway.
     shard_bytes : int, optional
         Cut into shards of at most this size.
     seed : int
@@ -149,13 +153,14 @@ def convert(
             directory=workplace.path,
             progress=lambda rows, share: report("reading", rows, share),
         )
-        trained, fidelity = _train(spec, survey, metric, keep_norms, seed, report)
+        trained, fidelity = _train(spec, survey, metric, keep_norms, seed, shard_bytes, report)
         with Writer(
             path,
             trained,
             metric=metric,
             shard_bytes=shard_bytes,
             keep_norms=keep_norms,
+            keep_order=keep_order,
             user=user,
             workplace=workplace,
         ) as writer:
@@ -243,7 +248,13 @@ def _spec(given: str | CodecSpec) -> CodecSpec:
 
 
 def _train(
-    spec: CodecSpec | Codec, survey: Survey, metric: Metric, keep_norms: bool, seed: int, report: Progress
+    spec: CodecSpec | Codec,
+    survey: Survey,
+    metric: Metric,
+    keep_norms: bool,
+    seed: int,
+    shard_bytes: int | None,
+    report: Progress,
 ) -> tuple[Codec, dict[str, Any]]:
     """Return the trained codec and its fidelity on the part of the sample that training does not see."""
     kept = ~np.isin(survey.sample_rows, survey.dropped)
@@ -253,7 +264,11 @@ def _train(
     held_out = min(HELD_OUT_ROWS, len(sample) // 10)
     train = sample[held_out:]
     report("training", len(train), 0.0)
-    trained = spec if isinstance(spec, Codec) else spec.fit(unit(train) if keep_norms else train, seed=seed)
+    coded = unit(train) if keep_norms else train
+    rows = survey.kept
+    if isinstance(spec, CodecSpec) and spec.cells is not None and shard_bytes is not None:
+        rows = min(rows, shard_bytes // max(code_bytes_of(spec, coded, seed=seed), 1))
+    trained = spec if isinstance(spec, Codec) else spec.fit(coded, seed=seed, rows=rows)
     report("training", len(train), 1.0)
     measured = sample[:held_out] if held_out else sample
     report("measuring", len(measured), 0.0)

@@ -39,6 +39,7 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
         "codec": str(first.codec.spec),
         "key_type": first.keys.key_type if first.keys else None,
         "norms": first.norms is not None,
+        "cells": _cells(first, parts),
         "shards": len(shards),
         "bytes": {
             "resident": parts.get("codes.0", 0),
@@ -50,4 +51,16 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
         "fidelity": about.get("fidelity"),
         "provenance": about.get("provenance"),
         "user": about.get("user") or {},
+    }
+
+
+def _cells(first: Shard, parts: dict[str, int]) -> dict[str, int] | None:
+    """Return how many cells a shard has, the bytes of its centroids, and those of the stored order of all shards."""
+    if first.cells is None or first.codec.partition is None:
+        return None
+    centroids = sum(array.nbytes for array in first.codec.partition.arrays.values())
+    return {
+        "count": first.cells.count,
+        "centroid_bytes": centroids,
+        "order_bytes": parts.get("order", 0),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.cells import CellRuns
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Layer
 from vecstore.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
@@ -86,10 +87,12 @@ class LayerCodes:
     ----------
     layer : Layer
     rows : int
+    cells : CellRuns or None
+        Whose centroids are to be added to what the codes stand for.
     """
 
-    def __init__(self, container: Container, part: str, layer: Layer, rows: int) -> None:
-        self.layer, self.rows = layer, rows
+    def __init__(self, container: Container, part: str, layer: Layer, rows: int, cells: CellRuns | None = None) -> None:
+        self.layer, self.rows, self.cells = layer, rows, cells
         self.part = container.part(part)
         self.packed = bool(layer.byte_steps)
         self._unpacked: tuple[int, Codes] | None = None  # the block unpacked last
@@ -153,7 +156,18 @@ class LayerCodes:
 
     def decode(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of codes of these rows."""
-        return self.layer.decode(codes, rows)
+        decoded = self.layer.decode(codes, rows)
+        return decoded if self.cells is None else decoded + self.cells.offsets(rows)
+
+    @cached_property
+    def centroid_terms(self) -> tuple[Floats, Floats]:
+        """Weights w (cells, code dimension) and squares (cells,): what a row's length takes from its cell.
+
+        For a code z of cell i, |x|^2 is that of the code alone plus w[i] . z + squares[i].
+        """
+        assert self.cells is not None
+        affine, centroids = self.layer.affine, self.cells.centroids
+        return 2 * affine.weights(centroids), self.cells.squares + 2 * (centroids @ affine.offset)
 
     def _block(self, block: int) -> Codes:
         rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)

@@ -23,6 +23,8 @@ from vecstore.workplace import Workplace
 __all__ = ["Writer"]
 
 KEY_BYTES = 6  # what the index takes beside the key text, at most
+ORDER_BYTES = 4  # a row's number, where it is not its position
+CELL_BYTES = 4  # how many rows a cell has
 FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
 
 
@@ -42,6 +44,9 @@ class Writer:
         Start another shard when the next row would make a file larger than this.
     keep_norms : bool
         Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
+    keep_order : bool
+        Of a codec with cells, whose rows are stored cell by cell: let row numbers be those of the dump all the same,
+        at 4 bytes a row. Without keys they always are.
     force : bool
         Replace an existing store.
     user : mapping, optional
@@ -65,18 +70,22 @@ class Writer:
         metric: Metric = "cosine",
         shard_bytes: int | None = None,
         keep_norms: bool = False,
+        keep_order: bool = False,
         force: bool = False,
         user: Mapping[str, Any] | None = None,
         workplace: Workplace | None = None,
     ) -> None:
         if metric not in METRICS:
             raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
-        least = codec.model_bytes + 2 * FIXED_BYTES
+        cells = codec.partition.count if codec.partition else 0
+        self._fixed_bytes = codec.model_bytes + FIXED_BYTES + CELL_BYTES * cells
+        least = self._fixed_bytes + FIXED_BYTES
         if shard_bytes is not None and shard_bytes < least:
             raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
         self.rows = 0
         self.description: dict[str, Any] = {"user": dict(user or {})}
+        self._keep_order = keep_order
         self._row_bytes = codec.code_bytes + (4 if keep_norms else 0)
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
@@ -163,13 +172,14 @@ class Writer:
         """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
         if self._shard_bytes is None:
             return [(0, rows, 0)]
-        sizes = np.full(rows, self._row_bytes, np.int64)
+        ordered = self.codec.partition is not None and (self._keep_order or self._key_type is None)
+        sizes = np.full(rows, self._row_bytes + (ORDER_BYTES if ordered else 0), np.int64)
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
         pieces: list[tuple[int, int, int]] = []
         start, room = 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
-            room -= self.codec.model_bytes + FIXED_BYTES
+            room -= self._fixed_bytes
         ends = np.cumsum(sizes)
         while start < rows:
             before = int(ends[start - 1]) if start else 0
@@ -179,7 +189,7 @@ class Writer:
             if stop > start:
                 pieces.append((start, stop, int(ends[stop - 1]) - before))
             start = max(stop, start)
-            room = self._shard_bytes - self.codec.model_bytes - FIXED_BYTES
+            room = self._shard_bytes - self._fixed_bytes
             if stop < rows and int(sizes[stop]) > room:
                 raise BudgetError(
                     f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
@@ -197,8 +207,9 @@ class Writer:
                 metric=self.metric,
                 key_type=self._key_type,
                 keep_norms=self._keep_norms,
+                keep_order=self._keep_order,
             )
-            self._shard_filled = self.codec.model_bytes + FIXED_BYTES
+            self._shard_filled = self._fixed_bytes
         self._shard.add(vectors, keys)
         self._shard_filled += size
         self.rows += len(vectors)
@@ -206,8 +217,7 @@ class Writer:
     def _close_shard(self) -> None:
         shard = self._shard
         assert shard is not None
-        self._hashes.append(shard.hashes)  # stays mapped when the shard has closed its temporary file
-        shard.close(self.description)
+        self._hashes.append(shard.close(self.description))
         self._shard, self._shard_filled = None, 0
         self._shards.append(_entry(shard.path, rows=shard.rows))
 

@@ -1,4 +1,4 @@
-"""A reader of format 1.0 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
+"""A reader of format 1.2 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
 
 It is meant to be read beside that page, and favours plainness over speed. Files are opened through the LMDB library,
 so it trusts them; `walk` does without the library, as section 2 describes.
@@ -40,7 +40,7 @@ class Container:
         assert xxhash.xxh3_64_intdigest(value[:16] + body) == fingerprint
         self.fingerprint = f"{fingerprint:016x}"
         self.description = json.loads(body)
-        assert self.description["features"] == []
+        assert set(self.description["features"]) <= {"cells", "order"}
         self.check()
 
     def check(self):
@@ -96,7 +96,33 @@ class Shard:
         if self.about["norms"]:
             lengths = np.linalg.norm(x, axis=1)
             x = x / np.where(lengths > 0, lengths, 1)[:, None] * self.container.array("norms")[:, None]
-        return x
+        if not self.about.get("order"):
+            return x
+        assert "order" in self.about["features"]
+        row_of = self.container.array("order.row_of")
+        assert sorted(row_of) == list(range(len(x)))
+        numbered = np.empty_like(x)
+        numbered[row_of] = x
+        return numbered
+
+    def centroids(self):
+        """Return the centroid of each position's cell, or zero."""
+        if "cells" not in self.about:
+            return np.float32(0)
+        assert "cells" in self.about["features"] and self.about["cells"]["name"] == "cells"
+        sizes = self.container.array("cells.sizes")
+        assert sizes.sum() == self.about["rows"] and len(sizes) == self.about["cells"]["configuration"]["count"]
+        mean, axes, scales, bits, packed = (
+            self.container.array(f"model.cells.{name}") for name in ("mean", "axes", "scales", "bits", "levels")
+        )
+        levels = np.zeros((len(sizes), len(bits)))
+        at = 0
+        for i, width in enumerate(bits.tolist()):
+            for b in range(width):
+                levels[:, i] += (packed[:, at // 8] >> at % 8 & 1).astype(int) << b
+                at += 1
+        centroids = ((levels - (2.0**bits - 1) / 2) * scales) @ axes + mean
+        return np.repeat(centroids.astype(np.float32), sizes, axis=0)
 
     def layer(self, number):
         steps = self.about["codec"][number]
@@ -111,7 +137,7 @@ class Shard:
         for step in reversed(range(quantizer)):
             model = lambda name, step=step: self.model(number, step, name)  # noqa: E731
             z = undo(steps[step]["name"], z, widths[step], model)
-        return z
+        return z + self.centroids()
 
     def model(self, layer, step, name):
         full = f"model.{layer}.{step}.{name}"

@@ -43,7 +43,7 @@ class Step(ABC):
     """One step's configuration; the dataclass fields are what the specification string and the JSON carry."""
 
     name: ClassVar[str]
-    kind: ClassVar[Literal["transform", "quantizer", "bytes"]]
+    kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]]
     summary: ClassVar[str]
     usage: ClassVar[str]
 
@@ -118,7 +118,7 @@ class TrainedTransform(ABC):
 class Transform(Step):
     """Array to array."""
 
-    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "transform"
+    kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "transform"
 
     @abstractmethod
     def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
@@ -202,7 +202,7 @@ class TrainedQuantizer(ABC):
 class Quantizer(Step):
     """Array to bytes."""
 
-    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "quantizer"
+    kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "quantizer"
 
     @abstractmethod
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
@@ -216,7 +216,7 @@ class Quantizer(Step):
 class ByteStep(Step):
     """Bytes to bytes, without loss; for archival layers, whose codes cannot be scanned where they lie."""
 
-    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "bytes"
+    kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "bytes"
 
     @abstractmethod
     def pack(self, block: bytes, item_bytes: int) -> bytes:
