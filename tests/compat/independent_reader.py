@@ -15,6 +15,7 @@ from pathlib import Path
 
 import lmdb
 import numpy as np
+import pcodec
 import xxhash
 import zstandard
 
@@ -159,13 +160,23 @@ class Shard:
                 if step["name"] == "rans":
                     raw = range_decoded(raw, size, step["configuration"]["columns"])
                     continue
-                assert step["name"] == "zstd"
+                shuffle = step["configuration"].get("shuffle")
+                if step["name"] == "archive":
+                    shuffle, raw = ("none", "byte", "bit", None)[raw[0]], raw[1:]
+                if shuffle is None:
+                    raw = numbers_decoded(raw, size, item_bytes)
+                    continue
                 assert (zstandard.frame_content_size(raw) == size) or step is not byte_steps[0]
-                raw = unshuffle(
-                    zstandard.ZstdDecompressor().decompress(raw), item_bytes, step["configuration"]["shuffle"]
-                )
+                raw = unshuffle(zstandard.ZstdDecompressor().decompress(raw), item_bytes, shuffle)
             blocks.append(raw)
         return np.frombuffer(b"".join(blocks), np.uint8).reshape(rows, width)
+
+
+def numbers_decoded(content, size, s):
+    rest = size % s
+    numbers = pcodec.standalone.simple_decompress(content[rest:])
+    assert numbers.dtype == f"<f{s}"
+    return numbers.tobytes() + content[:rest]
 
 
 def unshuffle(content, s, shuffle):

@@ -29,6 +29,7 @@ SPECS = [
         "center,normalize,rotate,pq:3",
     ),
     *("f32,zstd", "f16,zstd:5:bit", "bf16,zstd:1:none", "sq:6,zstd:3:bit", "f32,zstd:3:bit", "f32,zstd,zstd:1:none"),
+    *("f32,pco", "f16,pco:4", "f32,archive", "sq:8,archive"),
     *("tcq:5", "tcq:9:8", "tcq:2:4", "pca:21,tcq:11:256,zstd"),  # the third lets coefficients share steps
     *("vaq:5", "vaq:7x4", "rotate,lloyd:1", "lloyd:3", "normalize,rotate,lloyd:4", "lvq:3", "lvq:4x8", "lvq:5x3"),
     *("uniform:9", "pca:20,uniform:5,rans:20", "uniform:30,rans:24,zstd", "sq:8,rans:24"),

@@ -39,6 +39,8 @@ BUILT_IN = {
     "bin": "vecstore.codecs.binary:Binary",
     "zstd": "vecstore.codecs.zstd:Zstd",
     "rans": "vecstore.codecs.rans:Rans",
+    "pco": "vecstore.codecs.pco:Pco",
+    "archive": "vecstore.codecs.archive:Archive",
 }
 ALIASES = {"mrl": "truncate"}
 
