@@ -40,8 +40,12 @@ def bits_of(chosen: np.ndarray) -> np.ndarray:
 
 
 def tiled(codes: np.ndarray, tile_rows: int) -> np.ndarray:
-    """Return the bytes of codes (n, width) laid out in transposed tiles, the last one filled up with zeros."""
-    whole = -(-len(codes) // tile_rows) * tile_rows
+    """Return the bytes of codes (n, width) laid out in transposed tiles, the last one filled up with zeros.
+
+    A tile of more than 64 rows is filled up to a multiple of 64 only.
+    """
+    unit = min(tile_rows, 64)
+    whole = -(-len(codes) // unit) * unit
     padded = np.zeros((whole, codes.shape[1]), np.uint8)
     padded[: len(codes)] = codes
     tiles = [padded[start : start + tile_rows].T.reshape(-1) for start in range(0, whole, tile_rows)]

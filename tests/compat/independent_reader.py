@@ -1,4 +1,4 @@
-"""A reader of format 1.0 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
+"""A reader of format 1.2 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
 
 It is meant to be read beside that page, and favours plainness over speed. Files are opened through the LMDB library,
 so it trusts them; `walk` does without the library, as section 2 describes.
@@ -69,12 +69,17 @@ class Container:
         rows = []
         for block in range(part["blocks"]):
             value = self.block(name, block)
-            for row in range(min(part["block_rows"], shape[0] - block * part["block_rows"])):
+            count = min(part["block_rows"], shape[0] - block * part["block_rows"])
+            unit = min(tile, 64)
+            held = -(-count // unit) * unit
+            for row in range(count):
                 if tile == 1:
                     rows.append(value[row * row_bytes : (row + 1) * row_bytes])
                 else:
-                    start = row // tile * tile * row_bytes + row % tile
-                    rows.append(bytes(value[start + j * tile] for j in range(row_bytes)))
+                    first = row // tile * tile
+                    height = min(tile, held - first)
+                    start = first * row_bytes + row - first
+                    rows.append(bytes(value[start + j * height] for j in range(row_bytes)))
         return np.frombuffer(b"".join(rows), dtype).reshape(shape)
 
 

@@ -13,14 +13,15 @@ import numpy as np
 import vecstore
 from vecstore.container import FORMAT_VERSION, Container
 
-VERSION = "1.1"
-VERSIONS = ("1.0", VERSION)  # of which there are golden stores
+VERSION = "1.2"
+VERSIONS = ("1.0", "1.1", VERSION)  # of which there are golden stores
 HERE = Path(__file__).parent / VERSION
 # name: (rows, dimensions, codec, key type, other options)
 STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "pq": (300, 10, "center,opq:4x4", "str", {"keep_norms": True, "user": {"note": "goldstück"}}),
     "layers": (300, 12, "bin/rotate,sq:6", "bytes", {"metric": "l2"}),
     "packed": (200, 8, "f16,zstd:3:bit", None, {"metric": "dot"}),
+    "trellis": (2100, 16, "tcq:5:8", "str", {}),
     "sharded": (900, 8, "sq:8", "int64", {"shard_bytes": 135_000}),
 }
 

@@ -78,8 +78,8 @@ def test_scales_of_one_are_written_too(tmp_path: Path) -> None:
     same(tmp_path / "a.vecs")
 
 
-@pytest.mark.parametrize("rows", [1, 2, 31, 32, 33, 1000])
-@pytest.mark.parametrize("spec", ["sq:4", "pq:3x4"])
+@pytest.mark.parametrize("rows", [1, 2, 31, 32, 33, 1000, 2500])
+@pytest.mark.parametrize("spec", ["sq:4", "pq:3x4", "tcq:3:8"])
 def test_tiles(tmp_path: Path, rows: int, spec: str) -> None:
     vecstore.write(tmp_path / "a.vecs", vectors(rows), codec=spec)
     same(tmp_path / "a.vecs")
@@ -153,7 +153,7 @@ def test_description_to_the_byte(tmp_path: Path) -> None:
     value = independent.Container(path).values[b"vecstore"]
     length = int.from_bytes(value[12:16], "little")
     body = value[24 : 24 + length]
-    assert value[:12] == b"VECSTORE\x01\x00\x01\x00"
+    assert value[:12] == b"VECSTORE\x01\x00\x02\x00"
     assert value[16:24] == struct.pack("<Q", xxhash.xxh3_64_intdigest(value[:16] + body))
     assert body.startswith(b'{"checksums":{"chunk_bytes":65536,"count":3,"xxh3":"') and body.endswith(b"}")
     assert b'"codec":[[{"configuration":{},"name":"f32"}]],"dimensions":2,"features":[]' in body
@@ -218,8 +218,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, spec: str, options:
     assert filecmp.cmpfiles(*paths, names, shallow=False) == (names, [], [])
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", STORES)
+@pytest.mark.parametrize(
+    ("version", "name"), [(v, name) for v in VERSIONS for name in STORES if name != "trellis" or v != "1.0"]
+)
 def test_golden_stores_are_read(name: str, version: str) -> None:
     """A missing file fails: golden stores are written once, by make_golden.py, and kept."""
     rows, dimensions, codec, key_type, options = STORES[name]
@@ -240,4 +241,4 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
         found = store.search(x[:5], rescore=rows if "/" in codec else "auto").scores
         np.testing.assert_allclose(found if store.metric == "l2" else -found, best, rtol=1e-4, atol=1e-4)
         error = ((expected - x) ** 2).sum() / (x**2).sum()
-        assert error < {"pq": 0.7, "layers": 0.01, "packed": 1e-6, "sharded": 1e-3}[name]
+        assert error < {"pq": 0.7, "layers": 0.01, "packed": 1e-6, "trellis": 0.4, "sharded": 1e-3}[name]

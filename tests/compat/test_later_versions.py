@@ -106,7 +106,7 @@ def test_a_later_minor_version_is_read(tmp_path: Path, directory: Path, monkeypa
 
 def test_a_later_major_version_is_refused(file: Path, directory: Path) -> None:
     data = bytearray(file.read_bytes())
-    data[data.rindex(b"VECSTORE\x01\x00\x01\x00") + 8] = 2
+    data[data.rindex(b"VECSTORE\x01\x00\x02\x00") + 8] = 2
     file.write_bytes(data)
     with pytest.raises(UnsupportedVersionError, match="upgrade"):
         vecstore.open(file)
