@@ -141,3 +141,13 @@ def trellis_distance(
                 reached[state] = min(reached.get(state, np.inf), cost + min(gaps))
         cheapest, j = reached, j + width
     return min(cheapest.values())
+
+
+def trellis_means(levels: list[np.ndarray], bits: list[int], widths: list[int], most: int) -> list[np.ndarray]:
+    """Return the levels with those of a step of more than `most` bits replaced by means over its lowest index bits."""
+    found = []
+    for count, levels_of in zip(np.repeat(bits, widths), levels, strict=True):
+        run = 1 << max(int(count) - most, 0)
+        means = levels_of.reshape(-1, run, 4).mean(axis=1)  # [index >> dropped bits, subset]
+        found.append(np.repeat(means, run, axis=0).reshape(-1))
+    return found

@@ -13,18 +13,21 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.errors import ShapeError
 from vecstore.parallel import over_items, thread_count
+from vecstore.prefixes import Plan
 from vecstore.ranking import Ranking
 from vecstore.residuals import Residuals
 from vecstore.selection import Selection
 from vecstore.shard import Metric, Shard
 from vecstore.sweeping import Sweep, scorer_of, sweep_of
 from vecstore.topk import TopK
+from vecstore.trellis_sweeping import TrellisSweep
 
 __all__ = ["Question", "SearchResult", "find", "find_all"]
 
 PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
 PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
+LEAST_CANDIDATES = 64  # of a sweep by approximate scores, however few rows are wanted
 SPARSE = 64  # where a filter leaves fewer than one row in so many, they are picked out instead of swept
 QUERIES_AT_ONCE = 64
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
@@ -81,6 +84,8 @@ class Question:
         Of a two-layer store: rows rescored for each one wanted; 0 for the coarse scores as they are.
     exact : bool
         Of a two-layer store: find exactly what a scan of the fine layer would.
+    plan : stages of a `TrellisSweep`, or None
+        Sweep `tcq` codes where they lie; None: decode them.
     """
 
     metric: Metric | Literal["hamming"]
@@ -88,6 +93,7 @@ class Question:
     least: float
     oversample: int
     exact: bool
+    plan: Plan | None = None
 
 
 def find(
@@ -107,14 +113,15 @@ def find(
 def _find_at_once(
     shards: Sequence[Shard], edges: Sequence[int], queries: Floats, k: int, asked: Question
 ) -> tuple[TopK, NDArray[np.int64]]:
-    search, rows = Search(shards, edges, queries, asked.metric, asked.selection), edges[len(shards)]
+    search, rows = Search(shards, edges, queries, asked.metric, asked.selection, asked.plan), edges[len(shards)]
     floors = search.ranking.floors(asked.least)
     if not asked.oversample:
         found = search.coarse(k, floors)
     elif asked.exact:
         found = search.exact(k, floors, min(k * SEEDS, rows))
     else:
-        candidates = search.coarse(min(k * asked.oversample, rows), np.full(len(floors), -np.inf))
+        wanted = max(k * asked.oversample, 0 if asked.plan is None else LEAST_CANDIDATES)
+        candidates = search.coarse(min(wanted, rows), np.full(len(floors), -np.inf))
         found = search.fine(candidates.rows, k).least(floors)
     found.scores = search.ranking.final(found.scores)
     return found, search.rescored
@@ -147,6 +154,7 @@ class Search:
     queries : (q, d) float32
     metric : {"cosine", "dot", "l2", "hamming"}
     selection : Selection
+    plan : as in `Question`
     """
 
     def __init__(
@@ -156,8 +164,9 @@ class Search:
         queries: Floats,
         metric: Metric | Literal["hamming"],
         selection: Selection,
+        plan: Plan | None = None,
     ) -> None:
-        self._shards, self._edges, self._selection = shards, edges, selection
+        self._shards, self._edges, self._selection, self._plan = shards, edges, selection, plan
         self.ranking = Ranking.of(metric, queries, unit_rows=shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
 
@@ -327,9 +336,13 @@ class Search:
             offer_all(np.ascontiguousarray(found), rows, floors, best.scores, best.rows, best.sizes)
 
     def _sweep(self, shard: Shard) -> Sweep:
+        if self._plan is not None:
+            return TrellisSweep(shard.trellis, self.ranking, self._plan)
         return sweep_of(shard.layers[0], self.ranking, shard.coarse_lengths, self._row_lengths(shard))
 
     def _scorer(self, shard: Shard) -> Sweep:
+        if self._plan is not None:
+            return TrellisSweep(shard.trellis, self.ranking)
         return scorer_of(shard.layers[-1], self.ranking, self._row_lengths(shard))
 
     @staticmethod
