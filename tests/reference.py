@@ -40,8 +40,12 @@ def bits_of(chosen: np.ndarray) -> np.ndarray:
 
 
 def tiled(codes: np.ndarray, tile_rows: int) -> np.ndarray:
-    """Return the bytes of codes (n, width) laid out in transposed tiles, the last one filled up with zeros."""
-    whole = -(-len(codes) // tile_rows) * tile_rows
+    """Return the bytes of codes (n, width) laid out in transposed tiles, the last one filled up with zeros.
+
+    A tile of more than 64 rows is filled up to a multiple of 64 only.
+    """
+    unit = min(tile_rows, 64)
+    whole = -(-len(codes) // unit) * unit
     padded = np.zeros((whole, codes.shape[1]), np.uint8)
     padded[: len(codes)] = codes
     tiles = [padded[start : start + tile_rows].T.reshape(-1) for start in range(0, whole, tile_rows)]
@@ -170,3 +174,13 @@ def best_exchange(z: np.ndarray, codebooks: np.ndarray, code: np.ndarray) -> flo
     chosen = [words[k] for words, k in zip(codebooks, code, strict=True)]
     left = z.astype(np.float64) - sum(chosen)
     return min(((left + word - words) ** 2).sum(axis=1).min() for word, words in zip(chosen, codebooks, strict=True))
+
+
+def trellis_means(levels: list[np.ndarray], bits: list[int], widths: list[int], most: int) -> list[np.ndarray]:
+    """Return the levels with those of a step of more than `most` bits replaced by means over its lowest index bits."""
+    found = []
+    for count, levels_of in zip(np.repeat(bits, widths), levels, strict=True):
+        run = 1 << max(int(count) - most, 0)
+        means = levels_of.reshape(-1, run, 4).mean(axis=1)  # [index >> dropped bits, subset]
+        found.append(np.repeat(means, run, axis=0).reshape(-1))
+    return found

@@ -20,9 +20,10 @@ from vecstore.codecs.codec import Codec, as_vectors, code_bytes_of
 from vecstore.codecs.normalize import unit
 from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import ExistsError, ShapeError
-from vecstore.fidelity import measure_fidelity, measure_oversampling
+from vecstore.fidelity import RAW, measure_fidelity, measure_oversampling
 from vecstore.formats import Batch, Dump, open_dump
 from vecstore.keys import key_type_of
+from vecstore.prefixes import measure_prefixes
 from vecstore.shard import METRICS, Metric
 from vecstore.survey import OnBad, OnDuplicate, Survey, clean_batches, survey_dump
 from vecstore.version import __version__
@@ -278,6 +279,10 @@ def _train(
         factors = measure_oversampling(trained, queries, base, rows=survey.kept, metric=metric)
         fidelity |= {"oversampling": factors, "oversample": max(factors.values())}
         _warn_of_deep_rescoring(trained, 10 * fidelity["oversample"], survey.kept)
+    base, queries = (unit(train), unit(measured)) if keep_norms else (train, measured)
+    prefixes = measure_prefixes(trained, as_vectors(queries, trained.dimensions), base, raw=RAW[metric])
+    if prefixes is not None:
+        fidelity |= {"prefixes": prefixes}
     report("measuring", len(measured), 1.0)
     return trained, fidelity | {"held_out": held_out > 0, "training_rows": len(train)}
 

@@ -14,7 +14,7 @@ from vecstore.errors import ShapeError
 from vecstore.ranking import Raw, raw_scores
 from vecstore.shard import Metric
 
-__all__ = ["measure_fidelity", "measure_oversampling", "oversampling"]
+__all__ = ["RAW", "measure_fidelity", "measure_oversampling", "oversampling"]
 
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # shares of the ten nearest that the coarse layer must not hide
 RAW: dict[Metric, Raw] = {"cosine": "unit", "dot": "product", "l2": "squared"}

@@ -15,6 +15,7 @@ from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Layer
 from vecstore.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
 from vecstore.errors import CorruptError
+from vecstore.part import padded
 
 __all__ = ["LayerCodes", "LayerWriter"]
 
@@ -64,10 +65,11 @@ class LayerWriter:
         if self._layer.code_bytes:
             if self._tile > 1:
                 # The array of the block is whole tiles long; rows beyond the last are zeros.
-                whole = -(-self._filled // self._tile) * self._tile
-                self._block[self._filled : whole] = 0
+                held = padded(self._filled, self._tile)
+                self._block[self._filled : held] = 0
+                whole = held // self._tile * self._tile
                 tiles = self._block[:whole].reshape(-1, self._tile, self._layer.code_bytes)
-                rows = np.ascontiguousarray(tiles.transpose(0, 2, 1)).reshape(whole, -1)
+                rows = np.concatenate([tiles.transpose(0, 2, 1).reshape(-1), self._block[whole:held].T.reshape(-1)])
             raw = rows.reshape(-1)
             self._container.put_block(self._part, self._packed(raw.tobytes()) if self._layer.byte_steps else raw)
         self._filled = 0
@@ -127,22 +129,27 @@ class LayerCodes:
             from vecstore.kernels.gather import gather_tiled
 
             out = np.empty((len(rows), width), np.uint8)
-            gather_tiled(part.data, part.offsets, part.block_rows, part.tile_rows, part.row_bytes, rows, out)
+            gather_tiled(part.data, *part.places(rows), out)
             return out
-        tile, lane = np.divmod(row, part.tile_rows)
-        starts = part.offsets[block] + tile * (part.tile_rows * part.row_bytes) + lane
-        return part.data[starts[:, None] + np.arange(width) * part.tile_rows]
+        starts, strides = part.places(rows)
+        return part.data[starts[:, None] + np.arange(width) * strides[:, None]]
 
     def one(self, row: int) -> Codes:
         """Return the code of a row in range, (1, code_bytes): a view where the layout allows."""
         part, width = self.part, self.layer.code_bytes
-        if self.packed or part.tile_rows > 1 or not width:
+        if self.packed or not width:
             return self.gather(np.array([row]))
         block, at = divmod(row, part.block_rows)
         if part.unchecked:
             part.check_row(block, at)
-        start = int(part.offsets[block]) + at * part.row_bytes
-        return part.data[start : start + width].reshape(1, width)
+        start, tile = int(part.offsets[block]), part.tile_rows
+        if tile == 1:
+            start += at * part.row_bytes
+            return part.data[start : start + width].reshape(1, width)
+        first = at // tile * tile
+        stride = min(tile, padded(min(part.block_rows, self.rows - block * part.block_rows), tile) - first)
+        start += first * part.row_bytes + at - first
+        return part.data[start : start + (width - 1) * stride + 1 : stride].reshape(1, width)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Codes]]:
         """Yield (first row, codes) block after block, clipped to rows start to stop; views where possible."""
@@ -150,9 +157,8 @@ class LayerCodes:
         step = self.part.block_rows
         for block in range(start // step, -(-stop // step) if stop > start else 0):
             first = block * step
-            codes = self._block(block)
-            low, high = max(start - first, 0), min(stop - first, len(codes))
-            yield first + low, codes[low:high]
+            low, high = max(start - first, 0), min(stop - first, step)
+            yield first + low, self._block(block, low, high)
 
     def decode(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of codes of these rows."""
@@ -169,17 +175,16 @@ class LayerCodes:
         affine, centroids = self.layer.affine, self.cells.centroids
         return 2 * affine.weights(centroids), self.cells.squares + 2 * (centroids @ affine.offset)
 
-    def _block(self, block: int) -> Codes:
-        rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)
+    def _block(self, block: int, low: int, high: int) -> Codes:
+        """Return the codes of rows `low` to `high` of a block."""
         width = self.layer.code_bytes
         if not width:
-            return np.zeros((rows, 0), np.uint8)
+            return np.zeros((high - low, 0), np.uint8)
         if self.packed:
-            return self._unpack(block)
-        found = self.part.block(block)
+            return self._unpack(block)[low:high]
         if self.part.tile_rows > 1:
-            return np.ascontiguousarray(found[:, :width].transpose(0, 2, 1)).reshape(-1, width)[:rows]
-        return np.ascontiguousarray(found[:, :width])
+            return self.part.untiled(block, low, high, width)
+        return np.ascontiguousarray(self.part.block(block)[low:high, :width])
 
     def _gather_packed(self, rows: NDArray[np.int64]) -> Codes:
         out = np.empty((len(rows), self.layer.code_bytes), np.uint8)

@@ -15,9 +15,10 @@ from vecstore.errors import CorruptError
 from vecstore.members import member, whole
 from vecstore.pages import Extent
 
-__all__ = ["CHUNK_BYTES", "Part", "checksum"]
+__all__ = ["CHUNK_BYTES", "Part", "checksum", "padded"]
 
 CHUNK_BYTES = 64 * 1024  # what one checksum covers, so what the first touch of a row reads
+LANES = 64  # rows to a multiple of which a tile that is larger, the last of a block, is filled up
 DTYPES = ("|i1", "|u1", *(f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)), "<f2", "<f4", "<f8")
 MOST_ROWS = 1 << 48
 MOST_BLOCK_BYTES = 1 << 32  # LMDB keeps the length of a value in 32 bits
@@ -25,11 +26,18 @@ MOST_BLOCK_BYTES = 1 << 32  # LMDB keeps the length of a value in 32 bits
 checksum = xxhash.xxh3_64_intdigest
 
 
+def padded(rows: Any, tile_rows: int) -> Any:
+    """Return how many rows a block of so many takes in tiles of `tile_rows`; of arrays, too."""
+    unit = min(tile_rows, LANES)
+    return -(-rows // unit) * unit
+
+
 class Part:
     """One array of a container.
 
     Rows lie in blocks of `block_rows`. With `tile_rows` T above 1 a block is made of tiles of T rows stored
-    transposed, `tile[byte, row]`, and its last tile is filled up with zeros: the layout that byte shuffles read.
+    transposed, `tile[byte, row]`, and its last tile is filled up with zeros: the layout that byte shuffles read. Tiles
+    of more than 64 rows are filled up to a multiple of 64 only, so that a few rows do not take the room of thousands.
     A part of variable blocks (its description names an `encoding`) has no rows here; use `block_bytes`.
 
     Attributes
@@ -62,6 +70,8 @@ class Part:
         self.rows = self.shape[0] if self.shape else 1
         self.block_rows = whole(about, "block_rows", path, least=1, most=MOST_ROWS)
         self.tile_rows = whole(about, "tile_rows", path, least=1, most=self.block_rows)
+        if (self.tile_rows > LANES and self.tile_rows % LANES) or self.block_rows % self.tile_rows:
+            raise CorruptError(f"part {name!r} has tiles of {self.tile_rows} rows", path=path)
         self.encoding = about.get("encoding")
         self.blocks = len(extents)
         self.row_bytes = self.dtype.itemsize * prod(self.shape[1:])
@@ -79,16 +89,35 @@ class Part:
             raise CorruptError(f"part {name!r} is shorter than described: restore the file from a copy", path=path)
 
     def block(self, index: int) -> NDArray[Any]:
-        """Return the rows of a block as a checked view: (rows, ...), or (tiles, row_bytes, tile_rows) if tiled."""
+        """Return the rows of a block, which must not be tiled, as a checked view: (rows, ...)."""
         if self.unchecked:
             self.check_block(index)
         rows = min(self.block_rows, self.rows - index * self.block_rows)
         offset = int(self.offsets[index])
-        if self.tile_rows > 1:
-            shape = (-(-rows // self.tile_rows), self.row_bytes, self.tile_rows)
-            return self.data[offset : offset + int(np.prod(shape))].reshape(shape)
         raw = self.data[offset : offset + rows * self.row_bytes]
         return raw.view(self.dtype).reshape(rows, *self.shape[1:])
+
+    def untiled(self, index: int, low: int, high: int, width: int) -> NDArray[np.uint8]:
+        """Return the first `width` bytes of rows `low` to `high` of a tiled block, checked: (rows, width), a copy."""
+        tile, held = self.tile_rows, padded(min(self.block_rows, self.rows - index * self.block_rows), self.tile_rows)
+        first, last = low // tile, -(-high // tile)
+        whole, offset = min(last, held // tile), int(self.offsets[index])
+        size = self.row_bytes * tile
+        self.check_span(index, first * size, min(last * size, held * self.row_bytes))
+        tiles = self.data[offset + first * size : offset + whole * size].reshape(-1, self.row_bytes, tile)
+        out = np.ascontiguousarray(tiles[:, :width].transpose(0, 2, 1)).reshape(-1, width)
+        if last > whole:
+            short = self.data[offset + whole * size : offset + held * self.row_bytes].reshape(self.row_bytes, -1)
+            out = np.concatenate([out, short[:width].T])
+        return out[low - first * tile : high - first * tile]
+
+    def places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where in `data` the first bytes of tiled rows lie, and how far apart the bytes of each row: (n,)."""
+        block, row = np.divmod(rows, self.block_rows)
+        held = padded(np.minimum(self.block_rows, self.rows - block * self.block_rows), self.tile_rows)
+        first = row // self.tile_rows * self.tile_rows
+        starts = self.offsets[block] + first * self.row_bytes + row - first
+        return starts, np.minimum(self.tile_rows, held - first)
 
     def block_bytes(self, index: int) -> memoryview:
         """Return a block's bytes, padding included, checked."""
@@ -119,7 +148,7 @@ class Part:
 
     def check_span(self, block: int, first: int, last: int) -> None:
         """Check the chunks that hold bytes `first` to `last` (exclusive) of a block."""
-        start = int(self._chunk_starts[block])
+        start, last = int(self._chunk_starts[block]), min(last, int(self.sizes[block]))
         for chunk in range(start + first // CHUNK_BYTES, start + -(-last // CHUNK_BYTES)):
             if not self._checked[chunk]:
                 self._check_chunk(chunk)
@@ -135,12 +164,19 @@ class Part:
         block, row = np.divmod(rows, self.block_rows)
         unit = self.tile_rows * self.row_bytes
         first = row // self.tile_rows * unit
-        start, last = self._chunk_starts[block] + first // CHUNK_BYTES, first + unit - 1
+        start, last = self._chunk_starts[block] + first // CHUNK_BYTES, np.minimum(first + unit, self.sizes[block]) - 1
         end = self._chunk_starts[block] + last // CHUNK_BYTES
         for step in range(int((end - start).max(initial=-1)) + 1):
             chunks = np.minimum(start + step, end)
             for chunk in np.unique(chunks[~self._checked[chunks]]).tolist():
                 self._check_chunk(chunk)
+
+    def check_prefixes(self, start: int, stop: int, size_bytes: int) -> None:
+        """Check the chunks that hold the first bytes of tiled rows `start` to `stop`."""
+        for row in range(start // self.tile_rows * self.tile_rows, stop, self.tile_rows):
+            block = row // self.block_rows
+            first = (row - block * self.block_rows) * self.row_bytes
+            self.check_span(block, first, first + self.tile_rows * size_bytes)
 
     def _check_chunk(self, chunk: int) -> None:
         block = int(np.searchsorted(self._chunk_starts, chunk, side="right")) - 1
@@ -164,5 +200,5 @@ class Part:
         if min(self.rows, self.block_rows) * self.row_bytes > MOST_BLOCK_BYTES:
             return False
         rows = np.minimum(self.block_rows, self.rows - np.arange(self.blocks) * self.block_rows)
-        needed = -(-rows // self.tile_rows) * self.tile_rows * self.row_bytes
+        needed = padded(rows, self.tile_rows) * self.row_bytes
         return bool((self.sizes >= needed).all())

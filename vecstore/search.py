@@ -15,18 +15,21 @@ from vecstore.cellsweeping import CellSweep, cell_sweep_of
 from vecstore.codecs.base import Floats
 from vecstore.errors import ShapeError
 from vecstore.parallel import over_items, thread_count
+from vecstore.prefixes import Plan
 from vecstore.ranking import Ranking
 from vecstore.residuals import Residuals
 from vecstore.selection import Selection, packed_bits
 from vecstore.shard import Metric, Shard
 from vecstore.sweeping import Sweep, scorer_of, sweep_of
 from vecstore.topk import TopK
+from vecstore.trellis_sweeping import TrellisSweep
 
 __all__ = ["Question", "SearchResult", "find", "find_all"]
 
 PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
 PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
+LEAST_CANDIDATES = 64  # of a sweep by approximate scores, however few rows are wanted
 SPARSE = 64  # where a filter leaves fewer than one row in so many, they are picked out instead of swept
 QUERIES_AT_ONCE = 64
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
@@ -86,6 +89,8 @@ class Question:
         Of a two-layer store: find exactly what a scan of the fine layer would.
     nprobe : int or None
         Of a store with cells: how many, the nearest ones, are looked into; None for all.
+    plan : stages of a `TrellisSweep`, or None
+        Sweep `tcq` codes where they lie; None: decode them.
     """
 
     metric: Metric | Literal["hamming"]
@@ -94,6 +99,7 @@ class Question:
     oversample: int
     exact: bool
     nprobe: int | None = None
+    plan: Plan | None = None
 
     @property
     def queries_at_once(self) -> int:
@@ -126,7 +132,8 @@ def _find_at_once(
     elif asked.exact:
         found = search.exact(k, floors, min(k * SEEDS, rows))
     else:
-        candidates = search.coarse(min(k * asked.oversample, rows), np.full(len(floors), -np.inf))
+        wanted = max(k * asked.oversample, 0 if asked.plan is None else LEAST_CANDIDATES)
+        candidates = search.coarse(min(wanted, rows), np.full(len(floors), -np.inf))
         found = search.fine(candidates.rows, k).least(floors)
     found.scores = search.ranking.final(found.scores)
     found.rows = search.numbered(found.rows)
@@ -165,7 +172,7 @@ class Search:
     """
 
     def __init__(self, shards: Sequence[Shard], edges: Sequence[int], queries: Floats, asked: Question) -> None:
-        self._shards, self._edges, self._selection = shards, edges, asked.selection
+        self._shards, self._edges, self._selection, self._plan = shards, edges, asked.selection, asked.plan
         self.ranking = Ranking.of(asked.metric, queries, unit_rows=shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
         self._probed = None if asked.nprobe is None else [self._near(shard, asked.nprobe) for shard in shards]
@@ -379,10 +386,14 @@ class Search:
             offer_all(np.ascontiguousarray(found), rows, floors, best.scores, best.rows, best.sizes)
 
     def _sweep(self, shard: Shard) -> Sweep:
+        if self._plan is not None:
+            return TrellisSweep(shard.trellis, self.ranking, self._plan)
         choose = sweep_of if shard.cells is None else cell_sweep_of
         return choose(shard.layers[0], self.ranking, shard.coarse_lengths, self._row_lengths(shard))
 
     def _scorer(self, shard: Shard) -> Sweep:
+        if self._plan is not None:
+            return TrellisSweep(shard.trellis, self.ranking)
         return scorer_of(shard.layers[-1], self.ranking, self._row_lengths(shard))
 
     @staticmethod

@@ -219,7 +219,8 @@ class ShardWriter:
 class Shard:
     """One shard, mapped read-only.
 
-    With `prefix` D its vectors are the first D dimensions of the stored ones, scaled to length one.
+    With `prefix` D its vectors are the first D dimensions of the stored ones, scaled to length one; with `code_bytes`
+    only so many bytes of each code are read, or a few less.
 
     Attributes
     ----------
@@ -236,8 +237,10 @@ class Shard:
         take positions.
     """
 
-    def __init__(self, path: str | Path, *, check: bool = True, prefix: int | None = None) -> None:
-        self.path, self.prefix = str(path), prefix
+    def __init__(
+        self, path: str | Path, *, check: bool = True, prefix: int | None = None, code_bytes: int | None = None
+    ) -> None:
+        self.path, self.prefix, self._code_bytes = str(path), prefix, code_bytes
         self.container = Container(path, check=check)
         about = self.description = self.container.description
         if about.get("kind") != "shard":
@@ -261,7 +264,7 @@ class Shard:
     def coarse_lengths(self) -> tuple[float, float] | None:
         """Bounds of the lengths of what the first layer decodes to, if they were recorded."""
         found = self.description.get("lengths")
-        if self.prefix is not None or not isinstance(found, list) or len(found) != 2:
+        if self.prefix is not None or self._code_bytes is not None or not isinstance(found, list) or len(found) != 2:
             return None
         least, largest = (float(value) if isinstance(value, (int, float)) else float("nan") for value in found)
         if not 0 <= least <= largest < float("inf"):
@@ -277,6 +280,13 @@ class Shard:
         return Residuals(self.container, self.rows)
 
     @cached_property
+    def trellis(self) -> Any:
+        """What a sweep of `tcq` codes where they lie works with, a `Trellis`; None where it cannot be done."""
+        from vecstore.trellis_sweeping import Trellis
+
+        return Trellis.of(self.layers[0]) if len(self.layers) == 1 else None
+
+    @cached_property
     def codec(self) -> Codec:
         """The trained codec, restored from the file."""
         names = [name.removeprefix("model.") for name in self.container.names("model.")]
@@ -284,6 +294,7 @@ class Shard:
         layers, cells = member(self.description, "codec", list, self.path), self.description.get("cells")
         spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
         codec = Codec.restore(spec, self.stored_dimensions, arrays)
+        codec = codec if self._code_bytes is None else codec.first_bytes(self._code_bytes)
         return codec if self.prefix is None else codec.prefix(self.prefix)
 
     @cached_property

@@ -32,6 +32,7 @@ __all__ = ["SEARCH_METRICS", "SearchMetric", "Store", "open_store"]
 SearchMetric: TypeAlias = Metric | Literal["hamming"]
 SEARCH_METRICS: tuple[SearchMetric, ...] = (*METRICS, "hamming")
 DISTANCES = ("l2", "hamming")  # whose scores are better when smaller
+CANDIDATES = 8  # rows scored exactly for each one wanted, after a sweep of tcq codes by approximate scores
 
 
 def open_store(path: str | Path, *, check: bool = True) -> Store:
@@ -77,8 +78,10 @@ class Store:
         None: rows are found by number.
     """
 
-    def __init__(self, path: str | Path, *, check: bool = True, prefix: int | None = None) -> None:
-        self.path, self._check, self._prefix = str(path), check, prefix
+    def __init__(
+        self, path: str | Path, *, check: bool = True, prefix: int | None = None, code_bytes: int | None = None
+    ) -> None:
+        self.path, self._check, self._prefix, self._code_bytes = str(path), check, prefix, code_bytes
         self._manifest: Manifest | None = None
         self._key_maps: list[tuple[int, KeyMap]] = []  # with the first shard that each covers
         self._unmapped: list[int] = []  # shards that no key map covers
@@ -89,7 +92,7 @@ class Store:
         self._starts = np.concatenate([[0], np.cumsum([shard.rows for shard in self._shards])])  # first row of a shard
         self._edges: list[int] = self._starts.tolist()
         self._rows = self._edges[-1]
-        if prefix is not None:
+        if prefix is not None or code_bytes is not None:
             _ = first.codec  # raises now when the codec does not allow it
         # The two steps of store[key], bound once: a method call saved is a tenth of a lookup.
         single = len(self._shards) == 1
@@ -164,18 +167,29 @@ class Store:
         self._open_or_raise()
         return Vectors((self._rows, self.dimensions), self._vector, self._vectors, self._span)
 
-    def truncated(self, dimensions: int) -> Store:
-        """Return a store over the same file whose vectors are the first `dimensions`, scaled to length one.
+    def truncated(self, dimensions: int | None = None, *, bytes: int | None = None) -> Store:
+        """Return a store over the same file that reads only the first bytes of each code.
 
-        For models trained so (Matryoshka); only the first bytes of each code are read.
+        Parameters
+        ----------
+        dimensions : int, optional
+            The vectors are the first so many dimensions, scaled to length one: for models trained so (Matryoshka).
+        bytes : int, optional
+            Of a `tcq` store: the vectors are coarser ones, all dimensions from the first so many bytes. Codes can be
+            cut where a group of eight steps ends, so up to eight bytes fewer are read; ``info()["bytes"]["code"]``
+            of the truncated store says how many.
 
         Raises
         ------
         CodecError
-            The codec mixes dimensions, such as pca or pq.
+            The codec mixes dimensions, such as pca or pq; or its codes cannot be cut. The message says what can.
+        ShapeError
+            Neither or both are given.
         """
         self._open_or_raise()
-        return Store(self.path, check=self._check, prefix=dimensions)
+        if (dimensions is None) == (bytes is None) or self._prefix is not None:
+            raise ShapeError("truncated takes either dimensions or bytes, of a store that is not truncated")
+        return Store(self.path, check=self._check, prefix=dimensions, code_bytes=bytes)
 
     # Search
 
@@ -191,6 +205,7 @@ class Store:
         max_distance: float | None = None,
         rescore: int | Literal["auto"] = "auto",
         recall: float | None = None,
+        prefix: int | Literal["auto"] = "auto",
         exact: bool = False,
         nprobe: int | None = None,
     ) -> SearchResult:
@@ -198,6 +213,8 @@ class Store:
 
         With one layer the result is exact for the codec: what brute force over `vectors` finds. With a coarse and
         a fine layer, the coarse one is scanned and the best `rescore` * k rows are scored again from the fine one.
+        `tcq` codes are scanned by approximate scores, of their first bytes where that is faster, and the best
+        `rescore` * k rows are scored again by all that the codec says of them.
 
         Parameters
         ----------
@@ -216,10 +233,15 @@ class Store:
             Of l2 and hamming: leave out what is farther, in the (squared) distance that scores are.
         rescore : int or "auto"
             Oversampling of a two-layer store; "auto" takes what conversion measured to reach `recall` of the fine
-            layer's neighbours, 0 gives the coarse scores as they are.
+            layer's neighbours, 0 gives the coarse scores as they are. Of a `tcq` store, "auto" is 8.
         recall : float, optional
-            For "auto": 0.999 by default.
+            For "auto": 0.999 by default. Of a `tcq` store, how many of the neighbours that a scan of all bytes finds a
+            sweep by fewer bytes has to find: 0.998 by default.
+        prefix : int or "auto"
+            Of a `tcq` store, how many bytes of every row are swept: a number for which conversion measured how well
+            they do, or all. "auto" takes what was the fastest there; all where nothing was measured.
         exact : bool
+            Of a `tcq` store: decode all rows, and find what brute force over `vectors` does.
             Of a two-layer store: find what a scan of the fine layer would, provably, by rescoring every row whose
             bound (see `SearchResult.rescored` for how many) lets it into the best k.
         nprobe : int, optional
@@ -236,7 +258,7 @@ class Store:
 
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ShapeError(f"k is a positive whole number, found {k!r}")
-        asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, recall, exact, nprobe)
+        asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, recall, exact, nprobe, prefix)
         given = np.asarray(queries)
         x = self._queries(given)
         best, rescored = find(self._shards, self._edges, x, min(int(k), self._rows), asked)
@@ -305,8 +327,10 @@ class Store:
         recall: float | None,
         exact: bool,
         nprobe: int | None,
+        prefix: int | Literal["auto"] | None = None,
     ) -> Question:
         from vecstore.fidelity import oversampling
+        from vecstore.prefixes import plan_of
         from vecstore.search import Question
 
         self._open_or_raise()
@@ -323,21 +347,40 @@ class Store:
         limit = min_score if min_score is not None else max_distance
         if limit is not None and not np.isfinite(limit):
             raise ShapeError(f"a limit of scores is a number, found {limit!r}")
-        if exact and (metric != self.metric or len(self._shards[0].layers) < 2):
+        sweepable = prefix is not None and self._sweepable(metric)
+        if prefix not in (None, "auto") and (not sweepable or exact):
+            raise ShapeError(
+                f"prefix is for tcq codes in one layer, in the layout of format 1.2, and without exact=; "
+                f"here {self._shards[0].codec.spec} is searched by {metric}"
+            )
+        if exact and not sweepable and (metric != self.metric or len(self._shards[0].layers) < 2):
             raise ShapeError(
                 f"exact is for two-layer stores and their own metric, here {self.metric}: "
                 f"a search of {self._shards[0].codec.spec} by {metric} is exact for one layer, or not bounded"
             )
         least = -np.inf if limit is None else -float(limit) if distance else float(limit)
         two_step = len(self._shards[0].layers) > 1 and metric != "hamming"
+        selection, cells = Selection(self._rows, rows, exclude), self._cells_to_look_into(nprobe)
+        if sweepable and exact:
+            return Question(metric, selection, least, 0, False, cells)
+        descriptions = [shard.description for shard in self._shards]
+        if sweepable and prefix is not None:
+            plan = plan_of(descriptions, self._shards[0].codec.code_bytes, recall, prefix)
+            factor = CANDIDATES if rescore == "auto" else int(rescore)
+            return Question(metric, selection, least, factor, False, cells, plan)
         if recall is not None and (not two_step or rescore != "auto" or exact):
-            raise ShapeError('recall is for rescore="auto" of a two-layer store')
+            raise ShapeError('recall is for rescore="auto" of a two-layer store, or for tcq codes')
         factor = 0
         if two_step:
-            descriptions = [shard.description for shard in self._shards]
             factor = oversampling(descriptions, recall) if rescore == "auto" else int(rescore)
-        selection = Selection(self._rows, rows, exclude)
-        return Question(metric, selection, least, factor, exact, self._cells_to_look_into(nprobe))
+        return Question(metric, selection, least, factor, exact, cells)
+
+    def _sweepable(self, metric: str) -> bool:
+        """Whether codes are of `tcq` and are searched where they lie; rows of lengths kept apart are decoded."""
+        return metric != "hamming" and all(
+            shard.trellis is not None and shard.cells is None and (shard.norms is None or metric == "cosine")
+            for shard in self._shards
+        )
 
     def _cells_to_look_into(self, nprobe: int | None) -> int | None:
         """Return nprobe, or None if it leaves no cell out."""
@@ -396,7 +439,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> Any:
-        return _reopen, (self.path, self._check, self._prefix)
+        return _reopen, (self.path, self._check, self._prefix, self._code_bytes)
 
     def __repr__(self) -> str:
         if not self._shards:
@@ -408,12 +451,17 @@ class Store:
     def _open_shards(self) -> list[Shard]:
         directory = Path(self.path)
         if not directory.is_dir():
-            return [Shard(self.path, check=self._check, prefix=self._prefix)]
+            return [Shard(self.path, check=self._check, prefix=self._prefix, code_bytes=self._code_bytes)]
         for attempt in (1, 2):
             manifest = Manifest.read(directory)
             try:
                 shards = [
-                    Shard(directory / entry["file"], check=self._check, prefix=self._prefix)
+                    Shard(
+                        directory / entry["file"],
+                        check=self._check,
+                        prefix=self._prefix,
+                        code_bytes=self._code_bytes,
+                    )
                     for entry in manifest.shards
                 ]
                 maps = [KeyMap(directory / entry["file"], check=self._check) for entry in manifest.key_maps]
@@ -587,5 +635,5 @@ class Store:
         return keys.key(row - self._edges[shard])
 
 
-def _reopen(path: str, check: bool, prefix: int | None) -> Store:
-    return Store(path, check=check, prefix=prefix)
+def _reopen(path: str, check: bool, prefix: int | None, code_bytes: int | None) -> Store:
+    return Store(path, check=check, prefix=prefix, code_bytes=code_bytes)

@@ -72,12 +72,17 @@ class Container:
         rows = []
         for block in range(part["blocks"]):
             value = self.block(name, block)
-            for row in range(min(part["block_rows"], shape[0] - block * part["block_rows"])):
+            count = min(part["block_rows"], shape[0] - block * part["block_rows"])
+            unit = min(tile, 64)
+            held = -(-count // unit) * unit
+            for row in range(count):
                 if tile == 1:
                     rows.append(value[row * row_bytes : (row + 1) * row_bytes])
                 else:
-                    start = row // tile * tile * row_bytes + row % tile
-                    rows.append(bytes(value[start + j * tile] for j in range(row_bytes)))
+                    first = row // tile * tile
+                    height = min(tile, held - first)
+                    start = first * row_bytes + row - first
+                    rows.append(bytes(value[start + j * height] for j in range(row_bytes)))
         return np.frombuffer(b"".join(rows), dtype).reshape(shape)
 
 

@@ -21,11 +21,12 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "pq": (300, 10, "center,opq:4x4", "str", {"keep_norms": True, "user": {"note": "goldstück"}}),
     "layers": (300, 12, "bin/rotate,sq:6", "bytes", {"metric": "l2"}),
     "packed": (200, 8, "f16,zstd:3:bit", None, {"metric": "dot"}),
+    "trellis": (2100, 16, "tcq:5:8", "str", {}),
     "sharded": (900, 8, "sq:8", "int64", {"shard_bytes": 135_000}),
     "cells": (400, 10, "cells:6,bin/sq:6", "str", {"keep_norms": True}),
     "order": (300, 12, "cells:5,pq:4x4", None, {"metric": "l2"}),
 }
-SINCE = {"cells": "1.2", "order": "1.2"}  # the version that a store needs, where it is not the first
+SINCE = {"trellis": "1.1", "cells": "1.2", "order": "1.2"}  # the version that a store needs, where it is not the first
 
 
 def source(rows: int, dimensions: int, key_type: str | None) -> tuple[np.ndarray, list | None]:

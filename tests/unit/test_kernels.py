@@ -12,6 +12,7 @@ import reference
 
 from vecstore.codecs.pq import group_edges
 from vecstore.codecs.trellis import PARITY, CodeLayout, subsets
+from vecstore.container import Container, ContainerWriter
 from vecstore.kernels.gather import gather_tiled
 from vecstore.kernels.hashing import xxh64_packed
 from vecstore.kernels.keymap import find_values, peel
@@ -64,16 +65,22 @@ def test_the_first_of_equally_near_centroids_wins():
 
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize(("width", "taken"), [(1, 1), (5, 5), (7, 3)])
-def test_rows_out_of_tiles(rows, width, taken):
+@pytest.mark.parametrize(("tile_rows", "block_rows"), [(8, 32), (128, 256)])
+def test_rows_out_of_tiles(tmp_path, rows, width, taken, tile_rows, block_rows):
     codes = RNG.integers(0, 256, (rows, width), np.uint8)
-    block_rows, before = 32, b"\xaa" * 17
-    blocks = [reference.tiled(codes[start : start + block_rows], 8).tobytes() for start in range(0, rows, block_rows)]
-    offsets = np.cumsum([len(before), *(len(block) + 3 for block in blocks)])[:-1]
-    data = np.frombuffer(before + b"\xbb\xbb\xbb".join(blocks), np.uint8)
+    writer = ContainerWriter(tmp_path / "tiles")
+    for start in range(0, rows, block_rows):
+        writer.put_block("x", reference.tiled(codes[start : start + block_rows], tile_rows))
+    writer.declare("x", "|u1", codes.shape, block_rows=block_rows, tile_rows=tile_rows)
+    writer.close({})
+    part = Container(tmp_path / "tiles").part("x")
     wanted = RNG.integers(0, rows, 2 * rows)
     out = np.empty((len(wanted), taken), np.uint8)
-    gather_tiled(data, offsets, block_rows, 8, width, wanted, out)
+    gather_tiled(part.data, *part.places(wanted), out)
     np.testing.assert_array_equal(out, codes[wanted, :taken])
+    for low, high in [(0, 0), (0, 1), (rows // 3, rows // 2), (0, min(rows, block_rows))]:
+        if high <= min(rows, block_rows) and rows:
+            np.testing.assert_array_equal(part.untiled(0, low, high, taken), codes[low:high, :taken])
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 1000])

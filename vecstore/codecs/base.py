@@ -193,6 +193,13 @@ class TrainedQuantizer(ABC):
         """Return the quantizer whose codes are the first bytes of these and decode to the first dimensions, or None."""
         return None
 
+    def first_bytes(self, size_bytes: int) -> TrainedQuantizer | None:
+        """Return the quantizer that reads only the first bytes of codes, at most so many, for a coarser vector.
+
+        None where the first bytes of a code do not stand for all of a vector. Raises `CodecError` for too few bytes.
+        """
+        return None
+
     @property
     @abstractmethod
     def arrays(self) -> Arrays:

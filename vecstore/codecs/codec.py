@@ -119,6 +119,11 @@ class Layer:
         quantizer = self.quantizer.prefix(width)
         return None if quantizer is None else Layer(self.spec, transforms, quantizer, dimensions)
 
+    def first_bytes(self, size_bytes: int) -> Layer | None:
+        """Return the layer that reads only the first bytes of codes, or None where they do not stand for a vector."""
+        quantizer = None if self.byte_steps else self.quantizer.first_bytes(size_bytes)
+        return None if quantizer is None else Layer(self.spec, self.transforms, quantizer, self.dimensions)
+
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays of all steps; names are ``<step number>.<array>``."""
@@ -240,6 +245,19 @@ class Codec:
                 f"truncate:{dimensions} as the first step instead"
             )
         return Codec(self.spec, found, self.partition.prefix(dimensions) if self.partition else None)
+
+    def first_bytes(self, size_bytes: int) -> Codec:
+        """Return the codec that reads only the first bytes of codes, at most so many.
+
+        Raises
+        ------
+        CodecError
+            Too few bytes, or the codec has other codes than `tcq` in one layer.
+        """
+        layer = self.layers[0].first_bytes(size_bytes) if len(self.layers) == 1 else None
+        if layer is None:
+            raise CodecError(f"{self.spec}: the first bytes of a code are no coarser code; of tcq codes they are")
+        return Codec(self.spec, [layer])
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:

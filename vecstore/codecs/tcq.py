@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.codecs.trellis import PARITY, CodeLayout, subsets, taps
+from vecstore.codecs.trellis import PARITY, STEPS, CodeLayout, subsets, taps
 from vecstore.errors import CodecError
 from vecstore.parallel import over_slices
 
@@ -21,6 +21,7 @@ STATES = 64
 KERNEL_ROWS = 64  # from this many rows on, the compiled kernel pays for its import
 ENCODED_ROWS = 4096
 DECODED_ROWS = 1024
+TILE_ROWS = 2048  # large, so that the first bytes of a tile's rows are one run that a sweep of them reads alone
 TRAINING_ROWS = 1 << 15
 Array: TypeAlias = NDArray[Any]
 Plan: TypeAlias = tuple[Array, Array, Array, Array, Array, Array, Array]
@@ -111,6 +112,8 @@ class TrainedTCQ(TrainedQuantizer):
         By how much levels are longer than the coefficients that they stand for, 1 or more. Encoding divides by it.
     """
 
+    tile_rows = TILE_ROWS
+
     def __init__(
         self,
         layout: CodeLayout,
@@ -186,6 +189,16 @@ class TrainedTCQ(TrainedQuantizer):
         )
         numbers = (steps << 2 & 0x1FC).view(np.int64) + (2 * high + low)
         return self.levels.take(numbers.take(self._steps, axis=1) + self.layout.starts[:-1])
+
+    def first_bytes(self, size_bytes: int) -> TrainedTCQ:
+        layout, edges = self.layout, self.layout.edges
+        groups = int(np.searchsorted(edges, size_bytes, side="right")) - 1
+        if groups < 1:
+            raise CodecError(f"tcq: {size_bytes} bytes of each code; choose {edges[1]} to {edges[-1]}")
+        steps = min(STEPS * groups, len(layout.bits))
+        shorter = CodeLayout(layout.bits[:steps], layout.widths[:steps])
+        axes, levels = self.axes[: shorter.coefficients], self.levels[: shorter.starts[-1]]
+        return TrainedTCQ(shorter, self.states, self.mean, axes, levels, self.stretch[: shorter.coefficients])
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ NEEDED = {
     "plain": (),
     "neon": ("neon",),
     "avx2": ("avx2",),
-    "avx512": ("avx512bw", "avx512vl", "avx512vbmi", "avx512vnni"),
+    "avx512": ("avx512bw", "avx512vl", "avx512vbmi", "avx512vnni", "gfni"),
 }
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))

@@ -1,0 +1,410 @@
+"""Search on `tcq` codes where they lie, against plain decoding: kernels on every instruction set, then stores."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+
+import vecstore
+from vecstore.codecs.normalize import unit
+from vecstore.codecs.tcq import TCQ
+from vecstore.codecs.trellis import PARITY, CodeLayout
+from vecstore.codecs.trellis_lookups import Lookups
+from vecstore.container import Container
+from vecstore.errors import CodecError, CorruptError, ShapeError
+from vecstore.kernels import simd
+from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT
+from vecstore.kernels.trellis_sweep import fill, sweep_trellis
+from vecstore.prefixes import plan_of
+from vecstore.ranking import Ranking
+from vecstore.shard import Shard
+from vecstore.topk import TopK
+from vecstore.trellis_sweeping import Trellis, TrellisSweep
+
+RNG = np.random.default_rng(0)
+EVERYTHING = np.empty(0, np.uint32)
+DATA = Path(__file__).parents[1] / "data"
+# bits of each step, widths of each step
+LAYOUTS = {
+    "one bit": ([1] * 8, [1] * 8),
+    "two bits": ([2] * 16, [1] * 16),
+    "three bits": ([3] * 16, [1] * 16),
+    "falling": ([8, 7, 6, 6, 5, 5, 5, 6, 4, 3, 3, 3, 3, 3, 3, 2, *[2] * 8, *[1] * 24], [1] * 40 + [2] * 8),
+    "short group": ([4] * 8 + [5, 3], [1] * 10),
+    "one step": ([8], [1]),
+}
+
+every_level = pytest.mark.parametrize("level", simd.levels())
+
+
+class Coded:
+    """Random codes of a layout with random levels, in blocks of tiles as a file has them."""
+
+    def __init__(self, layout, states, rows, *, tile_rows=128, block_rows=256):
+        bits, widths = LAYOUTS[layout]
+        self.layout, self.states, self.rows = CodeLayout(np.uint8(bits), np.uint8(widths)), states, rows
+        self.tile_rows, self.block_rows, self.size = tile_rows, block_rows, self.layout.code_bytes
+        self.levels = RNG.normal(size=int(self.layout.starts[-1])).astype(np.float32)
+        of_each = np.split(self.levels.astype(np.float64), self.layout.starts[1:-1])
+        of_each = reference.trellis_means(of_each, bits, widths, 5)
+        self.codes = RNG.integers(0, 256, (rows, self.size), np.uint8)
+        self.y = np.array(
+            [reference.trellis_decode(code.tobytes(), bits, widths, of_each, PARITY[states]) for code in self.codes]
+        ).reshape(rows, -1)
+        pieces, offsets, at = [b"\xaa" * 5], [], 5
+        for start in range(0, rows, block_rows):
+            offsets.append(at)
+            pieces.append(reference.tiled(self.codes[start : start + block_rows], tile_rows).tobytes() + b"\xbb" * 3)
+            at += len(pieces[-1])
+        self.data = np.frombuffer(b"".join(pieces)[:-3], np.uint8)  # nothing lies behind the last row
+        self.offsets = np.array(offsets, np.int64)
+
+    def lookups(self, size_bytes=None):
+        return Lookups.of(self.layout, self.states, self.levels, size_bytes or self.size)
+
+    def count(self, size_bytes):
+        return int(
+            self.layout.firsts[min(8 * int(np.searchsorted(self.layout.edges, size_bytes)), len(self.layout.bits))]
+        )
+
+    def sweep(self, level, weights, k, *, sizes=None, limits=(), kind=PRODUCT, first=0, last=None, allowed=EVERYTHING,
+              edges=None, biases=None, floors=None, typical=1.0):  # fmt: skip
+        """Return a sorted heap and, for each stage, what one step of the tables is worth."""
+        queries, sizes = len(weights), sizes or [self.size]
+        lookups = [self.lookups(size) for size in sizes]
+        terms = [found.terms(weights) for found in lookups]
+        squares = [
+            found.terms(np.zeros((1, weights.shape[1]), np.float32), np.ones(weights.shape[1], np.float32))[0]
+            for found in lookups
+        ]
+        best, shape = TopK(queries, k), (len(sizes), queries)
+        limits = np.concatenate([np.reshape(limits, (-1, 1)) * np.ones(queries), np.full((1, queries), -np.inf)])
+        sweep_trellis(
+            simd.tag(level),
+            self.data,
+            self.offsets,
+            self.block_rows,
+            self.tile_rows,
+            self.size,
+            self.rows,
+            first,
+            self.rows if last is None else last,
+            kind,
+            np.array(sizes),
+            tuple(found.kernel for found in lookups),
+            tuple(terms),
+            tuple(squares),
+            np.full(len(sizes), float(typical)),
+            np.zeros(len(sizes)),
+            np.zeros(shape),
+            limits,
+            np.zeros((queries, 1)) if biases is None else biases,
+            np.array([0, self.rows]) if edges is None else edges,
+            np.full(queries, -np.inf) if floors is None else floors,
+            allowed,
+            best.scores,
+            best.rows,
+            best.sizes,
+        )
+        everything = TopK(queries, k)
+        everything.merge(best)
+        room = np.empty(terms[-1][0].shape, np.uint8)
+        worths = [
+            fill(kind, 0.0, float(typical), terms[-1][q], squares[-1], 0.0, lookups[-1].passes, room)[2]
+            for q in range(queries)
+        ]
+        return everything, 0.5 * len(lookups[-1].planes) * np.array(worths) + 1e-5
+
+
+def held_to(found, scores, slack, may=None):
+    """Every score is right to the slack, and no row that is better by more than twice the slack is left out."""
+    for q in range(len(scores)):
+        allowed = np.ones(scores.shape[1], bool) if may is None else may
+        rows = found.rows[q][: found.sizes[q]]
+        assert len(set(rows.tolist())) == len(rows) == min(found.k, allowed.sum()) and allowed[rows].all()
+        np.testing.assert_allclose(found.scores[q][: len(rows)], scores[q, rows], atol=slack[q])
+        if len(rows):
+            left = np.setdiff1d(np.flatnonzero(allowed), rows)
+            assert scores[q, left].max(initial=-np.inf) <= scores[q, rows].min() + 2 * slack[q]
+
+
+@every_level
+@pytest.mark.parametrize("states", PARITY)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sums_stand_for_products(level, layout, states):
+    coded = Coded(layout, states, 70)
+    weights = RNG.normal(size=(1, coded.y.shape[1])).astype(np.float32)
+    found, slack = coded.sweep(level, weights, 70)
+    held_to(found, weights @ coded.y.T, slack)
+
+
+@every_level
+@pytest.mark.parametrize("queries", [1, 3, 4, 5, 9])
+@pytest.mark.parametrize("rows", [1, 31, 33, 64, 65, 127, 129, 257, 500])
+def test_odd_sizes(level, rows, queries):
+    coded = Coded("falling", 64, rows)
+    weights = RNG.normal(size=(queries, coded.y.shape[1])).astype(np.float32)
+    found, slack = coded.sweep(level, weights, 7)
+    held_to(found, weights @ coded.y.T, slack)
+
+
+@every_level
+@pytest.mark.parametrize("kind", [PRODUCT, UNIT, SQUARED])
+def test_kinds_of_score(level, kind):
+    coded = Coded("falling", 8, 300)
+    weights = RNG.normal(size=(2, coded.y.shape[1])).astype(np.float32)
+    found, slack = coded.sweep(level, weights, 20, kind=kind, typical=3.0)
+    products, norms = weights @ coded.y.T, (coded.y**2).sum(axis=1)
+    held_to(found, {PRODUCT: products, UNIT: products / 3.0, SQUARED: 2 * products - norms}[kind], slack)
+
+
+@every_level
+@pytest.mark.parametrize(("first", "last"), [(0, 500), (32, 500), (96, 301), (128, 129), (480, 500)])
+def test_pieces_and_selections(level, first, last):
+    coded = Coded("two bits", 64, 500)
+    weights = RNG.normal(size=(2, coded.y.shape[1])).astype(np.float32)
+    chosen = RNG.random(512) < 0.2
+    chosen[160:320] = False  # whole tiles without one
+    piece = (np.arange(500) >= first) & (np.arange(500) < last)
+    for allowed, may in [(EVERYTHING, piece), (reference.bits_of(chosen.reshape(-1, 32)), piece & chosen[:500])]:
+        found, slack = coded.sweep(level, weights, 9, first=first, last=last, allowed=allowed)
+        held_to(found, weights @ coded.y.T, slack, may)
+
+
+@every_level
+def test_cells(level):
+    coded = Coded("falling", 64, 400)
+    weights = RNG.normal(size=(3, coded.y.shape[1])).astype(np.float32)
+    edges = np.array([0, 0, 5, 64, 65, 65, 300, 390, 400])
+    biases = 10 * RNG.normal(size=(3, len(edges) - 1))
+    found, slack = coded.sweep(level, weights, 50, edges=edges, biases=biases)
+    held_to(found, weights @ coded.y.T + biases[:, np.searchsorted(edges, np.arange(400), side="right") - 1], slack)
+
+
+@every_level
+def test_stages_pass_on_what_reaches_their_limits(level):
+    coded = Coded("falling", 64, 450)
+    weights = RNG.normal(size=(2, coded.y.shape[1])).astype(np.float32)
+    sizes = [coded.layout.edges[1], coded.layout.edges[3], coded.size]
+    partial = [weights[:, : coded.count(size)] @ coded.y[:, : coded.count(size)].T for size in sizes]
+    limits = [float(np.quantile(scores, 0.4)) for scores in partial[:2]]
+    found, slack = coded.sweep(level, weights, 450, sizes=sizes, limits=limits)
+    for q in range(2):
+        surely, never = np.ones(450, bool), np.zeros(450, bool)
+        for scores, limit in zip(partial, limits, strict=False):
+            surely &= scores[q] > limit + slack[q] / 3  # roundings cancel: three standard deviations
+            never |= scores[q] < limit - slack[q] / 3
+        rows = found.rows[q][: found.sizes[q]]
+        assert not never[rows].any() and np.isin(np.flatnonzero(surely), rows).all() and 0 < surely.sum() < 400
+        np.testing.assert_allclose(found.scores[q][: len(rows)], partial[2][q, rows], atol=slack[q])
+
+
+@every_level
+def test_floors(level):
+    coded = Coded("falling", 64, 300)
+    weights = RNG.normal(size=(1, coded.y.shape[1])).astype(np.float32)
+    scores = weights @ coded.y.T
+    found, _ = coded.sweep(level, weights, 300, floors=np.quantile(scores, [0.9]))
+    assert 20 <= found.sizes[0] <= 40
+
+
+# Stores
+
+
+@pytest.fixture(scope="module")
+def summaries():
+    x, queries = (np.load(DATA / f"pypi_{name}_f16.npy").astype(np.float32) for name in ("docs", "queries"))
+    return unit(x), unit(queries)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory, summaries):
+    path = tmp_path_factory.mktemp("trellis") / "a.vecs"
+    vecstore.write(path, summaries[0], [f"key {i}" for i in range(2000)], "tcq:48:8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(path):
+    return vecstore.open(path)
+
+
+def same_rows(found, expected, atol=1e-5):
+    np.testing.assert_allclose(found.scores, expected.scores, atol=atol)
+    assert (found.rows == expected.rows).mean() > 0.99  # ties, and what rounding of sums makes of near ones
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("count", [1, 3, 70])
+def test_a_scan_of_all_bytes_finds_what_decoding_does(store, summaries, metric, count):
+    queries = summaries[1][:count]
+    same_rows(store.search(queries, prefix=48, metric=metric), store.search(queries, exact=True, metric=metric))
+
+
+@pytest.fixture(scope="module")
+def measured(store):
+    """Numbers of bytes that may be swept, rising."""
+    return sorted(map(int, store.info()["fidelity"]["prefixes"]["limits"]))
+
+
+@pytest.mark.parametrize("which", ["auto", 0, 2, -1])
+def test_prefixes_keep_recall(store, summaries, measured, which):
+    x, queries = summaries
+    prefix = which if which == "auto" else measured[which]
+    true = np.argsort(-(queries @ x.T), axis=1)[:, :10]
+
+    def recall(**options):
+        rows = store.search(queries, **options).rows
+        return np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(rows, true, strict=True)])
+
+    assert abs(recall(prefix=prefix) - recall(exact=True)) <= 0.002
+
+
+def test_a_lower_recall_looks_at_less(store, measured):
+    plans = [plan_of([store.info()], 48, recall, measured[1]) for recall in (0.9, 0.99, None)]
+    assert all(a[0][1] > b[0][1] for a, b in pairwise(plans))
+    assert plans[0][0][0] == measured[1] and 2 * measured[1] <= plans[0][1][0] < 48
+    assert plan_of([store.info()], 48, None, 48) == ()
+
+
+def test_selections_and_limits(store, summaries):
+    queries = summaries[1][:5]
+    mask = np.arange(2000) % 3 == 0
+    for options in [{"rows": mask}, {"exclude": [1, 2, 3]}, {"rows": np.arange(20)}, {"min_score": 0.4}]:
+        same_rows(store.search(queries, prefix=48, **options), store.search(queries, exact=True, **options))
+    within = store.range_search(queries[0], min_score=0.35)
+    assert within.rows.tolist() == store.search(queries[0], 2000, exact=True, min_score=0.35).rows.tolist()
+    assert store.most_similar("key 7", 3)[0][0] != "key 7"
+
+
+def test_approximate_scores_as_they_are(store, summaries):
+    rough, exact = (store.search(summaries[1][:9], **options) for options in ({"rescore": 0}, {"exact": True}))
+    assert 0 < np.abs(rough.scores - exact.scores).max() < 0.1 and (rough.rescored == 0).all()
+
+
+def test_several_shards(tmp_path, summaries):
+    x, queries = summaries
+    trained = vecstore.codec("tcq:48:8").fit(x[:800])
+    vecstore.write(tmp_path / "s.vecs", x, codec=trained, shard_bytes=trained.model_bytes + 2**17)
+    with vecstore.open(tmp_path / "s.vecs") as store:
+        assert store.info()["shards"] > 1
+        same_rows(store.search(queries, prefix=48), store.search(queries, exact=True))
+
+
+@pytest.mark.parametrize("codec", ["center,tcq:20:8", "rotate,tcq:20:8", "pca:100,tcq:20:8"])
+def test_behind_transforms(tmp_path, summaries, codec):
+    x, queries = summaries
+    vecstore.write(tmp_path / "a.vecs", 3 * x[:800] + 0.1, codec=codec, metric="l2")
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        for metric in ("cosine", "dot", "l2"):
+            found, expected = (store.search(queries, metric=metric, **o) for o in ({"prefix": 20}, {"exact": True}))
+            same_rows(found, expected, atol=1e-3)
+
+
+def test_lengths_kept_apart_are_searched_by_decoding(tmp_path, summaries):
+    x, queries = summaries
+    scaled = x[:600] * np.linspace(1, 9, 600, dtype=np.float32)[:, None]
+    vecstore.write(tmp_path / "a.vecs", scaled, codec="tcq:20:8", keep_norms=True, metric="dot")
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        scores = queries[:4] @ store.vectors[:].T
+        np.testing.assert_allclose(store.search(queries[:4]).scores, -np.sort(-scores, axis=1)[:, :10], rtol=1e-4)
+        with pytest.raises(ShapeError, match="prefix is for tcq codes"):
+            store.search(queries[0], prefix=20)
+
+
+def test_made_up_cells_of_a_store(path, summaries):
+    codes = Shard(path).layers[0]
+    edges, queries = np.array([0, 700, 1999, 2000]), summaries[1][:3]
+    biases = np.array([[0.0, 0.3, 2.0]] * 3)
+    trellis = Trellis.of(codes, edges)
+    sweep = TrellisSweep(trellis, Ranking.of("dot", queries, unit_rows=False), biases=biases)
+    best = TopK(3, 30)
+    sweep.over(0, 2000, best, floors=np.full(3, -np.inf), allowed=EVERYTHING)
+    rows = np.arange(2000)
+    scores = queries @ vecstore.open(path).vectors[:].T + biases[:, np.searchsorted(edges, rows, side="right") - 1]
+    np.testing.assert_allclose(sweep.scores(codes.gather(rows), rows), scores, atol=1e-5)
+    wanted = np.argsort(-scores, axis=1)[:, :10]
+    assert all(np.isin(wanted[q], best.rows[q]).all() and 1999 in best.rows[q] for q in range(3))
+
+
+def test_what_is_not_measured_is_refused(store, tmp_path, summaries, measured):
+    with pytest.raises(ShapeError, match=rf"was measured, or all: {measured[0]}, .*48; found 1$"):
+        store.search(summaries[1][0], prefix=1)
+    with pytest.raises(ShapeError, match="recall is a share"):
+        store.search(summaries[1][0], recall=1.0)
+    vecstore.write(tmp_path / "b.vecs", summaries[0][:50], codec="sq:8")
+    with vecstore.open(tmp_path / "b.vecs") as other, pytest.raises(ShapeError, match="prefix is for tcq codes"):
+        other.search(summaries[1][0], prefix=12)
+
+
+@pytest.mark.parametrize(
+    "prefixes", [None, 3, {"limits": 1}, {"limits": {"x": {}, "9": 1, "12": {"0.998": "high"}}, "stages": [9, "a", 12]}]
+)
+def test_descriptions_that_tell_nothing_lead_to_a_full_scan(prefixes):
+    for limits in plan_of([{"fidelity": {"prefixes": prefixes}}], 48, None, "auto"):
+        assert limits == (12, -np.inf)
+
+
+def test_the_layout_of_format_1_1_is_searched_by_decoding():
+    with vecstore.open(Path(__file__).parents[1] / "compat/1.1/trellis.vecs") as old:
+        assert old.info()["format"] == "1.1" and old.search(old.vectors[5], 1).rows.tolist() == [5]
+        with pytest.raises(ShapeError, match=r"layout of format 1\.2"):
+            old.search(old.vectors[5], prefix=5)
+
+
+def test_damage_is_found_where_it_is_read(tmp_path, path, summaries):
+    part, data = Container(path).part("codes.0"), bytearray(path.read_bytes())
+    data[int(part.offsets[0]) + 9 * 2048 + 5] ^= 1
+    (tmp_path / "a.vecs").write_bytes(data)
+    with vecstore.open(tmp_path / "a.vecs") as store, pytest.raises(CorruptError, match="damaged"):
+        store.search(summaries[1][0])
+
+
+# Truncated stores
+
+
+def test_truncated_to_bytes(store, summaries, measured):
+    queries, size = summaries[1][:20], measured[-1]
+    shorter = store.truncated(bytes=size)
+    assert shorter.info()["bytes"]["code"] == [size] and "tcq:48:8" in repr(shorter)
+    x, given = shorter.vectors[:], summaries[0]
+    errors = [((found - given) ** 2).sum() for found in (store.vectors[:], x, store.truncated(bytes=12).vectors[:])]
+    assert errors[0] < errors[1] < errors[2]
+    np.testing.assert_array_equal(shorter["key 3"], shorter.get(["key 3"])[0])
+    np.testing.assert_allclose(shorter["key 3"], x[3], atol=1e-6)
+    found, expected = shorter.search(queries, prefix=size), shorter.search(queries, exact=True)
+    same_rows(found, expected)
+    np.testing.assert_allclose(expected.scores, -np.sort(-(queries @ unit(x).T), axis=1)[:, :10], atol=1e-5)
+    assert shorter.search(queries, prefix=measured[1]).rows.shape == (20, 10)
+    assert [len(vecstore.open(store.path)), shorter.verify() > 0] == [2000, True]
+
+
+def test_codes_are_cut_where_a_group_ends(store):
+    layout = Shard(store.path).codec.layers[0].quantizer.layout
+    edges = layout.edges.tolist()
+    for size in range(edges[1], 49):
+        assert store.truncated(bytes=size).info()["bytes"]["code"] == [max(e for e in edges if e <= size)]
+    with pytest.raises(CodecError, match=f"choose {edges[1]} to 48"):
+        store.truncated(bytes=edges[1] - 1)
+
+
+def test_what_cannot_be_cut(tmp_path, store):
+    with pytest.raises(ShapeError, match="either dimensions or bytes"):
+        store.truncated()
+    vecstore.write(tmp_path / "a.vecs", np.eye(40, 8), codec="sq:8")
+    with vecstore.open(tmp_path / "a.vecs") as other, pytest.raises(CodecError, match="no coarser code"):
+        other.truncated(bytes=4)
+
+
+def test_first_bytes_decode_to_the_first_coefficients(summaries):
+    trained = TCQ(20, 8).fit(summaries[0][:500], seed=0)
+    codes = trained.encode(summaries[0][500:700])
+    shorter = trained.first_bytes(11)
+    y, count = trained.coefficients(codes), shorter.layout.coefficients
+    np.testing.assert_allclose(
+        shorter.decode(codes[:, : shorter.code_bytes]), y[:, :count] @ trained.axes[:count] + trained.mean, atol=1e-5
+    )

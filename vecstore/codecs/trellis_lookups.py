@@ -1,0 +1,174 @@
+"""The codes of `tcq` as look-ups in small tables: how a query's product with a row is found without decoding it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.trellis import STEPS, CodeLayout, taps
+
+__all__ = ["ENTRIES", "SOURCES", "TOGETHER", "Lookups"]
+
+ENTRIES = 64  # of a table: what one permutation of a register can look up in
+INDEX_BITS = 6
+SOURCES = 4  # bytes of a code, at most, that an index comes from
+TOGETHER = 4  # look-ups, at most, whose entries are added up in 8 bits
+WINDOW = 8  # look-ups among which those with equally many sources are brought together
+
+
+@dataclass(frozen=True, eq=False)
+class Lookups:
+    """What a row's code, or its first bytes, is looked up by.
+
+    The subset of a step is an exclusive-or of path bits, its sub-index are bits of the code: so the number of a level
+    is a linear function, over the field of two elements, of the bits of a few bytes. An *index* joins the numbers of
+    as many consecutive steps as fit six bits: it is the exclusive-or, over its source bytes, of a matrix of 8 x 8 bits
+    times the byte. The entry of a table at the index stands for all coefficients of these steps.
+
+    A step of more than five bits gives the upper bits of its sub-index only, and its entries are means over the lower
+    ones: the sums are an approximation.
+
+    Attributes
+    ----------
+    planes : (lookups, SOURCES) int64
+        Which bytes of the code an index comes from; those beyond the sources of its pass are not used.
+    masks : (lookups, SOURCES, 8) uint8
+        Bit i of an index is the parity of, summed over its sources, the bits of the byte that are in mask i.
+    passes : (passes, 3) int64
+        First look-up, number of look-ups and of sources of each pass: what is done at once.
+    owners : (coefficients,) int64
+        The look-up that each coefficient is in.
+    levels : (coefficients, ENTRIES) float32
+        The coefficient that an index means.
+    """
+
+    planes: NDArray[np.int64]
+    masks: NDArray[np.uint8]
+    passes: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    levels: Floats
+
+    @classmethod
+    def of(cls, layout: CodeLayout, states: int, levels: Floats, size_bytes: int) -> Lookups:
+        """Return those of the first `size_bytes` of codes, which must end where a group does.
+
+        Parameters
+        ----------
+        layout : CodeLayout
+        states : int
+        levels : (layout.starts[-1],) float32
+        """
+        steps = min(STEPS * int(np.searchsorted(layout.edges, size_bytes)), len(layout.bits))
+        joined = _joined([_bits_of_step(layout, states, step) for step in range(steps)])
+        order, passes = _passes([len(_planes(bits)) for _, bits in joined])
+        planes = np.zeros((len(joined), SOURCES), np.int64)
+        masks = np.zeros((len(joined), SOURCES, 8), np.uint8)
+        owners, meant = np.zeros(int(layout.firsts[steps]), np.int64), np.zeros((int(layout.firsts[steps]), ENTRIES))
+        for at, (members, bits) in enumerate(joined[number] for number in order):
+            for source, plane in enumerate(_planes(bits)):
+                planes[at, source] = plane
+                masks[at, source] = [_mask(places, plane) for places in bits] + [0] * (8 - len(bits))
+            shift = 0
+            for step in members:
+                used = min(int(layout.bits[step]) + 1, INDEX_BITS)
+                for j in range(layout.firsts[step], layout.firsts[step + 1]):
+                    owners[j] = at
+                    meant[j] = _meant(levels[layout.starts[j] : layout.starts[j + 1]], used)[
+                        np.arange(ENTRIES) >> shift & (1 << used) - 1
+                    ]
+                shift += used
+        return cls(planes, masks, passes, owners, meant.astype(np.float32))
+
+    def terms(self, linear: Floats, quadratic: Floats | None = None) -> Floats:
+        """Return tables (q, lookups, ENTRIES) whose entries add up to sum_j linear[q, j] y[j] + quadratic[j] y[j]**2.
+
+        linear is (q, coefficients) or more, of which the first count; y are the coefficients of a row.
+        """
+        order, starts = self._by_owner
+        entries = linear[:, order, None] * self.levels[order]
+        if quadratic is not None:
+            entries += quadratic[order, None] * self.levels[order] ** 2
+        return np.asarray(np.add.reduceat(entries, starts, axis=1), np.float32)
+
+    @cached_property
+    def _by_owner(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The coefficients look-up by look-up, and where each begins; none is empty."""
+        order = np.argsort(self.owners, kind="stable")
+        return order, np.searchsorted(self.owners[order], np.arange(len(self.planes)))
+
+    @cached_property
+    def kernel(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]:
+        """What `kernels.trellis_sums` takes: passes, planes, matrices and images.
+
+        matrices (lookups, SOURCES) uint64 are the masks in the order that GFNI reads, images (lookups, SOURCES, 256)
+        uint8 what they make of each byte.
+        """
+        matrices = np.zeros(self.masks.shape[:2], np.uint64)
+        images = np.zeros((*self.masks.shape[:2], 256), np.uint8)
+        every = np.arange(256, dtype=np.uint8)
+        for bit in range(8):
+            mask = self.masks[:, :, bit]
+            matrices |= mask.astype(np.uint64) << np.uint64(8 * (7 - bit))
+            images |= (np.bitwise_count(mask[:, :, None] & every) & 1) << np.uint8(bit)
+        return self.passes, self.planes, matrices, images
+
+
+Bits: TypeAlias = list[set[int]]  # of an index: the places in the code whose parity each is, lowest first
+
+
+def _bits_of_step(layout: CodeLayout, states: int, step: int) -> Bits:
+    path, subs = layout.bit_places
+    high, low = ({int(path[step - back]) for back in backs if back <= step} for backs in taps(states))
+    count = int(layout.bits[step]) - 1
+    kept = subs[step, max(count - (INDEX_BITS - 2), 0) : count]
+    return [low, high, *({int(place)} for place in kept)]
+
+
+def _joined(steps: list[Bits]) -> list[tuple[list[int], Bits]]:
+    """Return the steps and bits of each index: as many consecutive steps as fit."""
+    joined: list[tuple[list[int], Bits]] = []
+    for step, bits in enumerate(steps):
+        if joined:
+            members, before = joined[-1]
+            if len(before) + len(bits) <= INDEX_BITS and len(_planes(before + bits)) <= SOURCES:
+                joined[-1] = [*members, step], before + bits
+                continue
+        joined.append(([step], bits))
+    return joined
+
+
+def _planes(bits: Bits) -> list[int]:
+    return sorted({place // 8 for places in bits for place in places})
+
+
+def _mask(places: set[int], plane: int) -> int:
+    return sum(1 << place % 8 for place in places if place // 8 == plane)
+
+
+def _passes(sources: list[int]) -> tuple[list[int], NDArray[np.int64]]:
+    """Return the order of look-ups, and which of them are done together: those with equally many sources if possible.
+
+    They stay near each other in the code, which is read in its order.
+    """
+    order: list[int] = []
+    passes = []
+    for start in range(0, len(sources), WINDOW):
+        window = sorted(range(start, min(start + WINDOW, len(sources))), key=lambda at: sources[at])
+        for first in range(0, len(window), TOGETHER):
+            some = window[first : first + TOGETHER]
+            passes.append((len(order), len(some), max(max(sources[at] for at in some), 1)))
+            order += some
+    return order, np.array(passes, np.int64).reshape(-1, 3)
+
+
+def _meant(levels: Floats, used: int) -> NDArray[np.float64]:
+    """Return the level of each number of `used` bits: the mean over the lower bits of the sub-index that are left out.
+
+    A level's number is 4 * sub-index + subset.
+    """
+    return levels.astype(np.float64).reshape(1 << used - 2, -1, 4).mean(axis=1).reshape(-1)
