@@ -1,4 +1,4 @@
-"""What a store says of itself: shape, codec, the three byte counts, provenance, fidelity."""
+"""What a store says of itself: shape, codec, the three byte counts, provenance, certificate."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
             "code": [layer.layer.code_bytes for layer in first.layers],
             "parts": parts,
         },
-        "fidelity": about.get("fidelity"),
+        "certificate": about.get("certificate") or about.get("fidelity"),  # files of before have the older name
         "provenance": about.get("provenance"),
         "user": about.get("user") or {},
     }

@@ -96,7 +96,7 @@ def oversampling(descriptions: Sequence[Mapping[str, Any]], recall: float | None
     wanted = str(min(known for known in RECALLS if known >= (recall or RECALLS[-1])))
     found = []
     for description in descriptions:
-        fidelity = description.get("fidelity")
+        fidelity = description.get("certificate") or description.get("fidelity")  # the older name
         if isinstance(fidelity, dict):
             measured = fidelity.get("oversampling")
             factor = measured.get(wanted) if isinstance(measured, dict) else fidelity.get("oversample")

@@ -59,6 +59,10 @@ class Exam:
         """Return raw scores of some queries and rows: (q, n) float32, larger being nearer."""
         return raw_scores(self._ranking.raw, self.queries[part] @ rows.T, np.einsum("ij,ij->i", rows, rows))
 
+    def final_scores(self, rows: Floats, part: slice) -> NDArray[np.float64]:
+        """Return scores of some queries and rows as a search gives them, a distance with its sign changed: (q, n)."""
+        return self.scores(rows, part) * self._ranking.slope + self._ranking.shifts[part, None]
+
     def parts(self) -> list[slice]:
         """Return the queries in portions whose scores fit in memory."""
         return [slice(at, at + QUERIES_AT_ONCE) for at in range(0, len(self.queries), QUERIES_AT_ONCE)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vecstore.errors import BudgetError, ShapeError
 
-__all__ = ["Budget", "parse_budget", "parse_target"]
+__all__ = ["Budget", "parse_budget", "parse_target", "reduced"]
 
 NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 BYTES = re.compile(rf"{NUMBER}b?", re.IGNORECASE)
@@ -32,7 +32,7 @@ class Budget:
     scanned: float | None = None
 
 
-def parse_budget(given: int | float | str, dimensions: int) -> Budget:
+def parse_budget(given: int | float | str | Budget, dimensions: int) -> Budget:
     """Return the budget that a user wrote.
 
     Parameters
@@ -54,6 +54,8 @@ def parse_budget(given: int | float | str, dimensions: int) -> Budget:
     >>> parse_budget("24/200", 384)
     Budget(stored=200.0, scanned=24.0)
     """
+    if isinstance(given, Budget):
+        return given
     scanned, slash, stored = str(given).replace(" ", "").rpartition("/")
     if not slash:
         return Budget(_bytes(stored, dimensions))
@@ -61,6 +63,11 @@ def parse_budget(given: int | float | str, dimensions: int) -> Budget:
     if found.scanned is not None and found.scanned >= found.stored:
         raise BudgetError(f"budget {given!r}: fewer bytes are scanned than stored; write it as scanned/stored, 24/200")
     return found
+
+
+def reduced(budget: Budget, size_bytes: float) -> Budget:
+    """Return what is left of a budget when a row has `size_bytes` beside its codes."""
+    return Budget(max(budget.stored - size_bytes, 0.0), budget.scanned)
 
 
 def _bytes(text: str, dimensions: int) -> float:

@@ -31,7 +31,7 @@ RESCORED = 100  # rows of the coarse layer that the fine one scores again, for t
 
 def tune(
     x: ArrayLike,
-    budget: int | float | str | None = None,
+    budget: int | float | str | Budget | None = None,
     *,
     target: float | str | None = None,
     metric: Metric = "cosine",

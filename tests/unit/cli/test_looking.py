@@ -13,7 +13,7 @@ import vecstore as package
 
 def test_info(good, words):
     text = good("info", words).stdout
-    for piece in ("300 x 8", "resident", "stored", "per vector", "fidelity", "x.npy", "strings"):
+    for piece in ("300 x 8", "resident", "stored", "per vector", "certificate", "x.npy", "strings"):
         assert piece in text
     assert json.loads(good("info", words, "--json").stdout) == package.open(words).info()
 
