@@ -7,7 +7,7 @@ and rows, scored both ways, give a monotone map from one to the other, so that a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,29 +65,27 @@ class Calibration:
     def from_dict(cls, given: Any, path: str) -> Calibration:
         """Undo `to_dict`, or raise `CorruptError`."""
         document = given if isinstance(given, dict) else {}
-        metric, knots = document.get("metric"), (document.get("compressed"), document.get("original"))
-        sound = isinstance(metric, str) and metric in LARGEST_SCORES
-        sound = sound and all(
-            isinstance(column, list)
-            and 1 <= len(column) <= MOST_KNOTS
-            and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in column)
-            for column in knots
-        )
-        if sound:
-            # A whole number of JSON may be larger than any float.
-            compressed, original = (np.array([_float(value) for value in column]) for column in knots)
-            if len(compressed) == len(original) and all(
-                np.isfinite(column).all() and (np.diff(column) > 0).all() for column in (compressed, original)
-            ):
-                return cls(metric, compressed, original)  # type: ignore[arg-type]
+        metric = document.get("metric")
+        compressed, original = (_knots(document.get(name)) for name in ("compressed", "original"))
+        if isinstance(metric, str) and metric in LARGEST_SCORES and len(compressed) == len(original) > 0:
+            return cls(cast(Metric, metric), compressed, original)
         raise CorruptError("member 'calibration' is malformed", path=path, expected="two rising lists of numbers")
 
 
-def _float(value: float) -> float:
+def _knots(given: Any) -> NDArray[np.float64]:
+    """Return strictly rising finite numbers (k,); none for anything else."""
+    none = np.empty(0)
+    if (
+        not isinstance(given, list)
+        or not 1 <= len(given) <= MOST_KNOTS
+        or {type(value) for value in given} - {int, float}
+    ):
+        return none
     try:
-        return float(value)
-    except OverflowError:
-        return float("inf")
+        knots = np.array([float(value) for value in given])
+    except OverflowError:  # whole numbers of JSON have no limit
+        return none
+    return knots if np.isfinite(knots).all() and (np.diff(knots) > 0).all() else none
 
 
 def calibrate(exam: Exam, decoded: Floats, *, seed: int) -> Calibration | None:

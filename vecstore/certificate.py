@@ -54,8 +54,8 @@ def measure_certificate(
     dict
         What `measure_fidelity` gives, and ``recall`` (and ``query_recall`` of the user's own): ``queries``, ``base``
         and for each k under ``at`` the mean and its 95% bootstrap interval; ``bytes``: ``code``, ``model`` and
-        ``row``; ``bound``: the least ``relative_error`` that as many bytes allow a Gaussian with this spectrum, and
-        by how many ``decibels`` the codec misses it.
+        ``row``; ``bound``: the least ``relative_error`` that a code of as many bytes allows a Gaussian with this
+        spectrum, and by how many ``decibels`` the codec misses it.
     Calibration or None
     """
     found = measure_fidelity(trained, held_out, keep_norms=keep_norms, seed=seed)
@@ -64,10 +64,11 @@ def measure_certificate(
     exam = Exam(held_out, base, metric, KS)
     found["recall"] = _recall(exam, decoded, seed=seed)
     if queries is not None and len(queries):
-        found["query_recall"] = _recall(Exam(queries, base, metric, KS), decoded, seed=seed)
+        exam = Exam(queries, base, metric, KS)  # the map is to serve these as well
+        found["query_recall"] = _recall(exam, decoded, seed=seed)
     row = trained.code_bytes + trained.model_bytes / rows + (4 if keep_norms else 0)
     found["bytes"] = {"code": trained.code_bytes, "model": trained.model_bytes, "row": round(row, 2)}
-    found["bound"] = _bound(base, row, found["relative_error"])
+    found["bound"] = _bound(base, trained.layers[-1].code_bytes, found["relative_error"])
     return found, calibrate(exam, decoded, seed=seed)
 
 

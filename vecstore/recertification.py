@@ -62,6 +62,8 @@ def recertify(store: Store, source: str | Path | Dump) -> list[Finding]:
         raise FormatError(
             "not the dump that the store was made from", path=dump.path, expected=f"{store.dimensions} dimensions"
         )
+    if store.key_type is not None and dump.key_type is None:
+        raise FormatError("the store has keys and this dump has none: name their file with --keys", path=dump.path)
     policies = {name: provenance.get(name, "error") for name in ("on_bad", "on_duplicate")}
     with tempfile.TemporaryDirectory() as directory:
         survey = survey_dump(

@@ -150,10 +150,10 @@ def prepare(
 def _tuned(
     wish: Wish, train: Floats, rows: int, metric: Metric, keep_norms: bool, seed: int, report: Progress
 ) -> Codec:
-    from vecstore.tuning.budget import parse_budget, reduced
+    from vecstore.tuning.budget import Budget, parse_budget, reduced
     from vecstore.tuning.tuner import tune
 
-    budget = wish.budget
+    budget: int | float | str | Budget | None = wish.budget
     if budget is not None and keep_norms:
         budget = reduced(parse_budget(budget, train.shape[1]), NORM_BYTES)
     return tune(

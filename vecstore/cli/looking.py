@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vecstore.formats import Dump
     from vecstore.store import Store
 
 __all__ = ["get", "info", "register", "search", "verify"]
@@ -219,12 +220,14 @@ def verify(
         Path | None,
         typer.Option("--certificate", metavar="DUMP", help="Measure the certificate again, with the original dump."),
     ] = None,
+    keys: Annotated[Path | None, typer.Option(metavar="FILE", help="Keys of that dump, one a line.")] = None,
 ) -> None:
     """Check every byte of a store against its checksum, and that every key finds its row.
 
     Ends with status 1 and the damaged place when something is wrong, or when the certificate does not hold.
     """
     import vecstore
+    from vecstore.formats import open_dump
 
     start = time.perf_counter()
     with vecstore.open(store) as opened:
@@ -232,10 +235,10 @@ def verify(
         elapsed_s = time.perf_counter() - start
         stdout().print(Text(f"{store}: sound; {rows:,} rows, {size:,} bytes checked in {elapsed_s:.2f} s"))
         if dump is not None:
-            _verify_certificate(opened, dump)
+            _verify_certificate(opened, open_dump(dump, keys=keys, key_type=opened.key_type))
 
 
-def _verify_certificate(opened: Store, dump: Path) -> None:
+def _verify_certificate(opened: Store, dump: Dump) -> None:
     from vecstore.recertification import recertify
 
     findings = recertify(opened, dump)

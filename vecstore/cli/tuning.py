@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -64,18 +64,12 @@ def tune(
         asked = None if queries is None else read_queries(str(queries))
         found: list[Tuned] = []
         for budget in [None] if target is not None else budgets or BUDGETS:
-            found.append(
-                choose(
-                    sample,
-                    budget,
-                    target=target,
-                    metric=metric,
-                    queries=asked,
-                    rows=rows,
-                    seed=seed,
-                    progress=lambda trying, share, budget=budget: bars(budget or "target", len(sample), share),
-                )
-            )
+
+            def show(trying: str, share: float, name: str = budget or "target") -> None:
+                bars(name, len(sample), share)
+
+            options: dict[str, Any] = {"metric": metric, "queries": asked, "rows": rows, "seed": seed, "progress": show}
+            found.append(choose(sample, budget, target=target, **options))
     if as_json:
         print_json([{"chosen": one.entry.codec, "table": one.table.to_list()} for one in found])
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vecstore.errors import BudgetError, ShapeError
+from vecstore.errors import BudgetError
 
 __all__ = ["Budget", "parse_budget", "parse_target", "reduced"]
 
@@ -72,34 +72,14 @@ def reduced(budget: Budget, size_bytes: float) -> Budget:
 
 def _bytes(text: str, dimensions: int) -> float:
     raw = 4 * dimensions
-    for pattern, size in (
-        (BYTES, lambda number: number),
-        (TIMES, lambda number: raw / number),
-        (SHARE, lambda number: raw * number / 100),
-    ):
-        found = pattern.fullmatch(text)
-        if found and float(found[1]) > 0:
-            return float(size(float(found[1])))
+    number, times, share = (pattern.fullmatch(text) for pattern in (BYTES, TIMES, SHARE))
+    if number and float(number[1]) > 0:
+        return float(number[1])
+    if times and float(times[1]) > 0:
+        return raw / float(times[1])
+    if share and float(share[1]) > 0:
+        return raw * float(share[1]) / 100
     raise BudgetError(
         f"budget {text!r}: write bytes a row (64), times smaller than float32 (32x), its share (5%), or two of them "
         "as scanned/stored (24/200)"
     )
-
-
-def parse_target(given: float | str) -> float:
-    """Return the recall of ``"recall@10=0.95"``, or of a number.
-
-    Raises
-    ------
-    ShapeError
-        It is no recall@10 above 0 and up to 1.
-
-    Examples
-    --------
-    >>> parse_target("recall@10=0.95")
-    0.95
-    """
-    found = RECALL.fullmatch(str(given).replace(" ", ""))
-    if not found or not 0 < float(found[1]) <= 1:
-        raise ShapeError(f"target {given!r}: write recall@10=0.95, a share above 0 and up to 1")
-    return float(found[1])

@@ -19,10 +19,15 @@ from vecstore.errors import CodecError
 __all__ = ["FAMILIES", "Family", "cell_counts", "known"]
 
 Sizes: TypeAlias = Callable[[int, int], Iterator[tuple[int, str]]]
+Model: TypeAlias = Callable[[int, int], int]
 Floor: TypeAlias = Callable[[NDArray[np.float64], int], float]
 
 CELL_SHARES = (0.05, 0.2)  # of the budget, that centroids may take
 FEWEST_CELLS = 8
+
+
+def _nothing(size: int, d: int) -> int:
+    return 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Family:
     name: str
     speed: int
     sizes: Sizes
-    model: Callable[[int, int], int] = lambda size, d: 0
+    model: Model = _nothing
     floor: Floor | None = None
     cells: bool = False
 
@@ -121,7 +126,7 @@ def _first_components(bits: int) -> Floor:
     return floor
 
 
-def _rotation_and_books(entries: int) -> Callable[[int, int], int]:
+def _rotation_and_books(entries: int) -> Model:
     return lambda size, d: 4 * d * d + 4 * entries * d
 
 

@@ -183,7 +183,7 @@ class Contest:
         """Return a trial as a line of the table."""
         size = row_bytes(trial.codec, self.rows)
         total = float(self.variances.sum())
-        bound = distortion_bound(self.variances, size) / total if total > 0 else 0.0
+        bound = distortion_bound(self.variances, trial.codec.layers[-1].code_bytes) / total if total > 0 else 0.0
         return Entry(
             codec=str(trial.codec.spec),
             role=role,

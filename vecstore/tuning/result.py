@@ -29,7 +29,8 @@ class Entry:
     error : float
         Squared error of held-out rows over their squared deviation from the mean.
     decibels : float
-        How far that is above the rate-distortion bound of a Gaussian with the same spectrum and as many bytes.
+        How far that is above the rate-distortion bound of a code of as many bytes (the model apart), for a Gaussian
+        with the same spectrum.
     speed : int
         Class of scan speed, 0 being the fastest.
     base_rows : int

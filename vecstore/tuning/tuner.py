@@ -198,7 +198,7 @@ def _for_target(contest: Contest, target: float) -> Tuned:
             high = middle
         else:
             low = middle + 1
-    families = FAMILIES
+    families: tuple[Family, ...] = FAMILIES
     for size in sizes[max(low - 1, 0) :]:
         chosen = contest.best(families, size, role="stored", cells=True)
         if chosen is None:

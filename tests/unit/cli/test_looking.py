@@ -169,3 +169,24 @@ def test_no_store(fails):
     assert "nothing.vecs: no such file" in fails("info", "nothing.vecs")
     assert "not a vecstore store" in fails("verify", "x.npy")
     assert "manifest.json" in fails("get", ".", "key")
+
+
+def test_a_certificate_is_measured_again(good, fails):
+    good("convert", "x.npy", "x.vecs", "--keys", "keys.txt", "--codec", "pq:4")
+    text = good("verify", "x.vecs", "--certificate", "x.npy", "--keys", "keys.txt").stdout
+    assert text.count("holds") == 7 and "does not" not in text
+    np.save("y.npy", np.load("x.npy")[::-1])
+    assert (
+        fails("verify", "x.vecs", "--certificate", "y.npy", "--keys", "keys.txt", code=1).stdout.count("does not hold")
+        > 0
+    )
+
+
+def test_calibrated_scores(good):
+    good("convert", "x.npy", "x.vecs", "--codec", "pq:2")
+    plain, calibrated = (
+        json.loads(good("search", "x.vecs", "--vector", "x.npy", "--json", *more).stdout)["results"]
+        for more in ([], ["--calibrated"])
+    )
+    assert [one["row"] for one in plain[0]["neighbours"]] == [one["row"] for one in calibrated[0]["neighbours"]]
+    assert plain != calibrated
