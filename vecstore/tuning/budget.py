@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vecstore.errors import BudgetError
+from vecstore.errors import BudgetError, ShapeError
 
 __all__ = ["Budget", "parse_budget", "parse_target", "reduced"]
 
@@ -68,6 +68,25 @@ def parse_budget(given: int | float | str | Budget, dimensions: int) -> Budget:
 def reduced(budget: Budget, size_bytes: float) -> Budget:
     """Return what is left of a budget when a row has `size_bytes` beside its codes."""
     return Budget(max(budget.stored - size_bytes, 0.0), budget.scanned)
+
+
+def parse_target(given: float | str) -> float:
+    """Return the recall of ``"recall@10=0.95"``, or of a number.
+
+    Raises
+    ------
+    ShapeError
+        It is no recall@10 above 0 and up to 1.
+
+    Examples
+    --------
+    >>> parse_target("recall@10=0.95")
+    0.95
+    """
+    found = RECALL.fullmatch(str(given).replace(" ", ""))
+    if not found or not 0 < float(found[1]) <= 1:
+        raise ShapeError(f"target {given!r}: write recall@10=0.95, a share above 0 and up to 1")
+    return float(found[1])
 
 
 def _bytes(text: str, dimensions: int) -> float:
