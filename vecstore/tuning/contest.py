@@ -49,7 +49,7 @@ class Rung:
 
 
 RUNGS = (
-    Rung(train=3000, base=5000, queries=300, keep=4, margin=0.03),
+    Rung(train=3000, base=5000, queries=300, keep=4, margin=0.02),
     Rung(train=8000, base=12000, queries=500, keep=3, margin=0.01),
     Rung(train=20000, base=40000, queries=1000, keep=1, margin=0.0),
 )
