@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 def ours(store: vecstore.Store, size: int) -> dict[str, Search]:
     """Return the searches of a store: by decoding, of all bytes where they lie, and of the first ones."""
-    prefixes = store.info()["fidelity"].get("prefixes") or {"limits": {}, "stages": []}
+    prefixes = store.info()["certificate"].get("prefixes") or {"limits": {}, "stages": []}
     options: dict[str, dict[str, Any]] = {
         "decoding (`exact=True`)": {"exact": True},
         f"full scan (`prefix={size}`)": {"prefix": size},

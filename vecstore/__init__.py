@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from vecstore.search import SearchResult
     from vecstore.store import Store
     from vecstore.store import open_store as open
+    from vecstore.tuning.result import Tuned
+    from vecstore.tuning.tuner import tune
     from vecstore.vectors import Vectors
     from vecstore.version import __version__
     from vecstore.writer import Writer
@@ -32,6 +34,7 @@ _HOMES = {
     "Report": "vecstore.conversion:Report",
     "SearchResult": "vecstore.search:SearchResult",
     "Store": "vecstore.store:Store",
+    "Tuned": "vecstore.tuning.result:Tuned",
     "VecstoreError": "vecstore.errors:VecstoreError",
     "Vectors": "vecstore.vectors:Vectors",
     "Writer": "vecstore.writer:Writer",
@@ -39,6 +42,7 @@ _HOMES = {
     "codec": "vecstore.codecs.spec:codec",
     "convert": "vecstore.conversion:convert",
     "open": "vecstore.store:open_store",
+    "tune": "vecstore.tuning.tuner:tune",
     "write": "vecstore.conversion:write",
 }
 
@@ -48,6 +52,7 @@ __all__ = [
     "Report",
     "SearchResult",
     "Store",
+    "Tuned",
     "VecstoreError",
     "Vectors",
     "Writer",
@@ -55,6 +60,7 @@ __all__ = [
     "codec",
     "convert",
     "open",
+    "tune",
     "write",
 ]
 

@@ -6,43 +6,36 @@ are encoded as they stream by. Memory does not depend on the number of rows.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.codecs.codec import Codec, as_vectors, code_bytes_of
-from vecstore.codecs.normalize import unit
+from vecstore.codecs.codec import Codec
 from vecstore.codecs.spec import CodecSpec, codec
+from vecstore.drift import reference_in
 from vecstore.errors import ExistsError, ShapeError
-from vecstore.fidelity import RAW, measure_fidelity, measure_oversampling
 from vecstore.formats import Batch, Dump, open_dump
 from vecstore.keys import key_type_of
-from vecstore.prefixes import measure_prefixes
 from vecstore.shard import METRICS, Metric
 from vecstore.survey import OnBad, OnDuplicate, Survey, clean_batches, survey_dump
+from vecstore.training import Progress, Stage, Wish, prepare
 from vecstore.version import __version__
 from vecstore.workplace import Workplace
 from vecstore.writer import Writer
 
 __all__ = ["ArrayDump", "Progress", "Report", "Stage", "convert", "write"]
 
-Stage: TypeAlias = Literal["reading", "training", "measuring", "encoding"]
-Progress: TypeAlias = Callable[[Stage, int, float], None]
+if TYPE_CHECKING:
+    from vecstore.store import Store
+    from vecstore.tuning.result import Table
 
-HELD_OUT_ROWS = 1024
+DEFAULT_CODEC = "sq:8"
 DEFAULT_SEED = 0
-DEEP = 0.1  # share of the rows from which on rescoring costs what a scan does
-DEEP_ROWS = 20_000  # stores below this are searched in no time anyway
-
-
-class RescoringWarning(UserWarning):
-    """The coarse layer of a two-layer codec hides so many neighbours that rescoring costs more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +54,10 @@ class Report:
     codec : str
     dump_bytes, store_bytes : int
         Size of the source (as float32 where it was an array) and of the store.
-    fidelity : dict
-        See `measure_fidelity`.
+    certificate : dict
+        What is left of the vectors, as the store holds it; see `vecstore.certificate.measure_certificate`.
+    table : Table or None
+        What was tried, if the codec was chosen by a budget or a target.
     """
 
     path: str
@@ -75,14 +70,19 @@ class Report:
     codec: str
     dump_bytes: int
     store_bytes: int
-    fidelity: dict[str, Any]
+    certificate: dict[str, Any]
+    table: Table | None = None
 
 
 def convert(
     source: str | Path | Dump,
     path: str | Path,
-    codec: str | CodecSpec | Codec = "sq:8",
+    codec: str | CodecSpec | Codec | None = None,
     *,
+    budget: int | float | str | None = None,
+    target: float | str | None = None,
+    like: str | Path | Store | None = None,
+    queries: ArrayLike | None = None,
     metric: Metric = "cosine",
     keep_norms: bool = False,
     keep_order: bool = False,
@@ -104,7 +104,15 @@ def convert(
     path : path
         The store to write: a file, or with `shard_bytes` a directory.
     codec : str, CodecSpec or Codec
-        A specification such as ``"opq:48"``, trained here on a sample; or a trained codec.
+        A specification such as ``"opq:48"``, trained here on a sample; or a trained codec. ``"sq:8"`` if nothing
+        else is said.
+    budget, target : instead of `codec`
+        Choose the codec by measuring, as `vecstore.tune` does: bytes a row (``64``, ``"32x"``, ``"24/200"``), or
+        ``"recall@10=0.95"``.
+    like : path or Store, instead of `codec`
+        Take the trained codec of another store, and warn (`vecstore.drift.DriftWarning`) where it does not suit.
+    queries : (q, d) array, optional
+        Real queries: the certificate gives their recall too, and tuning listens to them.
     metric : {"cosine", "dot", "l2"}
     keep_norms : bool
         Store unit vectors and each row's length beside them (4 bytes), so that lookups have the original lengths.
@@ -142,7 +150,11 @@ def convert(
     _require(0 <= seed < 2**31, f"a seed is a number from 0 to 2**31 - 1, found {seed!r}")
     if Path(dump.path).exists() and Path(path).exists() and Path(dump.path).samefile(path):
         raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
-    spec = codec if isinstance(codec, Codec) else _spec(codec)
+    given = [
+        name for name, value in (("codec", codec), ("budget", budget), ("target", target), ("like", like)) if value
+    ]
+    _require(len(given) <= 1, f"{' and '.join(given)} both choose the codec; give one of them")
+    wish = _wish(codec, like, Wish(None, budget, target, queries))
     report = progress or (lambda stage, rows, share: None)
     workplace = Workplace(path, sharded=shard_bytes is not None, force=force)
     try:
@@ -154,7 +166,16 @@ def convert(
             directory=workplace.path,
             progress=lambda rows, share: report("reading", rows, share),
         )
-        trained, fidelity = _train(spec, survey, metric, keep_norms, seed, shard_bytes, report)
+        trained, members = prepare(
+            wish,
+            survey,
+            metric=metric,
+            keep_norms=keep_norms,
+            shards=_shards(survey, wish, dump.dimensions, shard_bytes),
+            shard_bytes=shard_bytes,
+            seed=seed,
+            report=report,
+        )
         with Writer(
             path,
             trained,
@@ -166,7 +187,7 @@ def convert(
             workplace=workplace,
         ) as writer:
             options = {"seed": seed, "on_bad": on_bad, "on_duplicate": on_duplicate}
-            writer.description |= {"fidelity": fidelity, "provenance": _provenance(dump, survey, options)}
+            writer.description |= members | {"provenance": _provenance(dump, survey, options)}
             for batch in clean_batches(dump, survey, on_bad):
                 writer.add(batch.vectors, batch.keys)
                 report("encoding", writer.rows, writer.rows / survey.kept)
@@ -184,7 +205,8 @@ def convert(
         codec=str(trained.spec),
         dump_bytes=dump.size_bytes,
         store_bytes=_size_bytes(Path(path)),
-        fidelity=fidelity,
+        certificate=members["certificate"],
+        table=getattr(trained, "table", None),
     )
 
 
@@ -192,7 +214,7 @@ def write(
     path: str | Path,
     vectors: ArrayLike,
     keys: Sequence[Any] | NDArray[Any] | None = None,
-    codec: str | CodecSpec | Codec = "sq:8",
+    codec: str | CodecSpec | Codec | None = None,
     **options: Any,
 ) -> Report:
     """Write vectors in memory (or an `np.memmap`) to a store; `options` as for `convert`.
@@ -244,59 +266,26 @@ class ArrayDump(Dump):
             yield Batch(piece, None if self._keys is None else self._keys[start:stop], {}, stop / len(self._given))
 
 
-def _spec(given: str | CodecSpec) -> CodecSpec:
-    return codec(given)
+def _wish(given: str | CodecSpec | Codec | None, like: str | Path | Store | None, wish: Wish) -> Wish:
+    """Return the wish with the codec that was named, trained, or taken from another store."""
+    if like is not None:
+        from vecstore.store import Store
+
+        store = like if isinstance(like, Store) else Store(like)
+        return replace(wish, codec=store.codec, reference=reference_in(store.description, store.dimensions))
+    if wish.budget is not None or wish.target is not None:
+        return wish
+    return replace(wish, codec=given if isinstance(given, Codec) else codec(given or DEFAULT_CODEC))
 
 
-def _train(
-    spec: CodecSpec | Codec,
-    survey: Survey,
-    metric: Metric,
-    keep_norms: bool,
-    seed: int,
-    shard_bytes: int | None,
-    report: Progress,
-) -> tuple[Codec, dict[str, Any]]:
-    """Return the trained codec and its fidelity on the part of the sample that training does not see."""
-    kept = ~np.isin(survey.sample_rows, survey.dropped)
-    sample = survey.sample[kept]
-    if not len(sample):  # nothing but zero vectors is left
-        sample = np.zeros((1, survey.sample.shape[1]), np.float32)
-    held_out = min(HELD_OUT_ROWS, len(sample) // 10)
-    train = sample[held_out:]
-    report("training", len(train), 0.0)
-    coded = unit(train) if keep_norms else train
-    rows = survey.kept
-    if isinstance(spec, CodecSpec) and spec.cells is not None and shard_bytes is not None:
-        rows = min(rows, shard_bytes // max(code_bytes_of(spec, coded, seed=seed), 1))
-    trained = spec if isinstance(spec, Codec) else spec.fit(coded, seed=seed, rows=rows)
-    report("training", len(train), 1.0)
-    measured = sample[:held_out] if held_out else sample
-    report("measuring", len(measured), 0.0)
-    fidelity = measure_fidelity(trained, as_vectors(measured, trained.dimensions), keep_norms=keep_norms, seed=seed)
-    if len(trained.layers) > 1:
-        base, queries = (unit(train), unit(measured)) if keep_norms else (train, measured)
-        factors = measure_oversampling(trained, queries, base, rows=survey.kept, metric=metric)
-        fidelity |= {"oversampling": factors, "oversample": max(factors.values())}
-        _warn_of_deep_rescoring(trained, 10 * fidelity["oversample"], survey.kept)
-    base, queries = (unit(train), unit(measured)) if keep_norms else (train, measured)
-    prefixes = measure_prefixes(trained, as_vectors(queries, trained.dimensions), base, raw=RAW[metric])
-    if prefixes is not None:
-        fidelity |= {"prefixes": prefixes}
-    report("measuring", len(measured), 1.0)
-    return trained, fidelity | {"held_out": held_out > 0, "training_rows": len(train)}
+def _shards(survey: Survey, wish: Wish, dimensions: int, shard_bytes: int | None) -> int:
+    """Return how many shards a tuned store has, about: each holds the model."""
+    if shard_bytes is None or wish.codec is not None:
+        return 1
+    from vecstore.tuning.budget import parse_budget
 
-
-def _warn_of_deep_rescoring(trained: Codec, rescored: int, rows: int) -> None:
-    if rows >= DEEP_ROWS and rescored > DEEP * rows:
-        coarse, fine = trained.spec.layers
-        warnings.warn(
-            f"{coarse} orders these vectors so poorly that a search for ten rescores {min(rescored, rows):,} of "
-            f"{rows:,} rows to lose one neighbour in a thousand; {fine} alone may be faster, or search with a smaller "
-            "rescore",
-            RescoringWarning,
-            stacklevel=2,
-        )
+    row = 4.0 * dimensions if wish.budget is None else parse_budget(wish.budget, dimensions).stored
+    return max(int(np.ceil(survey.kept * row / shard_bytes)), 1)
 
 
 def _provenance(dump: Dump, survey: Survey, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a store says of itself: shape, codec, the three byte counts, provenance, fidelity."""
+"""What a store says of itself: shape, codec, the three byte counts, provenance, certificate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vecstore.manifest import MANIFEST_NAME, Manifest
+from vecstore.members import certificate_in
 from vecstore.shard import Shard
 
 __all__ = ["describe"]
@@ -48,7 +49,7 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
             "code": [layer.layer.code_bytes for layer in first.layers],
             "parts": parts,
         },
-        "fidelity": about.get("fidelity"),
+        "certificate": certificate_in(about) or None,
         "provenance": about.get("provenance"),
         "user": about.get("user") or {},
     }

@@ -11,6 +11,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.normalize import unit
 from vecstore.errors import ShapeError
+from vecstore.members import certificate_in
 from vecstore.ranking import Raw, raw_scores
 from vecstore.shard import Metric
 
@@ -96,11 +97,10 @@ def oversampling(descriptions: Sequence[Mapping[str, Any]], recall: float | None
     wanted = str(min(known for known in RECALLS if known >= (recall or RECALLS[-1])))
     found = []
     for description in descriptions:
-        fidelity = description.get("fidelity")
-        if isinstance(fidelity, dict):
-            measured = fidelity.get("oversampling")
-            factor = measured.get(wanted) if isinstance(measured, dict) else fidelity.get("oversample")
-            found += [factor] if isinstance(factor, int) and factor > 0 else []
+        certificate = certificate_in(description)
+        measured = certificate.get("oversampling")
+        factor = measured.get(wanted) if isinstance(measured, dict) else certificate.get("oversample")
+        found += [factor] if isinstance(factor, int) and factor > 0 else []
     return max(found, default=OVERSAMPLE)
 
 

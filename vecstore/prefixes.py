@@ -13,6 +13,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.trellis_lookups import Lookups
 from vecstore.errors import ShapeError
+from vecstore.members import certificate_in
 from vecstore.ranking import Raw, raw_scores
 from vecstore.trellis_sweeping import Coefficients
 
@@ -112,8 +113,7 @@ def plan_of(
 
 def _measured(description: Mapping[str, Any]) -> tuple[dict[int, dict[str, float]], list[int]]:
     """Return the limits and the stages that a description tells, as far as they are sound."""
-    fidelity = description.get("fidelity")
-    about = fidelity.get("prefixes") if isinstance(fidelity, Mapping) else None
+    about = certificate_in(description).get("prefixes")
     limits: dict[int, dict[str, float]] = {}
     if not isinstance(about, Mapping) or not isinstance(about.get("limits"), Mapping):
         return limits, []

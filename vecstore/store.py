@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -13,7 +14,7 @@ import xxhash
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import as_vectors
+from vecstore.codecs.codec import Codec, as_vectors
 from vecstore.errors import ClosedError, CorruptError, KeyNotFoundError, ShapeError
 from vecstore.keymap import KeyMap
 from vecstore.keys import KERNEL_KEYS, Key, KeyType, PackedKeys
@@ -24,6 +25,7 @@ from vecstore.shard import METRICS, Metric, Shard
 from vecstore.vectors import Vectors
 
 if TYPE_CHECKING:
+    from vecstore.calibration import Calibration
     from vecstore.search import Question, SearchResult
     from vecstore.topk import TopK
 
@@ -208,6 +210,7 @@ class Store:
         prefix: int | Literal["auto"] = "auto",
         exact: bool = False,
         nprobe: int | None = None,
+        calibrated: bool = False,
     ) -> SearchResult:
         """Find the k best rows for each query by scanning all codes, in all threads.
 
@@ -247,6 +250,9 @@ class Store:
         nprobe : int, optional
             Of a store with cells: look only into so many of them, those nearest to the query (in each shard). All
             else here then means the rows in these.
+        calibrated : bool
+            Scores, and `min_score` or `max_distance`, are what they were between the original vectors, as far as
+            the map measured at conversion tells; the order of the rows stays.
 
         Returns
         -------
@@ -259,9 +265,14 @@ class Store:
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ShapeError(f"k is a positive whole number, found {k!r}")
         asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, recall, exact, nprobe, prefix)
+        calibration = self._calibration(asked) if calibrated else None
+        if calibration is not None:
+            asked = replace(asked, least=calibration.compressed_of(asked.least))
         given = np.asarray(queries)
         x = self._queries(given)
         best, rescored = find(self._shards, self._edges, x, min(int(k), self._rows), asked)
+        if calibration is not None:
+            best.scores = calibration.original_of(best.scores)
         if asked.least > -np.inf or not asked.selection.everything:
             best = best.cut(int(best.sizes.max(initial=0)))
         return self._result(best, rescored, asked.metric, single=given.ndim == 1)
@@ -277,6 +288,7 @@ class Store:
         exclude: ArrayLike | None = None,
         rescore: Literal[0, "auto"] = "auto",
         nprobe: int | None = None,
+        calibrated: bool = False,
     ) -> SearchResult | list[SearchResult]:
         """Find all rows that score at least `min_score`, or that lie within `max_distance` (l2, hamming).
 
@@ -292,10 +304,18 @@ class Store:
         if min_score is None and max_distance is None:
             raise ShapeError("range_search needs min_score (cosine, dot) or max_distance (l2, hamming)")
         asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, None, False, nprobe)
+        calibration = self._calibration(asked) if calibrated else None
+        if calibration is not None:
+            asked = replace(asked, least=calibration.compressed_of(asked.least))
         given = np.asarray(queries)
         sign = -1 if asked.metric in DISTANCES else 1
         results = [
-            SearchResult(self.keys[found], found, (sign * scores).astype(np.float32), rescored)
+            SearchResult(
+                self.keys[found],
+                found,
+                (sign * (scores if calibration is None else calibration.original_of(scores))).astype(np.float32),
+                rescored,
+            )
             for scores, found, rescored in find_all(self._shards, self._edges, self._queries(given), asked)
         ]
         return results[0] if given.ndim == 1 else results
@@ -393,6 +413,21 @@ class Store:
             raise ShapeError("nprobe is for stores with cells: convert the dump with cells first in the codec")
         return int(nprobe) if nprobe < max(counts) else None
 
+    def _calibration(self, asked: Question) -> Calibration:
+        from vecstore.calibration import Calibration
+
+        found = self._shards[0].description.get("calibration")
+        if found is None:
+            raise ShapeError(f"{self.path} holds no map to the original scores; convert the dump again for one")
+        calibration = Calibration.from_dict(found, self._shards[0].path)
+        coarse = len(self._shards[0].layers) > 1 and not asked.oversample
+        if asked.metric != calibration.metric or self._prefix is not None or coarse:
+            raise ShapeError(
+                f"calibrated scores are those of all stored bytes by {calibration.metric}: no other metric, no "
+                "truncated store, no rescore=0"
+            )
+        return calibration
+
     def _result(self, best: TopK, rescored: NDArray[np.int64], metric: SearchMetric, *, single: bool) -> SearchResult:
         from vecstore.search import SearchResult
 
@@ -407,8 +442,20 @@ class Store:
 
     # The store itself
 
+    @property
+    def codec(self) -> Codec:
+        """The trained codec, to encode and decode with, or to convert other vectors with."""
+        self._open_or_raise()
+        return self._shards[0].codec
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The document in the (first) file; `info` returns what is of use to people."""
+        self._open_or_raise()
+        return self._shards[0].description
+
     def info(self) -> dict[str, Any]:
-        """Return what the store says of itself: shape, codec, bytes, provenance, fidelity, user metadata."""
+        """Return what the store says of itself: shape, codec, bytes, provenance, certificate, user metadata."""
         from vecstore.description import describe
 
         self._open_or_raise()

@@ -21,7 +21,7 @@ from vecstore.errors import FormatError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.keys import PackedKeys
 
-__all__ = ["OnBad", "OnDuplicate", "Sampler", "Survey", "clean_batches", "survey_dump"]
+__all__ = ["OnBad", "OnDuplicate", "Sampler", "Survey", "clean_batches", "sample_dump", "survey_dump"]
 
 OnBad: TypeAlias = Literal["error", "skip", "zero"]
 OnDuplicate: TypeAlias = Literal["error", "first", "last"]
@@ -110,6 +110,17 @@ def survey_dump(
         raise ShapeError(f"{dump.path}: no rows to store ({found.rows} in the dump, {found.bad} of them bad)")
     found.sample, found.sample_rows = sampler.drawn()
     return found
+
+
+def sample_dump(dump: Dump, *, seed: int, progress: Callable[[int, float], None]) -> tuple[Floats, int]:
+    """Return random sound rows (n, d) float32 of a dump, the same that a conversion samples, and how many it has."""
+    sampler, rows, sound_count = Sampler(dump.dimensions, seed), 0, 0
+    for batch in dump.batches():
+        sound = sound_rows(batch.vectors)
+        sampler.offer(batch.vectors[sound], np.flatnonzero(sound) + rows)
+        rows, sound_count = rows + len(batch), sound_count + int(sound.sum())
+        progress(rows, batch.fraction_read)
+    return sampler.drawn()[0], sound_count
 
 
 def clean_batches(dump: Dump, survey: Survey, on_bad: OnBad) -> Iterator[Batch]:

@@ -10,9 +10,10 @@ from vecstore.formats import open_dump
 
 import vecstore
 from vecstore import codec
-from vecstore.conversion import ArrayDump, RescoringWarning
+from vecstore.conversion import ArrayDump
 from vecstore.errors import ExistsError, FormatError, ShapeError
 from vecstore.fidelity import measure_fidelity, measure_oversampling
+from vecstore.training import RescoringWarning
 
 LAYOUTS = {"file": {}, "shards": {"shard_bytes": 160_000}}
 
@@ -124,7 +125,7 @@ def test_dumps_and_arrays_become_the_same_store(tmp_path, words, word_keys, spec
     for store in stores[1:]:
         np.testing.assert_array_equal(store.vectors, stores[0].vectors)
         assert list(store) == list(stores[0])
-        assert store.info()["fidelity"] == stores[0].info()["fidelity"]
+        assert store.info()["certificate"] == stores[0].info()["certificate"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -145,8 +146,8 @@ def test_report(path, words, word_keys):
     assert (report.path, report.rows, report.codec, report.dump_bytes) == (str(path), 5000, "sq:8", words.nbytes)
     assert report.store_bytes == path.stat().st_size
     info = vecstore.open(path).info()
-    assert info["fidelity"] == report.fidelity and info["user"] == {"note": "ü"}
-    fidelity = report.fidelity
+    assert info["certificate"] == report.certificate and info["user"] == {"note": "ü"}
+    fidelity = report.certificate
     assert fidelity["held_out"] is True and (fidelity["rows"], fidelity["training_rows"]) == (500, 4500)
     assert 0.998 < fidelity["cosine_min"] <= fidelity["cosine_p1"] <= fidelity["cosine_mean"] <= 1
     assert 0 < fidelity["relative_error"] < 1e-3
@@ -166,10 +167,10 @@ def test_fidelity_is_what_lookups_show(path, words, word_keys):
     report = vecstore.write(path, words, word_keys, "pq:10")
     decoded = np.asarray(vecstore.open(path).vectors)
     cosines = (decoded * words).sum(axis=1) / np.linalg.norm(decoded, axis=1) / np.linalg.norm(words, axis=1)
-    assert cosines.mean() == pytest.approx(report.fidelity["cosine_mean"], abs=0.02)
+    assert cosines.mean() == pytest.approx(report.certificate["cosine_mean"], abs=0.02)
     error = ((words - decoded) ** 2).sum() / ((words - words.mean(axis=0)) ** 2).sum()
     # Nine rows of ten here were trained on, so they lie nearer than the held-out ones of the report.
-    assert 0.7 * report.fidelity["relative_error"] < error < report.fidelity["relative_error"]
+    assert 0.7 * report.certificate["relative_error"] < error < report.certificate["relative_error"]
 
 
 def test_fidelity_of_exact_and_of_degenerate_data(words):
@@ -201,7 +202,7 @@ def test_oversampling_grows_as_the_coarse_layer_worsens(words):
 @pytest.mark.parametrize("spec", ["sq:8", "pq:5", "bin/sq:8", "pca:3,f16"])
 def test_few_rows(path, words, rows, spec):
     report = vecstore.write(path, words[:rows], codec=spec)
-    assert report.rows == rows and report.fidelity["held_out"] is (rows >= 10)
+    assert report.rows == rows and report.certificate["held_out"] is (rows >= 10)
     with vecstore.open(path) as store:
         assert np.isfinite(store.vectors).all() and len(store.search(words[0], k=3).rows) == min(rows, 3)
 
@@ -298,6 +299,6 @@ def test_a_failing_reader_leaves_the_old_store(path, words):
 
 
 def test_a_coarse_layer_that_hides_neighbours_is_named(words, word_keys, path, monkeypatch):
-    monkeypatch.setattr("vecstore.conversion.DEEP_ROWS", 1000)
+    monkeypatch.setattr("vecstore.training.DEEP_ROWS", 1000)
     with pytest.warns(RescoringWarning, match=r"bin orders .* rescores [\d,]+ of 5,000 rows .* sq:8 alone"):
         vecstore.write(path, words, word_keys, "bin/sq:8")

@@ -34,6 +34,7 @@ def test_names_of_the_package():
             "Report",
             "SearchResult",
             "Store",
+            "Tuned",
             "VecstoreError",
             "Vectors",
             "Writer",
@@ -41,6 +42,7 @@ def test_names_of_the_package():
             "codec",
             "convert",
             "open",
+            "tune",
             "write",
         ]
     )

@@ -74,7 +74,7 @@ def test_rescoring_loses_little_by_default(open_words, asked):
     exact = store.search(asked, rescore=ROWS).rows
     kept = [len(set(a) & set(b)) for a, b in zip(store.search(asked).rows.tolist(), exact.tolist(), strict=True)]
     assert np.mean(kept) > 9.9
-    assert store.info()["fidelity"]["oversample"] >= 4
+    assert store.info()["certificate"]["oversample"] >= 4
 
 
 def test_without_rescoring_the_coarse_layer_answers(open_words, asked):

@@ -320,7 +320,7 @@ def test_info_is_json_and_true(make_store, spec, layout):
     assert info["bytes"]["stored"] == sum(file.stat().st_size for file in files)
     assert info["bytes"]["per_vector"] == pytest.approx(info["bytes"]["stored"] / 2000, abs=0.01)
     assert (info["rows"], info["dimensions"], info["metric"], info["codec"]) == (2000, 50, "cosine", spec)
-    assert info["fidelity"]["held_out"] is True and info["provenance"]["rows"] == 2000
+    assert info["certificate"]["held_out"] is True and info["provenance"]["rows"] == 2000
     assert info["path"] == str(path) and info["format"].startswith("1.") and info["user"] == {}
     if "zstd" not in spec:
         assert info["bytes"]["resident"] >= 2000 * info["bytes"]["code"][0]

@@ -50,7 +50,7 @@ def test_what_is_added_is_there(path, words, word_keys, sq8):
     store = written(path, sq8, words, word_keys, metric="dot", user={"model": "glove", "n": [1, 2]})
     np.testing.assert_array_equal(store.vectors, sq8.decode(sq8.encode(words)))
     assert list(store) == word_keys and store.metric == "dot"
-    assert store.info()["user"] == {"model": "glove", "n": [1, 2]} and store.info()["fidelity"] is None
+    assert store.info()["user"] == {"model": "glove", "n": [1, 2]} and store.info()["certificate"] is None
     assert left_behind(path) == ["words.vecs"]
 
 

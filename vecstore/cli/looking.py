@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from vecstore.cli.certificates import certificate
 from vecstore.cli.console import facts, print_json, say, shown_key, stdout, table
 from vecstore.cli.keys import find_rows, parse_key
 from vecstore.cli.options import AsJson, Force, SearchMetric, StorePath, examples
 from vecstore.cli.queries import read_queries, read_rows
 from vecstore.cli.sizes import format_bytes
-from vecstore.errors import ShapeError
+from vecstore.errors import CorruptError, ShapeError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from vecstore.formats import Dump
+    from vecstore.store import Store
 
 __all__ = ["get", "info", "register", "search", "verify"]
 
@@ -50,7 +54,10 @@ def register(app: typer.Typer) -> None:
             "vecstore search words.vecs --vector - < queries.txt   (a line of numbers a query)",
         ),
     )(search)
-    app.command(rich_help_panel=PANEL, epilog=examples("vecstore verify words.vecs"))(verify)
+    app.command(
+        rich_help_panel=PANEL,
+        epilog=examples("vecstore verify words.vecs", "vecstore verify words.vecs --certificate words.txt"),
+    )(verify)
 
 
 def info(store: StorePath, as_json: AsJson = False) -> None:
@@ -151,6 +158,9 @@ def search(
         int | None,
         typer.Option(metavar="N", min=1, help="Stores with cells: look only into the N nearest.", show_default="all"),
     ] = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Scores and limits as they were between the original vectors.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the nearest vectors, by a scan of the codes."""
@@ -176,6 +186,7 @@ def search(
             "exclude": None if exclude is None else read_rows(opened, exclude),
             "rescore": "auto" if rescore is None else rescore,
             "nprobe": nprobe,
+            "calibrated": calibrated,
         }
         if everything:
             within = opened.range_search(np.atleast_2d(queries), **options)
@@ -203,18 +214,41 @@ def search(
         _print_answers(answers, metric, titled=len(answers) > 1)
 
 
-def verify(store: StorePath) -> None:
+def verify(
+    store: StorePath,
+    dump: Annotated[
+        Path | None,
+        typer.Option("--certificate", metavar="DUMP", help="Measure the certificate again, with the original dump."),
+    ] = None,
+    keys: Annotated[Path | None, typer.Option(metavar="FILE", help="Keys of that dump, one a line.")] = None,
+) -> None:
     """Check every byte of a store against its checksum, and that every key finds its row.
 
-    Ends with status 1 and the damaged place when something is wrong.
+    Ends with status 1 and the damaged place when something is wrong, or when the certificate does not hold.
     """
     import vecstore
+    from vecstore.formats import open_dump
 
     start = time.perf_counter()
     with vecstore.open(store) as opened:
         size, rows = opened.verify(), len(opened)
-    elapsed_s = time.perf_counter() - start
-    stdout().print(Text(f"{store}: sound; {rows:,} rows, {size:,} bytes checked in {elapsed_s:.2f} s"))
+        elapsed_s = time.perf_counter() - start
+        stdout().print(Text(f"{store}: sound; {rows:,} rows, {size:,} bytes checked in {elapsed_s:.2f} s"))
+        if dump is not None:
+            _verify_certificate(opened, open_dump(dump, keys=keys, key_type=opened.key_type))
+
+
+def _verify_certificate(opened: Store, dump: Dump) -> None:
+    from vecstore.recertification import recertify
+
+    findings = recertify(opened, dump)
+    shown = table("certificate", "stated", "measured", "", right=("stated", "measured"))
+    for finding in findings:
+        verdict = "holds" if finding.holds else "does not hold"
+        shown.add_row(finding.name, f"{finding.stated:.4f}", f"{finding.found:.4f}", verdict)
+    stdout().print(shown)
+    if not all(finding.holds for finding in findings):
+        raise CorruptError("the certificate does not hold for this dump", path=opened.path)
 
 
 def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -250,8 +284,8 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
             ],
         ),
     ]
-    if about["fidelity"]:
-        sections.append(("fidelity", _fidelity(about["fidelity"])))
+    if about["certificate"]:
+        sections.append(("certificate", certificate(about["certificate"])))
     if about["provenance"]:
         sections.append(("provenance", [(name, _plain(value)) for name, value in about["provenance"].items()]))
     if about["user"]:
@@ -263,23 +297,6 @@ def _cells(found: dict[str, int]) -> str:
     order = found["order_bytes"]
     kept = f"; {format_bytes(order)} for the order of the rows" if order else "; rows are numbered in this order"
     return f"{found['count']:,}, in {format_bytes(found['centroid_bytes'])} of centroids{kept}"
-
-
-def _fidelity(found: dict[str, Any]) -> list[tuple[str, str]]:
-    seen = "that training did not see" if found.get("held_out") else "of the training sample: there were few"
-    lines = [
-        ("measured on", f"{found['rows']:,} rows {seen}"),
-        (
-            "cosine",
-            f"mean {found['cosine_mean']:.4f}, 1% below {found['cosine_p1']:.4f}, least {found['cosine_min']:.4f}",
-        ),
-        ("error", f"{found['relative_error']:.4f} of the variance"),
-    ]
-    factors = found.get("oversampling") or ({"0.999": found["oversample"]} if "oversample" in found else {})
-    if factors:
-        shown = ", ".join(f"{factor} for recall {recall}" for recall, factor in factors.items())
-        lines.append(("rescoring", f"rows for each one wanted: {shown}"))
-    return lines
 
 
 def _plain(value: Any) -> str:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vecstore.cli.certificates import recalls
 from vecstore.cli.console import facts, notes_of_warnings, stderr
 from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
 from vecstore.cli.progress import StageBars
+from vecstore.cli.queries import read_queries
 from vecstore.cli.sizes import format_bytes, parse_size
 from vecstore.errors import ExistsError, ShapeError
 
@@ -36,6 +38,8 @@ def register(app: typer.Typer) -> None:
             "vecstore convert glove.6B.50d.txt words.vecs --codec sq:8",
             "vecstore convert vectors.npy docs.vecs --keys keys.txt --codec opq:48 --shard-size 1GiB",
             "vecstore convert items.parquet items.vecs --key-column id --codec bin/sq:8 --on-duplicate last",
+            "vecstore convert vectors.npy docs.vecs --budget 64",
+            "vecstore convert vectors.npy docs.vecs --target recall@10=0.95 --queries queries.npy",
         ),
     )(convert)
     app.command(
@@ -56,8 +60,30 @@ def convert(
         typer.Argument(metavar="DST", help="The store to write; with --shard-size, a directory.", show_default=False),
     ],
     codec: Annotated[
-        str, typer.Option("--codec", "-c", metavar="SPEC", help="How vectors are coded; see: vecstore codecs.")
-    ] = "sq:8",
+        str | None,
+        typer.Option(
+            "--codec",
+            "-c",
+            metavar="SPEC",
+            help="How vectors are coded; see: vecstore codecs.",
+            show_default="sq:8",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="B",
+            help="Choose the codec: bytes a vector (64), times smaller (32x), scanned/stored bytes (24/200).",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="T", help="Choose the smallest codec that reaches recall@10=0.95, say.")
+    ] = None,
+    like: Annotated[Path | None, typer.Option(metavar="STORE", help="Use the trained codec of another store.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npy", help="Real queries, to measure recall with and to choose by."),
+    ] = None,
     metric: Annotated[Metric, typer.Option(help="What nearest means in searches.")] = "cosine",
     norms: Annotated[
         bool, typer.Option("--norms", help="Code unit vectors and keep each length beside its code, in 4 bytes.")
@@ -135,6 +161,10 @@ def convert(
                 dump,
                 destination,
                 codec,
+                budget=budget,
+                target=target,
+                like=like,
+                queries=None if queries is None else read_queries(str(queries)),
                 metric=metric,
                 keep_norms=norms,
                 keep_order=keep_order,
@@ -228,15 +258,16 @@ def _metadata_file(path: Path) -> dict[str, Any]:
 def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
     before, after = report.dump_bytes, report.store_bytes
     share = f"{before / after:.1f} times smaller" if after < before else f"{after / before:.1f} times as large"
-    fidelity = report.fidelity
+    found = report.certificate
     lines = [
         ("store", report.path),
         ("rows", f"{report.rows:,} x {dimensions}, codec {report.codec}"),
         ("size", f"{format_bytes(before)} -> {format_bytes(after)}: {share}, {after / report.rows:.1f} bytes a vector"),
         (
             "cosine",
-            f"{fidelity['cosine_mean']:.4f} to the originals on average, 1% are below {fidelity['cosine_p1']:.4f}",
+            f"{found['cosine_mean']:.4f} to the originals on average, 1% are below {found['cosine_p1']:.4f}",
         ),
+        *recalls(found),
     ]
     counts = {"bad rows left out": report.bad, "bad rows stored as zeros": report.zeroed}
     lines += [(name, f"{count:,}") for name, count in counts.items() if count]

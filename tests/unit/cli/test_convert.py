@@ -127,3 +127,30 @@ def test_export_refuses(fails, words):
 def _three_keys() -> str:
     Path("three.txt").write_text("a\nb\nc\n")
     return "three.txt"
+
+
+def test_a_budget_chooses_the_codec(good, fails):
+    text = good("convert", "x.npy", "x.vecs", "--budget", "12", "--queries", "x.npy").stderr
+    with package.open("x.vecs") as store:
+        certificate = store.info()["certificate"]
+    assert certificate["bytes"]["row"] <= 12 and certificate["query_recall"]["queries"] == 300
+    assert "recall" in text and "given queries" in text
+    assert "smallest codec" in fails("convert", "x.npy", "y.vecs", "--budget", "0.01")
+    assert "codec and budget" in fails("convert", "x.npy", "y.vecs", "--budget", "9", "--codec", "f16")
+
+
+def test_the_codec_of_another_store(good):
+    good("convert", "x.npy", "x.vecs", "--codec", "pq:4")
+    good("convert", "x.npy", "y.vecs", "--like", "x.vecs")
+    np.save("z.npy", np.load("x.npy") * 3 + 5)
+    noted = good("convert", "z.npy", "z.vecs", "--like", "x.vecs").stderr
+    assert "the codec's own data with" in noted
+    with package.open("z.vecs") as store:
+        assert store.info()["codec"] == "pq:4"
+
+
+def test_tune_prints_what_was_tried(good):
+    table = good("tune", "x.npy", "--budget", "12", "--budget", "4x").stdout
+    assert "recall@10" in table and table.count("->") == 2 and "Gaussian limit" in table
+    found = json.loads(good("tune", "x.npy", "--budget", "12", "--json").stdout)
+    assert found[0]["chosen"] == found[0]["table"][0]["codec"] and len(found[0]["table"][0]["recall"]) == 3

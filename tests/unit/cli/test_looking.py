@@ -13,7 +13,7 @@ import vecstore as package
 
 def test_info(good, words):
     text = good("info", words).stdout
-    for piece in ("300 x 8", "resident", "stored", "per vector", "fidelity", "x.npy", "strings"):
+    for piece in ("300 x 8", "resident", "stored", "per vector", "certificate", "x.npy", "strings"):
         assert piece in text
     assert json.loads(good("info", words, "--json").stdout) == package.open(words).info()
 
@@ -169,3 +169,22 @@ def test_no_store(fails):
     assert "nothing.vecs: no such file" in fails("info", "nothing.vecs")
     assert "not a vecstore store" in fails("verify", "x.npy")
     assert "manifest.json" in fails("get", ".", "key")
+
+
+def test_a_certificate_is_measured_again(good, vecstore):
+    good("convert", "x.npy", "x.vecs", "--keys", "keys.txt", "--codec", "pq:4")
+    text = good("verify", "x.vecs", "--certificate", "x.npy", "--keys", "keys.txt").stdout
+    assert text.count("holds") == 7
+    np.save("y.npy", np.load("x.npy")[::-1])
+    other = vecstore("verify", "x.vecs", "--certificate", "y.npy", "--keys", "keys.txt")
+    assert other.exit_code == 1 and "does not hold" in other.stdout and "does not hold for this dump" in other.stderr
+
+
+def test_calibrated_scores(good):
+    good("convert", "x.npy", "x.vecs", "--codec", "pq:2")
+    plain, calibrated = (
+        json.loads(good("search", "x.vecs", "--vector", "x.npy", "--json", *more).stdout)["results"]
+        for more in ([], ["--calibrated"])
+    )
+    assert [one["row"] for one in plain[0]["neighbours"]] == [one["row"] for one in calibrated[0]["neighbours"]]
+    assert plain != calibrated

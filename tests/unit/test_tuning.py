@@ -1,0 +1,177 @@
+"""A budget in, a codec out: budgets as written, what is tried, what is chosen and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import vecstore
+from vecstore.codecs.spec import codec
+from vecstore.errors import BudgetError, ShapeError
+from vecstore.spectrum import distortion_bound
+from vecstore.tuning.budget import parse_budget, parse_target
+from vecstore.tuning.candidates import FAMILIES, Family, cell_counts, known
+from vecstore.tuning.contest import row_bytes
+
+
+@pytest.fixture(scope="module")
+def tuned(words):
+    return vecstore.tune(words[:3000], 24, rows=100_000)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "scanned"),
+    [
+        (64, 64, None),
+        ("64", 64, None),
+        ("64B", 64, None),
+        (1.5, 1.5, None),
+        ("32x", 48, None),
+        ("5%", 76.8, None),
+        ("24/200", 200, 24),
+        (" 64x / 8x ", 192, 24),
+    ],
+)
+def test_budgets_as_people_write_them(given, stored, scanned):
+    found = parse_budget(given, 384)
+    assert found.stored == pytest.approx(stored) and found.scanned == (scanned and pytest.approx(scanned))
+    assert parse_budget(found, 384) is found
+
+
+@pytest.mark.parametrize("given", ["", "x", "-3", "0", "1e3", "64 apples", "200/24", "24/24", "1/2/3", "nan", True])
+def test_budgets_that_are_none(given):
+    with pytest.raises(BudgetError, match="budget"):
+        parse_budget(given, 384)
+
+
+def test_targets():
+    assert parse_target("recall@10=0.95") == parse_target(0.95) == parse_target(" recall@10 = 0.95") == 0.95
+    for given in ("recall@1=0.9", "95%", 0, 1.2, "high"):
+        with pytest.raises(ShapeError, match="target"):
+            parse_target(given)
+
+
+@pytest.mark.filterwarnings("ignore::vecstore.codecs.truncate.TruncationWarning")
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_families_write_codes_of_the_size_they_say(family, words):
+    for limit in (3, 12, 50):
+        options = [(size, spec) for size, spec in family.sizes(limit, 50) if known(spec)]
+        assert [size for size, _ in options] == sorted((size for size, _ in options), reverse=True)
+        for size, spec in options[:1]:
+            assert size <= limit
+            assert size <= codec(spec).fit(words[:300]).code_bytes <= limit + 8  # some have factors beside
+
+
+@pytest.mark.filterwarnings("ignore::vecstore.codecs.truncate.TruncationWarning")
+def test_floors_are_below_what_codecs_reach(words):
+    """A family must not be passed over that could have won."""
+    train, held_out = words[:4000], words[4000:]
+    variances = np.linalg.eigvalsh(np.cov(held_out.T))[::-1]
+    for family in FAMILIES:
+        options = [(size, spec) for size, spec in family.sizes(25, 50) if known(spec)]
+        if family.floor is None or not options:
+            continue
+        size, spec = options[0]
+        trained = codec(spec).fit(train)
+        error = ((trained.decode(trained.encode(held_out)) - held_out) ** 2).sum(axis=1).mean()
+        assert distortion_bound(variances, size) <= family.floor(variances, size) * 1.01 <= error * 1.05, spec
+
+
+def test_cells_take_a_share_of_the_budget_at_most():
+    for size, rows in ((16, 60_000), (64, 1_000_000)):
+        for count in cell_counts(size, rows, 384):
+            assert 4 * 384 * count / rows <= 0.2 * size
+    assert cell_counts(16, 1000, 384) == []
+
+
+def test_what_is_chosen_keeps_to_the_budget_and_works_alone(tuned, words):
+    entry = tuned.entry
+    assert isinstance(tuned, vecstore.Codec) and entry.row_bytes <= 24
+    assert entry.row_bytes == tuned.code_bytes + tuned.model_bytes / 100_000 == row_bytes(tuned.codec, 100_000)
+    codes = tuned.encode(words[:7])
+    assert codes.shape[1] >= tuned.code_bytes and tuned.decode(codes).shape == (7, 50)
+    assert [other for other in tuned.table if other.chosen] == [entry]
+    assert entry.codec in tuned.summary and "Gaussian limit" in tuned.summary
+    assert entry.recall.low < entry.recall.mean < entry.recall.high
+
+
+def test_what_is_chosen_is_best_on_rows_that_tuning_did_not_see(tuned, words):
+    """Held against the others of the table, on vectors that were in no part of it."""
+    base, queries = words[3000:4700], words[4700:]
+
+    def recall(trained):
+        wanted, found = (
+            np.argsort(-(queries @ (x / np.linalg.norm(x, axis=1, keepdims=True)).T), axis=1)[:, :10]
+            for x in (base, trained.decode(trained.encode(base)))
+        )
+        return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
+
+    own = recall(tuned)
+    assert own > 0.6
+    others = [entry.codec for entry in tuned.table if not entry.chosen and entry.role == "stored"]
+    assert len(others) >= 3
+    for spec in others:
+        assert recall(codec(spec).fit(words[:3000])) <= own + 0.02, spec
+
+
+def test_the_table(tuned):
+    rows = tuned.table.to_list()
+    assert len(rows) == len(tuned.table) and all(row["row_bytes"] <= 24 for row in rows)
+    assert all(row["decibels"] > -0.5 for row in rows)
+    assert tuned.table.pareto and str(tuned.table).count("<-") == 1
+
+
+def test_the_same_seed_gives_the_same_codec(words):
+    one, two = (vecstore.tune(words[:800], 10, rows=10_000, seed=4) for _ in range(2))
+    assert one.entry == two.entry
+    assert all((one.arrays[name] == two.arrays[name]).all() for name in one.arrays)
+
+
+def test_the_model_counts(words):
+    many, few = (vecstore.tune(words[:1000], 20, rows=rows).entry for rows in (10**9, 3000))
+    assert many.code_bytes > few.code_bytes and few.row_bytes <= 20
+
+
+def test_two_layers(tmp_path, words):
+    tuned = vecstore.tune(words[:2000], "8/40", rows=100_000)
+    assert len(tuned.layers) == 2 and tuned.layers[0].code_bytes <= 8 and tuned.entry.row_bytes <= 40
+    assert {entry.role for entry in tuned.table} == {"scanned", "stored"}
+    assert tuned.entry.recall.mean > max(entry.recall.mean for entry in tuned.table if entry.role == "scanned")
+    vecstore.write(tmp_path / "w.vecs", words[:2000], codec=tuned)
+    assert vecstore.open(tmp_path / "w.vecs").search(words[5], 1).rows.tolist() == [5]
+
+
+def test_a_target_is_reached_with_few_bytes(words):
+    tuned = vecstore.tune(words[:2000], target="recall@10=0.8", rows=100_000)
+    assert tuned.entry.recall.low >= 0.8 and tuned.entry.row_bytes < 50
+    exact = vecstore.tune(words[:500], target=1.0)
+    assert exact.entry.recall.low == 1.0 and exact.entry.row_bytes <= 201
+
+
+def test_impossible_budgets_say_what_is_reachable(words):
+    with pytest.raises(BudgetError, match=r"budget of 0.01 bytes a row: the smallest codec .* with \d+\.\d+ bytes"):
+        vecstore.tune(words[:500], 0.01)
+
+
+def test_wrong_questions(words):
+    for options in ({}, {"budget": 10, "target": 0.9}):
+        with pytest.raises(ShapeError, match="a budget"):
+            vecstore.tune(words[:500], **options)
+    with pytest.raises(ShapeError, match="too few"):
+        vecstore.tune(words[:50], 10)
+    with pytest.raises(ShapeError, match="unknown metric"):
+        vecstore.tune(words[:500], 10, metric="manhattan")
+
+
+def test_codecs_that_are_not_registered_are_passed_over(words):
+    assert not known("no-such-codec:8") and not known("pq:0")
+    assert all(isinstance(family, Family) for family in FAMILIES)
+
+
+def test_a_store_for_a_budget(tmp_path, words, word_keys):
+    report = vecstore.write(tmp_path / "w.vecs", words[:3000], word_keys[:3000], budget="4x", keep_norms=True)
+    bytes_ = report.certificate["bytes"]
+    assert bytes_["row"] <= 50 and report.table is not None and report.codec == report.table[0].codec
+    assert str(vecstore.open(tmp_path / "w.vecs").codec.spec) == report.codec
+    with pytest.raises(ShapeError, match="codec and budget"):
+        vecstore.write(tmp_path / "x.vecs", words[:300], codec="sq:8", budget=10)

@@ -1,0 +1,101 @@
+"""The command that compares codecs on the user's own vectors: tune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from vecstore.cli.console import print_json, stdout, table
+from vecstore.cli.options import AsJson, Metric, Quiet, examples
+from vecstore.cli.progress import StageBars
+from vecstore.cli.queries import read_queries
+
+if TYPE_CHECKING:
+    from vecstore.tuning.result import Tuned
+
+__all__ = ["register", "tune"]
+
+BUDGETS = ["64x", "32x", "16x", "8x"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(
+        rich_help_panel="Learn",
+        epilog=examples(
+            "vecstore tune vectors.npy",
+            "vecstore tune vectors.npy --budget 48 --budget 64 --queries queries.npy",
+            "vecstore tune vectors.npy --target recall@10=0.95",
+        ),
+    )(tune)
+
+
+def tune(
+    source: Annotated[Path, typer.Argument(metavar="DUMP", help="The dump.", show_default=False)],
+    budgets: Annotated[
+        list[str] | None,
+        typer.Option("--budget", metavar="B", help="As for convert; repeatable.", show_default=" ".join(BUDGETS)),
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="T", help="recall@10=0.95, say, instead of budgets.")] = None,
+    metric: Annotated[Metric, typer.Option(help="What nearest means.")] = "cosine",
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE.npy", help="Real queries, beside rows that are held out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample and the training.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare codecs on your own vectors: recall with 95% intervals, for some budgets or a target.
+
+    Every candidate is trained on some rows and judged on others. Bytes are those of a row, its share of the trained
+    model included. An arrow marks what convert would take.
+    """
+    from vecstore.formats import open_dump
+    from vecstore.survey import sample_dump
+    from vecstore.tuning.tuner import tune as choose
+
+    with StageBars(quiet=quiet) as bars:
+        sample, rows = sample_dump(
+            open_dump(source), seed=seed, progress=lambda rows, share: bars("reading", rows, share)
+        )
+        asked = None if queries is None else read_queries(str(queries))
+        found: list[Tuned] = []
+        for budget in [None] if target is not None else budgets or BUDGETS:
+
+            def show(trying: str, share: float, name: str = budget or "target") -> None:
+                bars(name, len(sample), share)
+
+            options: dict[str, Any] = {"metric": metric, "queries": asked, "rows": rows, "seed": seed, "progress": show}
+            found.append(choose(sample, budget, target=target, **options))
+    if as_json:
+        print_json([{"chosen": one.entry.codec, "table": one.table.to_list()} for one in found])
+        return
+    _print(found)
+
+
+def _print(found: list[Tuned]) -> None:
+    shown = table(
+        "", "codec", "bytes", "code", "recall@10", "95%", "R²", "dB", "rows", right=("bytes", "code", "recall@10")
+    )
+    for one in found:
+        for entry in one.table:
+            recall = entry.recall
+            shown.add_row(
+                "->" if entry.chosen else "",
+                Text(entry.codec, style="bold" if entry.chosen else ""),
+                f"{entry.row_bytes:.1f}",
+                str(entry.code_bytes),
+                f"{recall.mean:.3f}",
+                f"{recall.low:.3f} to {recall.high:.3f}",
+                f"{1 - entry.error:.3f}",
+                f"{entry.decibels:+.2f}",
+                f"{entry.base_rows:,}",
+            )
+    out = stdout()
+    out.print(shown)
+    out.print("\ndB: squared error above the rate-distortion bound of a Gaussian with this spectrum; rows: searched.")
+    for one in found:
+        out.print(Text(one.summary))

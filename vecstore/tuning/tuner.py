@@ -1,0 +1,211 @@
+"""`vecstore.tune`: choose and train the codec that keeps most neighbours for a budget, or costs least for a recall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.spec import codec
+from vecstore.errors import BudgetError, ShapeError
+from vecstore.recall import interval
+from vecstore.shard import METRICS, Metric
+from vecstore.tuning.budget import Budget, parse_budget, parse_target
+from vecstore.tuning.candidates import FAMILIES, Family
+from vecstore.tuning.contest import RESIDUAL_BYTES, Contest, Trial, row_bytes
+from vecstore.tuning.result import Entry, Table, Tuned
+
+__all__ = ["TuningProgress", "tune"]
+
+TuningProgress: TypeAlias = Callable[[str, float], None]
+
+HELD_OUT_ROWS = 1000
+FEWEST_ROWS = 100
+GROWTH = 1.08  # from one size to the next when a recall is to be reached
+RESCORED = 100  # rows of the coarse layer that the fine one scores again, for ten wanted
+
+
+def tune(
+    x: ArrayLike,
+    budget: int | float | str | Budget | None = None,
+    *,
+    target: float | str | None = None,
+    metric: Metric = "cosine",
+    queries: ArrayLike | None = None,
+    rows: int | None = None,
+    seed: int = 0,
+    progress: TuningProgress | None = None,
+) -> Tuned:
+    """Choose a codec by measuring, and train it.
+
+    All codecs that are registered are candidates. Those that could not win even as ideal codes (rate-distortion
+    bound) are left out; the others are trained on few rows, the better ones on more (successive halving: Jamieson &
+    Talwalkar, AISTATS 2016), each judged by recall@10 on rows that it was not trained on, asked by rows that are in
+    neither. Of candidates that the queries cannot tell apart, the one that is scanned fastest is taken.
+
+    Parameters
+    ----------
+    x : (n, d) array of numbers
+        A sample of the vectors to come, or all of them; 10,000 tell well, more than 61,000 are not looked at.
+    budget : number or str
+        Bytes a row (``64``), ``"32x"`` smaller than float32, ``"5%"`` of it, or scanned and stored bytes of two
+        layers, ``"24/200"``. The trained arrays count, shared out over the rows. Never exceeded.
+    target : str or number, instead of `budget`
+        ``"recall@10=0.95"``: the fewest bytes for which the lower end of the 95% interval reaches it.
+    metric : {"cosine", "dot", "l2"}
+    queries : (q, d) array, optional
+        Real queries, which count as much as the held-out rows.
+    rows : int, optional
+        Of the store to come, that share the model; n by default.
+    seed : int
+        The same input and seed give the same codec.
+    progress : callable, optional
+        Called with what is being tried and the share that is done.
+
+    Returns
+    -------
+    Tuned
+        The codec, trained on all of `x` but the held-out rows, with the `table` of all candidates.
+
+    Raises
+    ------
+    BudgetError
+        No codec is so small; the message says which comes nearest.
+    ShapeError
+        Neither a budget nor a target, both, or fewer than 100 rows.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(1000, 16)).astype("f4")
+    >>> tuned = vecstore.tune(x, budget=12)
+    >>> tuned.entry.row_bytes <= 12, tuned.decode(tuned.encode(x)).shape
+    (True, (1000, 16))
+    """
+    if (budget is None) == (target is None):
+        raise ShapeError('tune takes a budget (64, "32x", "24/200") or a target ("recall@10=0.95"), and not both')
+    if metric not in METRICS:
+        raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+    vectors = as_vectors(x)
+    if len(vectors) < FEWEST_ROWS:
+        raise ShapeError(f"{len(vectors)} rows are too few to tell codecs apart; tune on {FEWEST_ROWS} or more")
+    vectors = vectors[np.random.default_rng(seed).permutation(len(vectors))]
+    d = vectors.shape[1]
+    contest = Contest(
+        vectors,
+        min(HELD_OUT_ROWS, len(vectors) // 10),
+        None if queries is None else as_vectors(queries, d),
+        metric=metric,
+        rows=rows or len(vectors),
+        seed=seed,
+        report=progress or (lambda trying, share: None),
+    )
+    if target is not None:
+        return _for_target(contest, parse_target(target))
+    asked = parse_budget(budget or 0, d)
+    return _one_layer(contest, asked) if asked.scanned is None else _two_layers(contest, asked, asked.scanned)
+
+
+def _one_layer(contest: Contest, budget: Budget) -> Tuned:
+    chosen = _best(contest, FAMILIES, budget.stored, role="stored")
+    return _finished(contest, chosen, budget.stored)
+
+
+def _finished(contest: Contest, chosen: Trial, limit: float) -> Tuned:
+    """Train the chosen codec on all rows that do not ask; a byte less where its model has grown."""
+    train = contest.x[contest.held_out :]
+    layer = ",".join(map(str, chosen.codec.spec.layers))
+    trained = contest.fitted(chosen.family, chosen.cells, train, limit, start=layer)
+    table = Table(contest.entries)
+    entry = next(entry for entry in table if entry.chosen)
+    contest.report(str(chosen.codec.spec), 1.0)
+    return _tuned(contest, trained or chosen.codec, entry)
+
+
+def _tuned(contest: Contest, trained: Codec, entry: Entry) -> Tuned:
+    """Attach the table; the chosen entry tells of the codec as it was trained in the end."""
+    final = replace(
+        entry,
+        codec=str(trained.spec),
+        row_bytes=row_bytes(trained, contest.rows),
+        code_bytes=trained.code_bytes,
+        model_bytes=trained.model_bytes,
+    )
+    return Tuned(trained, Table([final, *(other for other in contest.entries if other is not entry)]), final)
+
+
+def _best(contest: Contest, families: tuple[Family, ...], limit: float, *, role: str, cells: bool = True) -> Trial:
+    found = contest.best(families, limit, role=role, cells=cells)
+    if found is None:
+        size, spec = contest.smallest(families)
+        raise BudgetError(
+            f"a budget of {limit:g} bytes a row: the smallest codec for these vectors is {spec} with {size:.2f} bytes, "
+            f"its model shared out over {contest.rows:,} rows; give {np.ceil(size):.0f} or more"
+        )
+    return found
+
+
+def _two_layers(contest: Contest, budget: Budget, scanned: float) -> Tuned:
+    """Choose the layer that is scanned, then what the rest of the bytes buys for rescoring."""
+    coarse = _best(contest, FAMILIES, scanned, role="scanned")
+    # Cells belong to both layers, so their centroids are paid with the coarse one.
+    room = budget.stored - row_bytes(coarse.codec, contest.rows) - RESIDUAL_BYTES
+    fine = _best(contest, FAMILIES, room, role="stored", cells=False)
+    rung, limit = contest.rungs[-1], room
+    while True:
+        pair = codec(f"{coarse.codec.spec}/{fine.codec.spec}").fit(contest.x[contest.held_out :], seed=contest.seed)
+        excess = row_bytes(pair, contest.rows) - budget.stored
+        if excess <= 0:
+            break
+        limit -= max(excess, 1.0)
+        smaller = contest.fitted(fine.family, 0, contest.training(rung), limit)
+        if smaller is None:
+            raise BudgetError(f"a budget of {scanned:g}/{budget.stored:g} bytes leaves nothing for the fine layer")
+        fine = replace(fine, codec=smaller)
+    judged = codec(str(pair.spec)).fit(contest.training(rung), seed=contest.seed)
+    exam = contest.exam(rung)
+    decoded = [trained.decode(trained.encode(exam.base)) for trained in (coarse.codec, judged)]
+    marks = exam.mark_rescored(*decoded, rescored=RESCORED)
+    both = replace(
+        contest.entry(replace(fine, codec=judged, marks=marks), rung, "stored", chosen=True),
+        speed=coarse.family.speed,
+        recall=interval(marks, seed=contest.seed),
+    )
+    contest.entries = [both, *(replace(entry, chosen=False) for entry in contest.entries)]
+    contest.report(str(pair.spec), 1.0)
+    return _tuned(contest, pair, both)
+
+
+def _for_target(contest: Contest, target: float) -> Tuned:
+    """Find the size by bisection with one adaptive family, choose among all there, and grow until it suffices."""
+    d = contest.x.shape[1]
+    rung = contest.rungs[-1]
+    quick = replace(contest.rungs[0], base=rung.base)
+    exam, train = contest.exam(quick), contest.training(quick)
+    sizes = list(dict.fromkeys(int(np.ceil(GROWTH**power)) for power in range(200) if GROWTH**power < 4 * d))
+    sizes.append(4 * d + 1)  # float32 itself, and its share of no model
+    probe = FAMILIES[0]
+    low, high = 0, len(sizes) - 1
+    while low < high:
+        middle = (low + high) // 2
+        contest.report(f"{sizes[middle]} bytes", 0.0)
+        trained = contest.fitted(probe, 0, train, sizes[middle])
+        marks = None if trained is None else exam.mark(trained.decode(trained.encode(exam.base)))[exam.ks[-1]]
+        if marks is not None and marks.mean() >= target:
+            high = middle
+        else:
+            low = middle + 1
+    families: tuple[Family, ...] = FAMILIES
+    for size in sizes[max(low - 1, 0) :]:
+        chosen = contest.best(families, size, role="stored", cells=True)
+        if chosen is None:
+            continue
+        if interval(chosen.marks, seed=contest.seed).low >= target:
+            return _finished(contest, chosen, size)
+        contest.entries = [replace(entry, chosen=False) for entry in contest.entries]
+        # From here on the best family only grows; floats are there for when no code suffices.
+        families = tuple(family for family in FAMILIES if family in (chosen.family, FAMILIES[-1]))
+    raise BudgetError(f"recall@10 of {target:g} is not reached, not even by float32; ask for less")
