@@ -248,9 +248,9 @@ def dequantize(step, codes, d, model):
     if name in ("pq", "opq"):
         return product(name, how, codes, d, model)
     if name == "tcq":
-        return trellis(how, codes, d, model) @ model("axes") + model("mean")
+        return trellis(how, codes, d, model) @ orthonormal(model("axes")) + model("mean")
     if name == "vaq":
-        return runs(how, codes, model) @ model("axes") + model("mean")
+        return runs(how, codes, model) @ orthonormal(model("axes")) + model("mean")
     if name == "lloyd":
         lengths = model("scale")
         if model("uneven")[0]:
@@ -330,6 +330,15 @@ PATH_BITS = {
     128: ((0, 2, 3, 4, 7), (1, 2, 4, 6)),
     256: ((0, 2, 3, 6, 8), (1, 4, 5, 6, 7)),
 }  # states: how far back the path bits lie that make up z1, and z0
+
+
+def orthonormal(axes):
+    if axes.dtype == "<f4":
+        return axes
+    a = axes / np.linalg.norm(axes.astype(np.float64), axis=1, keepdims=True)
+    for _ in range(2):
+        a = (3 * a - a @ a.T @ a) / 2
+    return a
 
 
 def trellis(how, codes, d, model):

@@ -257,7 +257,7 @@ def test_groups_that_do_not_fill_bytes_are_refused(trained):
 def test_malformed_arrays_are_refused(trained, name):
     array = trained.arrays[name]
     shapes = [array[:0], array[:-1], array[None], array.reshape(-1)[0], np.concatenate([array, array])]
-    for damaged in [*shapes, array.astype("<f8"), array.astype("|i1")]:
+    for damaged in [*shapes, array.astype("<f8"), array.astype("<i2")]:
         with pytest.raises(CodecError):
             TCQ(12).restore(50, {**trained.arrays, name: damaged})
     if name != "stretch":
@@ -268,10 +268,22 @@ def test_malformed_arrays_are_refused(trained, name):
 @pytest.mark.parametrize("name", ["mean", "axes", "levels"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_refused(trained, name, value):
-    array = trained.arrays[name].copy()
+    array = trained.arrays[name].astype("<f4")
     array.flat[-1] = value
     with pytest.raises(CodecError, match="not finite"):
         TCQ(12).restore(50, {**trained.arrays, name: array})
+
+
+def test_an_axis_without_direction_is_refused(trained):
+    axes = trained.arrays["axes"].copy()
+    axes[3] = 0
+    with pytest.raises(CodecError, match="not finite"):
+        TCQ(12).restore(50, {**trained.arrays, "axes": axes})
+
+
+def test_axes_of_format_1_1_are_read(trained):
+    older = TCQ(12).restore(50, {**trained.arrays, "axes": trained.axes.astype("<f4")})
+    np.testing.assert_array_equal(older.axes, trained.axes)
 
 
 @pytest.mark.parametrize("rows", [3, 200])

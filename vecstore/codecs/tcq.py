@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.codecs.axes import named_axes, orthonormal
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.trellis import PARITY, STEPS, CodeLayout, subsets, taps
 from vecstore.errors import CodecError
@@ -80,16 +81,17 @@ class TCQ(Quantizer):
         bits, widths = named(arrays, dtype="|u1", bits=steps, widths=steps)
         layout = CodeLayout.checked(bits, widths, self.size_bytes, dimensions)
         coefficients, entries = layout.coefficients, int(layout.starts[-1])
-        shapes = {"mean": (dimensions,), "axes": (coefficients, dimensions), "levels": (entries,)}
-        mean, axes, levels = named(arrays, dtype="<f4", **shapes)
+        mean, levels = named(arrays, dtype="<f4", mean=(dimensions,), levels=(entries,))
+        axes = named_axes(arrays, (coefficients, dimensions))
         stretch = None  # files of before had none
         if "stretch" in arrays:
             (stretch,) = named(arrays, dtype="<f4", stretch=(coefficients,))
             if not (np.isfinite(stretch).all() and (stretch >= 1).all()):
                 raise CodecError("tcq: the stretch of coefficients in the file is no number from 1 on; it is damaged")
-        if not all(np.isfinite(array).all() for array in (mean, axes, levels)):
+        trained = TrainedTCQ(layout, self.states, mean, axes, levels, stretch)
+        if not all(np.isfinite(array).all() for array in (mean, trained.axes, levels)):
             raise CodecError("tcq: numbers in the file are not finite; it is damaged")
-        return TrainedTCQ(layout, self.states, mean, axes, levels, stretch)
+        return trained
 
     def _check_width(self, dimensions: int) -> None:
         if self.size_bytes > dimensions:
@@ -105,7 +107,8 @@ class TrainedTCQ(TrainedQuantizer):
     states : int
     mean : (d,) float32
     axes : (coefficients, d) float32
-        Orthonormal rows, so that lengths and products can be taken among coefficients.
+        Orthonormal rows, so that lengths and products can be taken among coefficients. Given as such, or as `rounded`
+        made them, which is how they are stored then.
     levels : (layout.starts[-1],) float32
         The levels of all coefficients, one coefficient after the other.
     stretch : (coefficients,) float32
@@ -119,14 +122,16 @@ class TrainedTCQ(TrainedQuantizer):
         layout: CodeLayout,
         states: int,
         mean: Floats,
-        axes: Floats,
+        axes: Array,
         levels: Floats,
         stretch: Floats | None = None,
     ) -> None:
         self.layout, self.states, self.levels = layout, states, frozen(levels)
         self.stretch = frozen(np.ones(layout.coefficients, "<f4") if stretch is None else stretch)
         self._nearest = frozen(self.levels / self.stretch.repeat(np.diff(layout.starts)))
-        self._affine = frozen(np.concatenate([axes, mean[None]]))  # so that a product adds the mean on its way
+        self._stored_axes = frozen(axes)
+        # The mean as one more axis, so that a product adds it on its way.
+        self._affine = frozen(np.concatenate([orthonormal(axes), mean[None]]))
         self.axes, self.mean = self._affine[:-1], self._affine[-1]
         self.dimensions, self.code_bytes = len(mean), layout.code_bytes
         self._subsets, self._taps = subsets(states), taps(states)
@@ -222,7 +227,7 @@ class TrainedTCQ(TrainedQuantizer):
     def arrays(self) -> Arrays:
         return {
             "mean": self.mean,
-            "axes": self.axes,
+            "axes": self._stored_axes,
             "bits": self.layout.bits,
             "widths": self.layout.widths,
             "levels": self.levels,

@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.codecs.axes import orthonormal, rounded
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.evaluation import neighbours, overlap
 from vecstore.codecs.pca import principal_axes
@@ -37,7 +38,8 @@ def train(sample: Floats, size_bytes: int, states: int, exponent: float | None =
     if exponent is None:
         exponent = best_exponent(sample, components, size_bytes, seed=seed)
     layout = _layout(variances, exponent, size_bytes)
-    axes = np.ascontiguousarray(axes[: layout.coefficients])
+    stored = rounded(axes[: layout.coefficients])
+    axes = orthonormal(stored)
     rows = np.random.default_rng(seed).permutation(len(sample))[:LEVEL_ROWS]
     levels = _first_levels(layout, np.sqrt(variances))
     trained = TrainedTCQ(layout, min(states, QUICK_STATES), mean, axes, levels)
@@ -51,7 +53,7 @@ def train(sample: Floats, size_bytes: int, states: int, exponent: float | None =
         levels = ((total + trained.levels) / (count + 1)).astype("<f4")  # a level that nothing uses stays
         trained = TrainedTCQ(layout, trained.states, mean, axes, levels)
     stretch = _stretch(z, levels[numbers])
-    return TrainedTCQ(layout, states, mean, axes, levels * stretch.repeat(np.diff(layout.starts)), stretch)
+    return TrainedTCQ(layout, states, mean, stored, levels * stretch.repeat(np.diff(layout.starts)), stretch)
 
 
 def level_numbers(trained: TrainedTCQ, codes: Codes) -> NDArray[np.int64]:
