@@ -1,4 +1,4 @@
-"""A cell of the sweep: one codec or one peer, at one seed. Its key follows from its settings, its record is two files."""
+"""A cell of the sweep: one codec or one peer, at one seed. Its key follows from its settings; its record is files."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PAIRED_ROWS = 2_000
 
 
 def geometry_of(x: Floats) -> dict[str, Any]:
-    """Return ``effective_rank``, ``isotropy``, ``mean_cosine`` (of two rows) and ``variances`` (d,), as plain numbers."""
+    """Return ``effective_rank``, ``isotropy``, ``mean_cosine`` (of two rows) and ``variances`` (d,), as JSON."""
     variances = spectrum(x)
     some = unit(x[:: max(len(x) // PAIRED_ROWS, 1)][:PAIRED_ROWS])
     total = some.sum(axis=0, dtype=np.float64)
@@ -38,7 +38,7 @@ def effective_rank(variances: NDArray[np.float64]) -> float:
 
 
 def isotropy(x: Floats) -> float:
-    """Return min / max over the eigenvectors c of sum(exp(x @ c)) (Mu & Viswanath 2018): 1 where no direction stands out."""
+    """Return min / max of sum(exp(x @ c)) over the eigenvectors c (Mu & Viswanath 2018): 1 if no direction stands out."""
     _, vectors = np.linalg.eigh(x.astype(np.float64).T @ x)
     sums = np.exp(x.astype(np.float64) @ np.concatenate([vectors, -vectors], axis=1)).sum(axis=0)
     return float(sums.min() / sums.max())

@@ -26,7 +26,7 @@ function number(x) {
   if (x === null || x === undefined) return "";
   const a = Math.abs(x);
   if (a >= 100) return Math.round(x).toLocaleString("en");
-  return a === 0 ? "0" : a >= 10 ? x.toFixed(1) : a >= 0.001 ? String(+x.toFixed(4)) : x.toExponential(1);
+  return a === 0 ? "0" : a >= 10 ? String(+x.toFixed(1)) : a >= 0.001 ? String(+x.toFixed(4)) : x.toExponential(1);
 }
 function bytes(x) {
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -122,7 +122,7 @@ class Chart {
       },
       axes: [
         axis(x.label, x.log === 2 ? { splits: (u, i, low, high) => powers(low, high), values: (u, all) => all.map(number), filter: (u, all) => all } : {}),
-        axis(y.label, { size: 58, ...(y.log ? { values: (u, all) => all.map((v) => (v === null ? "" : number(v))) } : {}) }),
+        axis(y.label, { size: 58, ...(y.log ? { splits: (u, i, low, high) => decades(low, high), values: (u, all) => all.map(number), filter: (u, all) => all } : {}) }),
       ],
       series: [{}, { paths: () => null, points: { show: false } }],
       hooks: { draw: [(u) => this.marks(u)] },
@@ -179,6 +179,12 @@ class Chart {
     showTip(event, near);
   }
   leave() { this.over = null; hideTip(); this.redraw(); }
+}
+// 1, 2, 5, 10 ... as far as they lie inside; only the tens where that is enough
+function decades(low, high) {
+  const found = [];
+  for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++) for (const m of [1, 2, 5]) if (m * 10 ** e >= low && m * 10 ** e <= high) found.push(m * 10 ** e);
+  return found.length > 8 ? found.filter((v) => Number.isInteger(+Math.log10(v).toFixed(6))) : found;
 }
 function powers(low, high) {
   const found = [];
@@ -242,21 +248,20 @@ function choose(i, jump) {
   const most = Math.max(...line.histogram);
   panel.append(el("div", { class: "bars", role: "img", "aria-label": "histogram of recall over queries" }, ...line.histogram.map((n, at) => el("div", { title: `${n} queries with ${at / 10}`, style: `height:${100 * n / most}%` }))),
     el("div", { class: "bars-axis" }, el("span", {}, "0"), el("span", {}, "0.5"), el("span", {}, "1")));
-  panel.append(el("h3", {}, "Bytes"), pairs([
+  const groups = el("div", { class: "groups" });
+  const group = (title, rows) => { if (rows.length) groups.append(el("div", { class: "group" }, el("h3", {}, title), pairs(rows))); };
+  group("Bytes", [
     ["of a code", number(line.bytes.code)], ["of it, read by a scan", number(line.bytes.scanned)], ["a row's share of the model", number(line.bytes.model)],
-    ["amortised: the whole file / rows", line.bytes.amortised === null ? "not saved by the library" : number(line.bytes.amortised)],
-    ["the whole file", line.stored_total === null ? "" : bytes(line.stored_total)], ["resident: codes and model", bytes(line.bytes.resident)]]));
-  for (const [title, names] of GROUPS) {
-    const rows = names.filter((name) => value(line, name) !== null).map((name) => {
-      const [own, from, to] = line.metrics[name];
-      const before = title.startsWith("Geometry") ? `${number(data.original[name])} → ` : "";
-      return [name, before + number(own) + (to > from ? ` (${number(from)} to ${number(to)})` : "")];
-    });
-    if (rows.length) panel.append(el("h3", {}, title), pairs(rows));
-  }
-  panel.append(el("h3", {}, "Recall@10 if the best so many times ten rows are rescored"), pairs(line.oversampling.map(([factor, recall]) => [`${factor}x`, percent(recall)])));
-  if (line.thresholds.length) panel.append(el("h3", {}, "Similarity thresholds: what passes as many pairs after compression"),
-    pairs(line.thresholds.map((t) => [number(t.original), `${t.matched.toFixed(4)} (${t.low.toFixed(4)} to ${t.high.toFixed(4)}); kept as it is: ${percent(t.lost)} lost, ${percent(t.gained)} gained`])));
+    ["whole file / rows (amortised)", line.bytes.amortised === null ? "not saved by the library" : number(line.bytes.amortised)],
+    ["whole file (stored)", line.stored_total === null ? "" : bytes(line.stored_total)], ["codes and model (resident)", bytes(line.bytes.resident)]]);
+  for (const [title, names] of GROUPS) group(title, names.filter((name) => value(line, name) !== null).map((name) => {
+    const [own, from, to] = line.metrics[name];
+    const before = title.startsWith("Geometry") ? `${number(data.original[name])} → ` : "";
+    return [name, before + number(own) + (to > from ? ` (${number(from)} to ${number(to)})` : "")];
+  }));
+  group("Recall@10 after rescoring the best", line.oversampling.map(([factor, recall]) => [`${10 * factor} rows`, percent(recall)]));
+  group("Similarity thresholds", line.thresholds.map((t) => [`${number(t.original)} becomes`, `${t.matched.toFixed(3)} (${t.low.toFixed(3)} to ${t.high.toFixed(3)}); left as it is, ${percent(t.lost, 0)} are lost, ${percent(t.gained, 0)} gained`]));
+  panel.append(groups);
   if (line.seeds.length > 1) panel.append(el("p", { class: "hint" }, `${line.seeds.length} seeds; recall@10 varies by ${number(line.seed_spread)} (standard deviation) between them.`));
   frontier.redraw(); speed.redraw(); table();
   if (jump && innerWidth < 960) panel.scrollIntoView({ behavior: "smooth", block: "start" });
@@ -287,6 +292,20 @@ function table() {
       ...COLUMNS.map(([name, own], n) => (n ? el("td", {}, own(line) === null ? "" : THREE.has(name) ? own(line).toFixed(3) : number(own(line))) : el("td", {}, ...first.filter((x) => x)))));
   });
   byId("table").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
+}
+
+function recommendations() {
+  const body = about.budgets.map((budget) => {
+    const kind = lines.some((l) => l.kind === "codec" && l.bytes.code <= budget) ? "codec" : null;
+    const fits = lines.map((_, i) => i).filter((i) => lines[i].bytes.code <= budget + 1e-9 && (!kind || lines[i].kind === kind));
+    if (!fits.length) return el("tr", {}, el("td", {}, String(budget)), el("td", {}, "nothing fits"), el("td"));
+    const top = fits.reduce((a, b) => (value(lines[b], "recall@10") > value(lines[a], "recall@10") ? b : a));
+    const ties = fits.filter((i) => i !== top && data.ties[top][i] === "1");
+    return el("tr", { on: { click: () => { setBudget(budget); choose(top); } } }, el("td", {}, String(budget)),
+      el("td", {}, el("code", {}, lines[top].label), ties.length ? el("span", { class: "tag" }, "or " + ties.slice(0, 3).map((i) => lines[i].label).join(", ")) : ""),
+      el("td", {}, percent(value(lines[top], "recall@10"))));
+  });
+  byId("sizes").replaceChildren(el("thead", {}, el("tr", {}, ...["bytes", "codec", "recall@10"].map((name) => el("th", {}, name)))), el("tbody", {}, ...body));
 }
 
 // What it was measured on, and how.
@@ -336,7 +355,7 @@ function start() {
   const [low, high] = range();
   const first = about.budgets.find((b) => b >= 48) || about.budgets[about.budgets.length - 1] || 48;
   setBudget(Math.min(Math.max(first, low), high));
-  frontier.make(); speed.make(); table();
+  frontier.make(); speed.make(); table(); recommendations();
   choose(best(state.budget, "codec") ?? best(state.budget) ?? 0);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { frontier.make(); speed.make(); });
 }

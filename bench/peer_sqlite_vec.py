@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.peers import Peer, Rows
 
-from vecstore.errors import MissingExtraError, require
+from vecstore.errors import require
 
 __all__ = ["SqliteVec"]
 
@@ -81,12 +81,7 @@ def _connection(path: Path) -> Any:
         plain.enable_load_extension(True)
         sqlite_vec.load(plain)
         return plain
-    try:
-        import apsw
-    except ImportError as error:
-        raise MissingExtraError(
-            "this Python's sqlite3 loads no extensions, so the peer sqlite-vec needs apsw: pip install apsw"
-        ) from error
+    apsw: Any = require("apsw", extra="peers", purpose="the peer sqlite-vec, whose extension this Python cannot load,")
     connection = apsw.Connection(str(path))
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())

@@ -44,10 +44,12 @@ def terminal_table(summary: Summary) -> Table:
 
     from vecstore.cli.console import table
 
-    shown = table(*HEADER, right=HEADER[1:4] + HEADER[5:])
-    for line, cells, mark in _rows(summary):
+    shown = table(*HEADER[:8], right=HEADER[1:4] + HEADER[5:])
+    for column in shown.columns:
+        column.no_wrap = True
+    for _, cells, mark in _rows(summary):
         style = "bold" if mark == "best" else "dim" if mark == "" else ""
-        shown.add_row(*(Text(cell) for cell in cells), style=style, end_section=bool(line.facts["disputes"]))
+        shown.add_row(*(Text(cell) for cell in cells[:8]), style=style)
     return shown
 
 
@@ -55,8 +57,8 @@ def markdown_table(summary: Summary) -> str:
     """Return the same as Markdown, with what it was measured on."""
     about = summary.about["split"]
     note = (
-        f"{about['name']}: {about['dimensions']} dimensions, {about['metric']}; trained on {about['train_rows']:,} rows, "
-        f"searched {about['base_rows']:,} others with {about['queries']} queries ({about['queries_from']}); "
+        f"{about['name']}: {about['dimensions']} dimensions, {about['metric']}; trained on {about['train_rows']:,} "
+        f"rows, searched {about['base_rows']:,} others with {about['queries']} queries ({about['queries_from']}); "
         "± is a 95% interval over the queries; = is a tie with the best of no more bytes."
     )
     rows = [[f"`{cells[0]}`", *cells[1:]] for _, cells, _ in _rows(summary)]

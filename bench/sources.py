@@ -1,4 +1,4 @@
-"""Where the vectors of a bench come from: any dump, an HDF5 file of ann-benchmarks, GloVe, digits, generated families."""
+"""Where the vectors of a bench come from: a dump, an HDF5 file of ann-benchmarks, GloVe, digits, generated families."""
 
 from __future__ import annotations
 

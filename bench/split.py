@@ -81,7 +81,7 @@ class Split:
     @classmethod
     def load(cls, folder: Path) -> Split:
         """Read what `save` wrote; the arrays are mapped."""
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r") if (folder / f"{name}.npy").exists() else None
             for name in ARRAYS
         }
