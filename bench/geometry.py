@@ -38,7 +38,7 @@ def effective_rank(variances: NDArray[np.float64]) -> float:
 
 
 def isotropy(x: Floats) -> float:
-    """Return min / max of sum(exp(x @ c)) over the eigenvectors c (Mu & Viswanath 2018): 1 if no direction stands out."""
+    """Return min / max of sum(exp(x @ c)) over eigenvectors c (Mu & Viswanath 2018): 1 if no direction stands out."""
     _, vectors = np.linalg.eigh(x.astype(np.float64).T @ x)
     sums = np.exp(x.astype(np.float64) @ np.concatenate([vectors, -vectors], axis=1)).sum(axis=0)
     return float(sums.min() / sums.max())

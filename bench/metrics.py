@@ -108,9 +108,9 @@ def oversampled(tables: Mapping[str, NDArray[Any]], reference: Reference) -> dic
 def fidelity(record: Record, reference: Reference) -> dict[str, float]:
     """Return what decoding gives back, and the shape of it; empty where the engine does not decode.
 
-    ``r2``, ``cosine mean``, ``cosine p1``, ``cosine min``; some with ``weighted`` in front; ``knn overlap``; ``bound`` on
-    1 - R² at as many bytes for a Gaussian of the same spectrum, and ``db above bound``; ``hubness``, ``isotropy`` and
-    ``effective rank``.
+    ``r2``, ``cosine mean``, ``cosine p1``, ``cosine min``; some with ``weighted`` in front; ``knn overlap``;
+    ``bound`` on 1 - R² at as many bytes for a Gaussian of the same spectrum, and ``db above bound``;
+    ``hubness``, ``isotropy`` and ``effective rank``.
     """
     rows, asked = record.table("rows"), record.table("asked")
     if not rows:
