@@ -36,7 +36,7 @@ class Rabitqlib(Peer):
         return [
             {"label": f"{bits} bit", "nbits": bits, "clusters": CLUSTERS, "high_accuracy": True}
             for bits in range(1, 9)
-            if padded * bits // 8 + 8 <= budget < padded * (bits + 1) // 8 + 8
+            if _row_bytes(padded, bits) <= budget < _row_bytes(padded, bits + 1)
         ]
 
     def fit(self, train: Floats) -> None:
@@ -59,9 +59,7 @@ class Rabitqlib(Peer):
         self._index.build(base, self._centres, nearest, num_threads=self._threads)
         self.model_bytes = self._centres.nbytes
         padded = 64 * -(-base.shape[1] // 64)
-        bits = self.settings["nbits"]
-        # The sign bits with three float32 factors, the further bits with two, and the row's number.
-        self.row_bytes = padded * bits / 8 + 12 + (8 if bits > 1 else 0) + 4
+        self.row_bytes = _row_bytes(padded, self.settings["nbits"])
 
     def search(self, queries: Floats, k: int) -> tuple[Rows, Floats]:
         """Search all clusters."""
@@ -75,3 +73,8 @@ class Rabitqlib(Peer):
         """Write the index."""
         self._index.save(str(folder / "index.rabitq"))
         return True
+
+
+def _row_bytes(padded: int, bits: int) -> int:
+    """Return the sign bits with three float32 factors, the further bits with two, and the row's number."""
+    return padded * bits // 8 + 12 + (8 if bits > 1 else 0) + 4

@@ -64,7 +64,9 @@ def markdown_table(summary: Summary) -> str:
     rows = [[f"`{cells[0]}`", *cells[1:]] for _, cells, _ in _rows(summary)]
     failed = [f"Failed: `{one['label']}`: {one['error']}" for one in summary.failed]
     absent = [f"Not installed: {name}: {why}" for name, why in summary.about["absent"].items()]
-    return "\n\n".join([note, markdown(HEADER, rows), *failed, *absent, summary.about["machine"]])
+    peers = {line.label: line.settings for line in summary.lines if line.kind == "peer"}
+    settings = [f"Settings of {label}: `{json.dumps(own)}`" for label, own in peers.items()]
+    return "\n\n".join([note, markdown(HEADER, rows), *settings, *failed, *absent, summary.about["machine"]])
 
 
 def choices(summary: Summary, budgets: Sequence[int]) -> list[tuple[int, Line | None, list[Line], Line | None]]:
