@@ -317,7 +317,7 @@ const ACCOUNTS = { code: "the code alone", "code + model": "code and model", amo
 function start() {
   const peers = new Set(lines.filter((l) => l.kind === "peer").map((l) => l.name)), codecs = lines.filter((l) => l.kind === "codec").length;
   byId("name").textContent = split.name;
-  byId("lead").textContent = `${split.base_rows.toLocaleString("en")} vectors of ${split.dimensions} dimensions searched by ${split.metric} with ${split.queries} queries that no codec was trained on: ${codecs} codecs` + (peers.size ? ` beside ${[...peers].join(", ")}.` : ".");
+  byId("lead").textContent = `${split.base_rows.toLocaleString("en")} vectors of ${split.dimensions} dimensions searched by ${split.metric} with ${split.queries} queries that no codec was trained on: ${codecs} codec${codecs === 1 ? "" : "s"}` + (peers.size ? ` beside ${[...peers].join(", ")}.` : ".");
   byId("account").append(...Object.entries(ACCOUNTS).map(([name, label]) => el("label", {}, el("input", { type: "radio", name: "account", value: name, checked: name === "code" ? "" : null, on: { change: () => { state.account = name; ticks(); setBudget(state.budget); frontier.make(); } } }), el("span", {}, label))));
   const metrics = [...new Set(lines.flatMap((line) => Object.keys(line.metrics)))].filter((name) => name !== "bound");
   const order = GROUPS.flatMap(([, names]) => names);
@@ -346,7 +346,7 @@ function start() {
     ["Before", `effective rank ${number(data.original["effective rank"])}, isotropy ${number(data.original.isotropy)}, hubness ${number(data.original.hubness)}, mean cosine ${number(data.original["mean cosine"])}`],
   ]);
   facts("machine", [
-    ["Machine", about.machine], ["Started", about.started.replace("T", " ").replace("Z", " UTC")], ["Measuring took", `${number(about.total_s)} s`],
+    ["Machine", about.machine], ["Started", about.started.replace("T", " ").replace("Z", " UTC")], ["Measuring took", `${number(about.total_wall_s)} s, ${number(about.total_cpu_s)} s of processor time`],
     ["Seed of the split", String(split.seed)], ["Data", split.fingerprint], ["Versions", Object.entries(about.versions).filter(([, v]) => v).map(([n, v]) => `${n} ${v}`).join(", ")],
     ["Failed", data.failed.map((f) => `${f.label}: ${f.error}`).join("; ")], ["Not finished", about.unfinished ? `${about.unfinished} cells; run the same command again` : ""],
     ["Not installed", Object.entries(about.absent).map(([name, why]) => `${name} (${why})`).join("; ")],

@@ -64,10 +64,9 @@ class Rabitqlib(Peer):
     def search(self, queries: Floats, k: int) -> tuple[Rows, Floats]:
         """Search all clusters."""
         accurate = self.settings["high_accuracy"]
-        found = self._index.search(queries, k, len(self._centres), accurate, num_threads=self._threads)
-        rows, scores = (found[0], found[1]) if np.asarray(found[0]).dtype.kind in "iu" else (found[1], found[0])
-        scores = np.asarray(scores, np.float32)
-        return np.asarray(rows).astype(np.int64), -scores if self.metric == "l2" else scores
+        rows, distances = self._index.search(queries, k, len(self._centres), accurate, num_threads=self._threads)
+        # Of inner products it gives 1 - q . x, smallest first.
+        return rows.astype(np.int64), -distances if self.metric == "l2" else 1 - distances
 
     def save(self, folder: Path) -> bool:
         """Write the index."""

@@ -134,8 +134,8 @@ def summarise(out: Path) -> Summary:
             ties[i, j] = ties[j, i] = bootstrap.tied(lines[i].queries[MAIN], lines[j].queries[MAIN])
     failed = tuple({"label": r.cell.label, "error": r.facts["error"]} for r in records if not r.done)
     unfinished = len(about["cells"]) - len(records)
-    total_s = sum(record.facts.get("wall_s", 0) for record in records)
-    about |= {"unfinished": unfinished, "total_s": total_s, "versions": done[0].facts["versions"]}
+    totals = {f"total_{kind}": sum(record.facts.get(kind, 0) for record in records) for kind in ("wall_s", "cpu_s")}
+    about |= {"unfinished": unfinished, **totals, "versions": done[0].facts["versions"]}
     return Summary(about, tuple(lines), failed, ties, _original(reference))
 
 
