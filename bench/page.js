@@ -152,6 +152,11 @@ class Chart {
       steps().forEach((p, i) => { const [x, y] = at(p); if (i) c.lineTo(x, this.stepY); else c.moveTo(x, y); c.lineTo(x, y); this.stepY = y; });
       c.lineTo(u.bbox.left + u.bbox.width, this.stepY); c.stroke();
     }
+    if (this.spec.limit) {
+      c.strokeStyle = css("--warn"); c.lineWidth = 1.5 * ratio; c.setLineDash([2 * ratio, 4 * ratio]); c.beginPath();
+      this.spec.limit.forEach((p, i) => { const [x, y] = at(p); if (i) c.lineTo(x, y); else c.moveTo(x, y); });
+      c.stroke(); c.setLineDash([]);
+    }
     for (const p of points) {
       const [x, y] = at(p), strong = p.i === this.over || p.i === state.chosen, r = (strong ? 7 : 5) * ratio;
       c.strokeStyle = c.fillStyle = p.colour;
@@ -214,6 +219,7 @@ const frontier = new Chart("frontier", () => ({
   x: { label: `bytes a vector, ${ACCOUNTS[state.account]}`, log: 2 },
   y: { label: state.metric, log: LOG.test(state.metric) ? 10 : 0 },
   cut: () => state.budget,
+  limit: state.metric === "r2" && state.account === "code" ? data.original.bound.map(([x, lost]) => ({ x, y: 1 - lost })) : null,
   steps: state.metric === "recall@10" ? () => {
     let top = -1;
     return shown().filter(([line]) => size(line) !== null).sort((a, b) => size(a[0]) - size(b[0]) || value(b[0], "recall@10") - value(a[0], "recall@10"))
@@ -323,7 +329,7 @@ function start() {
   const order = GROUPS.flatMap(([, names]) => names);
   metrics.sort((a, b) => (order.indexOf(a) + 1 || 99) - (order.indexOf(b) + 1 || 99));
   byId("metric").append(...metrics.map((name) => el("option", { selected: name === state.metric ? "" : null }, name)));
-  byId("metric").addEventListener("change", (e) => { state.metric = e.target.value; frontier.make(); });
+  byId("metric").addEventListener("change", (e) => { state.metric = e.target.value; byId("limit").hidden = state.metric !== "r2"; frontier.make(); });
   byId("batch").append(...["queries/s, batch 1", "queries/s, batch 64"].map((name) => el("option", { value: name, selected: name === state.batch ? "" : null }, name.split(", ")[1])));
   byId("batch").addEventListener("change", (e) => { state.batch = e.target.value; speed.make(); });
   byId("filter").addEventListener("input", (e) => { state.filter = e.target.value; table(); });

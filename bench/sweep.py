@@ -164,7 +164,7 @@ def _run(cell: Cell, key: str, out: Path, limit_s: float) -> Record:
     if record is None:
         about: dict[str, Any] = {"cell": cell.to_dict(), "status": "failed", "error": why or "left no record"}
         record = Record(key, about, out / "cells")
-    record.facts |= {"wall_s": round(time.monotonic() - start, 2), "cpu_s": round(_cpu_s() - cpu_before, 2)}
+    record.facts.update({"wall_s": round(time.monotonic() - start, 2), "cpu_s": round(_cpu_s() - cpu_before, 2)})
     record.write()
     return record
 
