@@ -100,17 +100,17 @@ FAMILIES = (
     Family("opq", _groups("opq", most=192)),
     Family("opq, 4 bits", _groups("opq", most=96, suffix="x4", to_byte=2), default=True),
     Family("pq", _groups("pq", most=128), default=True),
-    Family("vaq", _bytes("vaq", most=128), default=True),
-    Family("vaq, 4 bits", _bytes("vaq", most=128)),
+    Family("vaq", _groups("vaq", most=128), default=True),
+    Family("vaq, 4 bits", _groups("vaq", most=96, suffix="x4", to_byte=2)),
     Family("rq", _groups("rq", most=32)),
     Family("lsq", _groups("lsq", most=16)),
     Family("rabitq", _bits("rabitq", finest=8, extra=8), default=True),
-    Family("rotate + lloyd", _bytes("rotate,lloyd")),
+    Family("rotate + lloyd", _bits("rotate,lloyd", finest=8, extra=0)),
     Family("lvq", _lvq),
     Family("bin", _binary, default=True),
     Family("bin / tcq", _two_layers("tcq")),
     Family("bin / scalar", _two_layers("sq:8"), default=True),
-    Family("cells + vaq", _bytes("cells,vaq", most=128)),
+    Family("cells + vaq", _groups("cells,vaq", most=128)),
 )
 
 
