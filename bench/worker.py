@@ -76,7 +76,7 @@ def _build(cell: Cell, split: Split, scratch: Path) -> None:
     train, base = np.asarray(split.train), np.asarray(split.base)
     codec = vecstore.codec(cell.name)
     start = time.perf_counter()
-    trained = codec.fit(train, seed=cell.seed)
+    trained = codec.fit(train, seed=cell.seed, rows=len(base))
     fit_s = time.perf_counter() - start
     some = base[:ENCODED_ROWS]
     trained.encode(some[:64])  # compiles what encoding needs
@@ -91,7 +91,7 @@ def _build(cell: Cell, split: Split, scratch: Path) -> None:
         "write_s": time.perf_counter() - start,
         "build_peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "claimed": {"code_bytes": int(trained.code_bytes), "model_bytes": int(trained.model_bytes)},
-        "encoded_bytes": codes.nbytes / len(some) - getattr(trained, "cell_bytes", 0),  # free in a store
+        "encoded_bytes": codes.nbytes / len(some) - trained.cell_bytes,  # free in a store
     }
     (scratch / "build.json").write_text(json.dumps(facts))
 

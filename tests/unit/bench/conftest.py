@@ -43,7 +43,7 @@ LIARS = """
         trained = Miser
 """
 ENTRY_POINTS = "[vecstore.codecs]\nboast = liars:Boast\nmise = liars:Mise\n"
-CODECS = "sq:8 tcq:48 bin/sq:8 boast mise"
+CODECS = "sq:8 tcq:48 cells:8,tcq:16 bin/sq:8 boast mise"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from vecstore.bench.sweep import Plan, plan, sweep
 import vecstore
 from vecstore.errors import ExistsError, FormatError
 
-HONEST = ["sq:8", "tcq:48", "bin/sq:8"]
+HONEST = ["sq:8", "tcq:48", "cells:8,tcq:16", "bin/sq:8"]
 
 
 def records(done):
@@ -33,7 +33,7 @@ def test_bytes_agree_with_the_files(done, split, spec, tmp_path):
     assert found["code"] == trained.code_bytes and found["model"] == trained.model_bytes
 
 
-@pytest.mark.parametrize("spec", ["sq:8", "tcq:48"])
+@pytest.mark.parametrize("spec", ["sq:8", "tcq:48", "cells:8,tcq:16"])
 def test_recall_agrees_with_faiss_on_decoded_vectors(done, split, spec):
     faiss = pytest.importorskip("faiss")
     trained = vecstore.codec(spec).fit(split.train, seed=0)
