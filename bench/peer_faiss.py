@@ -45,8 +45,10 @@ class Faiss(Peer):
         fine = max(m for m in divisors if m <= 2 * budget)
         if fine % 2 == 0 and fine > budget:
             found.append(_factory(f"OPQ{fine},PQ{fine}x4fs"))
-            if fine // 2 + dimensions <= budget:
-                found.append(_factory(f"OPQ{fine},PQ{fine}x4fs,Refine(SQ8)"))
+        left = budget - dimensions  # what a refining layer of a byte a dimension leaves
+        coarse = max((m for m in divisors if m % 2 == 0 and m <= 2 * left), default=0)
+        if coarse and budget < 2 * dimensions:
+            found.append(_factory(f"OPQ{coarse},PQ{coarse}x4fs,Refine(SQ8)"))
         if budget <= SLOW["RQ"]:
             found += [_factory(f"RQ{budget}x8"), _factory(f"RQ{budget}x8", unit=True)]
         if budget <= SLOW["LSQ"]:
@@ -55,7 +57,7 @@ class Faiss(Peer):
             if dimensions * bits // 8 <= budget < 2 * dimensions * bits // 8:
                 found.append(_factory(name))
         for bits in range(1, 9):
-            size = -(-dimensions * bits // 8) + 8 + (8 if bits > 1 else 0)
+            size = -(-dimensions * bits // 8) + 8 + (12 if bits > 1 else 0)
             if size <= budget < size + dimensions // 8:
                 found.append({"label": f"RaBitQ {bits} bit", "rabitq": bits})
         for bits, kind in TURBO.items():
@@ -105,6 +107,8 @@ class Faiss(Peer):
 
     def decode(self) -> Floats | None:
         """Return what the codes reconstruct to, where the index can."""
+        if "rabitq" in self.settings:
+            return None  # what it reconstructs leaves out the further bits
         return self._decoded if self._decoded is not None else self._reconstructed(self._index.ntotal)
 
     def save(self, folder: Path) -> bool:
