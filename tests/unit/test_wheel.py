@@ -51,6 +51,8 @@ def test_files_are_those_of_the_tree(wheel):
         for folder, place in FOLDERS.items()
         for path in (ROOT / folder).rglob("*.py")
     }
+    expected |= {f"vecstore/bench/{name}" for name in ("page.html", "page.css", "page.js")}
+    expected |= {f"vecstore/bench/uplot.{name}" for name in ("min.js", "min.css", "LICENSE")}
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == expected | {"vecstore/py.typed"}
 

@@ -1,0 +1,202 @@
+"""Run a bench: plan its cells, run each in processes of its own under a time limit, keep what finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from vecstore.bench.budget import parse_budgets, specs_for
+from vecstore.bench.cell import Cell, Record, write_table
+from vecstore.bench.observation import geometry, own_neighbours
+from vecstore.bench.peers import missing, peer_class, peer_names
+from vecstore.bench.split import Split
+from vecstore.bench.timing import machine
+
+from vecstore.errors import ExistsError
+
+__all__ = ["DEFAULT_BUDGETS", "Plan", "plan", "sweep"]
+
+DEFAULT_BUDGETS = "8,16,32,64,128,256"
+LIMIT_S = 600.0
+
+Progress = Callable[[str, int, int], None]  # (cell, finished, of)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a bench measures.
+
+    Attributes
+    ----------
+    cells : tuple of Cell
+    budgets : tuple of int
+        Bytes a vector.
+    absent : dict
+        Peer -> what to install, for those that are not installed.
+    """
+
+    cells: tuple[Cell, ...]
+    budgets: tuple[int, ...]
+    absent: dict[str, str]
+
+
+def plan(
+    dimensions: int,
+    *,
+    budgets: str | Sequence[int] = DEFAULT_BUDGETS,
+    codecs: str = "default",
+    peers: str = "none",
+    seeds: Sequence[int] = (0,),
+    search_s: float = 0.5,
+) -> Plan:
+    """Return the cells of a bench: every codec and every peer's settings at every budget, once a seed."""
+    sizes = parse_budgets(budgets, dimensions)
+    found = [
+        Cell("codec", spec, seed=seed, search_s=search_s)
+        for spec in specs_for(sizes, dimensions, codecs)
+        for seed in seeds
+    ]
+    absent = {}
+    for name in peer_names(peers):
+        why = missing(name)
+        if why is not None:
+            absent[name] = why
+            continue
+        settings = {
+            json.dumps(own, sort_keys=True): own
+            for budget in sizes
+            for own in peer_class(name).configurations(budget, dimensions)
+        }
+        found += [Cell("peer", name, own, seed, search_s) for own in settings.values() for seed in seeds]
+    return Plan(tuple(found), tuple(sizes), absent)
+
+
+def sweep(
+    split: Split,
+    planned: Plan,
+    out: Path,
+    *,
+    limit_s: float = LIMIT_S,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Measure all cells that have no record yet, and return the records of all.
+
+    Parameters
+    ----------
+    split : Split
+    planned : Plan
+    out : Path
+        A folder, new or of an earlier run over the same data, which is then gone on with.
+    limit_s : float
+        A cell that takes longer is killed and recorded as failed.
+    retry : bool
+        Measure those again that failed.
+    progress : callable, optional
+        Called with a cell's name, how many are finished, and of how many.
+
+    Raises
+    ------
+    ExistsError
+        `out` holds a bench of other data.
+    """
+    report = progress or (lambda name, finished, of: None)
+    _prepare(split, planned, out)
+    records = []
+    for number, cell in enumerate(planned.cells):
+        report(cell.label, number, len(planned.cells))
+        key = cell.key(split.about["fingerprint"])
+        record = Record.read(out / "cells", key)
+        if record is None or (retry and not record.done):
+            record = _run(cell, key, out, limit_s)
+        records.append(record)
+    report("", len(planned.cells), len(planned.cells))
+    return records
+
+
+def _prepare(split: Split, planned: Plan, out: Path) -> None:
+    about = out / "bench.json"
+    fingerprint = split.about["fingerprint"]
+    if about.exists():
+        before = json.loads(about.read_text())
+        if before["split"]["fingerprint"] != fingerprint:
+            raise ExistsError(f"{out}: holds a bench of other data ({before['split']['name']}); choose another --out")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ExistsError(f"{out}: exists and holds no bench; choose another --out")
+    if not (out / "data" / "about.json").exists():
+        out.mkdir(parents=True, exist_ok=True)
+        base = np.asarray(split.base)
+        split.save(out / "data")
+        write_table(out / "data" / "neighbours.parquet", {"neighbours": own_neighbours(base)})
+        (out / "data" / "geometry.json").write_text(json.dumps(geometry(base)))
+    facts = {
+        "split": split.about,
+        "budgets": planned.budgets,
+        "cells": [cell.key(fingerprint) for cell in planned.cells],
+        "absent": planned.absent,
+        "machine": machine(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    about.write_text(json.dumps(facts, indent=1))
+
+
+def _run(cell: Cell, key: str, out: Path, limit_s: float) -> Record:
+    start, cpu_before = time.monotonic(), _cpu_s()
+    with tempfile.TemporaryDirectory(prefix="cell-", dir=out) as scratch:
+        job = Path(scratch) / "job.json"
+        job.write_text(json.dumps({"cell": cell.to_dict(), "key": key, "scratch": scratch}))
+        why = None
+        for step in ("measure",) if cell.kind == "peer" else ("build", "measure"):
+            left = limit_s - (time.monotonic() - start)
+            why = why or _step([step, str(out), str(job)], left, limit_s)
+    record = Record.read(out / "cells", key) if why is None else None
+    if record is None:
+        about: dict[str, Any] = {"cell": cell.to_dict(), "status": "failed", "error": why or "left no record"}
+        record = Record(key, about, out / "cells")
+    record.facts.update({"wall_s": round(time.monotonic() - start, 2), "cpu_s": round(_cpu_s() - cpu_before, 2)})
+    record.write()
+    return record
+
+
+def _cpu_s() -> float:
+    """Return the processor time of the processes waited for so far: what load by others hardly changes."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _step(arguments: list[str], left: float, limit_s: float) -> str | None:
+    """Run the worker; return None, or why it failed, in a line."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as words:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "vecstore.bench.worker", *arguments],
+            stdout=words,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = child.wait(max(left, 0.1))
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            if child.poll() is None:  # also when interrupted: the cell and what it forked go together
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        if status is None:
+            return f"took longer than {limit_s:g} s (--limit)"
+        if status == 0:
+            return None
+        words.seek(0)
+        lines = [line.strip() for line in words.read().splitlines() if line.strip()]
+        ending = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return f"{ending}: {lines[-1] if lines else 'no message'}"

@@ -1,0 +1,242 @@
+"""The bench commands: measure codecs and other libraries on one's own vectors, and report what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typer.core import TyperGroup
+
+from vecstore.cli.console import facts, say, stderr, stdout
+from vecstore.cli.options import Metric, Quiet, examples
+
+if TYPE_CHECKING:
+    from vecstore.bench.summary import Summary
+
+__all__ = ["register"]
+
+DATA = "What is measured on"
+TRIED = "What is measured"
+HELP = ("-h", "--help")
+
+
+class Bench(TyperGroup):
+    """``bench DUMP`` is short for ``bench run DUMP``."""
+
+    def parse_args(self, context: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in HELP:
+            args = ["run", *args]
+        return super().parse_args(context, args)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    bench = typer.Typer(
+        cls=Bench,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": list(HELP)},
+        help="Measure what each codec, and other libraries, keep of your vectors at each size. "
+        "[bold]vecstore bench DUMP[/bold] is short for [bold]vecstore bench run DUMP[/bold].",
+        epilog=examples(
+            "vecstore bench vectors.npy --out results",
+            "vecstore bench run --help",
+            "vecstore bench report results",
+        ),
+    )
+    bench.command(
+        epilog=examples(
+            "vecstore bench vectors.npy --quick --out results",
+            "vecstore bench vectors.npy --budgets 8,16,32,64 --peers faiss,usearch --out results",
+            "vecstore bench vectors.npy --queries queries.npy --codecs 'pq:48 tcq:48 pca:96,sq:4' --out results",
+            "vecstore bench generated:clustered:20000x128:0 --out results",
+        )
+    )(run)
+    bench.command(epilog=examples("vecstore bench report results"))(report)
+    app.add_typer(bench, name="bench", rich_help_panel="Learn")
+
+
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="DUMP",
+            help="A dump, an HDF5 file of ann-benchmarks, glove, digits, or generated:FAMILY:ROWSxDIMENSIONS:SEED.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Raw results and report; a bench that is there is gone on with."),
+    ] = Path("bench"),
+    budgets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Bytes a vector: 16,48 or 32x or 5%. [default: 8,16,32,64,128,256]",
+            rich_help_panel=TRIED,
+            show_default=False,
+        ),
+    ] = None,
+    codecs: Annotated[
+        str, typer.Option(metavar="LIST", help="default, all, or specifications.", rich_help_panel=TRIED)
+    ] = "default",
+    peers: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Other libraries to compare with: all, none, or faiss,usearch,...",
+            rich_help_panel=TRIED,
+        ),
+    ] = "none",
+    seeds: Annotated[
+        str, typer.Option(metavar="LIST", help="Seeds of training, such as 0,1,2.", rich_help_panel=TRIED)
+    ] = "0",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="10,000 rows, 200 queries, three budgets.", rich_help_panel=TRIED)
+    ] = False,
+    limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time that one codec may take.", rich_help_panel=TRIED)
+    ] = 600,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Measure again what failed before.", rich_help_panel=TRIED)
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the report calls the data.", rich_help_panel=DATA)
+    ] = None,
+    metric: Annotated[Metric, typer.Option(help="What nearest means.", rich_help_panel=DATA)] = "cosine",
+    queries: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A dump of queries; rows are held out otherwise.", rich_help_panel=DATA),
+    ] = None,
+    ground_truth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Nearest rows of the queries: .npy (q, k), or HDF5.", rich_help_panel=DATA),
+    ] = None,
+    qrels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Relevance judgements: query, key, grade a line.", rich_help_panel=DATA),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rank|FILE|COLUMN", help="How often rows are used, for weighted metrics.", rich_help_panel=DATA
+        ),
+    ] = None,
+    train: Annotated[
+        int | None, typer.Option(metavar="ROWS", min=1, help="To train on, at most.", rich_help_panel=DATA)
+    ] = None,
+    base: Annotated[
+        int | None, typer.Option(metavar="ROWS", min=1, help="To search, at most.", rich_help_panel=DATA)
+    ] = None,
+    ask: Annotated[int | None, typer.Option(metavar="QUERIES", min=1, help="At most.", rich_help_panel=DATA)] = None,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keys of an .npy or .npz dump.", rich_help_panel=DATA)
+    ] = None,
+    key_column: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=DATA)] = None,
+    vector_column: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=DATA)] = None,
+    seed: Annotated[int, typer.Option(help="Of the split.", rich_help_panel=DATA)] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Measure recall, fidelity, bytes and speed of codecs at byte budgets, and write a report.
+
+    Training rows, searched rows and queries are disjoint. Finished codecs are kept: the same command goes on where it
+    was interrupted. Needs: pip install 'vecstore\\[bench]'
+    """
+    from vecstore.bench.running import bench
+
+    given = {"keys": keys, "key_column": key_column, "vector_column": vector_column}
+    with _bars(quiet) as progress:
+        summary = bench(
+            source,
+            out,
+            budgets=budgets,
+            codecs=codecs,
+            peers=peers,
+            seeds=_seeds(seeds),
+            limit_s=limit,
+            quick=quick,
+            retry=retry,
+            progress=progress,
+            name=name,
+            metric=metric,
+            queries=queries,
+            ground_truth=ground_truth,
+            qrels=qrels,
+            weights=weights,
+            train_rows=train,
+            base_rows=base,
+            query_rows=ask,
+            seed=seed,
+            read={option: value for option, value in given.items() if value is not None},
+        )
+    if not quiet:
+        _show(summary, out)
+
+
+def report(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="What a bench wrote.", show_default=False)],
+    quiet: Quiet = False,
+) -> None:
+    """Compute metrics, table, pictures and page again from the raw results of a bench."""
+    from vecstore.bench.report import report as write_report
+
+    summary = write_report(out)
+    if not quiet:
+        _show(summary, out)
+
+
+def _show(summary: Summary, out: Path) -> None:
+    from vecstore.bench.report import choices, terminal_table
+
+    console = stdout()
+    console.print(terminal_table(summary))
+    console.print()
+    lines = []
+    for budget, best, ties, peer in choices(summary, summary.about["budgets"]):
+        if best is None:
+            continue
+        text = f"{best.label}, recall@10 {best.recall.value:.3f} ± {best.recall.half:.3f}"
+        if ties:
+            text += "; no different: " + ", ".join(line.label for line in ties[:3])
+        if peer is not None:
+            text += f"; best other library: {peer.label} {peer.recall.value:.3f}"
+        lines.append((f"in {budget} bytes", text))
+    console.print(facts(*lines, ("the page", str(out / "index.html"))))
+    for failed in summary.failed:
+        say(f"vecstore: note: {failed['label']} failed: {failed['error']}")
+    for why in summary.about["absent"].values():
+        say(f"vecstore: note: {why}")
+    for line in summary.lines:
+        for dispute in line.facts["disputes"]:
+            say(f"vecstore: note: {line.label} is disputed: {dispute}")
+
+
+def _seeds(text: str) -> list[int]:
+    from vecstore.errors import ShapeError
+
+    pieces = [piece.strip() for piece in text.split(",")]
+    if not all(piece.isdecimal() for piece in pieces):
+        raise ShapeError(f"--seeds {text!r}: write whole numbers separated by commas, such as 0,1,2")
+    return sorted({int(piece) for piece in pieces})
+
+
+@contextmanager
+def _bars(quiet: bool) -> Iterator[Any]:
+    console = stderr()
+    with Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    ) as bars:
+        task = bars.add_task("reading", total=None)
+        yield lambda cell, finished, of: bars.update(task, description=cell[:28], completed=finished, total=of)
