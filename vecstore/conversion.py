@@ -16,13 +16,17 @@ import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, NDArray
 
+from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.mixed import MixedBudget, MixedCodec, MixedSpec, plan
 from vecstore.codecs.normalize import unit
-from vecstore.codecs.spec import CodecSpec, codec
+from vecstore.codecs.population import Block, Population
+from vecstore.codecs.spec import CodecSpec
 from vecstore.errors import ExistsError, ShapeError
 from vecstore.fidelity import measure_fidelity, measure_oversampling
 from vecstore.formats import Batch, Dump, open_dump
-from vecstore.keys import key_type_of
+from vecstore.keys import PackedKeys, key_type_of
+from vecstore.ordering import OrderedDump
 from vecstore.shard import METRICS, Metric
 from vecstore.survey import OnBad, OnDuplicate, Survey, clean_batches, survey_dump
 from vecstore.version import __version__
@@ -32,6 +36,7 @@ from vecstore.writer import Writer
 __all__ = ["ArrayDump", "Progress", "Report", "Stage", "convert", "write"]
 
 Stage: TypeAlias = Literal["reading", "training", "measuring", "encoding"]
+Coding: TypeAlias = str | CodecSpec | MixedSpec | MixedBudget | Codec | MixedCodec
 Progress: TypeAlias = Callable[[Stage, int, float], None]
 
 HELD_OUT_ROWS = 1024
@@ -80,7 +85,7 @@ class Report:
 def convert(
     source: str | Path | Dump,
     path: str | Path,
-    codec: str | CodecSpec | Codec = "sq:8",
+    codec: Coding = "sq:8",
     *,
     metric: Metric = "cosine",
     keep_norms: bool = False,
@@ -88,6 +93,7 @@ def convert(
     seed: int = DEFAULT_SEED,
     on_bad: OnBad = "error",
     on_duplicate: OnDuplicate = "error",
+    importance: ArrayLike | None = None,
     user: Mapping[str, Any] | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -102,7 +108,8 @@ def convert(
     path : path
         The store to write: a file, or with `shard_bytes` a directory.
     codec : str, CodecSpec or Codec
-        A specification such as ``"opq:48"``, trained here on a sample; or a trained codec.
+        A specification such as ``"opq:48"``, trained here on a sample; ``"mixed:12"`` or what else
+        `vecstore.codecs.mixed.plan` reads, which makes a directory; or a trained codec.
     metric : {"cosine", "dot", "l2"}
     keep_norms : bool
         Store unit vectors and each row's length beside them (4 bytes), so that lookups have the original lengths.
@@ -114,6 +121,9 @@ def convert(
         What to do with rows that are not `dimensions` finite numbers, or have an empty key.
     on_duplicate : {"error", "first", "last"}
         Which of several rows with one key stays.
+    importance : (n,) array of numbers, optional
+        How often each row of the dump is asked for. The store then holds the rows in falling order of it, and codecs
+        that care for frequency go by it; without, they take rows to be in the order of frequency, by Zipf's law.
     user : mapping, optional
         Free-form metadata to keep in the store.
     force : bool
@@ -137,10 +147,14 @@ def convert(
     _require(0 <= seed < 2**31, f"a seed is a number from 0 to 2**31 - 1, found {seed!r}")
     if Path(dump.path).exists() and Path(path).exists() and Path(dump.path).samefile(path):
         raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
-    spec = codec if isinstance(codec, Codec) else _spec(codec)
+    spec = codec if isinstance(codec, (Codec, MixedCodec)) else plan(codec)
     report = progress or (lambda stage, rows, share: None)
-    workplace = Workplace(path, sharded=shard_bytes is not None, force=force)
+    sharded = shard_bytes is not None or not isinstance(spec, (Codec, CodecSpec))
+    workplace = Workplace(path, sharded=sharded, force=force)
     try:
+        given = dump
+        if importance is not None:
+            dump = OrderedDump(dump, importance, directory=workplace.path)
         survey = survey_dump(
             dump,
             on_bad=on_bad,
@@ -149,7 +163,8 @@ def convert(
             directory=workplace.path,
             progress=lambda rows, share: report("reading", rows, share),
         )
-        trained, fidelity = _train(spec, survey, metric, keep_norms, seed, report)
+        drawn = _drawn(dump, survey, on_bad, keep_norms)
+        trained, fidelity = _train(spec, drawn, metric, keep_norms, seed, report)
         with Writer(
             path,
             trained,
@@ -159,8 +174,10 @@ def convert(
             user=user,
             workplace=workplace,
         ) as writer:
-            options = {"seed": seed, "on_bad": on_bad, "on_duplicate": on_duplicate}
-            writer.description |= {"fidelity": fidelity, "provenance": _provenance(dump, survey, options)}
+            options: dict[str, Any] = {"seed": seed, "on_bad": on_bad, "on_duplicate": on_duplicate}
+            if importance is not None:
+                options["order"] = "importance"
+            writer.description |= {"fidelity": fidelity, "provenance": _provenance(given, survey, options)}
             for batch in clean_batches(dump, survey, on_bad):
                 writer.add(batch.vectors, batch.keys)
                 report("encoding", writer.rows, writer.rows / survey.kept)
@@ -176,7 +193,7 @@ def convert(
         duplicates=survey.duplicates,
         examples=survey.examples,
         codec=str(trained.spec),
-        dump_bytes=dump.size_bytes,
+        dump_bytes=given.size_bytes,
         store_bytes=_size_bytes(Path(path)),
         fidelity=fidelity,
     )
@@ -186,7 +203,7 @@ def write(
     path: str | Path,
     vectors: ArrayLike,
     keys: Sequence[Any] | NDArray[Any] | None = None,
-    codec: str | CodecSpec | Codec = "sq:8",
+    codec: Coding = "sq:8",
     **options: Any,
 ) -> Report:
     """Write vectors in memory (or an `np.memmap`) to a store; `options` as for `convert`.
@@ -238,38 +255,79 @@ class ArrayDump(Dump):
             yield Batch(piece, None if self._keys is None else self._keys[start:stop], {}, stop / len(self._given))
 
 
-def _spec(given: str | CodecSpec) -> CodecSpec:
-    return codec(given)
+@dataclass(frozen=True)
+class Drawn:
+    """What training gets: a sample (n, d) float32 and its row numbers, the first rows to measure with; and all rows."""
+
+    sample: Floats
+    rows: NDArray[np.int64]
+    held_out: int
+    population: Population
+
+
+def _drawn(dump: Dump, survey: Survey, on_bad: OnBad, keep_norms: bool) -> Drawn:
+    kept = ~np.isin(survey.sample_rows, survey.dropped)
+    sample, numbers = survey.sample[kept], survey.sample_rows[kept]
+    rows = numbers - np.searchsorted(survey.dropped, numbers)  # as they count in the store
+    if not len(sample):  # nothing but zero vectors is left
+        sample, rows = np.zeros((1, survey.sample.shape[1]), np.float32), np.zeros(1, np.int64)
+    held_out = min(HELD_OUT_ROWS, len(sample) // 10)
+
+    def blocks() -> Iterator[Block]:
+        first = 0
+        for batch in clean_batches(dump, survey, on_bad):
+            packed = None if batch.keys is None or dump.key_type is None else PackedKeys(batch.keys, dump.key_type)
+            vectors = unit(batch.vectors) if keep_norms else batch.vectors
+            yield Block(np.arange(first, first + len(batch)), vectors, packed)
+            first += len(batch)
+
+    importance = np.delete(dump.importance, survey.dropped) if isinstance(dump, OrderedDump) else None
+    spared = np.sort(rows[:held_out])
+    return Drawn(sample, rows, held_out, Population(survey.kept, blocks, spared=spared, importance=importance))
 
 
 def _train(
-    spec: CodecSpec | Codec, survey: Survey, metric: Metric, keep_norms: bool, seed: int, report: Progress
-) -> tuple[Codec, dict[str, Any]]:
+    spec: CodecSpec | MixedSpec | MixedBudget | Codec | MixedCodec,
+    drawn: Drawn,
+    metric: Metric,
+    keep_norms: bool,
+    seed: int,
+    report: Progress,
+) -> tuple[Codec | MixedCodec, dict[str, Any]]:
     """Return the trained codec and its fidelity on the part of the sample that training does not see."""
-    kept = ~np.isin(survey.sample_rows, survey.dropped)
-    sample = survey.sample[kept]
-    if not len(sample):  # nothing but zero vectors is left
-        sample = np.zeros((1, survey.sample.shape[1]), np.float32)
-    held_out = min(HELD_OUT_ROWS, len(sample) // 10)
+    sample, held_out, population = drawn.sample, drawn.held_out, drawn.population
     train = sample[held_out:]
     report("training", len(train), 0.0)
-    trained = spec if isinstance(spec, Codec) else spec.fit(unit(train) if keep_norms else train, seed=seed)
+    trained = (
+        spec
+        if isinstance(spec, (Codec, MixedCodec))
+        else spec.fit(unit(train) if keep_norms else train, seed=seed, population=population)
+    )
     report("training", len(train), 1.0)
-    measured = sample[:held_out] if held_out else sample
-    report("measuring", len(measured), 0.0)
-    fidelity = measure_fidelity(trained, as_vectors(measured, trained.dimensions), keep_norms=keep_norms, seed=seed)
+    measured = slice(held_out or len(sample))
+    tested = Block(drawn.rows[measured], as_vectors(sample[measured], trained.dimensions))
+    report("measuring", len(tested.rows), 0.0)
+    if any(layer.quantizer.by_key for layer in trained.layers):
+        tested = population.pick(np.sort(tested.rows))
+    fidelity = measure_fidelity(
+        trained, tested.vectors, keep_norms=keep_norms, seed=seed, rows=tested.rows, keys=tested.keys
+    )
+    if isinstance(trained, MixedCodec):
+        fidelity |= trained.measured
+    elif found := {name: fact for layer in trained.layers for name, fact in layer.quantizer.facts.items()}:
+        fidelity["tables"] = found
     if len(trained.layers) > 1:
-        base, queries = (unit(train), unit(measured)) if keep_norms else (train, measured)
-        factors = measure_oversampling(trained, queries, base, rows=survey.kept, metric=metric)
+        base, queries = (unit(train), unit(tested.vectors)) if keep_norms else (train, tested.vectors)
+        factors = measure_oversampling(trained, queries, base, rows=population.total, metric=metric)
         fidelity |= {"oversampling": factors, "oversample": max(factors.values())}
-        _warn_of_deep_rescoring(trained, 10 * fidelity["oversample"], survey.kept)
-    report("measuring", len(measured), 1.0)
-    return trained, fidelity | {"held_out": held_out > 0, "training_rows": len(train)}
+        _warn_of_deep_rescoring(trained, 10 * fidelity["oversample"], population.total)
+    report("measuring", len(tested.rows), 1.0)
+    return trained, fidelity | {"held_out": held_out > 0 and not trained.shared, "training_rows": len(train)}
 
 
-def _warn_of_deep_rescoring(trained: Codec, rescored: int, rows: int) -> None:
+def _warn_of_deep_rescoring(trained: Codec | MixedCodec, rescored: int, rows: int) -> None:
     if rows >= DEEP_ROWS and rescored > DEEP * rows:
-        coarse, fine = trained.spec.layers
+        coarse, fine = (layer.spec for layer in trained.layers)
         warnings.warn(
             f"{coarse} orders these vectors so poorly that a search for ten rescores {min(rescored, rows):,} of "
             f"{rows:,} rows to lose one neighbour in a thousand; {fine} alone may be faster, or search with a smaller "

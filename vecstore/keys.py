@@ -99,6 +99,17 @@ class PackedKeys:
             taken.integers = self.integers[chosen]
         return taken
 
+    @classmethod
+    def joined(cls, parts: Sequence[PackedKeys]) -> PackedKeys:
+        """Return the keys of several, which have the same type, one after the other."""
+        made = cls.__new__(cls)
+        made.key_type = parts[0].key_type
+        made.text = np.concatenate([part.take(np.arange(len(part))).text if part.gap else part.text for part in parts])
+        made.starts = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
+        if made.key_type == "int64":
+            made.integers = np.concatenate([part.integers for part in parts])
+        return made
+
     def hashes(self, seed: int = 0) -> NDArray[np.uint64]:
         """Return the XXH64 of each key: (n,) uint64."""
         from vecstore.kernels.hashing import xxh64_packed

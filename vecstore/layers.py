@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Layer
 from vecstore.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
 from vecstore.errors import CorruptError
+from vecstore.keys import PackedKeys
 
 __all__ = ["LayerCodes", "LayerWriter"]
 
@@ -82,14 +83,30 @@ class LayerCodes:
 
     A layer with fewer code bytes than the part has (see `Codec.prefix`) reads the first bytes of every row.
 
+    Parameters
+    ----------
+    first_row : int
+        The number in the store of the shard's first row: table codecs know rows by that.
+    keys_of : function, optional
+        Returns the keys of rows, for table codecs that know rows by their keys.
+
     Attributes
     ----------
     layer : Layer
     rows : int
     """
 
-    def __init__(self, container: Container, part: str, layer: Layer, rows: int) -> None:
-        self.layer, self.rows = layer, rows
+    def __init__(
+        self,
+        container: Container,
+        part: str,
+        layer: Layer,
+        rows: int,
+        *,
+        first_row: int = 0,
+        keys_of: Callable[[NDArray[np.int64]], PackedKeys] | None = None,
+    ) -> None:
+        self.layer, self.rows, self._first_row, self._keys_of = layer, rows, first_row, keys_of
         self.part = container.part(part)
         self.packed = bool(layer.byte_steps)
         self._unpacked: tuple[int, Codes] | None = None  # the block unpacked last
@@ -153,7 +170,14 @@ class LayerCodes:
 
     def decode(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of codes of these rows."""
-        return self.layer.decode(codes, rows)
+        return self.layer.inverted(self.quantized(codes, rows))
+
+    def quantized(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
+        """Return what the layer's quantizer decodes the codes of these rows to."""
+        quantizer = self.layer.quantizer
+        if quantizer.by_key and self._keys_of is not None:
+            return quantizer.decode_keys(self._keys_of(rows), codes)
+        return quantizer.decode(codes, rows + self._first_row)
 
     def _block(self, block: int) -> Codes:
         rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)

@@ -20,7 +20,7 @@ from vecstore.codecs.spec import CodecSpec
 from vecstore.container import ColumnWriter, Container, ContainerWriter
 from vecstore.errors import CorruptError, FormatError, ShapeError
 from vecstore.keyindex import KeyIndex, KeyIndexWriter
-from vecstore.keys import KeyType
+from vecstore.keys import KeyType, PackedKeys
 from vecstore.layers import LayerCodes, LayerWriter
 from vecstore.members import member, refuse_features, whole
 from vecstore.residuals import Residuals, ResidualWriter
@@ -50,13 +50,24 @@ class ShardWriter:
         None for a store whose rows are found by number.
     keep_norms : bool
         Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
+    first_row : int
+        The number in the store of the first row, by which table codecs know it.
     """
 
     def __init__(
-        self, path: str | Path, codec: Codec, *, metric: Metric, key_type: KeyType | None, keep_norms: bool = False
+        self,
+        path: str | Path,
+        codec: Codec,
+        *,
+        metric: Metric,
+        key_type: KeyType | None,
+        keep_norms: bool = False,
+        first_row: int = 0,
     ) -> None:
-        self.path, self.codec, self.metric = Path(path), codec, metric
+        self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row
         self.rows = 0
+        self._by_key = any(layer.quantizer.by_key for layer in codec.layers)
+        self._batch_keys: list[PackedKeys] = []  # of the rows in the batch, where the codec looks at them
         self._container = ContainerWriter(path)
         self._layers = [LayerWriter(self._container, f"codes.{i}", layer) for i, layer in enumerate(codec.layers)]
         self._keys = KeyIndexWriter(self._container, key_type) if key_type else None
@@ -66,7 +77,7 @@ class ShardWriter:
             self._residuals = ResidualWriter(self._container, directions=metric == "cosine")
         self._lengths = (float("inf"), 0.0)  # least and largest of the vectors that the first layer decodes to
         self._batch = np.empty((max(ENCODE_BYTES // (4 * codec.dimensions), 64), codec.dimensions), np.float32)
-        self._held = 0
+        self._held = self._encoded = 0
 
     def add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
         """Append rows: finite float32 vectors (n, d), and their n keys if the shard has keys."""
@@ -78,6 +89,9 @@ class ShardWriter:
         while len(vectors):
             take = min(len(vectors), len(self._batch) - self._held)
             self._batch[self._held : self._held + take] = vectors[:take]
+            if self._by_key and keys is not None and self._keys is not None:
+                self._batch_keys.append(PackedKeys(keys[:take], self._keys.key_type))
+                keys = keys[take:]
             self._held += take
             vectors = vectors[take:]
             if self._held == len(self._batch):
@@ -106,6 +120,7 @@ class ShardWriter:
                 "kind": "shard",
                 "features": [],
                 "rows": self.rows,
+                **({"first_row": self.first_row} if self.first_row and self.codec.shared else {}),
                 "dimensions": self.codec.dimensions,
                 "metric": self.metric,
                 "codec": self.codec.spec.to_dict(),
@@ -130,18 +145,20 @@ class ShardWriter:
             kept = np.linalg.norm(x, axis=1)
             self._norms.add(kept)
             x = unit(x)
-        rows = np.arange(self.rows - self._held, self.rows)
+        rows = np.arange(self._encoded, self._encoded + self._held) + self.first_row
+        keys = PackedKeys.joined(self._batch_keys) if self._batch_keys else None
         decoded: list[Floats] = []
         for layer, writer in zip(self.codec.layers, self._layers, strict=True):
-            codes = layer.encode(x, rows)
+            codes = layer.encode(x, rows) if keys is None else layer.encode_keyed(x, keys, rows)
             writer.add(codes)
             if not decoded or self._residuals is not None:
-                decoded.append(layer.decode(codes, rows))
+                decoded.append(layer.decode(codes, rows) if keys is None else layer.decode_keyed(codes, keys, rows))
         lengths = np.linalg.norm(decoded[0], axis=1)
         self._lengths = min(self._lengths[0], float(lengths.min())), max(self._lengths[1], float(lengths.max()))
         if self._residuals is not None:
             self._residuals.add(*(x if kept is None else unit(x) * kept[:, None] for x in decoded))
-        self._held = 0
+        self._encoded += self._held
+        self._held, self._batch_keys = 0, []
 
 
 class Shard:
@@ -210,8 +227,29 @@ class Shard:
     @cached_property
     def layers(self) -> tuple[LayerCodes, ...]:
         """The codes, coarse layer first."""
-        layers = enumerate(self.codec.layers)
-        return tuple(LayerCodes(self.container, f"codes.{i}", layer, self.rows) for i, layer in layers)
+        layers, first_row = enumerate(self.codec.layers), self.first_row
+        keys_of = self._packed_keys if self.keys is not None else None
+        return tuple(
+            LayerCodes(self.container, f"codes.{i}", layer, self.rows, first_row=first_row, keys_of=keys_of)
+            for i, layer in layers
+        )
+
+    @property
+    def first_row(self) -> int:
+        """The number that the first row had in the store when it was written; table codecs know rows by it."""
+        return whole(self.description, "first_row", self.path) if "first_row" in self.description else 0
+
+    def _packed_keys(self, rows: NDArray[np.int64]) -> PackedKeys:
+        assert self.keys is not None
+        found: Any = self.keys.keys(rows)
+        return PackedKeys(np.array(found, np.int64) if self.keys.key_type == "int64" else found, self.keys.key_type)
+
+    def vectors_of_unknown(self, keys: PackedKeys) -> Floats | None:
+        """Return vectors for keys that no shard holds, (n, dimensions) float32; None where the codec has none."""
+        fine = self.codec.layers[-1]
+        if not fine.quantizer.by_key:
+            return None
+        return fine.inverted(fine.quantizer.decode_keys(keys, None))
 
     def vectors(self, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of rows in range, decoded from the finest layer: (n, dimensions) float32, a new array."""

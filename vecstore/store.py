@@ -379,7 +379,9 @@ class Store:
     def __repr__(self) -> str:
         if not self._shards:
             return f"<Store {self.path!r}, closed>"
-        return f"<Store {self.path!r}: {self._rows} x {self.dimensions}, {self._shards[0].codec.spec}, {self.metric}>"
+        from vecstore.description import codec_text
+
+        return f"<Store {self.path!r}: {self._rows} x {self.dimensions}, {codec_text(self._shards)}, {self.metric}>"
 
     # Inside
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.mixed import MixedCodec
 from vecstore.container import Container
 from vecstore.errors import BudgetError, ShapeError
 from vecstore.keymap import write_key_map
@@ -34,8 +35,8 @@ class Writer:
     Parameters
     ----------
     path : path
-        A file; with `shard_bytes`, a directory.
-    codec : Codec
+        A file; with `shard_bytes` or a mixed codec, a directory.
+    codec : Codec or MixedCodec
         Trained: ``vecstore.codec("opq:48").fit(sample)``.
     metric : {"cosine", "dot", "l2"}
     shard_bytes : int, optional
@@ -60,7 +61,7 @@ class Writer:
     def __init__(
         self,
         path: str | Path,
-        codec: Codec,
+        codec: Codec | MixedCodec,
         *,
         metric: Metric = "cosine",
         shard_bytes: int | None = None,
@@ -77,13 +78,14 @@ class Writer:
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
         self.rows = 0
         self.description: dict[str, Any] = {"user": dict(user or {})}
-        self._row_bytes = codec.code_bytes + (4 if keep_norms else 0)
+        self._current, self._first_row, _ = codec.span(0)
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
         self._shard_filled = 0
         self._shards: list[dict[str, Any]] = []
         self._hashes: list[NDArray[np.uint64]] = []
-        self._workplace = workplace or Workplace(path, sharded=shard_bytes is not None, force=force)
+        sharded = shard_bytes is not None or isinstance(codec, MixedCodec)
+        self._workplace = workplace or Workplace(path, sharded=sharded, force=force)
 
     @property
     def directory(self) -> Path:
@@ -112,8 +114,15 @@ class Writer:
         if keys is not None and len(keys) != len(x):
             raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
         self._key_type = key_type
-        for start, stop, size in self._pieces(len(x), keys):
-            self._add(x[start:stop], keys[start:stop] if keys is not None else None, size)
+        done = 0
+        while done < len(x):
+            own, first, end = self.codec.span(self.rows)
+            if own is not self._current:
+                self._close_shard()
+                self._current, self._first_row = own, first
+            upto = len(x) if end is None else min(len(x), done + end - self.rows)
+            self._add_pieces(x[done:upto], None if keys is None else keys[done:upto])
+            done = upto
 
     def close(self) -> None:
         """Finish the last shard and publish the store.
@@ -126,7 +135,7 @@ class Writer:
         if not self.rows:
             raise ShapeError("a store has at least one row; none was added")
         self._close_shard()
-        if self._shard_bytes is None:
+        if not self._workplace.sharded:
             self._workplace.publish_file(self._shards[0]["file"])
             return
         maps: tuple[dict[str, Any], ...] = ()
@@ -159,17 +168,21 @@ class Writer:
             self.abort()
             raise
 
+    def _add_pieces(self, x: Floats, keys: Sequence[Any] | NDArray[Any] | None) -> None:
+        for start, stop, size in self._pieces(len(x), keys):
+            self._add(x[start:stop], keys[start:stop] if keys is not None else None, size)
+
     def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None) -> list[tuple[int, int, int]]:
         """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
         if self._shard_bytes is None:
             return [(0, rows, 0)]
-        sizes = np.full(rows, self._row_bytes, np.int64)
+        sizes = np.full(rows, self._current.code_bytes + (4 if self._keep_norms else 0), np.int64)
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
         pieces: list[tuple[int, int, int]] = []
         start, room = 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
-            room -= self.codec.model_bytes + FIXED_BYTES
+            room -= self._current.model_bytes + FIXED_BYTES
         ends = np.cumsum(sizes)
         while start < rows:
             before = int(ends[start - 1]) if start else 0
@@ -179,7 +192,7 @@ class Writer:
             if stop > start:
                 pieces.append((start, stop, int(ends[stop - 1]) - before))
             start = max(stop, start)
-            room = self._shard_bytes - self.codec.model_bytes - FIXED_BYTES
+            room = self._shard_bytes - self._current.model_bytes - FIXED_BYTES
             if stop < rows and int(sizes[stop]) > room:
                 raise BudgetError(
                     f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
@@ -193,19 +206,20 @@ class Writer:
             name = f"shard-{len(self._shards):05d}.vecs"
             self._shard = ShardWriter(
                 self.directory / name,
-                self.codec,
+                self._current,
                 metric=self.metric,
                 key_type=self._key_type,
                 keep_norms=self._keep_norms,
+                first_row=self.rows - self._first_row,
             )
-            self._shard_filled = self.codec.model_bytes + FIXED_BYTES
+            self._shard_filled = self._current.model_bytes + FIXED_BYTES
         self._shard.add(vectors, keys)
         self._shard_filled += size
         self.rows += len(vectors)
 
     def _close_shard(self) -> None:
         shard = self._shard
-        assert shard is not None
+        assert shard is not None, "rows were added"
         self._hashes.append(shard.hashes)  # stays mapped when the shard has closed its temporary file
         shard.close(self.description)
         self._shard, self._shard_filled = None, 0

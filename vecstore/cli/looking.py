@@ -262,6 +262,10 @@ def _fidelity(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("error", f"{found['relative_error']:.4f} of the variance"),
     ]
+    if "collisions" in found.get("tables", {}):
+        lines.append(("collisions", f"{found['tables']['collisions']:.2%} of the rows share all entries with another"))
+    if found.get("weighted_r2") is not None:
+        lines.append(("weighted R²", f"{found['weighted_r2']:.4f} of the variance kept, rows weighted by importance"))
     factors = found.get("oversampling") or ({"0.999": found["oversample"]} if "oversample" in found else {})
     if factors:
         shown = ", ".join(f"{factor} for recall {recall}" for recall, factor in factors.items())

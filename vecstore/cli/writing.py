@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
             "vecstore convert glove.6B.50d.txt words.vecs --codec sq:8",
             "vecstore convert vectors.npy docs.vecs --keys keys.txt --codec opq:48 --shard-size 1GiB",
             "vecstore convert items.parquet items.vecs --key-column id --codec bin/sq:8 --on-duplicate last",
+            "vecstore convert glove.6B.50d.txt words.vecs --codec mixed:12",
         ),
     )(convert)
     app.command(
@@ -53,7 +54,11 @@ def convert(
     ],
     destination: Annotated[
         Path,
-        typer.Argument(metavar="DST", help="The store to write; with --shard-size, a directory.", show_default=False),
+        typer.Argument(
+            metavar="DST",
+            help="The store to write; with --shard-size or a mixed codec, a directory.",
+            show_default=False,
+        ),
     ],
     codec: Annotated[
         str, typer.Option("--codec", "-c", metavar="SPEC", help="How vectors are coded; see: vecstore codecs.")
@@ -104,6 +109,14 @@ def convert(
         Literal["error", "first", "last"],
         typer.Option(help="Which of several rows with one key stays.", rich_help_panel=SOURCE),
     ] = "error",
+    importance: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npy",
+            help="How often each row is asked for, one number a row: the store holds the rows in falling order of it.",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the training sample and the training.", rich_help_panel=SOURCE)] = 0,
 ) -> None:
     """Convert a dump of embeddings to a store.
@@ -137,6 +150,7 @@ def convert(
                 seed=seed,
                 on_bad=on_bad,
                 on_duplicate=on_duplicate,
+                importance=None if importance is None else _numbers_in(importance),
                 user=user,
                 force=force,
                 progress=bars,
@@ -195,6 +209,15 @@ def _batches(store: Store, bars: StageBars) -> Iterator[Any]:
         yield (None if store.key_type is None else here), vectors
         done = start + len(vectors)
         bars("writing", done, done / len(store))
+
+
+def _numbers_in(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ShapeError(f"--importance {path}: no .npy array of numbers: {error}") from None
 
 
 def _metadata(given: list[str]) -> dict[str, Any]:

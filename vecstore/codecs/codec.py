@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
+from vecstore.codecs.population import Population
 from vecstore.codecs.spec import CodecSpec, LayerSpec
 from vecstore.errors import CodecError, ShapeError
+from vecstore.keys import PackedKeys
 
 __all__ = ["LARGEST", "AffineMap", "Codec", "Layer", "as_vectors", "fit", "sound_rows"]
 
@@ -79,10 +81,27 @@ class Layer:
 
     def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
         """Return the vectors of codes: (n, dimensions) float32; the array may share memory with `codes`."""
-        x = self.quantizer.decode(codes, rows)
+        return self.inverted(self.quantizer.decode(codes, rows))
+
+    def encode_keyed(self, x: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
+        """Return the codes of checked vectors that have keys: (n, code_bytes) uint8."""
+        if not self.quantizer.by_key:
+            return self.encode(x, rows)
+        for transform in self.transforms:
+            x = transform.apply(x)
+        return self.quantizer.encode_keys(x, keys)
+
+    def decode_keyed(self, codes: Codes, keys: PackedKeys, rows: NDArray[np.int64]) -> Floats:
+        """Return the vectors of codes of rows that have keys."""
+        if not self.quantizer.by_key:
+            return self.decode(codes, rows)
+        return self.inverted(self.quantizer.decode_keys(keys, codes))
+
+    def inverted(self, z: Floats) -> Floats:
+        """Return the vectors of what the quantizer decodes to."""
         for transform in reversed(self.transforms):
-            x = transform.invert(x)
-        return x
+            z = transform.invert(z)
+        return z
 
     @cached_property
     def affine(self) -> AffineMap:
@@ -161,6 +180,11 @@ class Codec:
         self.code_bytes = sum(layer.code_bytes for layer in self.layers)
         self.model_bytes = sum(array.nbytes for layer in self.layers for array in layer.arrays.values())
 
+    @property
+    def shared(self) -> bool:
+        """Whether rows share tables, so that it depends on their numbers or keys what codes stand for."""
+        return any(layer.quantizer.shared for layer in self.layers)
+
     def encode(self, x: ArrayLike, rows: NDArray[np.int64] | None = None) -> Codes:
         """Return the codes of vectors.
 
@@ -192,6 +216,19 @@ class Codec:
             )
         fine = self.layers[-1]
         return fine.decode(given[:, self.code_bytes - fine.code_bytes :].copy(), rows)
+
+    def approximate(
+        self, x: ArrayLike, rows: NDArray[np.int64] | None = None, keys: PackedKeys | None = None
+    ) -> Floats:
+        """Return what vectors (n, dimensions) become, encoded and decoded; only table codecs look at rows and keys."""
+        vectors, fine = as_vectors(x, self.dimensions), self.layers[-1]
+        if keys is None or rows is None:
+            return fine.decode(fine.encode(vectors, rows), rows)
+        return fine.decode_keyed(fine.encode_keyed(vectors, keys, rows), keys, rows)
+
+    def span(self, row: int) -> tuple[Codec, int, int | None]:
+        """Return the codec of a row, and the first and the end of the rows that have it; None for no end."""
+        return self, 0, None
 
     def prefix(self, dimensions: int) -> Codec:
         """Return the codec that reads only the first dimensions of what this one has encoded.
@@ -227,21 +264,23 @@ class Codec:
         return f"<Codec {self.spec}: {self.dimensions} dimensions in {self.code_bytes} bytes>"
 
 
-def fit(spec: CodecSpec, x: ArrayLike, *, seed: int) -> Codec:
+def fit(spec: CodecSpec, x: ArrayLike, *, seed: int, population: Population | None = None) -> Codec:
     """Train all layers of `spec` on a sample; see `CodecSpec.fit`."""
     sample = as_vectors(x)
     if not len(sample):
         raise ShapeError("training needs at least one vector")
-    return Codec(spec, [_fit_layer(layer, sample, seed) for layer in spec.layers])
+    everyone = population or Population.of(sample)
+    return Codec(spec, [_fit_layer(layer, sample, everyone, seed) for layer in spec.layers])
 
 
-def _fit_layer(spec: LayerSpec, x: Floats, seed: int) -> Layer:
+def _fit_layer(spec: LayerSpec, x: Floats, population: Population, seed: int) -> Layer:
     dimensions = x.shape[1]
     transforms = []
     for step in spec.transforms:
         transforms.append(step.fit(x, seed=seed))
         x = transforms[-1].apply(x)
-    return Layer(spec, transforms, spec.quantizer.fit(x, seed=seed), dimensions)
+        population = population.mapped(transforms[-1].apply)
+    return Layer(spec, transforms, spec.quantizer.fit_all(x, population, seed=seed), dimensions)
 
 
 def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:

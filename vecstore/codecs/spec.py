@@ -16,6 +16,7 @@ from vecstore.errors import CodecError
 
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec
+    from vecstore.codecs.population import Population
 
 __all__ = ["CodecSpec", "LayerSpec", "codec"]
 
@@ -68,7 +69,7 @@ class CodecSpec:
         if len(self.layers) == 2 and self.layers[0].byte_steps:
             raise CodecError(f"{str(self)!r}: the coarse layer is scanned, so it cannot be compressed by byte steps")
 
-    def fit(self, x: Floats, *, seed: int = 0) -> Codec:
+    def fit(self, x: Floats, *, seed: int = 0, population: Population | None = None) -> Codec:
         """Train on a sample and return the trained codec.
 
         Parameters
@@ -77,6 +78,8 @@ class CodecSpec:
             Sample of the vectors to come.
         seed : int
             Of everything random in training; the same sample and seed give the same codec.
+        population : Population, optional
+            All rows to come, for codecs whose rows share tables; by default they are taken to be `x`.
 
         Raises
         ------
@@ -87,7 +90,7 @@ class CodecSpec:
         """
         from vecstore.codecs.codec import fit
 
-        return fit(self, x, seed=seed)
+        return fit(self, x, seed=seed, population=population)
 
     def to_dict(self) -> list[list[dict[str, Any]]]:
         """Return the JSON form: layers of steps, each ``{"name": ..., "configuration": {...}}``."""
