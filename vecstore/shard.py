@@ -249,7 +249,8 @@ class Shard:
         fine = self.codec.layers[-1]
         if not fine.quantizer.by_key:
             return None
-        return fine.inverted(fine.quantizer.decode_keys(keys, None))
+        x = fine.inverted(fine.quantizer.decode_keys(keys, None))
+        return unit(x) if self.prefix is not None else x
 
     def vectors(self, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of rows in range, decoded from the finest layer: (n, dimensions) float32, a new array."""

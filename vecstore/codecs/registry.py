@@ -30,6 +30,8 @@ BUILT_IN = {
     "opq": "vecstore.codecs.opq:OPQ",
     "tcq": "vecstore.codecs.tcq:TCQ",
     "bin": "vecstore.codecs.binary:Binary",
+    "hash": "vecstore.codecs.hashing:Hash",
+    "qr": "vecstore.codecs.qr:QR",
     "zstd": "vecstore.codecs.zstd:Zstd",
 }
 ALIASES = {"mrl": "truncate"}
