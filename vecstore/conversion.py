@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, NDArray
 
+from vecstore.advisor import advise, refuse_dominated
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, as_vectors
 from vecstore.codecs.mixed import MixedBudget, MixedCodec, MixedSpec, plan
@@ -67,6 +68,8 @@ class Report:
         Size of the source (as float32 where it was an array) and of the store.
     fidelity : dict
         See `measure_fidelity`.
+    advice : list of str
+        What a product quantizer would keep in the bytes of a codec whose rows share tables.
     """
 
     path: str
@@ -80,6 +83,7 @@ class Report:
     dump_bytes: int
     store_bytes: int
     fidelity: dict[str, Any]
+    advice: list[str] = field(default_factory=list)
 
 
 def convert(
@@ -96,6 +100,7 @@ def convert(
     importance: ArrayLike | None = None,
     user: Mapping[str, Any] | None = None,
     force: bool = False,
+    accept_dominated: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Convert a dump to a store.
@@ -127,7 +132,9 @@ def convert(
     user : mapping, optional
         Free-form metadata to keep in the store.
     force : bool
-        Replace an existing store.
+        Replace an existing store; and accept what `accept_dominated` does.
+    accept_dominated : bool
+        Fit a codec whose rows share tables although a product quantizer keeps more in the same bytes.
     progress : callable, optional
         Called with stage, rows done, and the share of the stage that is done.
 
@@ -137,6 +144,8 @@ def convert(
         The dump cannot be read, or has rows that the policies do not allow.
     ExistsError
         The store exists, or another process is writing it.
+    CodecError
+        The specification does not fit the vectors, or another one is better in every way (see `accept_dominated`).
     """
     dump = source if isinstance(source, Dump) else open_dump(source)
     _require(metric in METRICS, f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
@@ -164,6 +173,9 @@ def convert(
             progress=lambda rows, share: report("reading", rows, share),
         )
         drawn = _drawn(dump, survey, on_bad, keep_norms)
+        advice = [] if isinstance(spec, (Codec, MixedCodec)) else advise(spec, drawn.sample, survey.kept, seed=seed)
+        if not (accept_dominated or force):
+            refuse_dominated(advice)
         trained, fidelity = _train(spec, drawn, metric, keep_norms, seed, report)
         with Writer(
             path,
@@ -196,6 +208,7 @@ def convert(
         dump_bytes=given.size_bytes,
         store_bytes=_size_bytes(Path(path)),
         fidelity=fidelity,
+        advice=[str(each) for each in advice],
     )
 
 

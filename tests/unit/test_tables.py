@@ -8,6 +8,7 @@ import xxhash
 from samples import glove
 
 import vecstore
+from vecstore.advisor import predict
 from vecstore.codecs.features import Features, ngrams, shape_of
 from vecstore.codecs.picks import Picks
 from vecstore.codecs.population import Block, Population
@@ -156,7 +157,7 @@ def test_sums_do_not_depend_on_the_way_they_are_made(rows):
 def hashed(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("hash") / "words.vecs"
     x, keys = glove(3000)
-    vecstore.write(path, x, keys, request.param, shard_bytes=400_000, force=True)
+    vecstore.write(path, x, keys, request.param, shard_bytes=400_000, accept_dominated=True)
     with vecstore.open(path) as store:
         yield store
 
@@ -187,7 +188,7 @@ def test_a_hashed_store_reads_and_searches_like_any_other(hashed):
 
 
 def test_collisions_are_counted(tmp_path):
-    vecstore.write(tmp_path / "s", glove(1000)[0], glove(1000)[1], "hash:10:1", force=True)
+    vecstore.write(tmp_path / "s", glove(1000)[0], glove(1000)[1], "hash:10:1", accept_dominated=True)
     with vecstore.open(tmp_path / "s") as store:
         assert store.info()["fidelity"]["tables"] == {"collisions": 1.0, "entries_used": 1.0}
 
@@ -197,8 +198,8 @@ def test_rows_count_through_the_shards(tmp_path, spec):
     """The vectors of a store cut into shards are those of the store in one piece."""
     x = np.random.default_rng(0).normal(size=(50_000, 4)).astype(np.float32)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    vecstore.write(whole, x, None, spec, keep_norms=True)
-    vecstore.write(cut, x, None, spec, keep_norms=True, shard_bytes=150_000)
+    vecstore.write(whole, x, None, spec, keep_norms=True, accept_dominated=True)
+    vecstore.write(cut, x, None, spec, keep_norms=True, shard_bytes=150_000, accept_dominated=True)
     with vecstore.open(whole) as one, vecstore.open(cut) as many:
         assert many.info()["shards"] >= one.info()["shards"] + 1
         np.testing.assert_array_equal(np.asarray(many.vectors), np.asarray(one.vectors))
@@ -210,7 +211,7 @@ def test_rows_count_through_the_shards(tmp_path, spec):
 
 def test_exact_head_and_hashed_tail(tmp_path):
     x, keys = glove(3000)
-    vecstore.write(tmp_path / "s", x, keys, "f32@500+hash:600:2:word&ngrams3-5:mean")
+    vecstore.write(tmp_path / "s", x, keys, "f32@500+hash:600:2:word&ngrams3-5:mean", accept_dominated=True)
     with vecstore.open(tmp_path / "s") as store:
         np.testing.assert_array_equal(store.vectors[:500], x[:500])
         found = store.lookup([keys[3], "unheard-of", keys[2000]])
@@ -223,7 +224,7 @@ def test_fields_share_one_pool(tmp_path):
     """The same value in two fields is two keys, with entries of their own in the one table."""
     x, words = glove(1000)
     keys = [f"{field}:{word}" for field in ("city", "name") for word in words]
-    vecstore.write(tmp_path / "s", np.concatenate([x, -x]), keys, "hash:1000:2")
+    vecstore.write(tmp_path / "s", np.concatenate([x, -x]), keys, "hash:1000:2", accept_dominated=True)
     with vecstore.open(tmp_path / "s") as store:
         found = store.lookup(["city:rome", "name:rome", "city:nowhere"])
         assert found.known.tolist()[2] is False
@@ -233,11 +234,11 @@ def test_fields_share_one_pool(tmp_path):
 
 def test_integer_keys_are_hashed_too(tmp_path):
     x, _ = glove(1000)
-    vecstore.write(tmp_path / "s", x, np.arange(1000) * 7, "hash:400:2")
+    vecstore.write(tmp_path / "s", x, np.arange(1000) * 7, "hash:400:2", accept_dominated=True)
     with vecstore.open(tmp_path / "s") as store:
         assert store.lookup(np.array([7, 8])).known.tolist() == [True, False]
     with pytest.raises(CodecError, match="keys here are int64"):
-        vecstore.write(tmp_path / "t", x, np.arange(1000), "hash:400:2:shape")
+        vecstore.write(tmp_path / "t", x, np.arange(1000), "hash:400:2:shape", accept_dominated=True)
 
 
 def test_codecs_without_vectors_for_unknown_keys_say_so(make_store):
@@ -247,6 +248,39 @@ def test_codecs_without_vectors_for_unknown_keys_say_so(make_store):
             store.lookup(["the", "no such word"])
     with vecstore.open(make_store("sq:8", keys=None)) as store, pytest.raises(KeyNotFoundError):
         store.lookup([5, 5_000_000])
+
+
+@pytest.mark.parametrize("spec", ["hash:500:2", "hash:300:1", "qr:4", "qr:4:concat", "pq:8", "qr:8:learned"])
+def test_predictions_hold(gaussian, spec):
+    x = gaussian + np.float32(0.5)
+    predicted = predict(spec, x, 2000)
+    fitted = codec(spec).fit(x)
+    decoded = fitted.approximate(x)
+    if not fitted.shared:  # a prediction is of rows that training did not see
+        x = np.random.default_rng(1).normal(size=x.shape).astype(np.float32) + np.float32(0.5)
+        decoded = fitted.approximate(x)
+    cosines = (x * decoded).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(decoded, axis=1)
+    assert predicted.r2 == pytest.approx(r2(x, decoded), abs=0.05 if "learned" in spec else 0.03)
+    assert predicted.cosine == pytest.approx(cosines.mean(), abs=0.05)
+    assert predicted.row_bytes == pytest.approx(fitted.code_bytes + fitted.model_bytes / 2000, rel=0.05)
+
+
+def test_a_dominated_codec_is_refused_unless_insisted_on(tmp_path):
+    x, keys = glove(3000)
+    with pytest.raises(CodecError, match=r"hash:750:2 keeps 0\.2\d+ .*PQ at the same bytes keeps 0\.9\d+"):
+        vecstore.write(tmp_path / "s", x, keys, "hash:750:2")
+    with pytest.raises(CodecError, match="choose pq:"):
+        vecstore.write(tmp_path / "s", x, keys, "f32@500+qr:4")
+    assert not list(tmp_path.iterdir())
+    for insisting in ({"force": True}, {"accept_dominated": True}):
+        report = vecstore.write(tmp_path / f"{insisting}", x, keys, "hash:750:2", **insisting)
+        assert len(report.advice) == 1 and "PQ at the same bytes keeps" in report.advice[0]
+    assert not vecstore.write(tmp_path / "plain", x, keys, "sq:8").advice
+
+
+def test_what_is_smaller_than_any_quantizer_is_not_refused(tmp_path):
+    report = vecstore.write(tmp_path / "s", glove(3000)[0], None, "hash:10:1")
+    assert "no product quantizer is that small" in report.advice[0]
 
 
 def test_a_population_is_read_anew():

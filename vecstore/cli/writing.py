@@ -74,7 +74,12 @@ def convert(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Metadata to keep in the store; repeatable. @FILE.json takes a file."),
     ] = None,
-    force: Force = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace what is there; fit a table codec where another keeps more.")
+    ] = False,
+    accept_dominated: Annotated[
+        bool, typer.Option("--accept-dominated", help="Fit a table codec where another keeps more in the same bytes.")
+    ] = False,
     quiet: Quiet = False,
     format: Annotated[
         str | None,
@@ -153,6 +158,7 @@ def convert(
                 importance=None if importance is None else _numbers_in(importance),
                 user=user,
                 force=force,
+                accept_dominated=accept_dominated,
                 progress=bars,
             )
     if not quiet:
@@ -258,6 +264,7 @@ def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
     ]
     counts = {"bad rows left out": report.bad, "bad rows stored as zeros": report.zeroed}
     lines += [(name, f"{count:,}") for name, count in counts.items() if count]
+    lines += [("advice", advice) for advice in report.advice]
     lines += [("", example) for example in report.examples]
     if report.duplicates:
         lines.append(("duplicate keys left out", f"{report.duplicates:,}"))

@@ -29,6 +29,7 @@ __all__ = [
     "ByteStep",
     "Codes",
     "Floats",
+    "Law",
     "Numbers",
     "Quantizer",
     "Step",
@@ -222,10 +223,23 @@ class TrainedQuantizer(ABC):
         """Everything `Quantizer.restore` needs; little-endian, explicit dtypes."""
 
 
+@dataclass(frozen=True)
+class Law:
+    """What is known of a codec before it is trained: bytes a row, trained arrays included, and the variance kept."""
+
+    row_bytes: float
+    kept: float
+
+
 class Quantizer(Step):
-    """Array to bytes."""
+    """Array to bytes. `is_table` says that rows share tables."""
 
     kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "quantizer"
+    is_table: ClassVar[bool] = False
+
+    def law(self, total: int, dimensions: int) -> Law | None:
+        """Return what follows from the configuration and the number of rows alone; None where data decide."""
+        return None
 
     @abstractmethod
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.features import Features
 from vecstore.codecs.picks import Picks, fit_table
 from vecstore.codecs.population import Block, Population
@@ -39,6 +39,7 @@ class Hash(Quantizer):
 
     name = "hash"
     summary = "T table entries shared by all rows, H hashes each"
+    is_table = True
     usage = "hash:T, hash:T:H or hash:T:H:FEATURES:mean:weighted, such as hash:25000:2:word&prefix3&ngrams3-5"
 
     def __post_init__(self) -> None:
@@ -73,6 +74,11 @@ class Hash(Quantizer):
         more += ["mean"] if self.combine == "mean" else []
         more += ["weighted"] if self.weights == "importance" else []
         return ":".join([self.name, str(self.entries), str(self.hashes), *more])
+
+    def law(self, total: int, dimensions: int) -> Law | None:
+        # Keys of which parts are hashed may keep more: where they are alike, their vectors may be alike as well.
+        used = self.entries * -np.expm1(-self.hashes * total / self.entries)
+        return Law(4 * self.entries * dimensions / total, min(float(used) / total, 1.0))
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         return self.fit_all(z, Population.of(z), seed=seed)

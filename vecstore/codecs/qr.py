@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.balanced import balanced_slots
-from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.picks import Picks, fit_table
 from vecstore.codecs.population import Block, Population
 from vecstore.codecs.pq import group_edges
@@ -48,6 +48,7 @@ class QR(Quantizer):
 
     name = "qr"
     summary = "tables shared by all rows, an entry for each digit of the row number"
+    is_table = True
     usage = "qr:M (remainders) or qr:AxBxC, then add, mult or concat, crt, learned, dlrm, such as qr:4 or qr:50x40:mult"
 
     def __post_init__(self) -> None:
@@ -74,6 +75,16 @@ class QR(Quantizer):
         more = [self.operation if self.operation != "add" else "", "crt" if self.scheme == "crt" else ""]
         more += ["learned" if self.order == "learned" else "", self.compat]
         return ":".join([self.name, self.sizes, *filter(None, more)])
+
+    def law(self, total: int, dimensions: int) -> Law | None:
+        if self.order == "learned":
+            return None
+        sizes = np.array(self.digits(total).sizes)
+        if self.operation == "concat":
+            widths = np.diff(group_edges(dimensions, len(sizes)))
+            return Law(4 * float(sizes @ widths) / total, float(np.minimum(sizes / total, 1) @ widths) / dimensions)
+        kept = (sizes.sum() - len(sizes) + 1) / total
+        return Law(4 * float(sizes.sum()) * dimensions / total, min(float(kept), 1.0))
 
     def digits(self, total: int) -> Digits:
         """Return how row numbers below `total` are taken apart."""
