@@ -173,9 +173,9 @@ class TrainedQuantizer(ABC):
     def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
         """Return the vectors that codes stand for; the array may share memory with `codes`."""
 
-    def encode_keys(self, z: Floats, keys: PackedKeys) -> Codes:
-        """Return the codes of vectors with these keys. Only for codecs that are `by_key`."""
-        return self.encode(z)
+    def encode_keys(self, z: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
+        """Return the codes of vectors with these keys and row numbers. Only for codecs that are `by_key`."""
+        return self.encode(z, rows)
 
     def decode_keys(self, keys: PackedKeys, codes: Codes | None) -> Floats:
         """Return the vectors of keys: (n, dimensions) float32. `codes` is None for keys that the store does not hold.

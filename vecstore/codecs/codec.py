@@ -89,7 +89,7 @@ class Layer:
             return self.encode(x, rows)
         for transform in self.transforms:
             x = transform.apply(x)
-        return self.quantizer.encode_keys(x, keys)
+        return self.quantizer.encode_keys(x, keys, rows)
 
     def decode_keyed(self, codes: Codes, keys: PackedKeys, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of codes of rows that have keys."""

@@ -36,10 +36,13 @@ class Picks:
         """Entries of each row: (n,)."""
         return np.diff(self.starts)
 
-    def sums(self, table: Floats, *, mean: bool = False) -> Floats:
-        """Return the sum (or mean) of each row's entries, added in their order in float32: (n, d)."""
+    def sums(self, table: Floats, *, mean: bool = False, onto: Floats | None = None) -> Floats:
+        """Return the sum (or mean) of each row's entries, added in their order in float32: (n, d).
+
+        `onto` (n, d) is one more entry of each row, which comes first.
+        """
         n = len(self.starts) - 1
-        out = np.zeros((n, table.shape[1]), np.float32)
+        out = np.zeros((n, table.shape[1]), np.float32) if onto is None else onto.astype(np.float32)
         if n >= KERNEL_ROWS:
             from vecstore.kernels.tables import sum_entries
 
@@ -50,7 +53,8 @@ class Picks:
                 here = np.flatnonzero(counts > place)
                 out[here] += table[self.ids[self.starts[here] + place]]
         if mean:
-            out *= (1.0 / np.maximum(self.counts, 1)).astype(np.float32)[:, None]
+            counts = self.counts if onto is None else self.counts + 1
+            out *= (1.0 / np.maximum(counts, 1)).astype(np.float32)[:, None]
         return out
 
 

@@ -32,6 +32,8 @@ BUILT_IN = {
     "bin": "vecstore.codecs.binary:Binary",
     "hash": "vecstore.codecs.hashing:Hash",
     "qr": "vecstore.codecs.qr:QR",
+    "floret": "vecstore.codecs.subword:Floret",
+    "fasttext": "vecstore.codecs.subword:FastText",
     "zstd": "vecstore.codecs.zstd:Zstd",
 }
 ALIASES = {"mrl": "truncate"}

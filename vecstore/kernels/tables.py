@@ -9,10 +9,8 @@ __all__ = ["add_gram", "add_targets", "sum_entries"]
 
 @njit(cache=True, nogil=True)
 def sum_entries(starts, ids, table, out):
-    """out[i] = the sum of the entries of row i, added one after the other in float32, as plain loops elsewhere do."""
+    """out[i] += the entries of row i, added one after the other in float32, as plain loops elsewhere do."""
     for i in range(len(starts) - 1):
-        for k in range(out.shape[1]):
-            out[i, k] = 0
         for at in range(starts[i], starts[i + 1]):
             entry = ids[at]
             for k in range(out.shape[1]):
