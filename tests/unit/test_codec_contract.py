@@ -37,11 +37,12 @@ EXAMPLES = {
     "qr": {"qr:4": 0.76, "qr:4:mult": 0.76, "qr:45x46:crt": 0.96, "qr:13x13x13": 0.99},
     "floret": {"floret:500:1:2:2:7": 0.79},
     "fasttext": {"fasttext:500:1:2": 1e-12},
+    "hashembed": {"hashembed:500:7": 0.76},
     "zstd": {"f32,zstd": 0, "bf16,zstd:9:bit": 5e-6, "sq:8,zstd:1:none": 1.5e-4},
 }
 COMBINED = {"bin/sq:8": 1.5e-4, "normalize,center,rotate,pca:{half},pq:{m}/f16": 7e-8}
 BOUNDS = {spec: bound for specs in [*EXAMPLES.values(), COMBINED] for spec, bound in specs.items()}
-SHARED = ("hash", "qr", "floret", "fasttext")  # rows share tables fitted to them all: no row is unseen
+SHARED = ("hash", "qr", "floret", "fasttext", "hashembed")  # rows share tables fitted to them all: no row is unseen
 MIXING = ("pca", "whiten", "rotate", "pq", "opq", "tcq", "sq:6", *SHARED)  # no prefix of such a code stands alone
 WIDTHS = [1, 7, 50, 100, 384]
 

@@ -34,6 +34,7 @@ BUILT_IN = {
     "qr": "vecstore.codecs.qr:QR",
     "floret": "vecstore.codecs.subword:Floret",
     "fasttext": "vecstore.codecs.subword:FastText",
+    "hashembed": "vecstore.codecs.hash_embed:HashEmbed",
     "zstd": "vecstore.codecs.zstd:Zstd",
 }
 ALIASES = {"mrl": "truncate"}

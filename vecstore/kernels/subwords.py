@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["MOST_HASHES", "fnv1a", "murmur3", "subword_ids"]
+__all__ = ["fnv1a", "four_pieces", "murmur3", "string_numbers", "subword_ids"]
 
-MOST_HASHES = 4
 C1 = np.uint64(0x87C37B91114253D5)
 C2 = np.uint64(0x4CF5AD432745937F)
 
@@ -112,3 +111,32 @@ def _put(text, start, end, buckets, hashes, seed, ids, found):
             word = low if h < 2 else high
             ids[found + h] = ((word >> np.uint64(32 * (h % 2))) & np.uint64(0xFFFFFFFF)) % np.uint64(buckets)
     return found + hashes
+
+
+@njit(cache=True, nogil=True)
+def four_pieces(text, seed, out):
+    """out[i, :] = the four 32-bit pieces of the MurmurHash3 of the i-th eight bytes, lowest first."""
+    for i in range(len(out)):
+        low, high = murmur3(text, 8 * i, 8 * i + 8, seed)
+        for h in range(4):
+            word = low if h < 2 else high
+            out[i, h] = (word >> np.uint64(32 * (h % 2))) & np.uint64(0xFFFFFFFF)
+
+
+@njit(cache=True, nogil=True)
+def string_numbers(text, starts, gap):
+    """Return the MurmurHash2 of 64 bits with seed 1 (A. Appleby, 2008) of each string, which spaCy knows it by."""
+    m = np.uint64(0xC6A4A7935BD1E995)
+    out = np.empty(len(starts) - 1, np.uint64)
+    for i in range(len(out)):
+        at, end = starts[i], starts[i + 1] - gap
+        h = np.uint64(1) ^ (np.uint64(end - at) * m)
+        while at + 8 <= end:
+            k = _word(text, at, 8) * m
+            h = (h ^ ((k ^ (k >> np.uint64(47))) * m)) * m
+            at += 8
+        if at < end:
+            h = (h ^ _word(text, at, end - at)) * m
+        h = (h ^ (h >> np.uint64(47))) * m
+        out[i] = h ^ (h >> np.uint64(47))
+    return out
