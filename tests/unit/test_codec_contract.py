@@ -38,12 +38,32 @@ EXAMPLES = {
     "floret": {"floret:500:1:2:2:7": 0.79},
     "fasttext": {"fasttext:500:1:2": 1e-12},
     "hashembed": {"hashembed:500:7": 0.76},
+    "subspace": {"subspace:{half}x8": 0.009},
+    "anchor": {"anchor:200:4": 0.45},
+    "residual": {"hash:500:2/pq:{m}": 0.3, "anchor:100:2/pq:{m}": 0.3},
     "zstd": {"f32,zstd": 0, "bf16,zstd:9:bit": 5e-6, "sq:8,zstd:1:none": 1.5e-4},
 }
 COMBINED = {"bin/sq:8": 1.5e-4, "normalize,center,rotate,pca:{half},pq:{m}/f16": 7e-8}
 BOUNDS = {spec: bound for specs in [*EXAMPLES.values(), COMBINED] for spec, bound in specs.items()}
-SHARED = ("hash", "qr", "floret", "fasttext", "hashembed")  # rows share tables fitted to them all: no row is unseen
-MIXING = ("pca", "whiten", "rotate", "pq", "opq", "tcq", "sq:6", *SHARED)  # no prefix of such a code stands alone
+SHARED = (
+    "hash",
+    "qr",
+    "floret",
+    "fasttext",
+    "hashembed",
+    "subspace",
+)  # rows share tables fitted to them all: no row is unseen
+MIXING = (
+    "pca",
+    "whiten",
+    "rotate",
+    "pq",
+    "opq",
+    "tcq",
+    "sq:6",
+    "anchor",
+    *SHARED,
+)  # no prefix of such a code stands alone
 WIDTHS = [1, 7, 50, 100, 384]
 
 every_spec = pytest.mark.parametrize("spec", BOUNDS)
@@ -164,7 +184,7 @@ def test_training_is_deterministic(spec):
 @every_spec
 def test_a_row_alone_is_coded_as_in_a_batch(spec):
     fitted, x = trained(spec), unit_words()[2000:2600]
-    together = fitted.decode(fitted.encode(x))
+    together = fitted.decode(fitted.encode(x, np.arange(len(x))))
     rows = np.arange(len(x))[:, None]  # table codecs know a row by its number
     alone = np.concatenate([fitted.decode(fitted.encode(x[at], at), at) for at in rows])
     # A matrix product may round its last bit otherwise for one row, which moves a value that lies on an edge.
@@ -181,7 +201,7 @@ def test_no_rows(spec):
 @every_spec
 @pytest.mark.parametrize("d", WIDTHS)
 def test_any_width(spec, d):
-    x = noise(300, d)
+    x = noise(200, d)
     fitted = filled_in(spec, d).fit(x, seed=0)
     decoded = copied(fitted).decode(fitted.encode(x))
     assert decoded.shape == x.shape and np.isfinite(decoded).all()

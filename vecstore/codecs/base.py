@@ -232,10 +232,11 @@ class Law:
 
 
 class Quantizer(Step):
-    """Array to bytes. `is_table` says that rows share tables."""
+    """Array to bytes. `is_table` says that rows share tables, `is_base` that a second one may code what is left."""
 
     kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "quantizer"
     is_table: ClassVar[bool] = False
+    is_base: ClassVar[bool] = False
 
     def law(self, total: int, dimensions: int) -> Law | None:
         """Return what follows from the configuration and the number of rows alone; None where data decide."""

@@ -35,6 +35,9 @@ BUILT_IN = {
     "floret": "vecstore.codecs.subword:Floret",
     "fasttext": "vecstore.codecs.subword:FastText",
     "hashembed": "vecstore.codecs.hash_embed:HashEmbed",
+    "subspace": "vecstore.codecs.subspace:Subspace",
+    "anchor": "vecstore.codecs.anchor:Anchor",
+    "residual": "vecstore.codecs.residual:Residual",
     "zstd": "vecstore.codecs.zstd:Zstd",
 }
 ALIASES = {"mrl": "truncate"}

@@ -136,9 +136,18 @@ def codec(spec: str | CodecSpec) -> CodecSpec:
         return spec
     if not isinstance(spec, str):
         raise CodecError(f"a codec specification is a string such as 'pca:128,sq:8', found {type(spec).__name__}")
-    return CodecSpec(
-        tuple(LayerSpec(tuple(_parsed(step, spec) for step in layer.split(","))) for layer in spec.split("/"))
-    )
+    layers = [LayerSpec(tuple(_parsed(step, spec) for step in layer.split(","))) for layer in spec.split("/")]
+    return CodecSpec(tuple(_composed(layers)))
+
+
+def _composed(layers: list[LayerSpec]) -> list[LayerSpec]:
+    """Return the layers, a base and the quantizer of what it leaves made one: hash:25000/pq:10 is no coarse layer."""
+    if len(layers) < 2 or not layers[0].quantizer.is_base or layers[0].byte_steps or layers[1].transforms:
+        return layers
+    from vecstore.codecs.residual import Residual
+
+    whole = Residual.of(layers[0].quantizer, layers[1].quantizer)
+    return [LayerSpec((*layers[0].transforms, whole, *layers[1].byte_steps)), *layers[2:]]
 
 
 def _parsed(text: str, spec: str) -> Step:

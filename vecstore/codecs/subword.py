@@ -37,7 +37,7 @@ class Floret(Quantizer):
 
     name = "floret"
     summary = "T table entries shared by character n-grams, as floret has them"
-    is_table = True
+    is_table = is_base = True
     usage = "floret:T or floret:T:MIN:MAX:HASHES:SEED, such as floret:50000:4:5:2"
 
     @classmethod
