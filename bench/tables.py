@@ -22,11 +22,14 @@ from vecstore.codecs.spec import CodecSpec
 from vecstore.conversion import write
 from vecstore.demo import K, Words, exact_neighbours, load_words, pick_queries
 
-CODECS = """pq:10 pq:12 opq:12 tcq:12 pq:25 sq:8
-mixed:12 sq:8@1000+pq:25@10000+pq:10 mixed:12:dims mixed:12:dims:0.3:pow2
-qr:4 qr:4:mult qr:4:concat qr:50x50x40 qr:4:learned
-hash:25000:1 hash:25000:2 hash:25000:4 hash:25000:2:weighted hash:25000:2:word&prefix3&suffix3&ngrams3-5:mean
-f32@1000+hash:24000:2 hash:2500:2/pq:10 subspace:24x4 anchor:4096:3""".split()
+CODECS = (
+    *("pq:10", "pq:12", "opq:12", "tcq:12", "pq:25", "sq:8"),
+    *("mixed:12", "sq:8@1000+pq:25@10000+pq:10", "mixed:12:dims", "mixed:12:dims:0.3:pow2"),
+    *("qr:4", "qr:4:mult", "qr:4:concat", "qr:50x50x40", "qr:4:learned"),
+    *("hash:25000:1", "hash:25000:2", "hash:25000:4", "hash:25000:2:weighted"),
+    *("hash:25000:2:word&prefix3&suffix3&ngrams3-5:mean", "f32@1000+hash:24000:2", "hash:2500:2/pq:10"),
+    *("subspace:24x4", "anchor:4096:3"),
+)
 
 
 def main() -> None:
@@ -66,7 +69,9 @@ def _line(words: Words, codec: str, truths: list[tuple[NDArray[np.int64], NDArra
             for queries, truth in truths:
                 found = store.search(x[queries], K + 1).rows
                 pairs = zip(found, queries, truth, strict=True)
-                recalls.append(float(np.mean([np.isin(own[own != query][:K], best).mean() for own, query, best in pairs])))
+                recalls.append(
+                    float(np.mean([np.isin(own[own != query][:K], best).mean() for own, query, best in pairs]))
+                )
             shards = store._shards
             code_bytes = sum(shard.codec.code_bytes * shard.rows for shard in shards) / len(x)
             model_bytes = sum(shard.codec.model_bytes for shard in shards) / len(x)
@@ -74,7 +79,14 @@ def _line(words: Words, codec: str, truths: list[tuple[NDArray[np.int64], NDArra
     by_frequency = r2(x, decoded, 1 / np.arange(1, len(x) + 1))
     name = f"`{codec}`" + (f": `{chosen}`" if isinstance(plan(codec), MixedBudget) else "")
     numbers = [f"{code_bytes:.2f}", f"{code_bytes + model_bytes:.2f}", f"{r2(x, decoded, np.ones(len(x))):.3f}"]
-    return [name, *numbers, f"{by_frequency:.3f}", _predicted(codec, x), *(f"{r:.3f}" for r in recalls), f"{elapsed_s:.0f}"]
+    return [
+        name,
+        *numbers,
+        f"{by_frequency:.3f}",
+        _predicted(codec, x),
+        *(f"{r:.3f}" for r in recalls),
+        f"{elapsed_s:.0f}",
+    ]
 
 
 def _predicted(codec: str, x: NDArray[np.float32]) -> str:

@@ -76,7 +76,7 @@ def predict(spec: str | CodecSpec, sample: Floats, total: int, *, seed: int = 0)
     Examples
     --------
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
-    >>> predict("hash:500:2", x, 2000).r2
+    >>> round(predict("hash:500:2", x, 2000).r2, 2)
     0.25
     """
     parsed = codec(spec)
@@ -117,9 +117,17 @@ def advise(spec: CodecSpec | MixedSpec | MixedBudget, sample: Floats, total: int
     if not spec.layers[-1].quantizer.is_table:
         return []
     asked = predict(spec, sample, total, seed=seed)
-    d = sample.shape[1]
-    groups = min(int(asked.row_bytes - 4 * 256 * d / total), d)  # a product quantizer has codebooks to count, too
-    return [Advice(asked, predict(f"pq:{groups}", sample, total, seed=seed) if groups >= 1 else None)]
+    rival = _rival(asked.row_bytes, sample.shape[1], total)
+    return [Advice(asked, None if rival is None else predict(rival, sample, total, seed=seed))]
+
+
+def _rival(row_bytes: float, d: int, total: int) -> str | None:
+    """Return the product quantizer that takes no more bytes a row, its codebooks counted; None for none."""
+    for bits, suffix in ((8, ""), (4, "x4")):
+        groups = int((row_bytes - 4 * d * 2**bits / total) * 8 / bits)
+        if groups >= 1:
+            return f"pq:{min(groups, d)}{suffix}"
+    return None
 
 
 def refuse_dominated(advice: list[Advice]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vecstore.cli import demonstration, listing, looking, writing
+from vecstore.cli import demonstration, importing, listing, looking, writing
 from vecstore.cli.console import complain
 from vecstore.cli.options import examples
 from vecstore.errors import CorruptError, VecstoreError, did_you_mean
@@ -40,7 +40,7 @@ app = typer.Typer(
         "vecstore search vectors.vecs --key 'some key'",
     ),
 )
-for module in (writing, looking, listing, demonstration):
+for module in (writing, importing, looking, listing, demonstration):
     module.register(app)
 
 

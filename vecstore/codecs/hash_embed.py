@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.codecs.picks import Picks, fit_table
+from vecstore.codecs.picks import KERNEL_ROWS, Picks, fit_table
 from vecstore.codecs.population import Block, Population
+from vecstore.codecs.subword_hashes import murmur2, pieces
 from vecstore.errors import CodecError
 from vecstore.keys import PackedKeys
 
@@ -69,6 +70,8 @@ class HashEmbed(Quantizer):
 
 
 class TrainedHashEmbed(TrainedQuantizer):
+    """The table, and how keys pick from it."""
+
     code_bytes = 0
     shared = True
 
@@ -78,12 +81,19 @@ class TrainedHashEmbed(TrainedQuantizer):
 
     def picks(self, keys: PackedKeys) -> Picks:
         """Return the four entries of each key."""
+        if len(keys) < KERNEL_ROWS:
+            text, starts, lengths = keys.text.tobytes(), keys.starts[:-1].tolist(), keys.lengths.tolist()
+            parts = [text[at : at + length] for at, length in zip(starts, lengths, strict=True)]
+            if keys.key_type != "int64":
+                parts = [murmur2(part).to_bytes(8, "little") for part in parts]
+            ids = np.array([pieces(part, self._spec.seed, PICKS) for part in parts], np.int64).reshape(-1, PICKS)
+            return Picks.equal(ids % self._spec.entries)
         from vecstore.kernels.subwords import four_pieces, string_numbers
 
         numbers = keys.integers if keys.key_type == "int64" else string_numbers(keys.text, keys.starts, keys.gap)
-        pieces = np.empty((len(keys), PICKS), np.int64)
-        four_pieces(numbers.view(np.uint8), self._spec.seed, pieces)
-        return Picks.equal(pieces % self._spec.entries)
+        found = np.empty((len(keys), PICKS), np.int64)
+        four_pieces(numbers.view(np.uint8), self._spec.seed, found)
+        return Picks.equal(found % self._spec.entries)
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         return np.zeros((len(z), 0), np.uint8)

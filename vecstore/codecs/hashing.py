@@ -101,6 +101,8 @@ class Hash(Quantizer):
 
 
 class TrainedHash(TrainedQuantizer):
+    """The table, and how keys pick from it."""
+
     code_bytes = 0
     shared = True
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.population import Block, Population
 
-__all__ = ["Collisions", "Picks", "fit_table"]
+__all__ = ["KERNEL_ROWS", "Collisions", "Picks", "fit_table"]
 
 KERNEL_ROWS = 64  # from this many rows on, the compiled kernel pays for its import
 ITERATIONS = 300

@@ -156,6 +156,8 @@ class Digits:
 
 
 class TrainedQR(TrainedQuantizer):
+    """The tables, and how row numbers pick from them."""
+
     shared = True
 
     def __init__(self, spec: QR, digits: Digits, tables: list[NDArray[Any]], slots: NDArray[np.int64] | None) -> None:

@@ -78,6 +78,8 @@ class Residual(Quantizer):
 
 
 class TrainedResidual(TrainedQuantizer):
+    """A trained base and a trained quantizer of what it leaves."""
+
     def __init__(self, base: TrainedQuantizer, fine: TrainedQuantizer) -> None:
         self._base, self._fine = base, fine
         self.dimensions, self.by_key, self.shared = base.dimensions, base.by_key, base.shared

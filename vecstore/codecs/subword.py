@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.codecs.picks import Picks, fit_table
+from vecstore.codecs.picks import KERNEL_ROWS, Picks, fit_table
 from vecstore.codecs.population import Block, Population
+from vecstore.codecs.subword_hashes import word_ids
 from vecstore.errors import CodecError
 from vecstore.keys import PackedKeys
 
@@ -151,11 +153,16 @@ class TrainedSubwords(TrainedQuantizer):
 
     def picks(self, keys: PackedKeys) -> Picks:
         """Return the entries that keys take, in the order in which the libraries add them."""
-        from vecstore.kernels.subwords import subword_ids
-
         spec, words = self._spec, _marked(keys, whole_sentence=not self._has_own)
         hashes, seed = (0, 0) if isinstance(spec, FastText) else (spec.hashes, spec.seed)
         options = (spec.least, spec.most, spec.entries, hashes, seed, not self._has_own)
+        if len(keys) < KERNEL_ROWS:
+            text, edges = words.text.tobytes(), pairwise(words.starts.tolist())
+            lists = [word_ids(text[low:high], *options) for low, high in edges]
+            starts = np.concatenate([[0], np.cumsum([len(own) for own in lists], dtype=np.int64)])
+            return Picks(starts, np.array([i for own in lists for i in own], np.int64))
+        from vecstore.kernels.subwords import subword_ids
+
         counts = np.empty(len(keys), np.int64)
         size = subword_ids(words.text, words.starts, *options, counts, np.empty(0, np.int64))
         ids = np.empty(size, np.int64)
