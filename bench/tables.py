@@ -7,6 +7,7 @@ measured; the other codecs are trained on two thirds of them.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -51,7 +52,10 @@ def run(rows: int, codecs: list[str]) -> str:
     common = pick_queries(words)
     anywhere = np.sort(np.random.default_rng(1).choice(rows, min(len(common), rows), replace=False))
     truths = [(queries, exact_neighbours(words, queries)) for queries in (common, anywhere)]
-    lines = [_line(words, codec, truths) for codec in codecs]
+    lines = []
+    for codec in codecs:
+        lines.append(_line(words, codec, truths))
+        print(*lines[-1], file=sys.stderr, flush=True)
     header = ["codec", "bytes a row", "with tables", "R²", "by frequency", "predicted", "recall@10", "any word", "s"]
     return f"{table(header, lines)}\n\n{machine()}"
 
