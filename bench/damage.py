@@ -46,6 +46,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "bin": {"codec": "center,bin", "keys": None},
     "layers": {"codec": "bin/sq:8"},
     "zstd": {"codec": "f32,zstd"},
+    "cells": {"codec": "cells:6,sq:4", "keep_order": True},
+    "cells-layers": {"codec": "cells:5,bin/sq:8"},
+    "cells-order": {"codec": "cells:40,tcq:5", "keys": None},
     "sharded": {"codec": "sq:8", "shard_bytes": 145_000},
     "sharded-int64": {"codec": "f16", "shard_bytes": 145_000, "keys": "int64"},
 }

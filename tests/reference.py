@@ -137,3 +137,36 @@ def trellis_distance(
                 reached[state] = min(reached.get(state, np.inf), cost + min(gaps))
         cheapest, j = reached, j + width
     return min(cheapest.values())
+
+
+def best_direction(z: np.ndarray, bits: int) -> float:
+    """Return the largest cosine between z (d,) and a grid point of 2**bits levels, half a level away from zero.
+
+    As the scale of the grid shrinks from infinity, one number after the other crosses to its next level; the best point
+    is among those passed (Gao et al., SIGMOD 2025, algorithm 1).
+    """
+    z = np.abs(z.astype(np.float64))
+    half = 1 << bits - 1
+    scales = np.concatenate([np.arange(1, half) / value for value in z if value > 0] or [np.empty(0)])
+    best = 0.0
+    for scale in [0.0, *(scales * (1 + 1e-12))]:
+        y = np.minimum(np.floor(z * scale), half - 1) + 0.5
+        best = max(best, float(y @ z / np.linalg.norm(y)))
+    return best
+
+
+def beam_search(z: np.ndarray, codebooks: np.ndarray, beam: int) -> list[int]:
+    """Return the code of z (d,) by keeping the `beam` best beginnings at every stage; codebooks[m, k, d]."""
+    kept: list[tuple[list[int], np.ndarray]] = [([], z.astype(np.float64))]
+    for words in codebooks:
+        every = [(code, k, ((left - words[k]) ** 2).sum(), left - words[k]) for code, left in kept for k in range(256)]
+        every.sort(key=lambda one: one[2])
+        kept = [([*code, k], left) for code, k, _, left in every[:beam]]
+    return kept[0][0]
+
+
+def best_exchange(z: np.ndarray, codebooks: np.ndarray, code: np.ndarray) -> float:
+    """Return the least squared distance from z (d,) that exchanging one entry of its code can reach."""
+    chosen = [words[k] for words, k in zip(codebooks, code, strict=True)]
+    left = z.astype(np.float64) - sum(chosen)
+    return min(((left + word - words) ** 2).sum(axis=1).min() for word, words in zip(chosen, codebooks, strict=True))

@@ -26,7 +26,7 @@ from vecstore.part import CHUNK_BYTES, Part, checksum
 
 __all__ = ["BLOCK_BYTES", "FORMAT_VERSION", "ColumnWriter", "Container", "ContainerWriter", "rows_per_block"]
 
-FORMAT_VERSION = (1, 1)
+FORMAT_VERSION = (1, 2)
 MAGIC = b"VECSTORE"
 DESCRIPTION = b"vecstore"
 CHECKSUMS = b"checksums"

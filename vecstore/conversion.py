@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.advisor import advise, refuse_dominated
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.codec import Codec, as_vectors, code_bytes_of
 from vecstore.codecs.mixed import MixedBudget, MixedCodec, MixedSpec, plan
 from vecstore.codecs.normalize import unit
 from vecstore.codecs.population import Block, Population
@@ -93,6 +93,7 @@ def convert(
     *,
     metric: Metric = "cosine",
     keep_norms: bool = False,
+    keep_order: bool = False,
     shard_bytes: int | None = None,
     seed: int = DEFAULT_SEED,
     on_bad: OnBad = "error",
@@ -118,6 +119,9 @@ def convert(
     metric : {"cosine", "dot", "l2"}
     keep_norms : bool
         Store unit vectors and each row's length beside them (4 bytes), so that lookups have the original lengths.
+    keep_order : bool
+        With cells first in the codec rows are stored cell by cell, and a row's number is its place in the store. Keep
+        the numbers of the dump (4 bytes a row) instead; without keys they are kept anyway.
     shard_bytes : int, optional
         Cut into shards of at most this size.
     seed : int
@@ -176,13 +180,14 @@ def convert(
         advice = [] if isinstance(spec, (Codec, MixedCodec)) else advise(spec, drawn.sample, survey.kept, seed=seed)
         if not (accept_dominated or force):
             refuse_dominated(advice)
-        trained, fidelity = _train(spec, drawn, metric, keep_norms, seed, report)
+        trained, fidelity = _train(spec, drawn, metric, keep_norms, seed, shard_bytes, report)
         with Writer(
             path,
             trained,
             metric=metric,
             shard_bytes=shard_bytes,
             keep_norms=keep_norms,
+            keep_order=keep_order,
             user=user,
             workplace=workplace,
         ) as writer:
@@ -305,17 +310,23 @@ def _train(
     metric: Metric,
     keep_norms: bool,
     seed: int,
+    shard_bytes: int | None,
     report: Progress,
 ) -> tuple[Codec | MixedCodec, dict[str, Any]]:
     """Return the trained codec and its fidelity on the part of the sample that training does not see."""
     sample, held_out, population = drawn.sample, drawn.held_out, drawn.population
     train = sample[held_out:]
     report("training", len(train), 0.0)
-    trained = (
-        spec
-        if isinstance(spec, (Codec, MixedCodec))
-        else spec.fit(unit(train) if keep_norms else train, seed=seed, population=population)
-    )
+    coded = unit(train) if keep_norms else train
+    if isinstance(spec, (Codec, MixedCodec)):
+        trained: Codec | MixedCodec = spec
+    elif isinstance(spec, CodecSpec) and spec.cells is not None:
+        rows = population.total
+        if shard_bytes is not None:
+            rows = min(rows, shard_bytes // max(code_bytes_of(spec, coded, seed=seed), 1))
+        trained = spec.fit(coded, seed=seed, rows=rows)
+    else:
+        trained = spec.fit(coded, seed=seed, population=population)
     report("training", len(train), 1.0)
     measured = slice(held_out or len(sample))
     tested = Block(drawn.rows[measured], as_vectors(sample[measured], trained.dimensions))

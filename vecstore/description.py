@@ -40,6 +40,7 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
         "codec": codec_text(shards),
         "key_type": first.keys.key_type if first.keys else None,
         "norms": first.norms is not None,
+        "cells": _cells(first, parts),
         "shards": len(shards),
         "bytes": {
             "resident": parts.get("codes.0", 0),
@@ -76,3 +77,15 @@ def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:
     sizes = [[layer.layer.code_bytes * shard.rows for layer in shard.layers] for shard in shards]
     means = [sum(layer) / rows for layer in zip(*sizes, strict=True)]
     return [int(mean) if mean == int(mean) else round(mean, 2) for mean in means]
+
+
+def _cells(first: Shard, parts: dict[str, int]) -> dict[str, int] | None:
+    """Return how many cells a shard has, the bytes of its centroids, and those of the stored order of all shards."""
+    if first.cells is None or first.codec.partition is None:
+        return None
+    centroids = sum(array.nbytes for array in first.codec.partition.arrays.values())
+    return {
+        "count": first.cells.count,
+        "centroid_bytes": centroids,
+        "order_bytes": parts.get("order", 0),
+    }

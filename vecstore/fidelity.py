@@ -79,7 +79,7 @@ def measure_oversampling(
     the coarse layer; how deep they lie there grows in proportion to the number of rows.
     """
     queries = held_out[:200]
-    coarse, fine = (layer.decode(layer.encode(sample)) for layer in codec.layers)
+    coarse, fine = codec.decoded(sample)
     by_coarse, by_fine = (_scores(queries, x, metric) for x in (coarse, fine))
     k = min(10, len(sample))
     nearest = np.argpartition(-by_fine, k - 1, axis=1)[:, :k]

@@ -54,10 +54,19 @@ class KeyIndexWriter:
 
     def add(self, keys: Sequence[Any] | NDArray[Any]) -> None:
         """Append the keys of the next rows."""
+        self.add_packed(self.packed(keys))
+
+    def packed(self, keys: Sequence[Any] | NDArray[Any]) -> PackedKeys:
+        """Return keys as `add_packed` takes them; raises `ShapeError` for those that no index holds."""
         packed = PackedKeys(keys, self.key_type)
+        longest = int(packed.lengths.max(initial=0))
+        if longest > MAX_KEY_BYTES:
+            raise ShapeError(f"a key of {longest} bytes: keys have at most {MAX_KEY_BYTES}")
+        return packed
+
+    def add_packed(self, packed: PackedKeys) -> None:
+        """Append the keys of the next rows."""
         lengths = packed.lengths
-        if len(lengths) and int(lengths.max()) > MAX_KEY_BYTES:
-            raise ShapeError(f"a key of {int(lengths.max())} bytes: keys have at most {MAX_KEY_BYTES}")
         self._hashes.write(packed.hashes().tobytes())
         self._count += len(packed)
         text = packed.text.tobytes()

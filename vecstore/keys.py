@@ -86,29 +86,29 @@ class PackedKeys:
         """Bytes of each key: (n,) int64."""
         return np.diff(self.starts) - self.gap
 
-    def take(self, chosen: NDArray[np.int64]) -> PackedKeys:
-        """Return the keys of these places."""
-        taken = PackedKeys.__new__(PackedKeys)
-        taken.key_type = self.key_type
-        lengths = self.lengths[chosen]
-        taken.starts = np.zeros(len(chosen) + 1, np.int64)
-        np.cumsum(lengths, out=taken.starts[1:])
-        places = np.repeat(self.starts[chosen] - taken.starts[:-1], lengths) + np.arange(int(taken.starts[-1]))
-        taken.text = self.text[places]
-        if self.key_type == "int64":
-            taken.integers = self.integers[chosen]
-        return taken
+    @classmethod
+    def of_text(cls, text: NDArray[np.uint8], lengths: NDArray[Any], key_type: KeyType) -> PackedKeys:
+        """Return the keys that lie one after the other in `text`, of these lengths."""
+        packed = cls.__new__(cls)
+        packed.key_type, packed.text = key_type, text
+        packed.starts = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=packed.starts[1:])
+        if key_type == "int64":
+            packed.integers = text.view("<i8")
+        return packed
 
     @classmethod
-    def joined(cls, parts: Sequence[PackedKeys]) -> PackedKeys:
-        """Return the keys of several, which have the same type, one after the other."""
-        made = cls.__new__(cls)
-        made.key_type = parts[0].key_type
-        made.text = np.concatenate([part.take(np.arange(len(part))).text if part.gap else part.text for part in parts])
-        made.starts = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
-        if made.key_type == "int64":
-            made.integers = np.concatenate([part.integers for part in parts])
-        return made
+    def joined(cls, several: Sequence[PackedKeys]) -> PackedKeys:
+        """Return all keys of one or more, in order; none of them may have gaps, which `take` does away with."""
+        lengths = np.concatenate([keys.lengths for keys in several])
+        return cls.of_text(np.concatenate([keys.text for keys in several]), lengths, several[0].key_type)
+
+    def take(self, chosen: NDArray[np.int64]) -> PackedKeys:
+        """Return the keys of these places."""
+        lengths = self.lengths[chosen]
+        starts = np.cumsum(lengths) - lengths
+        places = np.repeat(self.starts[chosen] - starts, lengths) + np.arange(int(lengths.sum()))
+        return PackedKeys.of_text(self.text[places], lengths, self.key_type)
 
     def hashes(self, seed: int = 0) -> NDArray[np.uint64]:
         """Return the XXH64 of each key: (n,) uint64."""

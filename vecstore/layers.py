@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.cells import CellRuns
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Layer
 from vecstore.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
@@ -94,6 +95,8 @@ class LayerCodes:
     ----------
     layer : Layer
     rows : int
+    cells : CellRuns or None
+        Whose centroids are to be added to what the codes stand for.
     """
 
     def __init__(
@@ -102,11 +105,13 @@ class LayerCodes:
         part: str,
         layer: Layer,
         rows: int,
+        cells: CellRuns | None = None,
         *,
         first_row: int = 0,
         keys_of: Callable[[NDArray[np.int64]], PackedKeys] | None = None,
     ) -> None:
-        self.layer, self.rows, self._first_row, self._keys_of = layer, rows, first_row, keys_of
+        self.layer, self.rows, self.cells = layer, rows, cells
+        self._first_row, self._keys_of = first_row, keys_of
         self.part = container.part(part)
         self.packed = bool(layer.byte_steps)
         self._unpacked: tuple[int, Codes] | None = None  # the block unpacked last
@@ -170,7 +175,8 @@ class LayerCodes:
 
     def decode(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of codes of these rows."""
-        return self.layer.inverted(self.quantized(codes, rows))
+        decoded = self.layer.inverted(self.quantized(codes, rows))
+        return decoded if self.cells is None else decoded + self.cells.offsets(rows)
 
     def quantized(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         """Return what the layer's quantizer decodes the codes of these rows to."""
@@ -178,6 +184,16 @@ class LayerCodes:
         if quantizer.by_key and self._keys_of is not None:
             return quantizer.decode_keys(self._keys_of(rows), codes)
         return quantizer.decode(codes, rows + self._first_row)
+
+    @cached_property
+    def centroid_terms(self) -> tuple[Floats, Floats]:
+        """Weights w (cells, code dimension) and squares (cells,): what a row's length takes from its cell.
+
+        For a code z of cell i, |x|^2 is that of the code alone plus w[i] . z + squares[i].
+        """
+        assert self.cells is not None
+        affine, centroids = self.layer.affine, self.cells.centroids
+        return 2 * affine.weights(centroids), self.cells.squares + 2 * (centroids @ affine.offset)
 
     def _block(self, block: int) -> Codes:
         rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)

@@ -27,7 +27,8 @@ def thread_count() -> int:
 def over_slices(function: Callable[[slice], Any], rows: int, *, at_least: int = 1024) -> None:
     """Call `function` with slices that cover `rows`, each of `at_least` rows or more, in parallel threads.
 
-    The calling thread does its share. Called from `function` itself, this runs in the thread that it is called in.
+    The calling thread does its share, and what no other thread has begun by then. Called from `function` itself, this
+    runs in the thread that it is called in.
     """
     parts = 1 if _busy.inside else min(thread_count(), max(rows // at_least, 1))
     slices = [slice(*edge) for edge in pairwise(rows * part // parts for part in range(parts + 1))]
@@ -39,16 +40,20 @@ def over_slices(function: Callable[[slice], Any], rows: int, *, at_least: int = 
         finally:
             _busy.inside = before
 
-    started = [_threads().submit(marked, piece) for piece in slices[1:]]
+    started = [(piece, _threads().submit(marked, piece)) for piece in slices[1:]]
     try:
         if started:
             marked(slices[0])
         else:
             function(slices[0])
+        for piece, done in started:
+            if done.cancel():
+                marked(piece)
     finally:
-        for done in started:
+        begun = [done for _, done in started if not done.cancel()]
+        for done in begun:
             done.exception()  # wait for all, also when one failed
-    for done in started:
+    for done in begun:
         done.result()
 
 

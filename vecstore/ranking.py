@@ -65,7 +65,7 @@ class Ranking:
 
     def floors(self, least: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the raw scores at which the metric's score is `least`: (q,)."""
-        return np.broadcast_to((least - self.shifts) / self.slope, self.shifts.shape).copy()
+        return np.asarray((least - self.shifts) / self.slope, np.float64)
 
     def bound(self, query: int, raw: NDArray[np.float64], gaps: Floats) -> NDArray[np.float64]:
         """Return what the raw scores (n,) can be at most for vectors that lie up to `gaps` (n,) from those scored."""

@@ -15,28 +15,35 @@ from vecstore.codecs.normalize import unit
 from vecstore.container import ColumnWriter, Container, ContainerWriter
 from vecstore.errors import CorruptError
 
-__all__ = ["GROUP_ROWS", "ResidualWriter", "Residuals"]
+__all__ = ["GROUP_ROWS", "ResidualWriter", "Residuals", "distances"]
 
 PART, SCALES = "residuals", "residuals.scales"
 GROUP_ROWS = 4096
 ROUNDING = 4e-6  # of a vector's length: scores are computed in float32
 
 
+def distances(coarse: Floats, fine: Floats, *, directions: bool) -> Floats:
+    """Return how far what both layers decode to, (n, d) each, lies apart, with a margin for rounding: (n,).
+
+    With `directions` both are scaled to length one before.
+    """
+    if directions:
+        coarse, fine = unit(coarse), unit(fine)
+    gaps = np.linalg.norm(fine - coarse, axis=1) + ROUNDING * np.linalg.norm(fine, axis=1)
+    return np.asarray(gaps, np.float32)
+
+
 class ResidualWriter:
     """Write the bounds as the rows arrive."""
 
-    def __init__(self, container: ContainerWriter, *, directions: bool) -> None:
-        self._directions = directions
+    def __init__(self, container: ContainerWriter) -> None:
         self._bytes = ColumnWriter(container, PART, "|u1")
         self._scales = ColumnWriter(container, SCALES, "<f4")
         self._group = np.empty(GROUP_ROWS, np.float32)
         self._filled = 0
 
-    def add(self, coarse: Floats, fine: Floats) -> None:
-        """Append rows: what both layers decode to, (n, d) each."""
-        if self._directions:
-            coarse, fine = unit(coarse), unit(fine)
-        gaps = np.linalg.norm(fine - coarse, axis=1) + ROUNDING * np.linalg.norm(fine, axis=1)
+    def add(self, gaps: Floats) -> None:
+        """Append rows: their distances (n,), as `distances` gives them."""
         while len(gaps):
             take = min(len(gaps), GROUP_ROWS - self._filled)
             self._group[self._filled : self._filled + take] = gaps[:take]

@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.cells import runs_of
+from vecstore.cellsweeping import CellSweep, cell_sweep_of
 from vecstore.codecs.base import Floats
 from vecstore.errors import ShapeError
 from vecstore.parallel import over_items, thread_count
 from vecstore.ranking import Ranking
 from vecstore.residuals import Residuals
-from vecstore.selection import Selection
+from vecstore.selection import Selection, packed_bits
 from vecstore.shard import Metric, Shard
 from vecstore.sweeping import Sweep, scorer_of, sweep_of
 from vecstore.topk import TopK
@@ -23,11 +25,13 @@ from vecstore.topk import TopK
 __all__ = ["Question", "SearchResult", "find", "find_all"]
 
 PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
+PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
 SPARSE = 64  # where a filter leaves fewer than one row in so many, they are picked out instead of swept
 QUERIES_AT_ONCE = 64
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 RESCORED_AT_ONCE = 256
+PICKED_AT_ONCE = 4096
 SEEDS = 4  # rows of the coarse layer scored for each one wanted before an exact search looks for what they missed
 
 
@@ -80,6 +84,8 @@ class Question:
         Of a two-layer store: rows rescored for each one wanted; 0 for the coarse scores as they are.
     exact : bool
         Of a two-layer store: find exactly what a scan of the fine layer would.
+    nprobe : int or None
+        Of a store with cells: how many, the nearest ones, are looked into; None for all.
     """
 
     metric: Metric | Literal["hamming"]
@@ -87,17 +93,24 @@ class Question:
     least: float
     oversample: int
     exact: bool
+    nprobe: int | None = None
+
+    @property
+    def queries_at_once(self) -> int:
+        """How many queries share a sweep: one, where each looks into cells of its own."""
+        return QUERIES_AT_ONCE if self.nprobe is None else 1
 
 
 def find(
     shards: Sequence[Shard], edges: Sequence[int], queries: Floats, k: int, asked: Question
 ) -> tuple[TopK, NDArray[np.int64]]:
     """Return the best k rows for each query (q, d), in the metric's scores, larger being better; and rows rescored."""
-    if 0 < len(queries) <= QUERIES_AT_ONCE:
+    together = asked.queries_at_once
+    if 0 < len(queries) <= together:
         return _find_at_once(shards, edges, queries, k, asked)
     best, rescored = TopK(len(queries), k), np.zeros(len(queries), np.int64)
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        part = slice(start, start + QUERIES_AT_ONCE)
+    for start in range(0, len(queries), together):
+        part = slice(start, start + together)
         found, rescored[part] = _find_at_once(shards, edges, queries[part], k, asked)
         best.scores[part], best.rows[part], best.sizes[part] = found.scores, found.rows, found.sizes
     return best, rescored
@@ -106,7 +119,7 @@ def find(
 def _find_at_once(
     shards: Sequence[Shard], edges: Sequence[int], queries: Floats, k: int, asked: Question
 ) -> tuple[TopK, NDArray[np.int64]]:
-    search, rows = Search(shards, edges, queries, asked.metric, asked.selection), edges[len(shards)]
+    search, rows = Search(shards, edges, queries, asked), edges[len(shards)]
     floors = search.ranking.floors(asked.least)
     if not asked.oversample:
         found = search.coarse(k, floors)
@@ -116,6 +129,7 @@ def _find_at_once(
         candidates = search.coarse(min(k * asked.oversample, rows), np.full(len(floors), -np.inf))
         found = search.fine(candidates.rows, k).least(floors)
     found.scores = search.ranking.final(found.scores)
+    found.rows = search.numbered(found.rows)
     return found, search.rescored
 
 
@@ -124,19 +138,21 @@ def find_all(
 ) -> list[tuple[NDArray[np.float64], NDArray[np.int64], int]]:
     """Return the scores and rows of all that reach `asked.least`, best first, and rows rescored, for each query."""
     found = []
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        search = Search(shards, edges, queries[start : start + QUERIES_AT_ONCE], asked.metric, asked.selection)
+    for start in range(0, len(queries), asked.queries_at_once):
+        search = Search(shards, edges, queries[start : start + asked.queries_at_once], asked)
         floors = search.ranking.floors(asked.least)
         each = search.all_fine(floors) if asked.oversample else search.within(floors)
         for query, (raw, rows) in enumerate(each):
             order = np.lexsort((rows, -raw))
             scores = raw[order] * search.ranking.slope + search.ranking.shifts[query]
-            found.append((scores, rows[order], int(search.rescored[query])))
+            found.append((scores, search.numbered(rows[order]), int(search.rescored[query])))
     return found
 
 
 class Search:
     """A batch of queries against the shards of a store.
+
+    Rows are positions in here: `numbered` gives their numbers.
 
     Parameters
     ----------
@@ -144,36 +160,51 @@ class Search:
     edges : sequence of int
         First row of each shard in the store.
     queries : (q, d) float32
-    metric : {"cosine", "dot", "l2", "hamming"}
-    selection : Selection
+        One, where `asked.nprobe` says how many cells it looks into.
+    asked : Question
     """
 
-    def __init__(
-        self,
-        shards: Sequence[Shard],
-        edges: Sequence[int],
-        queries: Floats,
-        metric: Metric | Literal["hamming"],
-        selection: Selection,
-    ) -> None:
-        self._shards, self._edges, self._selection = shards, edges, selection
-        self.ranking = Ranking.of(metric, queries, unit_rows=shards[0].prefix is not None)
+    def __init__(self, shards: Sequence[Shard], edges: Sequence[int], queries: Floats, asked: Question) -> None:
+        self._shards, self._edges, self._selection = shards, edges, asked.selection
+        self.ranking = Ranking.of(asked.metric, queries, unit_rows=shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
+        self._probed = None if asked.nprobe is None else [self._near(shard, asked.nprobe) for shard in shards]
+
+    def _near(self, shard: Shard, nprobe: int) -> NDArray[np.int64]:
+        """Return the positions of the rows in the cells nearest to the query; all of them in a shard without cells."""
+        if shard.cells is None:
+            return np.arange(shard.rows)
+        return shard.cells.nearest(self.ranking.queries[0], nprobe, by_product=self.ranking.raw == "product")
+
+    def numbered(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers of the rows at positions of the store, -1 for -1, in the same shape."""
+        if all(shard.order is None for shard in self._shards):
+            return places
+        rows = places.copy()
+        for shard, first, end in zip(self._shards, self._edges, self._edges[1:], strict=False):
+            inside = (places >= first) & (places < end)
+            if shard.order is not None:
+                rows[inside] = shard.order.rows(places[inside] - first) + first
+        return rows
 
     def coarse(self, k: int, floors: NDArray[np.float64]) -> TopK:
         """Return the best k rows by the coarse layer whose raw scores reach the floors (q,)."""
-        best = TopK(len(self.ranking.queries), k)
         sweeps = [self._sweep(shard) for shard in self._shards]
-        merging = threading.Lock()
+        # A thread goes on with its heaps from piece to piece, and all raise the same floors.
+        heaps: dict[tuple[int, int], TopK] = {}
+        raised = floors.copy()
 
         def over(piece: tuple[int, int, int]) -> None:
             number, start, stop = piece
-            found = TopK(len(floors), min(k, stop - start))
-            self._over(sweeps[number], self._edges[number], start, stop, found, floors)
-            with merging:
-                best.merge(found, first=self._edges[number])
+            mine = threading.get_ident(), number
+            if mine not in heaps:
+                heaps[mine] = TopK(len(floors), k)
+            self._over(sweeps[number], number, start, stop, heaps[mine], raised)
 
         over_items(over, self._pieces(sweeps))
+        best = TopK(len(floors), k)
+        for (_, number), found in heaps.items():
+            best.merge(found, first=self._edges[number])
         return best
 
     def within(self, floors: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
@@ -268,15 +299,15 @@ class Search:
         sweeps = [self._sweep(shard) for shard in self._shards]
         step = max(RANGE_SCORES // len(floors) // 32, 1) * 32
         pieces = [
-            (number, start, min(start + step, shard.rows))
-            for number, shard in enumerate(self._shards)
-            for start in range(0, shard.rows, step)
+            (number, start, min(start + step, rows))
+            for number, rows in enumerate(self._sweepable)
+            for start in range(0, rows, step)
         ]
 
         def over(piece: tuple[int, int, int]) -> None:
             number, start, stop = piece
             found = TopK(len(floors), stop - start)
-            self._over(sweeps[number], self._edges[number], start, stop, found, floors)
+            self._over(sweeps[number], number, start, stop, found, floors.copy())
             take(number, found)
 
         over_items(over, pieces)
@@ -302,27 +333,54 @@ class Search:
             over_items(score, range(len(candidates)))
         return best
 
-    def _over(self, sweep: Sweep, edge: int, start: int, stop: int, best: TopK, floors: NDArray[np.float64]) -> None:
-        """Sweep rows of a shard, or score single ones where few are selected."""
-        selection = self._selection
-        if selection.everything:
-            sweep.over(start, stop, best, floors=floors, allowed=selection.bits(0, 0))
-            return
-        from vecstore.kernels.heap import offer_all
+    @property
+    def _sweepable(self) -> list[int]:
+        """How many rows of each shard are looked at."""
+        return [shard.rows for shard in self._shards] if self._probed is None else [len(p) for p in self._probed]
 
-        chosen = np.flatnonzero(selection.mask(edge + start, stop - start)) + start
-        if len(chosen) * SPARSE >= stop - start:
+    def _over(self, sweep: Sweep, number: int, start: int, stop: int, best: TopK, floors: NDArray[np.float64]) -> None:
+        """Sweep rows of a shard (of those probed, where not all are), or score single ones where few are selected."""
+        if self._probed is not None:
+            chosen = self._probed[number][start:stop]
+            if not self._selection.everything:
+                chosen = chosen[self._selected(number, chosen)]
+            elif isinstance(sweep, CellSweep):
+                for first, last in runs_of(chosen):
+                    sweep.over(first, last, best, floors=floors, allowed=self._selection.bits(0, 0))
+                return
+            self._pick(sweep, chosen, best, floors)
+            return
+        if self._selection.everything:
+            sweep.over(start, stop, best, floors=floors, allowed=self._selection.bits(0, 0))
+            return
+        selected = self._selected(number, np.arange(start, stop))
+        if np.count_nonzero(selected) * SPARSE >= stop - start:
             allowed = np.zeros(-(-stop // 32), np.uint32)
-            allowed[start // 32 :] = selection.bits(edge + start, stop - start)
+            allowed[start // 32 :] = packed_bits(selected)
             sweep.over(start, stop, best, floors=floors, allowed=allowed)
             return
-        for at in range(0, len(chosen), 4096):
-            rows = chosen[at : at + 4096]
+        self._pick(sweep, np.flatnonzero(selected) + start, best, floors)
+
+    def _selected(self, number: int, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of the rows at these positions, consecutive ones unless cells are probed, may be found."""
+        order, first = self._shards[number].order, self._edges[number]
+        if order is None and self._probed is None:
+            return self._selection.mask(first + int(places[0]), len(places))
+        return self._selection.mask_of((places if order is None else order.rows(places)) + first)
+
+    @staticmethod
+    def _pick(sweep: Sweep, chosen: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:
+        """Score single rows."""
+        from vecstore.kernels.heap import offer_all
+
+        for at in range(0, len(chosen), PICKED_AT_ONCE):
+            rows = chosen[at : at + PICKED_AT_ONCE]
             found = sweep.scores(sweep.codes.gather(rows), rows)
             offer_all(np.ascontiguousarray(found), rows, floors, best.scores, best.rows, best.sizes)
 
     def _sweep(self, shard: Shard) -> Sweep:
-        return sweep_of(shard.layers[0], self.ranking, shard.coarse_lengths, self._row_lengths(shard))
+        choose = sweep_of if shard.cells is None else cell_sweep_of
+        return choose(shard.layers[0], self.ranking, shard.coarse_lengths, self._row_lengths(shard))
 
     def _scorer(self, shard: Shard) -> Sweep:
         return scorer_of(shard.layers[-1], self.ranking, self._row_lengths(shard))
@@ -333,12 +391,14 @@ class Search:
 
     def _pieces(self, sweeps: Sequence[Sweep]) -> list[tuple[int, int, int]]:
         """Cut the rows of all shards into (shard, start, stop) for as many threads as are worth it."""
-        work = [max(sweep.codes.rows * sweep.codes.layer.code_bytes, 1) for sweep in sweeps]
-        each = max(sum(work) // thread_count(), PIECE_BYTES // len(self.ranking.queries), 1)
+        sizes = zip(sweeps, self._sweepable, strict=True)
+        work = [max(rows * sweep.codes.layer.code_bytes, 1) for sweep, rows in sizes]
+        threads = thread_count()
+        shares = threads * PIECES_EACH if threads > 1 else 1
+        each = max(sum(work) // shares, PIECE_BYTES // len(self.ranking.queries), 1)
         pieces = []
-        for number, sweep in enumerate(sweeps):
-            rows = sweep.codes.rows
+        for number, (sweep, rows) in enumerate(zip(sweeps, self._sweepable, strict=True)):
             count = max(1 if sweep.threaded else round(work[number] / each), -(-rows // PIECE_ROWS), 1)
-            step = -(-rows // (32 * count)) * 32
+            step = max(-(-rows // (32 * count)) * 32, 32)
             pieces += [(number, start, min(start + step, rows)) for start in range(0, rows, step)]
         return pieces

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.errors import ShapeError
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "packed_bits"]
 
 
 class Selection:
@@ -44,13 +44,25 @@ class Selection:
             chosen &= ~_mask(self._exclude, first, count)
         return chosen
 
+    def mask_of(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of these rows may be found: (n,)."""
+        chosen = np.ones(len(rows), bool) if self._rows is None else _mask_of(self._rows, rows)
+        if self._exclude is not None:
+            chosen &= ~_mask_of(self._exclude, rows)
+        return chosen
+
     def bits(self, first: int, count: int) -> NDArray[np.uint32]:
         """Return bit i of item t: row first + 32 t + i may be found; empty if all may."""
         if self.everything:
             return np.empty(0, np.uint32)
-        packed = np.zeros(-(-count // 32) * 4, np.uint8)
-        packed[: -(-count // 8)] = np.packbits(self.mask(first, count), bitorder="little")
-        return packed.view("<u4")
+        return packed_bits(self.mask(first, count))
+
+
+def packed_bits(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return a mask with bit i of item t for its item 32 t + i."""
+    packed = np.zeros(-(-len(mask) // 32) * 4, np.uint8)
+    packed[: -(-len(mask) // 8)] = np.packbits(mask, bitorder="little")
+    return packed.view("<u4")
 
 
 def _given(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
@@ -80,3 +92,11 @@ def _mask(given: NDArray[Any], first: int, count: int) -> NDArray[np.bool_]:
     low, high = np.searchsorted(given, [first, first + count])
     mask[given[low:high] - first] = True
     return mask
+
+
+def _mask_of(given: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if given.dtype == bool:
+        return given[rows]
+    if not len(given):
+        return np.zeros(len(rows), bool)
+    return given[np.minimum(np.searchsorted(given, rows), len(given) - 1)] == rows

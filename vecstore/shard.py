@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.cells import SIZES, CellRuns
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.normalize import unit
@@ -23,14 +24,18 @@ from vecstore.keyindex import KeyIndex, KeyIndexWriter
 from vecstore.keys import KeyType, PackedKeys
 from vecstore.layers import LayerCodes, LayerWriter
 from vecstore.members import member, refuse_features, whole
-from vecstore.residuals import Residuals, ResidualWriter
+from vecstore.order import ROW_OF, Order
+from vecstore.residuals import Residuals, ResidualWriter, distances
+
+if TYPE_CHECKING:
+    from vecstore.cellspill import CellSpill
 
 __all__ = ["METRICS", "Metric", "Shard", "ShardWriter"]
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
-KNOWN_FEATURES: frozenset[str] = frozenset()  # what a description may require of its reader; none yet
+KNOWN_FEATURES = {"cells": dict, "order": bool}  # what a description may require of its reader: members of these types
 MOST_DIMENSIONS = 1 << 20
 LENGTH_MARGIN = 1e-4
 ENCODE_BYTES = 16 * 1024 * 1024  # float32 input encoded at once; fixed, so that the same rows give the same bytes
@@ -50,6 +55,8 @@ class ShardWriter:
         None for a store whose rows are found by number.
     keep_norms : bool
         Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
+    keep_order : bool
+        Of a codec with cells: rows keep the numbers they come in, at 4 bytes each. Without keys they do anyway.
     first_row : int
         The number in the store of the first row, by which table codecs know it.
     """
@@ -62,6 +69,7 @@ class ShardWriter:
         metric: Metric,
         key_type: KeyType | None,
         keep_norms: bool = False,
+        keep_order: bool = False,
         first_row: int = 0,
     ) -> None:
         self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row
@@ -74,38 +82,54 @@ class ShardWriter:
         self._norms = ColumnWriter(self._container, "norms", "<f4") if keep_norms else None
         self._residuals: ResidualWriter | None = None
         if len(codec.layers) > 1:
-            self._residuals = ResidualWriter(self._container, directions=metric == "cosine")
+            self._residuals = ResidualWriter(self._container)
         self._lengths = (float("inf"), 0.0)  # least and largest of the vectors that the first layer decodes to
         self._batch = np.empty((max(ENCODE_BYTES // (4 * codec.dimensions), 64), codec.dimensions), np.float32)
-        self._held = self._encoded = 0
+        self._held = 0
+        self._held_keys: list[PackedKeys] = []  # of the rows of the batch, where keys move with their rows
+        self._order: ColumnWriter | None = None
+        self._spill: CellSpill | None = None
+        if codec.partition is not None:
+            from vecstore.cellspill import CellSpill
+
+            if keep_order or key_type is None:
+                self._order = ColumnWriter(self._container, ROW_OF, "<u4")
+            moving = None if self._order else key_type
+            self._spill = CellSpill(self.path.parent, codec.partition.count, moving)
 
     def add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
         """Append rows: finite float32 vectors (n, d), and their n keys if the shard has keys."""
         if (keys is None) != (self._keys is None) or (keys is not None and len(keys) != len(vectors)):
             raise ShapeError("one key for each vector, or no keys at all")
+        moving: PackedKeys | None = None
         if self._keys is not None and keys is not None:
-            self._keys.add(keys)
-        self.rows += len(vectors)
+            if self._spill is None or self._order is not None:
+                self._keys.add(keys)
+            else:
+                moving = self._keys.packed(keys)
         while len(vectors):
             take = min(len(vectors), len(self._batch) - self._held)
             self._batch[self._held : self._held + take] = vectors[:take]
             if self._by_key and keys is not None and self._keys is not None:
-                self._batch_keys.append(PackedKeys(keys[:take], self._keys.key_type))
+                self._batch_keys.append(PackedKeys(keys[:take], self._keys.key_type).take(np.arange(take)))
                 keys = keys[take:]
+            if moving is not None:
+                at = len(moving) - len(vectors)
+                self._held_keys.append(moving.take(np.arange(at, at + take)))
+            self.rows += take
             self._held += take
             vectors = vectors[take:]
             if self._held == len(self._batch):
                 self._encode()
 
-    @property
-    def hashes(self) -> NDArray[np.uint64]:
-        """The XXH64 of every key so far, by row."""
-        return self._keys.hashes() if self._keys else np.empty(0, np.uint64)
+    def close(self, description: Mapping[str, Any]) -> NDArray[np.uint64]:
+        """Encode what is left, write keys, parameters and the description, and make the file durable.
 
-    def close(self, description: Mapping[str, Any]) -> None:
-        """Encode what is left, write keys, parameters and the description, and make the file durable."""
+        Returns the XXH64 of every key, by row, mapped from a file without a name.
+        """
         if self._held:
             self._encode()
+        features = self._merge() if self._spill else {}
         for writer in self._layers:
             writer.close()
         for name, array in self.codec.arrays.items():
@@ -114,28 +138,34 @@ class ShardWriter:
             self._norms.close()
         if self._residuals is not None:
             self._residuals.close()
+        hashes = self._keys.hashes() if self._keys else np.empty(0, np.uint64)
         keys = self._keys.close() if self._keys else None
+        layers = CodecSpec(self.codec.spec.layers)  # the cells have a member of their own
         self._container.close(
             {
                 "kind": "shard",
-                "features": [],
+                "features": sorted(features),
                 "rows": self.rows,
                 **({"first_row": self.first_row} if self.first_row and self.codec.shared else {}),
                 "dimensions": self.codec.dimensions,
                 "metric": self.metric,
-                "codec": self.codec.spec.to_dict(),
+                "codec": layers.to_dict(),
                 "norms": self._norms is not None,
                 "lengths": list(self._lengths),
                 "residuals": self._residuals is not None,
                 "keys": keys,
+                **features,
                 **description,
             }
         )
+        return hashes
 
     def abort(self) -> None:
         """Give up; the incomplete file stays for the caller to remove."""
         if self._keys is not None:
             self._keys.abort()
+        if self._spill is not None:
+            self._spill.close()
         self._container.abort()
 
     def _encode(self) -> None:
@@ -143,22 +173,61 @@ class ShardWriter:
         kept = None
         if self._norms is not None:
             kept = np.linalg.norm(x, axis=1)
-            self._norms.add(kept)
             x = unit(x)
-        rows = np.arange(self._encoded, self._encoded + self._held) + self.first_row
+        rows = np.arange(self.rows - self._held, self.rows)
+        numbers = rows + self.first_row
         keys = PackedKeys.joined(self._batch_keys) if self._batch_keys else None
+        partition = self.codec.partition
+        cells = np.zeros(len(x), np.int64) if partition is None else partition.assign(x)
+        centroids = np.float32(0) if partition is None else partition.centroids[cells]
+        columns: dict[str, NDArray[Any]] = {} if kept is None else {"norms": kept}
         decoded: list[Floats] = []
-        for layer, writer in zip(self.codec.layers, self._layers, strict=True):
-            codes = layer.encode(x, rows) if keys is None else layer.encode_keyed(x, keys, rows)
-            writer.add(codes)
+        for i, layer in enumerate(self.codec.layers):
+            coded = x if partition is None else x - centroids
+            codes = layer.encode(coded, numbers) if keys is None else layer.encode_keyed(coded, keys, numbers)
+            columns[f"codes.{i}"] = codes
             if not decoded or self._residuals is not None:
-                decoded.append(layer.decode(codes, rows) if keys is None else layer.decode_keyed(codes, keys, rows))
+                own = layer.decode(codes, numbers) if keys is None else layer.decode_keyed(codes, keys, numbers)
+                decoded.append(own + centroids)
         lengths = np.linalg.norm(decoded[0], axis=1)
         self._lengths = min(self._lengths[0], float(lengths.min())), max(self._lengths[1], float(lengths.max()))
         if self._residuals is not None:
-            self._residuals.add(*(x if kept is None else unit(x) * kept[:, None] for x in decoded))
-        self._encoded += self._held
+            both = (x if kept is None else unit(x) * kept[:, None] for x in decoded)
+            columns["gaps"] = distances(*both, directions=self.metric == "cosine")
         self._held, self._batch_keys = 0, []
+        if self._spill is None:
+            self._write(columns)
+            return
+        if self._order is not None:
+            columns["rows"] = rows.astype("<u4")
+        self._spill.add(cells, columns, PackedKeys.joined(self._held_keys) if self._held_keys else None)
+        self._held_keys = []
+
+    def _write(self, columns: Mapping[str, NDArray[Any]] | NDArray[Any]) -> None:
+        """Append rows, in the order of their places."""
+        for i, writer in enumerate(self._layers):
+            writer.add(columns[f"codes.{i}"])
+        if self._norms is not None:
+            self._norms.add(columns["norms"])
+        if self._residuals is not None:
+            self._residuals.add(columns["gaps"])
+        if self._order is not None:
+            self._order.add(columns["rows"])
+
+    def _merge(self) -> dict[str, Any]:
+        """Write all rows in the order of their cells; return what the description says of them, a member a feature."""
+        assert self._spill is not None and self.codec.spec.cells is not None
+        for records, keys in self._spill.merged():
+            self._write(records)
+            if self._keys is not None and keys is not None:
+                self._keys.add_packed(keys)
+        self._container.put_array(SIZES, self._spill.sizes.astype("<u4"))
+        self._spill.close()
+        features: dict[str, Any] = {"cells": self.codec.spec.cells.to_dict()}
+        if self._order is not None:
+            self._order.close()
+            features["order"] = True
+        return features
 
 
 class Shard:
@@ -176,6 +245,9 @@ class Shard:
     keys : KeyIndex or None
     norms : Part or None
         Lengths of the original vectors, float32, if they were kept.
+    order : Order or None
+        Where rows lie whose numbers are not their positions. Lookups here take rows; layers, lengths and residuals
+        take positions.
     """
 
     def __init__(self, path: str | Path, *, check: bool = True, prefix: int | None = None) -> None:
@@ -184,7 +256,10 @@ class Shard:
         about = self.description = self.container.description
         if about.get("kind") != "shard":
             raise FormatError(f"this is a {about.get('kind')!r} file, part of a store; open its directory", path=path)
-        refuse_features(about, KNOWN_FEATURES, path)
+        refuse_features(about, frozenset(KNOWN_FEATURES), path)
+        for feature, kind in KNOWN_FEATURES.items():
+            if (feature in about["features"]) != isinstance(about.get(feature), kind):
+                raise CorruptError(f"the feature and the member {feature!r} do not agree", path=path)
         self.rows = whole(about, "rows", path)
         self.stored_dimensions = whole(about, "dimensions", path, least=1, most=MOST_DIMENSIONS)
         self.dimensions = self.stored_dimensions if prefix is None else prefix
@@ -194,6 +269,7 @@ class Shard:
         self.norms = self.container.part("norms") if member(about, "norms", bool, path) else None
         if self.norms is not None and (self.norms.shape != (self.rows,) or self.norms.dtype != "<f4"):
             raise CorruptError("part 'norms' is malformed", path=path, expected=f"{self.rows} float32")
+        self.order = Order(self.container, self.rows) if "order" in about["features"] else None
 
     @cached_property
     def coarse_lengths(self) -> tuple[float, float] | None:
@@ -219,10 +295,16 @@ class Shard:
         """The trained codec, restored from the file."""
         names = [name.removeprefix("model.") for name in self.container.names("model.")]
         arrays = {name: self.container.part(f"model.{name}").array() for name in names}
-        codec = Codec.restore(
-            CodecSpec.from_dict(member(self.description, "codec", list, self.path)), self.stored_dimensions, arrays
-        )
+        layers, cells = member(self.description, "codec", list, self.path), self.description.get("cells")
+        spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
+        codec = Codec.restore(spec, self.stored_dimensions, arrays)
         return codec if self.prefix is None else codec.prefix(self.prefix)
+
+    @cached_property
+    def cells(self) -> CellRuns | None:
+        """The runs of rows that lie in the same cell, if rows lie in that order."""
+        partition = self.codec.partition
+        return None if partition is None else CellRuns(self.container, partition, self.rows)
 
     @cached_property
     def layers(self) -> tuple[LayerCodes, ...]:
@@ -230,7 +312,7 @@ class Shard:
         layers, first_row = enumerate(self.codec.layers), self.first_row
         keys_of = self._packed_keys if self.keys is not None else None
         return tuple(
-            LayerCodes(self.container, f"codes.{i}", layer, self.rows, first_row=first_row, keys_of=keys_of)
+            LayerCodes(self.container, f"codes.{i}", layer, self.rows, self.cells, first_row=first_row, keys_of=keys_of)
             for i, layer in layers
         )
 
@@ -254,11 +336,15 @@ class Shard:
 
     def vectors(self, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of rows in range, decoded from the finest layer: (n, dimensions) float32, a new array."""
+        if self.order is not None:
+            rows = self.order.places(rows)
         fine = self.layers[-1]
         return self._scaled(fine.decode(fine.gather(rows), rows), rows)
 
     def vector_range(self, start: int, stop: int) -> Floats:
         """Return the vectors of consecutive rows: (stop - start, dimensions) float32, a new array."""
+        if self.order is not None:
+            return self.vectors(np.arange(start, max(start, stop)))
         out = np.empty((max(stop - start, 0), self.dimensions), np.float32)
         fine = self.layers[-1]
         for first, codes in fine.blocks(start, stop):
@@ -275,7 +361,8 @@ class Shard:
         """The shortest way to one row, chosen once: plain float32 rows are copied straight from the map."""
         fine = self.layers[-1]
         part = fine.part
-        if str(self.codec.layers[-1].spec) == "f32" and self.norms is None and self.prefix is None:
+        plain = self.codec.partition is None and str(self.codec.layers[-1].spec) == "f32"
+        if plain and self.norms is None and self.prefix is None:
             data, block_rows, row_bytes = memoryview(part.data), part.block_rows, part.row_bytes
             offsets, count, from_buffer = part.offsets.tolist(), self.dimensions, np.frombuffer
 
@@ -287,9 +374,13 @@ class Shard:
 
             return read_f32
 
+        order = self.order
+
         def read(row: int) -> Floats:
             rows = np.array([row])
-            return self._scaled(fine.decode(fine.one(row), rows), rows)[0]
+            if order is not None:
+                rows = order.places(rows)
+            return self._scaled(fine.decode(fine.one(int(rows[0])), rows), rows)[0]
 
         return read
 

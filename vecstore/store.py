@@ -234,6 +234,7 @@ class Store:
         rescore: int | Literal["auto"] = "auto",
         recall: float | None = None,
         exact: bool = False,
+        nprobe: int | None = None,
     ) -> SearchResult:
         """Find the k best rows for each query by scanning all codes, in all threads.
 
@@ -263,6 +264,9 @@ class Store:
         exact : bool
             Of a two-layer store: find what a scan of the fine layer would, provably, by rescoring every row whose
             bound (see `SearchResult.rescored` for how many) lets it into the best k.
+        nprobe : int, optional
+            Of a store with cells: look only into so many of them, those nearest to the query (in each shard). All
+            else here then means the rows in these.
 
         Returns
         -------
@@ -274,7 +278,7 @@ class Store:
 
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ShapeError(f"k is a positive whole number, found {k!r}")
-        asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, recall, exact)
+        asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, recall, exact, nprobe)
         given = np.asarray(queries)
         x = self._queries(given)
         best, rescored = find(self._shards, self._edges, x, min(int(k), self._rows), asked)
@@ -292,6 +296,7 @@ class Store:
         rows: ArrayLike | None = None,
         exclude: ArrayLike | None = None,
         rescore: Literal[0, "auto"] = "auto",
+        nprobe: int | None = None,
     ) -> SearchResult | list[SearchResult]:
         """Find all rows that score at least `min_score`, or that lie within `max_distance` (l2, hamming).
 
@@ -306,7 +311,7 @@ class Store:
 
         if min_score is None and max_distance is None:
             raise ShapeError("range_search needs min_score (cosine, dot) or max_distance (l2, hamming)")
-        asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, None, False)
+        asked = self._question(metric, rows, exclude, min_score, max_distance, rescore, None, False, nprobe)
         given = np.asarray(queries)
         sign = -1 if asked.metric in DISTANCES else 1
         results = [
@@ -341,6 +346,7 @@ class Store:
         rescore: int | Literal["auto"],
         recall: float | None,
         exact: bool,
+        nprobe: int | None,
     ) -> Question:
         from vecstore.fidelity import oversampling
         from vecstore.search import Question
@@ -368,20 +374,34 @@ class Store:
         two_step = len(self._shards[0].layers) > 1 and metric != "hamming"
         if recall is not None and (not two_step or rescore != "auto" or exact):
             raise ShapeError('recall is for rescore="auto" of a two-layer store')
-        factor = oversampling([shard.description for shard in self._shards], recall) if rescore == "auto" else rescore
+        factor = 0
+        if two_step:
+            descriptions = [shard.description for shard in self._shards]
+            factor = oversampling(descriptions, recall) if rescore == "auto" else int(rescore)
         selection = Selection(self._rows, rows, exclude)
-        return Question(metric, selection, least, int(factor) if two_step else 0, exact)
+        return Question(metric, selection, least, factor, exact, self._cells_to_look_into(nprobe))
+
+    def _cells_to_look_into(self, nprobe: int | None) -> int | None:
+        """Return nprobe, or None if it leaves no cell out."""
+        if nprobe is None:
+            return None
+        if isinstance(nprobe, bool) or not isinstance(nprobe, (int, np.integer)) or nprobe < 1:
+            raise ShapeError(f"nprobe is a positive number of cells, found {nprobe!r}")
+        counts = [shard.cells.count for shard in self._shards if shard.cells is not None]
+        if not counts:
+            raise ShapeError("nprobe is for stores with cells: convert the dump with cells first in the codec")
+        return int(nprobe) if nprobe < max(counts) else None
 
     def _result(self, best: TopK, rescored: NDArray[np.int64], metric: SearchMetric, *, single: bool) -> SearchResult:
         from vecstore.search import SearchResult
 
         scores = (-best.scores if metric in DISTANCES else best.scores).astype(np.float32)
+        if single:
+            found = best.rows[0, : int(best.sizes[0])]
+            return SearchResult(self.keys[found], found, scores[0, : len(found)], int(rescored[0]))
         scores[best.rows < 0] = np.nan
         flat = iter(self.keys[best.rows[best.rows >= 0]])
         keys = [list(islice(flat, size)) for size in best.sizes.tolist()]
-        if single:
-            size = int(best.sizes[0])
-            return SearchResult(keys[0], best.rows[0, :size], scores[0, :size], int(rescored[0]))
         return SearchResult(keys, best.rows, scores, rescored)
 
     # The store itself
@@ -399,6 +419,8 @@ class Store:
         total = sum(key_map.verify() for _, key_map in self._key_maps)
         for first, shard in zip(self._edges, self._shards, strict=False):
             total += shard.container.verify()
+            if shard.order is not None:
+                shard.order.verify()
             if shard.keys is not None:
                 self._verify_keys(shard, first)
         return total

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +18,7 @@ from vecstore.layers import LayerCodes
 from vecstore.ranking import Ranking, raw_scores
 from vecstore.topk import TopK
 
-__all__ = ["Sweep", "scorer_of", "sweep_of"]
+__all__ = ["DecodingSweep", "Lengths", "NumberSweep", "RowLengths", "Sweep", "TableSweep", "scorer_of", "sweep_of"]
 
 MANY_TABLES = 192  # from so many on, what rounding loses calls for a second digit
 MOST_TABLES = 1 << 14  # 16-bit sums hold no more of them usefully
@@ -56,7 +58,8 @@ def sweep_of(
 
 def scorer_of(codes: LayerCodes, ranking: Ranking, row_lengths: RowLengths | None = None) -> Sweep:
     """Return the fastest way to score single rows of a layer, by `Sweep.of_rows`."""
-    by_numbers = NumberSweep.of(codes, ranking, None) if row_lengths is None or ranking.raw == "unit" else None
+    plain = codes.cells is None and (row_lengths is None or ranking.raw == "unit")
+    by_numbers = NumberSweep.of(codes, ranking, None) if plain else None
     return by_numbers or DecodingSweep(codes, ranking, row_lengths)
 
 
@@ -84,8 +87,9 @@ class Sweep(ABC):
     ) -> None:
         """Offer rows `start` (a multiple of 32) to `stop` to the heaps of `best`.
 
-        floors (q,) are the raw scores that count; bit i of allowed[t] says whether row 32 t + i may be found (all may
-        when it is empty). Several threads may call this at once, for heaps of their own.
+        floors (q,) are the raw scores that count. They may be raised to the worst of a full heap, so that threads which
+        share them pass over what another one's rows have beaten. Bit i of allowed[t] says whether row 32 t + i may be
+        found (all may when it is empty). Several threads may call this at once, for heaps of their own.
         """
 
     def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
@@ -94,6 +98,10 @@ class Sweep(ABC):
         affine, gram = layer.affine, layer.affine.gram
         z = self.codes.quantized(codes, rows)
         products = affine.weights(queries) @ z.T + (queries @ affine.offset)[:, None]
+        cells = self.codes.cells
+        if cells is not None:
+            of_row = cells.of(rows)
+            products += self._centroid_products[:, of_row]
         if self.ranking.raw == "product" and self.row_lengths is None:
             return products
         if gram.ndim == 1 and (gram == gram[0]).all():
@@ -102,6 +110,9 @@ class Sweep(ABC):
             norms = np.einsum("ij,ij->i", z * gram if gram.ndim == 1 else z @ gram, z)
         if affine.offset.any():
             norms = norms + z @ (2 * (affine.linear @ affine.offset)) + affine.offset @ affine.offset
+        if cells is not None:  # |c + r|^2 = |r|^2 + 2 c . r + |c|^2, for r = z @ linear + offset
+            weights, squares = self.codes.centroid_terms
+            norms = norms + np.einsum("ij,ij->i", weights[of_row], z) + squares[of_row]
         if self.row_lengths is not None:
             lengths = self.row_lengths(rows)
             products, norms = raw_scores("unit", products, norms) * lengths, lengths * lengths
@@ -115,6 +126,12 @@ class Sweep(ABC):
         """Return the same for one of the queries."""
         ranking = replace(self.ranking, queries=self.ranking.queries[query : query + 1])
         return DecodingSweep(self.codes, ranking, self.row_lengths)
+
+    @cached_property
+    def _centroid_products(self) -> Floats:
+        """Of the queries with the centroids: (q, cells)."""
+        assert self.codes.cells is not None
+        return np.asarray(self.ranking.queries @ self.codes.cells.centroids.T, np.float32)
 
     def _checked(self, start: int, stop: int) -> None:
         part = self.codes.part
@@ -157,6 +174,18 @@ class TableSweep(Sweep):
         if terms is None or terms.shape[1] > MOST_TABLES:
             return None
         return cls(codes, ranking, np.ascontiguousarray(terms), norms, lengths)
+
+    def moved(self, products: Floats, square: float, terms: Floats | None) -> TableSweep:
+        """Return the same for rows to which a vector c is added.
+
+        products (q,) are q . c. |x|^2 gets larger by `square` and a sum of `terms`, which are tables like the others;
+        None for a ranking by products.
+        """
+        moved = copy(self)
+        moved._biases = self._biases + products
+        if terms is not None:
+            moved._norm_terms, moved._norm_bias = self._norm_terms + terms, self._norm_bias + square
+        return moved
 
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
@@ -242,6 +271,20 @@ class NumberSweep(Sweep):
         if numbers is None or codes.packed or (codes.layer.affine.gram.ndim != 1 and ranking.raw != "product"):
             return None
         return cls(codes, ranking, numbers, lengths)
+
+    def moved(self, products: Floats, square: float, weights: Floats) -> NumberSweep:
+        """Return the same for rows to which a vector c is added.
+
+        products (q,) are q . c. |x|^2 gets larger by `square` and weights (d,) . z, z being what the numbers stand for.
+        """
+        moved = copy(self)
+        moved._biases = self._biases + products
+        numbers = self.codes.layer.quantizer.numbers
+        if self.ranking.raw != "product" and numbers is not None:
+            moved._norm_weights = self._norm_weights.copy()
+            moved._norm_weights[0] += weights * numbers.scale
+            moved._norm_bias = self._norm_bias + square + float(weights @ numbers.offset)
+        return moved
 
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]

@@ -24,6 +24,8 @@ from vecstore.workplace import Workplace
 __all__ = ["Writer"]
 
 KEY_BYTES = 6  # what the index takes beside the key text, at most
+ORDER_BYTES = 4  # a row's number, where it is not its position
+CELL_BYTES = 4  # how many rows a cell has
 FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
 
 
@@ -43,6 +45,9 @@ class Writer:
         Start another shard when the next row would make a file larger than this.
     keep_norms : bool
         Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
+    keep_order : bool
+        Of a codec with cells, whose rows are stored cell by cell: let row numbers be those of the dump all the same,
+        at 4 bytes a row. Without keys they always are.
     force : bool
         Replace an existing store.
     user : mapping, optional
@@ -66,19 +71,21 @@ class Writer:
         metric: Metric = "cosine",
         shard_bytes: int | None = None,
         keep_norms: bool = False,
+        keep_order: bool = False,
         force: bool = False,
         user: Mapping[str, Any] | None = None,
         workplace: Workplace | None = None,
     ) -> None:
         if metric not in METRICS:
             raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
-        least = codec.model_bytes + 2 * FIXED_BYTES
+        self._current, self._first_row, _ = codec.span(0)
+        least = max(map(_fixed_bytes, codec.codecs if isinstance(codec, MixedCodec) else [codec])) + FIXED_BYTES
         if shard_bytes is not None and shard_bytes < least:
             raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
         self.rows = 0
         self.description: dict[str, Any] = {"user": dict(user or {})}
-        self._current, self._first_row, _ = codec.span(0)
+        self._keep_order = keep_order
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
         self._shard_filled = 0
@@ -176,13 +183,15 @@ class Writer:
         """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
         if self._shard_bytes is None:
             return [(0, rows, 0)]
-        sizes = np.full(rows, self._current.code_bytes + (4 if self._keep_norms else 0), np.int64)
+        ordered = self._current.partition is not None and (self._keep_order or self._key_type is None)
+        row_bytes = self._current.code_bytes + (4 if self._keep_norms else 0)
+        sizes = np.full(rows, row_bytes + (ORDER_BYTES if ordered else 0), np.int64)
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
         pieces: list[tuple[int, int, int]] = []
         start, room = 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
-            room -= self._current.model_bytes + FIXED_BYTES
+            room -= _fixed_bytes(self._current)
         ends = np.cumsum(sizes)
         while start < rows:
             before = int(ends[start - 1]) if start else 0
@@ -192,7 +201,7 @@ class Writer:
             if stop > start:
                 pieces.append((start, stop, int(ends[stop - 1]) - before))
             start = max(stop, start)
-            room = self._shard_bytes - self._current.model_bytes - FIXED_BYTES
+            room = self._shard_bytes - _fixed_bytes(self._current)
             if stop < rows and int(sizes[stop]) > room:
                 raise BudgetError(
                     f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
@@ -210,18 +219,18 @@ class Writer:
                 metric=self.metric,
                 key_type=self._key_type,
                 keep_norms=self._keep_norms,
+                keep_order=self._keep_order,
                 first_row=self.rows - self._first_row,
             )
-            self._shard_filled = self._current.model_bytes + FIXED_BYTES
+            self._shard_filled = _fixed_bytes(self._current)
         self._shard.add(vectors, keys)
         self._shard_filled += size
         self.rows += len(vectors)
 
     def _close_shard(self) -> None:
         shard = self._shard
-        assert shard is not None, "rows were added"
-        self._hashes.append(shard.hashes)  # stays mapped when the shard has closed its temporary file
-        shard.close(self.description)
+        assert shard is not None
+        self._hashes.append(shard.close(self.description))
         self._shard, self._shard_filled = None, 0
         self._shards.append(_entry(shard.path, rows=shard.rows))
 
@@ -240,6 +249,11 @@ class Writer:
                             "(convert takes --on-duplicate first or last)"
                         )
                     seen[key] = number
+
+
+def _fixed_bytes(codec: Codec) -> int:
+    """Return what a shard takes beside its rows."""
+    return codec.model_bytes + FIXED_BYTES + CELL_BYTES * (codec.partition.count if codec.partition else 0)
 
 
 def _entry(path: Path, **more: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A reader of format 1.0 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
+"""A reader of format 1.2 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
 
 It is meant to be read beside that page, and favours plainness over speed. Files are opened through the LMDB library,
 so it trusts them; `walk` does without the library, as section 2 describes.
@@ -6,7 +6,9 @@ so it trusts them; `walk` does without the library, as section 2 describes.
 
 from __future__ import annotations
 
+import bisect
 import json
+import math
 import re
 import struct
 from pathlib import Path
@@ -38,7 +40,7 @@ class Container:
         assert xxhash.xxh3_64_intdigest(value[:16] + body) == fingerprint
         self.fingerprint = f"{fingerprint:016x}"
         self.description = json.loads(body)
-        assert self.description["features"] == []
+        assert set(self.description["features"]) <= {"cells", "order"}
         self.check()
 
     def check(self):
@@ -94,7 +96,33 @@ class Shard:
         if self.about["norms"]:
             lengths = np.linalg.norm(x, axis=1)
             x = x / np.where(lengths > 0, lengths, 1)[:, None] * self.container.array("norms")[:, None]
-        return x
+        if not self.about.get("order"):
+            return x
+        assert "order" in self.about["features"]
+        row_of = self.container.array("order.row_of")
+        assert sorted(row_of) == list(range(len(x)))
+        numbered = np.empty_like(x)
+        numbered[row_of] = x
+        return numbered
+
+    def centroids(self):
+        """Return the centroid of each position's cell, or zero."""
+        if "cells" not in self.about:
+            return np.float32(0)
+        assert "cells" in self.about["features"] and self.about["cells"]["name"] == "cells"
+        sizes = self.container.array("cells.sizes")
+        assert sizes.sum() == self.about["rows"] and len(sizes) == self.about["cells"]["configuration"]["count"]
+        mean, axes, scales, bits, packed = (
+            self.container.array(f"model.cells.{name}") for name in ("mean", "axes", "scales", "bits", "levels")
+        )
+        levels = np.zeros((len(sizes), len(bits)))
+        at = 0
+        for i, width in enumerate(bits.tolist()):
+            for b in range(width):
+                levels[:, i] += (packed[:, at // 8] >> at % 8 & 1).astype(int) << b
+                at += 1
+        centroids = ((levels - (2.0**bits - 1) / 2) * scales) @ axes + mean
+        return np.repeat(centroids.astype(np.float32), sizes, axis=0)
 
     def layer(self, number):
         steps = self.about["codec"][number]
@@ -109,7 +137,7 @@ class Shard:
         for step in reversed(range(quantizer)):
             model = lambda name, step=step: self.model(number, step, name)  # noqa: E731
             z = undo(steps[step]["name"], z, widths[step], model)
-        return z
+        return z + self.centroids()
 
     def model(self, layer, step, name):
         full = f"model.{layer}.{step}.{name}"
@@ -128,6 +156,9 @@ class Shard:
             raw = value[8 : 8 + struct.unpack_from("<Q", value)[0]]
             size = min(part["block_rows"], rows - block * part["block_rows"]) * width
             for step in reversed(byte_steps):
+                if step["name"] == "rans":
+                    raw = range_decoded(raw, size, step["configuration"]["columns"])
+                    continue
                 assert step["name"] == "zstd"
                 assert (zstandard.frame_content_size(raw) == size) or step is not byte_steps[0]
                 raw = unshuffle(
@@ -152,6 +183,41 @@ def unshuffle(content, s, shuffle):
     return bytes(out)
 
 
+def model_frequencies(number):
+    ratios = [(1, 1 << i) for i in range(1, 10)]
+    ratios += [(math.isqrt(1 << i), math.isqrt(1 << i) + 1) for i in range(2, 27)]
+    a, b = ratios[number % 34]
+    r = (a << 62) // b
+    q, w = r * r >> 62, [1 << 62]
+    for _ in range(128):
+        w.append(w[-1] * r >> 62)
+        if number >= 34:
+            r = r * q >> 62
+    total = sum(w[abs(s - 128)] for s in range(256))
+    found = [1 + w[abs(s - 128)] * 65280 // total for s in range(256)]
+    found[128] += 65536 - sum(found)
+    return found
+
+
+def range_decoded(raw, size, c):
+    (h,) = struct.unpack_from("<I", raw)
+    header = zstandard.ZstdDecompressor().decompress(raw[4 : 4 + h])
+    assert len(header) == 2 * c
+    centers, frequencies = header[:c], [model_frequencies(number) for number in header[c:]]
+    below = [[sum(own[:s]) for s in range(257)] for own in frequencies]
+    words = [value for (value,) in struct.iter_unpack("<H", raw[4 + h :])]
+    state, words, out = words[0] << 16 | words[1], words[2:], bytearray()
+    for i in range(size):
+        slot = state & 0xFFFF
+        s = bisect.bisect_right(below[i % c], slot) - 1
+        out.append((s + centers[i % c] - 128) % 256)
+        state = frequencies[i % c][s] * (state >> 16) + slot - below[i % c][s]
+        if state < 65536:
+            state = state << 16 | words.pop(0)
+    assert state == 65536 and not words
+    return bytes(out)
+
+
 def dequantize(step, codes, d, model):
     name, how = step["name"], step["configuration"]
     if name == "f32":
@@ -167,6 +233,32 @@ def dequantize(step, codes, d, model):
         return product(name, how, codes, d, model)
     if name == "tcq":
         return trellis(how, codes, d, model) @ model("axes") + model("mean")
+    if name == "vaq":
+        return runs(how, codes, model) @ model("axes") + model("mean")
+    if name == "lloyd":
+        lengths = model("scale")
+        if model("uneven")[0]:
+            lengths, codes = factor(codes, 0) * lengths, codes[:, 2:]
+        return model("levels")[bit_levels(codes, d, how["bits"])] * lengths / d**0.5
+    if name == "lvq":
+        bits, rest = how["bits"], how["residual_bits"]
+        z = bit_levels(codes[:, 4:], d, bits).astype(np.float64)
+        if rest:
+            z += bit_levels(codes[:, 4 + -(-d * bits // 8) :], d, rest) / (2**rest - 1) - 0.5
+        return model("mean") + (factor(codes, 0) + factor(codes, 2) * z) * model("scale")
+    if name == "rabitq":
+        y = bit_levels(codes[:, 4:], d, how["bits"]) - (2 ** how["bits"] - 1) / 2
+        y *= (
+            factor(codes, 0)
+            * model("scale")
+            / np.sqrt(1 + factor(codes, 2) ** 2)
+            / np.linalg.norm(y, axis=1, keepdims=True)
+        )
+        return undo("rotate", y.astype(np.float32), d, model) + model("mean")
+    if name == "uniform":
+        return model("middle") + model("step") * (codes.astype(np.float32) - 128)
+    if name in ("rq", "lsq"):
+        return sum(model("codebooks")[g][codes[:, g]] for g in range(how["m"]))
     assert name == "bin"
     bits = np.stack([codes[:, i // 8] >> (i % 8) & 1 for i in range(d)], axis=1)
     return np.stack([model("levels")[bits[:, i], i] for i in range(d)], axis=1)
@@ -190,6 +282,27 @@ def product(name, how, codes, d, model):
         groups.append(books[g, code, : d // m + (g < d % m)])
     y = np.concatenate(groups, axis=1)
     return y @ model("rotation").T if name == "opq" else y
+
+
+def runs(how, codes, model):
+    columns, first = [], 0
+    for g, width in enumerate(model("widths").tolist()):
+        code = codes[:, g] if how["bits"] == 8 else codes[:, g // 2] >> 4 * (g % 2) & 15
+        columns += [model("centroids")[first + i][code] for i in range(width)]
+        first += width
+    return np.stack(columns, axis=1)
+
+
+def factor(codes, at):
+    return np.frombuffer(codes[:, at : at + 2].tobytes(), "<f2").astype(np.float64)[:, None]
+
+
+def bit_levels(codes, d, bits):
+    number = [
+        sum((codes[:, x // 8] >> x % 8 & 1).astype(int) << x - bits * i for x in range(bits * i, bits * i + bits))
+        for i in range(d)
+    ]
+    return np.stack(number, axis=1)
 
 
 PATH_BITS = {

@@ -13,8 +13,8 @@ import numpy as np
 import vecstore
 from vecstore.container import FORMAT_VERSION, Container
 
-VERSION = "1.1"
-VERSIONS = ("1.0", VERSION)  # of which there are golden stores
+VERSION = "1.2"
+VERSIONS = ("1.0", "1.1", VERSION)  # of which there are golden stores
 HERE = Path(__file__).parent / VERSION
 # name: (rows, dimensions, codec, key type, other options)
 STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
@@ -22,7 +22,10 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "layers": (300, 12, "bin/rotate,sq:6", "bytes", {"metric": "l2"}),
     "packed": (200, 8, "f16,zstd:3:bit", None, {"metric": "dot"}),
     "sharded": (900, 8, "sq:8", "int64", {"shard_bytes": 135_000}),
+    "cells": (400, 10, "cells:6,bin/sq:6", "str", {"keep_norms": True}),
+    "order": (300, 12, "cells:5,pq:4x4", None, {"metric": "l2"}),
 }
+SINCE = {"cells": "1.2", "order": "1.2"}  # the version that a store needs, where it is not the first
 
 
 def source(rows: int, dimensions: int, key_type: str | None) -> tuple[np.ndarray, list | None]:

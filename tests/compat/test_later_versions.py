@@ -75,7 +75,7 @@ def test_unknown_parts_are_ignored_and_verified(tmp_path: Path, monkeypatch: pyt
 
     def close_with_more(container: ContainerWriter, description: dict[str, Any]) -> None:
         container.put_array("columns.year", np.arange(ROWS, dtype="<u2"))
-        container.put_array("cells.starts", np.array([0, 10, ROWS], "<u8"))
+        container.put_array("items.starts", np.array([0, 10, ROWS], "<u8"))
         container.declare("columns.title", "|u1", (ROWS,), encoding="front-coded", order="?")
         container.put_block("columns.title", b"whatever")
         close(container, description)
@@ -106,7 +106,7 @@ def test_a_later_minor_version_is_read(tmp_path: Path, directory: Path, monkeypa
 
 def test_a_later_major_version_is_refused(file: Path, directory: Path) -> None:
     data = bytearray(file.read_bytes())
-    data[data.rindex(b"VECSTORE\x01\x00\x01\x00") + 8] = 2
+    data[data.rindex(b"VECSTORE\x01\x00\x02\x00") + 8] = 2
     file.write_bytes(data)
     with pytest.raises(UnsupportedVersionError, match="upgrade"):
         vecstore.open(file)

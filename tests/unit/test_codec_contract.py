@@ -31,8 +31,16 @@ EXAMPLES = {
     "sq": {"sq:8": 1.5e-4, "sq:6": 1.2e-3, "sq:4": 0.013},
     "pq": {"pq:{m}": 0.33, "pq:{m}x4": 0.6},
     "opq": {"opq:{m}": 0.27, "opq:{m}x4": 0.5},
-    "tcq": {"tcq:{m}": 0.25, "tcq:{half}:8": 0.005, "tcq:{half}:256": 0.0047},
+    "tcq": {"tcq:{m}": 0.27, "tcq:{half}:8": 0.005, "tcq:{half}:256": 0.0047},
+    "vaq": {"vaq:{m}": 0.27, "vaq:{m}x4": 0.5},
+    "lloyd": {"rotate,lloyd:4": 0.016, "rotate,lloyd:3": 0.06, "center,rotate,lloyd:2": 0.14, "rotate,lloyd:8": 1e-4},
+    "lvq": {"lvq:8": 4e-5, "lvq:4": 0.01, "lvq:4x8": 2e-7, "lvq:3x2": 0.006},
+    "rabitq": {"rabitq:1": 0.4, "rabitq:3": 0.05, "rabitq:6": 6e-4},
+    "rq": {"rq:{m}": 0.27},
+    "lsq": {"lsq:{m}": 0.27},
     "bin": {"bin": 0.4, "bin:zero": 0.44, "bin:mean": 0.4, "bin:median": 0.4},
+    "uniform": {"pca:{half},uniform:{half}": 0.26, "uniform:{m}": 0.5, "uniform:{half}": 0.007},
+    "rans": {"pca:{half},uniform:{m},rans:{half}": 0.35},
     "hash": {"hash:500": 0.76, "hash:500:1:sum": 0.76, "hash:500:3:mean": 0.76},
     "qr": {"qr:4": 0.76, "qr:4:mult": 0.76, "qr:45x46:crt": 0.96, "qr:13x13x13": 0.99},
     "floret": {"floret:500:1:2:2:7": 0.79},
@@ -45,14 +53,8 @@ EXAMPLES = {
 }
 COMBINED = {"bin/sq:8": 1.5e-4, "normalize,center,rotate,pca:{half},pq:{m}/f16": 7e-8}
 BOUNDS = {spec: bound for specs in [*EXAMPLES.values(), COMBINED] for spec, bound in specs.items()}
-SHARED = (
-    "hash",
-    "qr",
-    "floret",
-    "fasttext",
-    "hashembed",
-    "subspace",
-)  # rows share tables fitted to them all: no row is unseen
+# Rows share tables fitted to them all, or have numbers learned of them all: no row is unseen.
+SHARED = ("hash", "qr", "floret", "fasttext", "hashembed", "subspace")
 MIXING = (
     "pca",
     "whiten",
@@ -60,6 +62,12 @@ MIXING = (
     "pq",
     "opq",
     "tcq",
+    "vaq",
+    "lloyd",
+    "lvq",
+    "rabitq",
+    "rq",
+    "lsq",
     "sq:6",
     "anchor",
     *SHARED,
@@ -384,11 +392,11 @@ def test_outliers_after_training(spec):
     assert np.isfinite(decoded).all()
 
 
-@pytest.mark.parametrize("spec", [spec for spec in BOUNDS if "zstd" in spec])
+@pytest.mark.parametrize("spec", [spec for spec in BOUNDS if "zstd" in spec or "rans" in spec])
 @pytest.mark.parametrize("size", [0, 1, 3, 4096, 4099])
 @pytest.mark.parametrize("item_bytes", [1, 2, 4])
 def test_byte_steps_lose_nothing(spec, size, item_bytes):
-    step = codec(spec).layers[0].byte_steps[0]
+    step = filled_in(spec, 50).layers[0].byte_steps[0]
     assert isinstance(step, ByteStep)
     block = np.random.default_rng(size).integers(0, 9, size, np.uint8).tobytes()
     packed = step.pack(block, item_bytes)

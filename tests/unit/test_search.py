@@ -7,6 +7,7 @@ import pytest
 import reference
 
 import vecstore
+from vecstore import search
 from vecstore.errors import KeyNotFoundError, ShapeError
 from vecstore.shard import METRICS
 from vecstore.topk import TopK
@@ -238,3 +239,19 @@ def test_best_of_few_scores():
     assert best.rows.tolist() == [[9, 8, -1, -1]] and best.scores.tolist() == [[3, 2, -np.inf, -np.inf]]
     kept = best.least(np.array([2.5]))
     assert kept.rows.tolist() == [[9, -1, -1, -1]] and kept.sizes.tolist() == [1]
+
+
+@every_metric
+@pytest.mark.parametrize("spec", ["bin", "pq:10", "sq:8", "f32"])
+def test_threads_that_share_what_they_found_miss_nothing(open_words, asked, monkeypatch, spec, metric):
+    monkeypatch.setattr(search, "PIECE_BYTES", 1)
+    store = open_words(spec, **LAYOUTS["shards"])
+    for queries in (asked[0], asked[:3], asked):
+        for k in (1, 10, 1999):  # the last is more than a shard has
+            monkeypatch.setenv("VECSTORE_THREADS", "1")
+            alone = store.search(queries, k=k, metric=metric)
+            for threads in ("2", "3"):
+                monkeypatch.setenv("VECSTORE_THREADS", threads)
+                shared = store.search(queries, k=k, metric=metric)
+                np.testing.assert_array_equal(shared.rows, alone.rows)
+                np.testing.assert_array_equal(shared.scores, alone.scores)

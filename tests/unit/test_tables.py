@@ -283,6 +283,17 @@ def test_what_is_smaller_than_any_quantizer_is_not_refused(tmp_path):
     assert "no product quantizer is that small" in report.advice[0]
 
 
+def test_tables_and_cells_exclude_each_other(tmp_path):
+    x, keys = glove(2000)
+    for spec in ("cells:4,hash:500:2", "cells:4,qr:4", "cells:4,subspace:10x4"):
+        with pytest.raises(CodecError, match="use one or the other"):
+            vecstore.write(tmp_path / "s", x, keys, spec, accept_dominated=True)
+    vecstore.write(tmp_path / "s", x, keys, "f16@200+cells:4,pq:5")
+    with vecstore.open(tmp_path / "s") as store:
+        np.testing.assert_array_equal(store[keys[:200]], x[:200].astype(np.float16))
+        assert r2(x[200:], store[keys[200:]]) > 0.4
+
+
 def test_a_population_is_read_anew():
     x, keys = glove(100)
     everyone = Population.of(x, PackedKeys(keys, "str"))

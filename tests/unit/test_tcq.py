@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from samples import glove
 
+from vecstore.codecs.evaluation import neighbours, overlap
 from vecstore.codecs.normalize import unit
+from vecstore.codecs.pca import principal_axes
 from vecstore.codecs.spec import codec
 from vecstore.codecs.tcq import KERNEL_ROWS, TCQ
 from vecstore.codecs.trellis import PARITY, CodeLayout, subsets, taps
 from vecstore.codecs.trellis_training import EXPONENTS, best_exponent, train
-from vecstore.codecs.waterfilling import DISTORTION, allocate_bits
+from vecstore.codecs.waterfilling import DISTORTION, allocate_bits, expected_distortion
 from vecstore.errors import CodecError
 
 
@@ -166,8 +168,55 @@ def test_more_states_lower_the_error(words):
 
 
 def test_the_exponent_is_one_of_those_tried_and_none_for_few_rows(words):
-    assert best_exponent(words, 8, seed=0) in EXPONENTS
-    assert best_exponent(words[:300], 8, seed=0) == 0
+    components = principal_axes(words, 50)
+    assert best_exponent(words, components, 8, seed=0) in EXPONENTS
+    assert best_exponent(words[:300], components, 8, seed=0) == 0
+
+
+def test_an_expected_distortion_is_about_the_one_that_comes(trained, words):
+    x = words[2000:]
+    z = trained.project(x)
+    missed = z - trained.coefficients(trained.encode(x)) / trained.stretch
+    shares = (missed**2).sum(axis=0) / (z**2).sum(axis=0)
+    np.testing.assert_allclose(shares.mean(), expected_distortion(trained.layout).mean(), rtol=0.15)
+
+
+def test_decoded_coefficients_are_as_long_as_before(trained, words):
+    x = words[2000:]
+    z = trained.project(x)
+    decoded = trained.coefficients(trained.encode(x))
+    np.testing.assert_allclose((decoded**2).mean(), (z**2).mean(), rtol=0.05)
+    assert trained.stretch.min() >= 1 and trained.stretch[-1] > trained.stretch[0]
+
+
+def test_stretch_does_not_change_what_is_encoded(trained, words):
+    arrays = dict(trained.arrays)
+    stretch = arrays.pop("stretch")
+    arrays["levels"] = arrays["levels"] / stretch.repeat(np.diff(trained.layout.starts))
+    plain = TCQ(12).restore(50, arrays)  # as files were before there was a stretch
+    codes = trained.encode(words[:500])
+    np.testing.assert_array_equal(plain.encode(words[:500]), codes)
+    np.testing.assert_allclose(plain.coefficients(codes) * stretch, trained.coefficients(codes), rtol=1e-5)
+
+
+def test_stretching_keeps_more_neighbours(words):
+    fitted = TCQ(6).fit(words[:2000], seed=0)
+    queries, x = words[2000:2300], words[2300:]
+    z = fitted.coefficients(fitted.encode(x))
+    wanted = neighbours(queries, x, 10)
+    stretched, means = (
+        overlap(neighbours(queries, (y @ fitted.axes + fitted.mean).astype(np.float32), 10), wanted)
+        for y in (z, z / fitted.stretch)
+    )
+    assert stretched > means
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0, 0.5, -1])
+def test_a_stretch_that_is_none_is_refused(trained, value):
+    stretch = trained.stretch.copy()
+    stretch[2] = value
+    with pytest.raises(CodecError, match="stretch"):
+        TCQ(12).restore(50, {**trained.arrays, "stretch": stretch})
 
 
 def test_an_exponent_spends_on_the_strong_coefficients():
@@ -204,15 +253,16 @@ def test_groups_that_do_not_fill_bytes_are_refused(trained):
         TCQ(12).restore(50, {**trained.arrays, "bits": bits})
 
 
-@pytest.mark.parametrize("name", ["bits", "widths", "mean", "axes", "levels"])
+@pytest.mark.parametrize("name", ["bits", "widths", "mean", "axes", "levels", "stretch"])
 def test_malformed_arrays_are_refused(trained, name):
     array = trained.arrays[name]
     shapes = [array[:0], array[:-1], array[None], array.reshape(-1)[0], np.concatenate([array, array])]
     for damaged in [*shapes, array.astype("<f8"), array.astype("|i1")]:
         with pytest.raises(CodecError):
             TCQ(12).restore(50, {**trained.arrays, name: damaged})
-    with pytest.raises(CodecError, match="lacks"):
-        TCQ(12).restore(50, {other: value for other, value in trained.arrays.items() if other != name})
+    if name != "stretch":
+        with pytest.raises(CodecError, match="lacks"):
+            TCQ(12).restore(50, {other: value for other, value in trained.arrays.items() if other != name})
 
 
 @pytest.mark.parametrize("name", ["mean", "axes", "levels"])

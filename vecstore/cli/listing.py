@@ -21,11 +21,14 @@ A codec is written as steps, separated by commas, each with its parameters behin
 then exactly one quantizer, then, for archives, steps that pack its bytes. Two such chains with a slash between them \
 make a store of two layers: a search scans the first, coarse one, and scores the best rows again from the second, \
 fine one, which also answers lookups. Behind a table that rows share, the slash adds a code of what the table leaves. \
-Blocks of rows may have codecs of their own: mixed:12 chooses them for 12 bytes a row, codec@row+codec names them."""
+Before all of it may stand cells, or cells:K: rows are then stored in the order of their nearest of K centroids, and \
+what is coded is the rest. Blocks of rows may have codecs of their own: mixed:12 chooses them for 12 bytes a row, \
+codec@row+codec names them."""
 
 EXAMPLES = (
     ("sq:8", "a byte a dimension: a quarter of float32 at next to no loss; where to begin"),
     ("opq:48", "48 bytes a vector whatever its width: the most neighbours kept for the bytes"),
+    ("cells,opq:48", "more neighbours for the same bytes; a search can look into the nearest cells only"),
     ("pca:128,sq:8", "128 bytes, decodes fast; good where few dimensions carry the variance"),
     ("truncate:256,sq:8", "for models trained to be cut (Matryoshka)"),
     ("bin/sq:8", "scans one bit a dimension, then scores the best rows again"),

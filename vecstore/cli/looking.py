@@ -147,6 +147,10 @@ def search(
     exact: Annotated[
         bool, typer.Option("--exact", help="Coarse/fine stores: rescore until nothing can have been missed.")
     ] = False,
+    nprobe: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Stores with cells: look only into the N nearest.", show_default="all"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the nearest vectors, by a scan of the codes."""
@@ -171,6 +175,7 @@ def search(
             "rows": None if rows is None else read_rows(opened, rows),
             "exclude": None if exclude is None else read_rows(opened, exclude),
             "rescore": "auto" if rescore is None else rescore,
+            "nprobe": nprobe,
         }
         if everything:
             within = opened.range_search(np.atleast_2d(queries), **options)
@@ -218,6 +223,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     shards = f", {about['shards']} shards" if about["shards"] > 1 else ""
     code = " + ".join(map(str, size["code"]))
     parts = ", ".join(f"{name} {format_bytes(part)}" for name, part in size["parts"].items())
+    cells = about["cells"]
     sections = [
         (
             about["path"],
@@ -227,6 +233,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("metric", about["metric"]),
                 ("keys", keys[about["key_type"]]),
                 ("lengths", "kept beside the codes" if about["norms"] else "as the codec keeps them"),
+                *([("cells", _cells(cells))] if cells else []),
                 ("format", f"{about['format']}{shards}"),
             ],
         ),
@@ -250,6 +257,12 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     if about["user"]:
         sections.append(("metadata", [(name, _plain(value)) for name, value in about["user"].items()]))
     return sections
+
+
+def _cells(found: dict[str, int]) -> str:
+    order = found["order_bytes"]
+    kept = f"; {format_bytes(order)} for the order of the rows" if order else "; rows are numbered in this order"
+    return f"{found['count']:,}, in {format_bytes(found['centroid_bytes'])} of centroids{kept}"
 
 
 def _fidelity(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -67,6 +67,10 @@ def convert(
     norms: Annotated[
         bool, typer.Option("--norms", help="Code unit vectors and keep each length beside its code, in 4 bytes.")
     ] = False,
+    keep_order: Annotated[
+        bool,
+        typer.Option("--keep-order", help="With cells: let rows keep the dump's numbers, at 4 bytes each."),
+    ] = False,
     shard_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Cut into shards of at most this size, such as 512MB or 1GiB.")
     ] = None,
@@ -151,6 +155,7 @@ def convert(
                 codec,
                 metric=metric,
                 keep_norms=norms,
+                keep_order=keep_order,
                 shard_bytes=shard_bytes,
                 seed=seed,
                 on_bad=on_bad,

@@ -48,7 +48,7 @@ class Step(ABC):
     """One step's configuration; the dataclass fields are what the specification string and the JSON carry."""
 
     name: ClassVar[str]
-    kind: ClassVar[Literal["transform", "quantizer", "bytes"]]
+    kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]]
     summary: ClassVar[str]
     usage: ClassVar[str]
 
@@ -123,7 +123,7 @@ class TrainedTransform(ABC):
 class Transform(Step):
     """Array to array."""
 
-    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "transform"
+    kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "transform"
 
     @abstractmethod
     def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
@@ -234,7 +234,7 @@ class Law:
 class Quantizer(Step):
     """Array to bytes. `is_table` says that rows share tables, `is_base` that a second one may code what is left."""
 
-    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "quantizer"
+    kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "quantizer"
     is_table: ClassVar[bool] = False
     is_base: ClassVar[bool] = False
 
@@ -258,7 +258,7 @@ class Quantizer(Step):
 class ByteStep(Step):
     """Bytes to bytes, without loss; for archival layers, whose codes cannot be scanned where they lie."""
 
-    kind: ClassVar[Literal["transform", "quantizer", "bytes"]] = "bytes"
+    kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "bytes"
 
     @abstractmethod
     def pack(self, block: bytes, item_bytes: int) -> bytes:

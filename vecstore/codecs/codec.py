@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,9 +16,11 @@ from vecstore.codecs.population import Population
 from vecstore.codecs.spec import CodecSpec, LayerSpec
 from vecstore.errors import CodecError, ShapeError
 from vecstore.keys import PackedKeys
+from vecstore.partition import Cells, Partition
 
-__all__ = ["LARGEST", "AffineMap", "Codec", "Layer", "as_vectors", "fit", "sound_rows"]
+__all__ = ["LARGEST", "AffineMap", "Codec", "Layer", "as_vectors", "code_bytes_of", "fit", "sound_rows"]
 
+FEW_ROWS = 64
 LARGEST = 1e15  # up to here squares of values, summed over dimensions and rows, stay far inside float32
 
 
@@ -153,7 +156,7 @@ class Layer:
         return cls(spec, transforms, quantizer, dimensions)
 
 
-def _of_step(arrays: Arrays, step: int) -> Arrays:
+def _of_step(arrays: Arrays, step: int | str) -> Arrays:
     prefix = f"{step}."
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
@@ -168,17 +171,23 @@ class Codec:
         One, or coarse and fine.
     dimensions : int
         Of the vectors it takes and gives.
+    partition : Partition or None
+        The cells whose centroids are taken away before the layers code what is left.
     code_bytes : int
-        Bytes a row, all layers together, before byte steps.
+        Bytes a row takes in a store, all layers together, before byte steps.
+    cell_bytes : int
+        Bytes that the number of a row's cell takes before its code where the row is alone: what `encode` gives. In a
+        store the cell follows from the position.
     model_bytes : int
-        Bytes of its trained arrays.
+        Bytes of its trained arrays, centroids included.
     """
 
-    def __init__(self, spec: CodecSpec, layers: Sequence[Layer]) -> None:
-        self.spec, self.layers = spec, tuple(layers)
+    def __init__(self, spec: CodecSpec, layers: Sequence[Layer], partition: Partition | None = None) -> None:
+        self.spec, self.layers, self.partition = spec, tuple(layers), partition
         self.dimensions = self.layers[0].dimensions
         self.code_bytes = sum(layer.code_bytes for layer in self.layers)
-        self.model_bytes = sum(array.nbytes for layer in self.layers for array in layer.arrays.values())
+        self.cell_bytes = partition.cell_bytes if partition else 0
+        self.model_bytes = sum(array.nbytes for array in self.arrays.values())
 
     @property
     def shared(self) -> bool:
@@ -196,8 +205,8 @@ class Codec:
 
         Returns
         -------
-        (n, code_bytes) uint8
-            The layers' codes side by side.
+        (n, cell_bytes + code_bytes) uint8
+            The number of the cell, little-endian, and the layers' codes side by side.
 
         Raises
         ------
@@ -205,25 +214,45 @@ class Codec:
             Wrong width, NaN or infinity, or values that the codec cannot hold.
         """
         vectors = as_vectors(x, self.dimensions)
-        return np.concatenate([layer.encode(vectors, rows) for layer in self.layers], axis=1)
+        pieces: list[Codes] = []
+        if self.partition is not None:
+            cells = self.partition.assign(vectors)
+            vectors = vectors - self.partition.centroids[cells]
+            pieces.append(cells.astype("<u8")[:, None].view(np.uint8)[:, : self.cell_bytes])
+        return np.concatenate([*pieces, *(layer.encode(vectors, rows) for layer in self.layers)], axis=1)
 
     def decode(self, codes: ArrayLike, rows: NDArray[np.int64] | None = None) -> Floats:
         """Return the vectors that codes stand for, from the finest layer: (n, dimensions) float32, a new array."""
-        given = np.asarray(codes)
-        if given.ndim != 2 or given.shape[1] != self.code_bytes or given.dtype != np.uint8:
-            raise ShapeError(
-                f"codes of {self.spec} are (n, {self.code_bytes}) uint8, found {given.shape} {given.dtype}"
-            )
+        given, width = np.asarray(codes), self.cell_bytes + self.code_bytes
+        if given.ndim != 2 or given.shape[1] != width or given.dtype != np.uint8:
+            raise ShapeError(f"codes of {self.spec} are (n, {width}) uint8, found {given.shape} {given.dtype}")
         fine = self.layers[-1]
-        return fine.decode(given[:, self.code_bytes - fine.code_bytes :].copy(), rows)
+        vectors = fine.decode(given[:, width - fine.code_bytes :].copy(), rows)
+        return vectors if self.partition is None else vectors + self.partition.centroids[self._cells(given)]
+
+    def decoded(self, x: Floats) -> list[Floats]:
+        """Return what each layer makes of checked vectors (n, dimensions), coded and decoded."""
+        centroids = np.float32(0) if self.partition is None else self.partition.centroids[self.partition.assign(x)]
+        return [layer.decode(layer.encode(x - centroids)) + centroids for layer in self.layers]
+
+    def _cells(self, codes: Codes) -> NDArray[np.int64]:
+        assert self.partition is not None
+        wide = np.zeros((len(codes), 8), np.uint8)
+        wide[:, : self.cell_bytes] = codes[:, : self.cell_bytes]
+        cells = wide.view("<i8")[:, 0]
+        if int(cells.max(initial=0)) >= self.partition.count:
+            raise ShapeError(
+                f"codes of {self.spec} begin with a cell below {self.partition.count:,}, found {cells.max():,}"
+            )
+        return cells
 
     def approximate(
         self, x: ArrayLike, rows: NDArray[np.int64] | None = None, keys: PackedKeys | None = None
     ) -> Floats:
         """Return what vectors (n, dimensions) become, encoded and decoded; only table codecs look at rows and keys."""
-        vectors, fine = as_vectors(x, self.dimensions), self.layers[-1]
         if keys is None or rows is None:
-            return fine.decode(fine.encode(vectors, rows), rows)
+            return self.decode(self.encode(x, rows), rows)
+        vectors, fine = as_vectors(x, self.dimensions), self.layers[-1]
         return fine.decode_keyed(fine.encode_keyed(vectors, keys, rows), keys, rows)
 
     def span(self, row: int) -> tuple[Codec, int, int | None]:
@@ -247,30 +276,60 @@ class Codec:
                 f"{self.spec} mixes dimensions, so its vectors cannot be truncated where they lie; convert with "
                 f"truncate:{dimensions} as the first step instead"
             )
-        return Codec(self.spec, found)
+        return Codec(self.spec, found, self.partition.prefix(dimensions) if self.partition else None)
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All trained arrays; names are ``<layer>.<step>.<array>``."""
-        return {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in layer.arrays.items()}
+        """All trained arrays; names are ``<layer>.<step>.<array>``, and ``cells.<array>``."""
+        arrays = {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in layer.arrays.items()}
+        cells = self.partition.arrays if self.partition else {}
+        return arrays | {f"cells.{name}": array for name, array in cells.items()}
 
     @classmethod
     def restore(cls, spec: CodecSpec, dimensions: int, arrays: Mapping[str, NDArray[Any]]) -> Codec:
         """Rebuild from the specification and what `arrays` gave."""
         layers = [Layer.restore(layer, dimensions, _of_step(arrays, i)) for i, layer in enumerate(spec.layers)]
-        return cls(spec, layers)
+        partition = spec.cells.restore(dimensions, _of_step(arrays, Cells.name)) if spec.cells else None
+        return cls(spec, layers, partition)
 
     def __repr__(self) -> str:
         return f"<Codec {self.spec}: {self.dimensions} dimensions in {self.code_bytes} bytes>"
 
 
-def fit(spec: CodecSpec, x: ArrayLike, *, seed: int, population: Population | None = None) -> Codec:
-    """Train all layers of `spec` on a sample; see `CodecSpec.fit`."""
+def fit(
+    spec: CodecSpec, x: ArrayLike, *, seed: int, rows: int | None = None, population: Population | None = None
+) -> Codec:
+    """Train the cells and all layers of `spec` on a sample; see `CodecSpec.fit`."""
     sample = as_vectors(x)
     if not len(sample):
         raise ShapeError("training needs at least one vector")
+    partition = None
     everyone = population or Population.of(sample)
-    return Codec(spec, [_fit_layer(layer, sample, everyone, seed) for layer in spec.layers])
+    if spec.cells is not None:
+        code_bytes = code_bytes_of(spec, sample, seed=seed)
+        partition = spec.cells.fit(sample, seed=seed, rows=rows or len(sample), code_bytes=code_bytes)
+        spec = replace(spec, cells=Cells(partition.count))
+        sample = sample - partition.centroids[partition.assign(sample)]
+    return Codec(spec, [_fit_layer(layer, sample, everyone, seed) for layer in spec.layers], partition)
+
+
+def code_bytes_of(spec: CodecSpec, sample: Floats, *, seed: int) -> int:
+    """Return how many bytes a code will take, from layers trained on a handful of rows.
+
+    Raises
+    ------
+    CodecError
+        Rows share tables by their numbers or keys, which goes with no cells.
+    """
+    few = sample[:FEW_ROWS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is to be said of the data, is said when all of it is trained on
+        layers = [_fit_layer(layer, few, Population.of(few), seed) for layer in spec.layers]
+    if any(layer.quantizer.shared for layer in layers):
+        raise CodecError(
+            f"{spec}: cells put rows in another order, by which table codecs know them; use one or the other"
+        )
+    return sum(layer.code_bytes for layer in layers)
 
 
 def _fit_layer(spec: LayerSpec, x: Floats, population: Population, seed: int) -> Layer:
@@ -293,8 +352,11 @@ def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
         raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
     if given.shape[1] == 0 or (dimensions is not None and given.shape[1] != dimensions):
         raise ShapeError(f"vectors have {dimensions or 'one or more'} dimensions here, found {given.shape[1]}")
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(given, np.float32)
+    if given.dtype == np.float32:
+        vectors = np.ascontiguousarray(given)
+    else:
+        with np.errstate(over="ignore"):
+            vectors = np.ascontiguousarray(given, np.float32)
     sound = sound_rows(vectors)
     if not sound.all():
         row = int(np.flatnonzero(~sound)[0])

@@ -158,7 +158,9 @@ class MixedSpec:
     def trained(self, samples: Sequence[BlockSample], population: Population, *, seed: int) -> MixedCodec:
         """Train on samples of the blocks that were drawn already."""
         codecs = [
-            spec.fit(sample.train, seed=seed, population=restricted(population, sample.first, sample.stop))
+            spec.fit(
+                sample.train, seed=seed, rows=sample.rows, population=restricted(population, sample.first, sample.stop)
+            )
             for spec, sample in zip(self.codecs, samples, strict=True)
         ]
         return MixedCodec(self, codecs, _measured(codecs, samples))
@@ -201,6 +203,10 @@ class MixedCodec:
     def shared(self) -> bool:
         """Whether rows share tables in any block."""
         return any(each.shared for each in self.codecs)
+
+    def decoded(self, x: Floats) -> list[Floats]:
+        """Return what each layer of the last block makes of checked vectors (n, dimensions)."""
+        return self.codecs[-1].decoded(x)
 
     def approximate(
         self, x: ArrayLike, rows: NDArray[np.int64] | None = None, keys: PackedKeys | None = None

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
 
-__all__ = ["join", "paired", "split"]
+__all__ = ["join", "join_bits", "level_tables", "packed_bytes", "paired", "split", "split_bits"]
 
 
 def paired(terms: Floats) -> Floats:
@@ -34,3 +34,40 @@ def split(codes: Codes, per_byte: int, d: int) -> NDArray[np.uint8]:
         levels[:, :, place] = codes >> np.uint8(bits * place)
     levels &= np.uint8((1 << bits) - 1)
     return levels.reshape(len(codes), codes.shape[1] * per_byte)[:, :d]
+
+
+def packed_bytes(d: int, bits: int) -> int:
+    """Return the bytes that d levels of `bits` bits take."""
+    return -(-d * bits // 8)
+
+
+def join_bits(levels: NDArray[np.uint8], bits: int) -> Codes:
+    """Pack levels (n, d) of 1 to 8 bits one after the other without a gap, the lowest bit first."""
+    if 8 % bits == 0:
+        return join(levels, 8 // bits)
+    single = np.unpackbits(levels[:, :, None], axis=2, count=bits, bitorder="little")  # single[n, d, bit]
+    return np.packbits(single.reshape(len(levels), levels.shape[1] * bits), axis=1, bitorder="little")
+
+
+def split_bits(codes: Codes, bits: int, d: int) -> NDArray[np.uint8]:
+    """Undo `join_bits`: (n, d) uint8."""
+    if 8 % bits == 0:
+        return split(codes, 8 // bits, d)
+    single = np.unpackbits(codes, axis=1, count=d * bits, bitorder="little").reshape(len(codes), d, bits)
+    return np.packbits(single, axis=2, bitorder="little")[:, :, 0]
+
+
+def level_tables(terms: Floats, bits: int) -> Floats:
+    """Return tables over halves of bytes, or over bytes for 8 bits, from terms[q, dimension, level].
+
+    Dimensions that share a half byte, the first one lowest, become one table of sixteen sums.
+    """
+    if bits == 8:
+        return terms
+    q, d, entries = terms.shape
+    share = 4 // bits
+    padded = np.zeros((q, -(-d // (2 * share)) * 2 * share, entries), np.float32)
+    padded[:, :d] = terms
+    groups = padded.reshape(q, -1, share, entries)  # groups[q, half byte, place, level]
+    levels = np.arange(16)[:, None] >> bits * np.arange(share) & entries - 1  # levels[half byte's value, place]
+    return np.stack([groups[:, :, place][:, :, levels[:, place]] for place in range(share)]).sum(axis=0)

@@ -29,6 +29,13 @@ BUILT_IN = {
     "pq": "vecstore.codecs.pq:PQ",
     "opq": "vecstore.codecs.opq:OPQ",
     "tcq": "vecstore.codecs.tcq:TCQ",
+    "vaq": "vecstore.codecs.vaq:VAQ",
+    "lloyd": "vecstore.codecs.lloyd:Lloyd",
+    "lvq": "vecstore.codecs.lvq:LVQ",
+    "rabitq": "vecstore.codecs.rabitq:RaBitQ",
+    "rq": "vecstore.codecs.rq:RQ",
+    "lsq": "vecstore.codecs.lsq:LSQ",
+    "uniform": "vecstore.codecs.uniform:Uniform",
     "bin": "vecstore.codecs.binary:Binary",
     "hash": "vecstore.codecs.hashing:Hash",
     "qr": "vecstore.codecs.qr:QR",
@@ -39,6 +46,7 @@ BUILT_IN = {
     "anchor": "vecstore.codecs.anchor:Anchor",
     "residual": "vecstore.codecs.residual:Residual",
     "zstd": "vecstore.codecs.zstd:Zstd",
+    "rans": "vecstore.codecs.rans:Rans",
 }
 ALIASES = {"mrl": "truncate"}
 

@@ -1,7 +1,8 @@
 """The specification language: ``pca:128,sq:8``, ``bin/sq:8``, ``f32,zstd``.
 
 Steps are separated by commas, a step's parameters by colons, layers by a slash, the coarse one first. A layer is
-transforms, then exactly one quantizer, then byte steps.
+transforms, then exactly one quantizer, then byte steps. Before the first layer may stand ``cells:K``, which is no part
+of it: all layers then code what is left of a vector when its cell's centroid is taken away.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vecstore.codecs.base import ByteStep, Floats, Quantizer, Step, Transform
 from vecstore.codecs.registry import step_class
 from vecstore.errors import CodecError
+from vecstore.partition import Cells
 
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec
@@ -59,9 +61,13 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class CodecSpec:
-    """What to train: one layer, or a coarse layer that is scanned and a fine one that rescoring and lookup read."""
+    """What to train: one layer, or a coarse layer that is scanned and a fine one that rescoring and lookup read.
+
+    With `cells` rows are stored cell by cell, and the layers code their residuals.
+    """
 
     layers: tuple[LayerSpec, ...]
+    cells: Cells | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.layers) <= 2:
@@ -69,7 +75,7 @@ class CodecSpec:
         if len(self.layers) == 2 and self.layers[0].byte_steps:
             raise CodecError(f"{str(self)!r}: the coarse layer is scanned, so it cannot be compressed by byte steps")
 
-    def fit(self, x: Floats, *, seed: int = 0, population: Population | None = None) -> Codec:
+    def fit(self, x: Floats, *, seed: int = 0, rows: int | None = None, population: Population | None = None) -> Codec:
         """Train on a sample and return the trained codec.
 
         Parameters
@@ -78,6 +84,9 @@ class CodecSpec:
             Sample of the vectors to come.
         seed : int
             Of everything random in training; the same sample and seed give the same codec.
+        rows : int, optional
+            Of the store to come (of each of its shards), by default those of `x`: the number of cells follows from
+            them unless it is named.
         population : Population, optional
             All rows to come, for codecs whose rows share tables; by default they are taken to be `x`.
 
@@ -90,21 +99,30 @@ class CodecSpec:
         """
         from vecstore.codecs.codec import fit
 
-        return fit(self, x, seed=seed, population=population)
+        return fit(self, x, seed=seed, rows=rows, population=population)
 
-    def to_dict(self) -> list[list[dict[str, Any]]]:
-        """Return the JSON form: layers of steps, each ``{"name": ..., "configuration": {...}}``."""
-        return [[step.to_dict() for step in layer.steps] for layer in self.layers]
+    def to_dict(self) -> list[list[dict[str, Any]]] | dict[str, Any]:
+        """Return the JSON form: layers of steps, each ``{"name": ..., "configuration": {...}}``.
+
+        With cells: ``{"cells": step, "layers": layers}``.
+        """
+        layers = [[step.to_dict() for step in layer.steps] for layer in self.layers]
+        return layers if self.cells is None else {"cells": self.cells.to_dict(), "layers": layers}
 
     @classmethod
-    def from_dict(cls, layers: Sequence[Sequence[dict[str, Any]]]) -> CodecSpec:
+    def from_dict(cls, given: Sequence[Sequence[dict[str, Any]]] | dict[str, Any]) -> CodecSpec:
         """Undo `to_dict`; raises `CodecError` for anything that it does not give."""
+        cells, layers = (given.get("cells"), given.get("layers")) if isinstance(given, dict) else (None, given)
         if not isinstance(layers, list) or not all(isinstance(steps, list) for steps in layers):
             raise CodecError(f"a codec is a list of layers, each a list of steps, found {layers!r}")
-        return cls(tuple(LayerSpec(tuple(_step_from_dict(step) for step in steps)) for steps in layers))
+        return cls(
+            tuple(LayerSpec(tuple(_step_from_dict(step) for step in steps)) for steps in layers),
+            None if cells is None else _cells_from_dict(cells),
+        )
 
     def __str__(self) -> str:
-        return "/".join(map(str, self.layers))
+        layers = "/".join(map(str, self.layers))
+        return layers if self.cells is None else f"{self.cells},{layers}"
 
     def __repr__(self) -> str:
         return f"codec({str(self)!r})"
@@ -116,7 +134,8 @@ def codec(spec: str | CodecSpec) -> CodecSpec:
     Parameters
     ----------
     spec : str
-        Such as ``"opq:48"``, ``"pca:128,sq:8"`` or ``"bin/sq:8"``; ``vecstore codecs`` lists the steps.
+        Such as ``"opq:48"``, ``"pca:128,sq:8"``, ``"bin/sq:8"`` or ``"cells:256,tcq:48"``; ``vecstore codecs`` lists
+        the steps.
 
     Raises
     ------
@@ -131,13 +150,24 @@ def codec(spec: str | CodecSpec) -> CodecSpec:
     codec('truncate:256,sq:8')
     >>> codec("bin/sq:8").layers[1].quantizer
     SQ(bits=8)
+    >>> codec("cells:256, tcq:48").cells
+    Cells(count=256)
     """
     if isinstance(spec, CodecSpec):
         return spec
     if not isinstance(spec, str):
         raise CodecError(f"a codec specification is a string such as 'pca:128,sq:8', found {type(spec).__name__}")
-    layers = [LayerSpec(tuple(_parsed(step, spec) for step in layer.split(","))) for layer in spec.split("/")]
-    return CodecSpec(tuple(_composed(layers)))
+    first, comma, rest = spec.partition(",")
+    cells = None
+    if _pieces(first, spec)[0] == Cells.name:
+        cells = Cells.from_arguments(*_pieces(first, spec)[1:])
+        if not comma:
+            raise CodecError(
+                f"{spec!r}: after the cells comes what codes the rows in them, such as {spec.strip()},tcq:48"
+            )
+    texts = (spec if cells is None else rest).split("/")
+    layers = [LayerSpec(tuple(_parsed(step, spec) for step in layer.split(","))) for layer in texts]
+    return CodecSpec(tuple(_composed(layers)), cells)
 
 
 def _composed(layers: list[LayerSpec]) -> list[LayerSpec]:
@@ -150,10 +180,17 @@ def _composed(layers: list[LayerSpec]) -> list[LayerSpec]:
     return [LayerSpec((*layers[0].transforms, whole, *layers[1].byte_steps)), *layers[2:]]
 
 
-def _parsed(text: str, spec: str) -> Step:
-    name, *arguments = [piece.strip() for piece in text.split(":")]
-    if not name or "" in arguments:
+def _pieces(text: str, spec: str) -> list[str]:
+    pieces = [piece.strip() for piece in text.split(":")]
+    if "" in pieces:
         raise CodecError(f"{spec!r}: an empty step or parameter; write steps as name:parameter, separated by commas")
+    return pieces
+
+
+def _parsed(text: str, spec: str) -> Step:
+    name, *arguments = _pieces(text, spec)
+    if name == Cells.name:
+        raise CodecError(f"{spec!r}: cells stand before everything else, once: all layers share them")
     return step_class(name).from_arguments(*arguments)
 
 
@@ -162,3 +199,9 @@ def _step_from_dict(entry: dict[str, Any]) -> Step:
     if not isinstance(name, str) or not isinstance(entry.get("configuration"), dict):
         raise CodecError(f"a step is a name and a configuration, found {entry!r}")
     return step_class(name).from_configuration(entry["configuration"])
+
+
+def _cells_from_dict(entry: dict[str, Any]) -> Cells:
+    if not isinstance(entry, dict) or entry.get("name") != Cells.name:
+        raise CodecError(f"cells are a name and a configuration, found {entry!r}")
+    return Cells.from_configuration(entry.get("configuration", {}))

@@ -1,4 +1,4 @@
-"""Training of `tcq`: the levels of its coefficients, and how bits are weighted."""
+"""Training of `tcq`: how bits are weighted, and the levels of its coefficients."""
 
 from __future__ import annotations
 
@@ -8,56 +8,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
-from vecstore.codecs.normalize import unit
+from vecstore.codecs.evaluation import neighbours, overlap
 from vecstore.codecs.pca import principal_axes
 from vecstore.codecs.tcq import TrainedTCQ
 from vecstore.codecs.trellis import CodeLayout
-from vecstore.codecs.waterfilling import allocate_bits
+from vecstore.codecs.waterfilling import allocate_bits, expected_distortion
 
-__all__ = ["EXPONENTS", "best_exponent", "train"]
+__all__ = ["EXPONENTS", "best_exponent", "level_numbers", "train"]
 
-EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4)
-ROUNDS = 8
-LEVEL_ROWS = 1 << 14
+EXPONENTS = (0.0, 0.15, 0.3)
+QUICK_STATES, QUICK_ROUNDS = 8, 4  # most rounds go through a small trellis: its levels are nearly those of a large one
+ROUNDS = 2
+LEVEL_ROWS = 1 << 13
 NEIGHBORS = 10
-HELD_OUT_ROWS = 1 << 13
-QUERIES = 3000
-QUICK_ROWS, QUICK_STATES, QUICK_ROUNDS = 1 << 13, 8, 3
-FEWEST = 500  # held-out rows below which a comparison of exponents is an accident
+SEARCHED_ROWS, QUERIES = 1 << 13, 1000
+FEWEST = 500  # rows to search, below which a comparison of exponents is an accident
 LEEWAY = 0.01  # share of the neighbours missed that a smaller exponent may miss more: its squared error is smaller
 
-
-def train(sample: Floats, size_bytes: int, states: int, exponent: float, *, seed: int) -> TrainedTCQ:
-    """Return the quantizer trained on (n, d) rows, with coefficients weighted by variance ** (2 * exponent)."""
-    components = principal_axes(sample, sample.shape[1])
-    return _train(sample, components, size_bytes, states, exponent, seed=seed, rounds=ROUNDS)
+Components = tuple[Floats, Floats, NDArray[np.float64]]  # mean (d,), axes (d, d), variances (d,)
 
 
-def _train(
-    sample: Floats,
-    components: tuple[Floats, Floats, NDArray[np.float64]],
-    size_bytes: int,
-    states: int,
-    exponent: float,
-    *,
-    seed: int,
-    rounds: int,
-) -> TrainedTCQ:
-    mean, axes, variances = components
-    shares = variances / variances[0] if variances[0] > 0 else np.ones(len(variances))
-    layout = CodeLayout(*allocate_bits(shares ** (1 + 2 * exponent), size_bytes))
+def train(sample: Floats, size_bytes: int, states: int, exponent: float | None = None, *, seed: int) -> TrainedTCQ:
+    """Return the quantizer trained on (n, d) rows, with coefficients weighted by variance ** (2 * exponent).
+
+    Without an exponent, `best_exponent` finds one.
+    """
+    mean, axes, variances = components = principal_axes(sample, sample.shape[1])
+    if exponent is None:
+        exponent = best_exponent(sample, components, size_bytes, seed=seed)
+    layout = _layout(variances, exponent, size_bytes)
     axes = np.ascontiguousarray(axes[: layout.coefficients])
     rows = np.random.default_rng(seed).permutation(len(sample))[:LEVEL_ROWS]
     levels = _first_levels(layout, np.sqrt(variances))
-    trained = TrainedTCQ(layout, states, mean, axes, levels)
+    trained = TrainedTCQ(layout, min(states, QUICK_STATES), mean, axes, levels)
     z = trained.project(sample[rows]).astype(np.float64)
-    for _ in range(rounds):
+    for number in range(QUICK_ROUNDS + ROUNDS):
+        if number == QUICK_ROUNDS:
+            trained = TrainedTCQ(layout, states, mean, axes, trained.levels)
         numbers = level_numbers(trained, trained.encode(sample[rows]))
         count = np.bincount(numbers.ravel(), minlength=len(levels))
         total = np.bincount(numbers.ravel(), z.ravel(), minlength=len(levels))
         levels = ((total + trained.levels) / (count + 1)).astype("<f4")  # a level that nothing uses stays
-        trained = TrainedTCQ(layout, states, mean, axes, levels)
-    return trained
+        trained = TrainedTCQ(layout, trained.states, mean, axes, levels)
+    stretch = _stretch(z, levels[numbers])
+    return TrainedTCQ(layout, states, mean, axes, levels * stretch.repeat(np.diff(layout.starts)), stretch)
 
 
 def level_numbers(trained: TrainedTCQ, codes: Codes) -> NDArray[np.int64]:
@@ -65,6 +59,11 @@ def level_numbers(trained: TrainedTCQ, codes: Codes) -> NDArray[np.int64]:
     numbers = np.arange(len(trained.levels), dtype="<f4")  # far fewer than float32 counts to
     counting = TrainedTCQ(trained.layout, trained.states, trained.mean, trained.axes, numbers)
     return counting.coefficients(codes).astype(np.int64)
+
+
+def _layout(variances: NDArray[np.float64], exponent: float, size_bytes: int) -> CodeLayout:
+    shares = variances / variances[0] if variances[0] > 0 else np.ones(len(variances))
+    return CodeLayout(*allocate_bits(shares ** (1 + 2 * exponent), size_bytes))
 
 
 def _first_levels(layout: CodeLayout, deviations: NDArray[np.float64]) -> Floats:
@@ -85,29 +84,36 @@ def _first_levels(layout: CodeLayout, deviations: NDArray[np.float64]) -> Floats
     return np.concatenate(levels).astype("<f4")
 
 
-def best_exponent(sample: Floats, size_bytes: int, *, seed: int) -> float:
-    """Return the exponent that keeps most nearest neighbours among rows that training does not see.
+def _stretch(z: NDArray[np.float64], quantized: Floats) -> Floats:
+    """Return what lengthens quantized coefficients (n, coefficients) to the variance of those before, 1 to 2 each."""
+    before, after = (z**2).sum(axis=0), (quantized.astype(np.float64) ** 2).sum(axis=0)
+    ratio = np.divide(before, after, out=np.ones_like(before), where=after > 0)
+    return np.sqrt(np.clip(ratio, 1, 4)).astype("<f4")
 
-    Half of the sample trains a quick version for each exponent and gives the queries, the other half is searched by
-    cosine. With few rows it is 0.
+
+def best_exponent(sample: Floats, components: Components, size_bytes: int, *, seed: int) -> float:
+    """Return the exponent that keeps most nearest neighbours, by cosine, within a sample (n, d).
+
+    Nothing is trained for that: each exponent's allocation tells how much error every coefficient will have, and
+    that much Gaussian noise, the same for all exponents, takes its place. One part of the rows queries the others. With
+    few rows it is 0.
     """
-    half = np.random.default_rng(seed).permutation(len(sample))
-    held_out = unit(sample[half[: len(sample) // 2][:HELD_OUT_ROWS]])
-    seen = sample[half[len(sample) // 2 :]]
-    if len(held_out) < FEWEST:
+    mean, axes, variances = components
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(sample))[: SEARCHED_ROWS + QUERIES]
+    queries, searched = np.split(sample[rows], [min(QUERIES, len(rows) // 2)])
+    if len(searched) < FEWEST:
         return 0.0
-    queries = unit(seen[:QUERIES])
-    wanted = _nearest(queries, held_out)
-    seen = seen[:QUICK_ROWS]
-    components = principal_axes(seen, seen.shape[1])
+    queries = queries @ axes.T
+    wanted = neighbours(queries, searched @ axes.T, NEIGHBORS)
+    z, center = (searched - mean) @ axes.T, axes @ mean
+    noise = rng.standard_normal(z.shape, np.float32) * np.sqrt(variances).astype(np.float32)
     recalls = []
     for exponent in EXPONENTS:
-        quick = _train(seen, components, size_bytes, QUICK_STATES, exponent, seed=seed, rounds=QUICK_ROUNDS)
-        found = _nearest(queries, unit(quick.decode(quick.encode(held_out))))
-        recalls.append(float((wanted[:, :, None] == found[:, None, :]).any(axis=2).mean()))
+        left = expected_distortion(_layout(variances, exponent, size_bytes)).astype(np.float32)
+        k = len(left)
+        quantized = np.broadcast_to(center, z.shape).copy()
+        quantized[:, :k] += np.sqrt(1 - left) * z[:, :k] + np.sqrt(left) * noise[:, :k]
+        recalls.append(overlap(neighbours(queries, quantized, NEIGHBORS), wanted))
     enough = max(recalls) - LEEWAY * (1 - max(recalls))
     return next(exponent for exponent, recall in zip(EXPONENTS, recalls, strict=True) if recall >= enough)
-
-
-def _nearest(queries: Floats, x: Floats) -> NDArray[np.int64]:
-    return np.argpartition(queries @ x.T, -NEIGHBORS, axis=1)[:, -NEIGHBORS:]

@@ -7,9 +7,9 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.trellis import MOST_BITS, STEPS
+from vecstore.codecs.trellis import MOST_BITS, STEPS, CodeLayout
 
-__all__ = ["allocate_bits"]
+__all__ = ["allocate_bits", "expected_distortion"]
 
 # Mean squared error of trellis-coded quantization of a Gaussian of variance one at 0, 1, ... bits (64 states, measured;
 # Marcellin & Fischer 1990 report the same), and of two Gaussians that share one bit.
@@ -58,6 +58,12 @@ def allocate_bits(weights: NDArray[np.float64], size_bytes: int) -> tuple[NDArra
     widths = np.ones(len(bits), np.uint8)
     widths[len(bits) - STEPS * pairs :] = 2
     return bits.astype(np.uint8), widths
+
+
+def expected_distortion(layout: CodeLayout) -> NDArray[np.float64]:
+    """Return the share of its variance that each coefficient of a layout is expected to lose: (coefficients,)."""
+    single = DISTORTION[layout.bits]
+    return np.where(layout.widths == 2, PAIR_DISTORTION, single).repeat(layout.widths)
 
 
 Choices = list[tuple[float, NDArray[np.int64]]]

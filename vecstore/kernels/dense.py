@@ -313,8 +313,8 @@ def sweep_numbers(
                     if found >= floors[q]:
                         sizes[q] = push(heap_scores[q], heap_rows[q], sizes[q], found, found_row)
                         if sizes[q] == k:
-                            bound = max(floors[q], heap_scores[q, 0])
-                            limits[q] = needed_product(score_kind, bound, biases[q], lengths[0])
+                            floors[q] = max(floors[q], heap_scores[q, 0])
+                            limits[q] = needed_product(score_kind, floors[q], biases[q], lengths[0])
                 mask >>= np.uint32(1)
                 found_row += 1
         row = stop

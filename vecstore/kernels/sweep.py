@@ -20,7 +20,9 @@ __all__ = ["PRODUCT", "SQUARED", "UNIT", "room_for", "sweep_tiles"]
 
 PRODUCT, UNIT, SQUARED = 0, 1, 2  # a score is q . x; q . x / |x|; 2 q . x - |x|^2
 CHUNK = 8  # tiles between two looks at the thresholds
-FIRST_REFILL = 1024  # rows after which tables are made anew for what was learned; next at twice as many, and so on
+FEW_QUERIES = 3  # up to so many have little to do with each tile, and take longer chunks: of so many
+LONG_CHUNK = 1 << 19  # bytes of code
+FIRST_REFILL = 256  # rows after which tables are made anew for what was learned; next at twice as many, and so on
 OVERRUN = 96  # bytes behind a tile that a kernel may read
 NOTHING = 1e-30  # |x|^2 up to which a vector counts as zero, and its score as 0
 
@@ -86,7 +88,8 @@ def sweep_tiles(
         Of |x| over all rows.
     kind : PRODUCT, UNIT or SQUARED
     floors : (q,) float64
-        Rows that score less do not count.
+        Rows that score less do not count. Raised to the worst of each full heap, so threads that share them learn from
+        each other.
     allowed : (tiles of all rows,) uint32, or empty
         Bit i of item t: row 32 t + i may be found.
     heap_scores, heap_rows, sizes : (q, k) float64, (q, k) int64, (q,) int64
@@ -94,19 +97,23 @@ def sweep_tiles(
     """
     queries, k = heap_scores.shape
     query_bytes = len(tables) // queries
-    masks, thresholds = np.empty((queries, CHUNK), np.uint32), np.empty(queries, np.int32)
+    longest = CHUNK
+    if queries <= FEW_QUERIES and not len(allowed):
+        longest = max(LONG_CHUNK // (32 * row_bytes), CHUNK)
+    masks, thresholds = np.empty((queries, longest), np.uint32), np.empty(queries, np.int32)
     # Of each query's tables: the score of sum 0, the worth of 1, and the bound that they were made for.
     base, worth, made_for, needed = np.empty(queries), np.empty(queries), np.empty(queries), np.empty(queries)
     sums = np.empty((2, 32), np.int32)
     for q in range(queries):
         made_for[q] = -np.inf
-    spare = np.empty(CHUNK * 32 * row_bytes + OVERRUN, np.uint8)
+    spare = np.empty(longest * 32 * row_bytes + OVERRUN, np.uint8)
     steps = second_digit(layout, terms.shape[1])
     exact, passed, refill, ready = 0, 0, 0, False
     row = first
     while row < last:
         block = row // block_rows
-        stop = min(last, (block + 1) * block_rows, row + 32 * CHUNK)
+        # Short chunks at first, while each row that is scored raises the thresholds: an eighth of what was passed.
+        stop = min(last, (block + 1) * block_rows, row + 32 * min(max(passed >> 8, 1), longest))
         tile, tiles = row >> 5, (stop - row + 31) >> 5
         if len(allowed):
             some = np.uint32(0)
@@ -130,7 +137,7 @@ def sweep_tiles(
                 refill = max(2 * passed, FIRST_REFILL)
                 for q in range(queries):
                     bound = max(floors[q], heap_scores[q, 0]) if sizes[q] == k else floors[q]
-                    if bound > made_for[q] and (kind == UNIT or made_for[q] == -np.inf):
+                    if made_for[q] == -np.inf or (kind == UNIT and gain(bound, made_for[q], lengths) > worth[q]):
                         weights = combination(kind, bound, biases[q], norm_bias, lengths)
                         fill(q, queries, terms[q], norm_terms, weights, layout, tables, digits, base, worth)
                         made_for[q] = bound
@@ -138,6 +145,12 @@ def sweep_tiles(
                     thresholds[q] = as_whole(needed[q])
             tile_masks(bits, level, codes, start, 32 * row_bytes, tiles, tables, query_bytes, thresholds, masks)
         for q in range(queries):
+            if ready:
+                some = np.uint32(0)
+                for i in range(tiles):
+                    some |= masks[q, i]
+                if some == 0:
+                    continue
             for i in range(tiles):
                 mask = masks[q, i] if ready else np.uint32(0xFFFFFFFF)
                 if len(allowed):
@@ -154,10 +167,11 @@ def sweep_tiles(
                         if found >= floors[q]:
                             before = heap_scores[q, 0]
                             sizes[q] = push(heap_scores[q], heap_rows[q], sizes[q], found, row + 32 * i + lane)
-                            if ready and sizes[q] == k and heap_scores[q, 0] != before:
-                                bound = max(floors[q], heap_scores[q, 0])
-                                needed[q] = threshold(kind, bound, made_for[q], base[q], worth[q], lengths[0])
-                                thresholds[q] = as_whole(needed[q])
+                            if sizes[q] == k and heap_scores[q, 0] != before:
+                                floors[q] = max(floors[q], heap_scores[q, 0])
+                                if ready:
+                                    needed[q] = threshold(kind, floors[q], made_for[q], base[q], worth[q], lengths[0])
+                                    thresholds[q] = as_whole(needed[q])
                     mask >>= np.uint32(1)
                     lane += 1
         passed += stop - row
@@ -228,6 +242,12 @@ def threshold(kind, bound, made_for, base, worth, least):
 
 
 @njit(cache=True, nogil=True)
+def gain(bound, made_for, lengths):
+    """Return by how much tables made for `bound` would tell rows apart better than those made for less."""
+    return (bound - made_for) * (lengths[1] - lengths[0] if made_for > 0 else lengths[1])
+
+
+@njit(cache=True, nogil=True)
 def as_whole(needed):
     """Return the least whole sum that is enough."""
     return np.int32(min(max(np.ceil(needed), -1.0), 2.0**31 - 1))
@@ -260,11 +280,11 @@ def fill(q, queries, terms, norm_terms, weights, layout, tables, digits, base, w
         widest, total = max(widest, high - low), total + (high - low)
     # Rounding up adds at most one to each entry.
     unit = max(widest / (most - 1), total / max(most_sum - count, 1), 1e-300)
-    worth[q] = unit
+    worth[q], each = unit, 1 / unit
     for j in range(count):
         at = place(q, queries, j, entries, group, len(tables) // queries)
         for i in range(entries):
-            exact = (values[j, i] - lowest[j]) / unit
+            exact = (values[j, i] - lowest[j]) * each
             whole = np.ceil(exact)
             tables[at + i] = np.uint8(whole)
             if len(digits):

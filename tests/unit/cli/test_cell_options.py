@@ -1,0 +1,43 @@
+"""Cells on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+
+def test_convert_info_and_search(good, keys, x):
+    good("convert", "x.npy", "a.vecs", "--keys", "keys.txt", "--codec", "cells:5,sq:8")
+    about = good("info", "a.vecs").stdout
+    assert "cells:5,sq:8" in about and "of centroids; rows are numbered in this order" in about
+    every = json.loads(good("search", "a.vecs", "--key", keys[3], "-k", "20", "--json").stdout)
+    near = json.loads(good("search", "a.vecs", "--key", keys[3], "-k", "20", "--nprobe", "2", "--json").stdout)
+    found, some = ([n["key"] for n in answer["results"][0]["neighbours"]] for answer in (every, near))
+    assert len(found) == 20 and found != some and len(set(found) & set(some)) > 5
+    within = good("search", "a.vecs", "--key", keys[3], "--min-score", "0.5", "--all", "--nprobe", "2", "--json").stdout
+    assert {n["key"] for n in json.loads(within)["results"][0]["neighbours"]} <= {keys[3], *keys}
+
+
+def test_keep_order(good, keys, x):
+    good("convert", "x.npy", "a.vecs", "--keys", "keys.txt", "--codec", "cells:5,f16", "--keep-order")
+    about = json.loads(good("info", "a.vecs", "--json").stdout)["cells"]
+    assert about["count"] == 5 and about["order_bytes"] >= 4 * len(x)
+    assert "for the order of the rows" in good("info", "a.vecs").stdout
+    rows = json.loads(good("search", "a.vecs", "--key", keys[7], "-k", "3", "--json").stdout)["results"][0][
+        "neighbours"
+    ]
+    assert all(keys[n["row"]] == n["key"] for n in rows)
+    good("export", "a.vecs", "out.npy")
+    np.testing.assert_allclose(np.load("out.npy"), x, atol=0.01)
+
+
+def test_what_does_not_go_together(good, fails):
+    good("convert", "x.npy", "a.vecs")
+    assert "cells first in the codec" in fails("search", "a.vecs", "--vector", ",".join("1" * 8), "--nprobe", "3")
+    assert "cells stand before everything" in fails("convert", "x.npy", "b.vecs", "--codec", "sq:8,cells:3")
+    assert "cells:" in fails("convert", "x.npy", "b.vecs", "--codec", "cells:3000,sq:8")
+
+
+def test_the_list_of_codecs_explains_cells(good):
+    assert "cells:K" in good("codecs").stdout
