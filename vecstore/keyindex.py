@@ -332,6 +332,11 @@ class KeyIndex:
         pages, at = np.divmod(rows, PAGE_KEYS)
         return [self._decoded(self._page(p).key(r)) for p, r in zip(pages.tolist(), at.tolist(), strict=True)]
 
+    def packed_keys(self, rows: NDArray[np.int64]) -> PackedKeys:
+        """Return the keys of rows in range, packed."""
+        found: Any = self.keys(rows)
+        return PackedKeys(np.array(found, np.int64) if self.key_type == "int64" else found, self.key_type)
+
     def __iter__(self) -> Iterator[Key]:
         for page in self.pages():
             yield from page

@@ -310,7 +310,8 @@ class Shard:
     def layers(self) -> tuple[LayerCodes, ...]:
         """The codes, coarse layer first."""
         layers, first_row = enumerate(self.codec.layers), self.first_row
-        keys_of = self._packed_keys if self.keys is not None else None
+        # A method of the index, not of the shard: a cycle would keep closed files mapped.
+        keys_of = None if self.keys is None else self.keys.packed_keys
         return tuple(
             LayerCodes(self.container, f"codes.{i}", layer, self.rows, self.cells, first_row=first_row, keys_of=keys_of)
             for i, layer in layers
@@ -320,11 +321,6 @@ class Shard:
     def first_row(self) -> int:
         """The number that the first row had in the store when it was written; table codecs know rows by it."""
         return whole(self.description, "first_row", self.path) if "first_row" in self.description else 0
-
-    def _packed_keys(self, rows: NDArray[np.int64]) -> PackedKeys:
-        assert self.keys is not None
-        found: Any = self.keys.keys(rows)
-        return PackedKeys(np.array(found, np.int64) if self.keys.key_type == "int64" else found, self.keys.key_type)
 
     def vectors_of_unknown(self, keys: PackedKeys) -> Floats | None:
         """Return vectors for keys that no shard holds, (n, dimensions) float32; None where the codec has none."""
