@@ -13,7 +13,9 @@ import numpy as np
 from vecstore.calibration import Calibration, calibrate
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.mixed import MixedCodec
 from vecstore.codecs.normalize import unit
+from vecstore.codecs.population import Block
 from vecstore.fidelity import measure_fidelity
 from vecstore.recall import Exam, interval
 from vecstore.shard import Metric
@@ -26,9 +28,9 @@ BASE_ROWS = 20_000  # rows that are searched; more take longer and say little el
 
 
 def measure_certificate(
-    trained: Codec,
-    held_out: Floats,
-    base: Floats,
+    trained: Codec | MixedCodec,
+    measured: Block,
+    searched: Block,
     *,
     metric: Metric,
     keep_norms: bool,
@@ -40,9 +42,9 @@ def measure_certificate(
 
     Parameters
     ----------
-    held_out : (n, d) float32
+    measured : Block
         Rows that training did not see; they are decoded, and they ask.
-    base : (m, d) float32
+    searched : Block
         Rows that are searched.
     rows : int
         Of the store, that share the model.
@@ -53,29 +55,40 @@ def measure_certificate(
     -------
     dict
         What `measure_fidelity` gives, and ``recall`` (and ``query_recall`` of the user's own): ``queries``, ``base``
-        and for each k under ``at`` the mean and its 95% bootstrap interval; ``bytes``: ``code``, ``model`` and
-        ``row``; ``bound``: the least ``relative_error`` that a code of as many bytes allows a Gaussian with this
-        spectrum, and by how many ``decibels`` the codec misses it.
+        and for each k under ``at`` the mean and its 95% bootstrap interval; ``bytes``: ``code``, ``model`` and ``row``;
+        ``tables``: facts of tables that rows share; ``weighted_r2`` and ``blocks`` of a mixed codec; ``bound``: the
+        least ``relative_error`` that a code of as many bytes allows a Gaussian with this spectrum, and by how many
+        ``decibels`` the codec misses it.
     Calibration or None
     """
-    found = measure_fidelity(trained, held_out, keep_norms=keep_norms, seed=seed)
-    base = base[:BASE_ROWS]
-    decoded = _decoded(trained, base, keep_norms=keep_norms)
+    held_out, base = measured.vectors, searched.vectors[:BASE_ROWS]
+    found = measure_fidelity(
+        trained, held_out, keep_norms=keep_norms, seed=seed, rows=measured.rows, keys=measured.keys
+    )
+    if isinstance(trained, MixedCodec):
+        found |= trained.measured
+    elif facts := {name: fact for layer in trained.layers for name, fact in layer.quantizer.facts.items()}:
+        found["tables"] = facts
+    decoded = _decoded(trained, searched, len(base), keep_norms=keep_norms)
     exam = Exam(held_out, base, metric, KS)
     found["recall"] = _recall(exam, decoded, seed=seed)
     if queries is not None and len(queries):
         exam = Exam(queries, base, metric, KS)  # the map is to serve these as well
         found["query_recall"] = _recall(exam, decoded, seed=seed)
-    row = trained.code_bytes + trained.model_bytes / rows + (4 if keep_norms else 0)
-    found["bytes"] = {"code": trained.code_bytes, "model": trained.model_bytes, "row": round(row, 2)}
+    code_bytes = round(trained.code_bytes, 2)
+    row = code_bytes + trained.model_bytes / rows + (4 if keep_norms else 0)
+    found["bytes"] = {"code": code_bytes, "model": trained.model_bytes, "row": round(row, 2)}
     found["bound"] = _bound(base, trained.layers[-1].code_bytes, found["relative_error"])
     return found, calibrate(exam, decoded, seed=seed)
 
 
-def _decoded(trained: Codec, x: Floats, *, keep_norms: bool) -> Floats:
+def _decoded(trained: Codec | MixedCodec, block: Block, count: int, *, keep_norms: bool) -> Floats:
+    """Return what the first rows of a block become in a store."""
+    x, rows = block.vectors[:count], block.rows[:count]
+    keys = None if block.keys is None else block.keys.take(np.arange(count))
     if not keep_norms:
-        return trained.decode(trained.encode(x))
-    return unit(trained.decode(trained.encode(unit(x)))) * np.linalg.norm(x, axis=1, keepdims=True)
+        return trained.approximate(x, rows, keys)
+    return unit(trained.approximate(unit(x), rows, keys)) * np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def _recall(exam: Exam, decoded: Floats, *, seed: int) -> dict[str, Any]:

@@ -7,23 +7,26 @@ are encoded as they stream by. Memory does not depend on the number of rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, NDArray
 
+from vecstore.advisor import Advice, advise, refuse_dominated
 from vecstore.codecs.codec import Codec
-from vecstore.codecs.spec import CodecSpec, codec
+from vecstore.codecs.mixed import MixedBudget, MixedCodec, MixedSpec, plan
+from vecstore.codecs.spec import CodecSpec
 from vecstore.drift import reference_in
 from vecstore.errors import ExistsError, ShapeError
 from vecstore.formats import Batch, Dump, open_dump
 from vecstore.keys import key_type_of
+from vecstore.ordering import OrderedDump
 from vecstore.shard import METRICS, Metric
 from vecstore.survey import OnBad, OnDuplicate, Survey, clean_batches, survey_dump
-from vecstore.training import Progress, Stage, Wish, prepare
+from vecstore.training import Progress, Stage, Wish, population_of, prepare, sample_of
 from vecstore.version import __version__
 from vecstore.workplace import Workplace
 from vecstore.writer import Writer
@@ -33,6 +36,8 @@ __all__ = ["ArrayDump", "Progress", "Report", "Stage", "convert", "write"]
 if TYPE_CHECKING:
     from vecstore.store import Store
     from vecstore.tuning.result import Table
+
+Coding: TypeAlias = str | CodecSpec | MixedSpec | MixedBudget | Codec | MixedCodec
 
 DEFAULT_CODEC = "sq:8"
 DEFAULT_SEED = 0
@@ -58,6 +63,8 @@ class Report:
         What is left of the vectors, as the store holds it; see `vecstore.certificate.measure_certificate`.
     table : Table or None
         What was tried, if the codec was chosen by a budget or a target.
+    advice : list of str
+        What a product quantizer would keep in the bytes of a codec whose rows share tables.
     """
 
     path: str
@@ -72,12 +79,13 @@ class Report:
     store_bytes: int
     certificate: dict[str, Any]
     table: Table | None = None
+    advice: list[str] = field(default_factory=list)
 
 
 def convert(
     source: str | Path | Dump,
     path: str | Path,
-    codec: str | CodecSpec | Codec | None = None,
+    codec: Coding | None = None,
     *,
     budget: int | float | str | None = None,
     target: float | str | None = None,
@@ -90,8 +98,10 @@ def convert(
     seed: int = DEFAULT_SEED,
     on_bad: OnBad = "error",
     on_duplicate: OnDuplicate = "error",
+    importance: ArrayLike | None = None,
     user: Mapping[str, Any] | None = None,
     force: bool = False,
+    accept_dominated: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Convert a dump to a store.
@@ -104,8 +114,9 @@ def convert(
     path : path
         The store to write: a file, or with `shard_bytes` a directory.
     codec : str, CodecSpec or Codec
-        A specification such as ``"opq:48"``, trained here on a sample; or a trained codec. ``"sq:8"`` if nothing
-        else is said.
+        A specification such as ``"opq:48"``, trained here on a sample; ``"mixed:12"`` or what else
+        `vecstore.codecs.mixed.plan` reads, which makes a directory; or a trained codec. ``"sq:8"`` if nothing else is
+        said.
     budget, target : instead of `codec`
         Choose the codec by measuring, as `vecstore.tune` does: bytes a row (``64``, ``"32x"``, ``"24/200"``), or
         ``"recall@10=0.95"``.
@@ -127,10 +138,15 @@ def convert(
         What to do with rows that are not `dimensions` finite numbers, or have an empty key.
     on_duplicate : {"error", "first", "last"}
         Which of several rows with one key stays.
+    importance : (n,) array of numbers, optional
+        How often each row of the dump is asked for. The store then holds the rows in falling order of it, and codecs
+        that care for frequency go by it; without, they take rows to be in the order of frequency, by Zipf's law.
     user : mapping, optional
         Free-form metadata to keep in the store.
     force : bool
-        Replace an existing store.
+        Replace an existing store; and accept what `accept_dominated` does.
+    accept_dominated : bool
+        Fit a codec whose rows share tables although a product quantizer keeps more in the same bytes.
     progress : callable, optional
         Called with stage, rows done, and the share of the stage that is done.
 
@@ -140,6 +156,8 @@ def convert(
         The dump cannot be read, or has rows that the policies do not allow.
     ExistsError
         The store exists, or another process is writing it.
+    CodecError
+        The specification does not fit the vectors, or another one is better in every way (see `accept_dominated`).
     """
     dump = source if isinstance(source, Dump) else open_dump(source)
     _require(metric in METRICS, f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
@@ -156,8 +174,12 @@ def convert(
     _require(len(given) <= 1, f"{' and '.join(given)} both choose the codec; give one of them")
     wish = _wish(codec, like, Wish(None, budget, target, queries))
     report = progress or (lambda stage, rows, share: None)
-    workplace = Workplace(path, sharded=shard_bytes is not None, force=force)
+    sharded = shard_bytes is not None or isinstance(wish.codec, (MixedSpec, MixedBudget, MixedCodec))
+    workplace = Workplace(path, sharded=sharded, force=force)
     try:
+        original = dump
+        if importance is not None:
+            dump = OrderedDump(dump, importance, directory=workplace.path)
         survey = survey_dump(
             dump,
             on_bad=on_bad,
@@ -166,9 +188,16 @@ def convert(
             directory=workplace.path,
             progress=lambda rows, share: report("reading", rows, share),
         )
+        sample = sample_of(survey)
+        advice: list[Advice] = []
+        if isinstance(wish.codec, (CodecSpec, MixedSpec, MixedBudget)):
+            advice = advise(wish.codec, sample.train, survey.kept, seed=seed)
+        if not (accept_dominated or force):
+            refuse_dominated(advice)
         trained, members = prepare(
             wish,
-            survey,
+            sample,
+            population_of(dump, survey, sample, on_bad=on_bad, keep_norms=keep_norms),
             metric=metric,
             keep_norms=keep_norms,
             shards=_shards(survey, wish, dump.dimensions, shard_bytes),
@@ -186,8 +215,10 @@ def convert(
             user=user,
             workplace=workplace,
         ) as writer:
-            options = {"seed": seed, "on_bad": on_bad, "on_duplicate": on_duplicate}
-            writer.description |= members | {"provenance": _provenance(dump, survey, options)}
+            options: dict[str, Any] = {"seed": seed, "on_bad": on_bad, "on_duplicate": on_duplicate}
+            if importance is not None:
+                options["order"] = "importance"
+            writer.description |= members | {"provenance": _provenance(original, survey, options)}
             for batch in clean_batches(dump, survey, on_bad):
                 writer.add(batch.vectors, batch.keys)
                 report("encoding", writer.rows, writer.rows / survey.kept)
@@ -203,10 +234,11 @@ def convert(
         duplicates=survey.duplicates,
         examples=survey.examples,
         codec=str(trained.spec),
-        dump_bytes=dump.size_bytes,
+        dump_bytes=original.size_bytes,
         store_bytes=_size_bytes(Path(path)),
         certificate=members["certificate"],
         table=getattr(trained, "table", None),
+        advice=[str(each) for each in advice],
     )
 
 
@@ -214,7 +246,7 @@ def write(
     path: str | Path,
     vectors: ArrayLike,
     keys: Sequence[Any] | NDArray[Any] | None = None,
-    codec: str | CodecSpec | Codec | None = None,
+    codec: Coding | None = None,
     **options: Any,
 ) -> Report:
     """Write vectors in memory (or an `np.memmap`) to a store; `options` as for `convert`.
@@ -266,7 +298,7 @@ class ArrayDump(Dump):
             yield Batch(piece, None if self._keys is None else self._keys[start:stop], {}, stop / len(self._given))
 
 
-def _wish(given: str | CodecSpec | Codec | None, like: str | Path | Store | None, wish: Wish) -> Wish:
+def _wish(given: Coding | None, like: str | Path | Store | None, wish: Wish) -> Wish:
     """Return the wish with the codec that was named, trained, or taken from another store."""
     if like is not None:
         from vecstore.store import Store
@@ -275,7 +307,7 @@ def _wish(given: str | CodecSpec | Codec | None, like: str | Path | Store | None
         return replace(wish, codec=store.codec, reference=reference_in(store.description, store.dimensions))
     if wish.budget is not None or wish.target is not None:
         return wish
-    return replace(wish, codec=given if isinstance(given, Codec) else codec(given or DEFAULT_CODEC))
+    return replace(wish, codec=given if isinstance(given, (Codec, MixedCodec)) else plan(given or DEFAULT_CODEC))
 
 
 def _shards(survey: Survey, wish: Wish, dimensions: int, shard_bytes: int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from vecstore.manifest import MANIFEST_NAME, Manifest
 from vecstore.members import certificate_in
 from vecstore.shard import Shard
 
-__all__ = ["describe"]
+__all__ = ["codec_text", "describe"]
 
 
 def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
         "rows": rows,
         "dimensions": first.dimensions,
         "metric": first.metric,
-        "codec": str(first.codec.spec),
+        "codec": codec_text(shards),
         "key_type": first.keys.key_type if first.keys else None,
         "norms": first.norms is not None,
         "cells": _cells(first, parts),
@@ -46,13 +47,37 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
             "resident": parts.get("codes.0", 0),
             "stored": stored,
             "per_vector": round(stored / rows, 2),
-            "code": [layer.layer.code_bytes for layer in first.layers],
+            "code": _code_bytes(shards),
             "parts": parts,
         },
         "certificate": certificate_in(about) or None,
         "provenance": about.get("provenance"),
         "user": about.get("user") or {},
     }
+
+
+def codec_text(shards: Sequence[Shard]) -> str:
+    """Return the specification of the codec; where blocks of rows have their own, all, with the rows that they end at.
+
+    Such as ``sq:8@1000+tcq:10``: see `vecstore.codecs.mixed`.
+    """
+    ends: list[tuple[str, int]] = []
+    row = 0
+    for shard in shards:
+        row += shard.rows
+        spec = str(shard.codec.spec)
+        if ends and ends[-1][0] == spec:
+            ends.pop()
+        ends.append((spec, row))
+    return "+".join([*(f"{spec}@{end}" for spec, end in ends[:-1]), ends[-1][0]])
+
+
+def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:
+    """Return the bytes of a row in each layer, on average where they differ."""
+    rows = sum(shard.rows for shard in shards)
+    sizes = [[layer.layer.code_bytes * shard.rows for layer in shard.layers] for shard in shards]
+    means = [sum(layer) / rows for layer in zip(*sizes, strict=True)]
+    return [int(mean) if mean == int(mean) else round(mean, 2) for mean in means]
 
 
 def _cells(first: Shard, parts: dict[str, int]) -> dict[str, int] | None:

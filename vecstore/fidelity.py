@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.mixed import MixedCodec
 from vecstore.codecs.normalize import unit
 from vecstore.errors import ShapeError
+from vecstore.keys import PackedKeys
 from vecstore.members import certificate_in
 from vecstore.ranking import Raw, raw_scores
 from vecstore.shard import Metric
@@ -23,14 +26,24 @@ OVERSAMPLE = 32  # where nothing was measured
 SAFETY = 2  # real queries lie farther from the rows than held-out rows do
 
 
-def measure_fidelity(codec: Codec, held_out: Floats, *, keep_norms: bool, seed: int) -> dict[str, Any]:
+def measure_fidelity(
+    codec: Codec | MixedCodec,
+    held_out: Floats,
+    *,
+    keep_norms: bool,
+    seed: int,
+    rows: NDArray[np.int64] | None = None,
+    keys: PackedKeys | None = None,
+) -> dict[str, Any]:
     """Return what coding costs, as it is written into a store.
 
     Parameters
     ----------
     held_out : (n, d) float32
-        Rows that `codec` was not trained on (or a handful that it was, where there were too few to hold any back;
-        the caller knows).
+        Rows that `codec` was not trained on (or a handful that it was, where there were too few to hold any back, or
+        where rows share tables; the caller knows).
+    rows, keys : optional
+        The numbers of these rows, and their keys, for codecs that look at them.
 
     Returns
     -------
@@ -39,7 +52,7 @@ def measure_fidelity(codec: Codec, held_out: Floats, *, keep_norms: bool, seed: 
         left out); ``relative_error``: squared error over squared deviation from the mean, 1 - R².
     """
     given = unit(held_out) if keep_norms else held_out
-    decoded = codec.decode(codec.encode(given))
+    decoded = codec.approximate(given, rows, keys)
     if keep_norms:
         decoded = unit(decoded) * np.linalg.norm(held_out, axis=1, keepdims=True)
     sizes = np.linalg.norm(held_out, axis=1) * np.linalg.norm(decoded, axis=1)
@@ -59,7 +72,7 @@ def measure_fidelity(codec: Codec, held_out: Floats, *, keep_norms: bool, seed: 
 
 
 def measure_oversampling(
-    codec: Codec, held_out: Floats, sample: Floats, *, rows: int, metric: Metric
+    codec: Codec | MixedCodec, held_out: Floats, sample: Floats, *, rows: int, metric: Metric
 ) -> dict[str, int]:
     """Return how many rows for each one wanted a two-layer store has to rescore, by the recall that is to be reached.
 

@@ -44,7 +44,7 @@ class KeyIndexWriter:
     """Write the parts of a key index as keys arrive; memory stays bounded however many there are."""
 
     def __init__(self, container: ContainerWriter, key_type: KeyType) -> None:
-        self._container, self._key_type = container, key_type
+        self._container, self.key_type = container, key_type
         import tempfile
 
         self._count = 0
@@ -58,7 +58,7 @@ class KeyIndexWriter:
 
     def packed(self, keys: Sequence[Any] | NDArray[Any]) -> PackedKeys:
         """Return keys as `add_packed` takes them; raises `ShapeError` for those that no index holds."""
-        packed = PackedKeys(keys, self._key_type)
+        packed = PackedKeys(keys, self.key_type)
         longest = int(packed.lengths.max(initial=0))
         if longest > MAX_KEY_BYTES:
             raise ShapeError(f"a key of {longest} bytes: keys have at most {MAX_KEY_BYTES}")
@@ -84,14 +84,14 @@ class KeyIndexWriter:
         if row_bits > 32:
             raise ShapeError("a shard holds at most 2**32 rows; give a shard size")
         self._write_table(bucket_bits, row_bits)
-        text = "keys.int64" if self._key_type == "int64" else "keys.text"
-        if self._key_type == "int64":
+        text = "keys.int64" if self.key_type == "int64" else "keys.text"
+        if self.key_type == "int64":
             rows = PAGE_KEYS
             self._container.declare(text, "<i8", (self._count,), block_rows=rows)
         else:
             self._container.declare(text, "|u1", (self._count,), block_rows=PAGE_KEYS, encoding="key-pages")
         self._hashes.close()
-        return {"type": self._key_type, "bucket_bits": bucket_bits, "row_bits": row_bits}
+        return {"type": self.key_type, "bucket_bits": bucket_bits, "row_bits": row_bits}
 
     def abort(self) -> None:
         """Give up."""
@@ -107,7 +107,7 @@ class KeyIndexWriter:
     def _write_page(self, count: int) -> None:
         page = self._pending[:count]
         del self._pending[:count]
-        if self._key_type == "int64":
+        if self.key_type == "int64":
             self._container.put_block("keys.int64", b"".join(page))
             return
         lengths = np.fromiter(map(len, page), np.int64, count)
@@ -170,15 +170,15 @@ class KeyIndexWriter:
         for a, b in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
             if hashes[a] == hashes[b] and self._key_bytes(a) == self._key_bytes(b):
                 raise ShapeError(
-                    f"duplicate key {key_from_bytes(self._key_bytes(a), self._key_type)!r} in rows {a} and {b}; "
+                    f"duplicate key {key_from_bytes(self._key_bytes(a), self.key_type)!r} in rows {a} and {b}; "
                     "keys must be unique (convert takes --on-duplicate first or last)"
                 )
 
     def _key_bytes(self, row: int) -> bytes:
         page, row = divmod(row, PAGE_KEYS)
-        part = "keys.int64" if self._key_type == "int64" else "keys.text"
+        part = "keys.int64" if self.key_type == "int64" else "keys.text"
         block = self._container.read_block(part, page)
-        if self._key_type == "int64":
+        if self.key_type == "int64":
             return block[8 * row : 8 * row + 8]
         return _TextPage(memoryview(block)).key(row)
 
@@ -331,6 +331,11 @@ class KeyIndex:
             return [self.key(row) for row in rows.tolist()]
         pages, at = np.divmod(rows, PAGE_KEYS)
         return [self._decoded(self._page(p).key(r)) for p, r in zip(pages.tolist(), at.tolist(), strict=True)]
+
+    def packed_keys(self, rows: NDArray[np.int64]) -> PackedKeys:
+        """Return the keys of rows in range, packed."""
+        found: Any = self.keys(rows)
+        return PackedKeys(np.array(found, np.int64) if self.key_type == "int64" else found, self.key_type)
 
     def __iter__(self) -> Iterator[Key]:
         for page in self.pages():

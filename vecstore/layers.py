@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Layer
 from vecstore.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
 from vecstore.errors import CorruptError
+from vecstore.keys import PackedKeys
 from vecstore.part import padded
 
 __all__ = ["LayerCodes", "LayerWriter"]
@@ -85,6 +86,13 @@ class LayerCodes:
 
     A layer with fewer code bytes than the part has (see `Codec.prefix`) reads the first bytes of every row.
 
+    Parameters
+    ----------
+    first_row : int
+        The number in the store of the shard's first row: table codecs know rows by that.
+    keys_of : function, optional
+        Returns the keys of rows, for table codecs that know rows by their keys.
+
     Attributes
     ----------
     layer : Layer
@@ -93,8 +101,19 @@ class LayerCodes:
         Whose centroids are to be added to what the codes stand for.
     """
 
-    def __init__(self, container: Container, part: str, layer: Layer, rows: int, cells: CellRuns | None = None) -> None:
+    def __init__(
+        self,
+        container: Container,
+        part: str,
+        layer: Layer,
+        rows: int,
+        cells: CellRuns | None = None,
+        *,
+        first_row: int = 0,
+        keys_of: Callable[[NDArray[np.int64]], PackedKeys] | None = None,
+    ) -> None:
         self.layer, self.rows, self.cells = layer, rows, cells
+        self._first_row, self._keys_of = first_row, keys_of
         self.part = container.part(part)
         self.packed = bool(layer.byte_steps)
         self._unpacked: tuple[int, Codes] | None = None  # the block unpacked last
@@ -162,8 +181,15 @@ class LayerCodes:
 
     def decode(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of codes of these rows."""
-        decoded = self.layer.decode(codes, rows)
+        decoded = self.layer.inverted(self.quantized(codes, rows))
         return decoded if self.cells is None else decoded + self.cells.offsets(rows)
+
+    def quantized(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
+        """Return what the layer's quantizer decodes the codes of these rows to."""
+        quantizer = self.layer.quantizer
+        if quantizer.by_key and self._keys_of is not None:
+            return quantizer.decode_keys(self._keys_of(rows), codes)
+        return quantizer.decode(codes, rows + self._first_row)
 
     @cached_property
     def centroid_terms(self) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from vecstore.errors import FormatError, ShapeError
 from vecstore.formats import Dump, open_dump
 from vecstore.store import Store
 from vecstore.survey import Survey, clean_batches, survey_dump
-from vecstore.training import sample_of
+from vecstore.training import population_of, sample_of
 
 __all__ = ["Finding", "recertify"]
 
@@ -81,6 +81,9 @@ def recertify(store: Store, source: str | Path | Dump) -> list[Finding]:
             found=f"{survey.kept:,}",
         )
     sample = sample_of(survey)
+    if any(layer.quantizer.by_key for layer in store.codec.layers):
+        policy: Any = policies["on_bad"]
+        sample = sample.keyed(population_of(dump, survey, sample, on_bad=policy, keep_norms=False))
     again, _ = measure_certificate(
         store.codec,
         sample.measured,

@@ -57,6 +57,8 @@ class ShardWriter:
         Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
     keep_order : bool
         Of a codec with cells: rows keep the numbers they come in, at 4 bytes each. Without keys they do anyway.
+    first_row : int
+        The number in the store of the first row, by which table codecs know it.
     """
 
     def __init__(
@@ -68,9 +70,12 @@ class ShardWriter:
         key_type: KeyType | None,
         keep_norms: bool = False,
         keep_order: bool = False,
+        first_row: int = 0,
     ) -> None:
-        self.path, self.codec, self.metric = Path(path), codec, metric
+        self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row
         self.rows = 0
+        self._by_key = any(layer.quantizer.by_key for layer in codec.layers)
+        self._batch_keys: list[PackedKeys] = []  # of the rows in the batch, where the codec looks at them
         self._container = ContainerWriter(path)
         self._layers = [LayerWriter(self._container, f"codes.{i}", layer) for i, layer in enumerate(codec.layers)]
         self._keys = KeyIndexWriter(self._container, key_type) if key_type else None
@@ -105,6 +110,9 @@ class ShardWriter:
         while len(vectors):
             take = min(len(vectors), len(self._batch) - self._held)
             self._batch[self._held : self._held + take] = vectors[:take]
+            if self._by_key and keys is not None and self._keys is not None:
+                self._batch_keys.append(PackedKeys(keys[:take], self._keys.key_type).take(np.arange(take)))
+                keys = keys[take:]
             if moving is not None:
                 at = len(moving) - len(vectors)
                 self._held_keys.append(moving.take(np.arange(at, at + take)))
@@ -138,6 +146,7 @@ class ShardWriter:
                 "kind": "shard",
                 "features": sorted(features),
                 "rows": self.rows,
+                **({"first_row": self.first_row} if self.first_row and self.codec.shared else {}),
                 "dimensions": self.codec.dimensions,
                 "metric": self.metric,
                 "codec": layers.to_dict(),
@@ -166,21 +175,26 @@ class ShardWriter:
             kept = np.linalg.norm(x, axis=1)
             x = unit(x)
         rows = np.arange(self.rows - self._held, self.rows)
+        numbers = rows + self.first_row
+        keys = PackedKeys.joined(self._batch_keys) if self._batch_keys else None
         partition = self.codec.partition
         cells = np.zeros(len(x), np.int64) if partition is None else partition.assign(x)
         centroids = np.float32(0) if partition is None else partition.centroids[cells]
         columns: dict[str, NDArray[Any]] = {} if kept is None else {"norms": kept}
         decoded: list[Floats] = []
         for i, layer in enumerate(self.codec.layers):
-            codes = columns[f"codes.{i}"] = layer.encode(x if partition is None else x - centroids, rows)
+            coded = x if partition is None else x - centroids
+            codes = layer.encode(coded, numbers) if keys is None else layer.encode_keyed(coded, keys, numbers)
+            columns[f"codes.{i}"] = codes
             if not decoded or self._residuals is not None:
-                decoded.append(layer.decode(codes, rows) + centroids)
+                own = layer.decode(codes, numbers) if keys is None else layer.decode_keyed(codes, keys, numbers)
+                decoded.append(own + centroids)
         lengths = np.linalg.norm(decoded[0], axis=1)
         self._lengths = min(self._lengths[0], float(lengths.min())), max(self._lengths[1], float(lengths.max()))
         if self._residuals is not None:
             both = (x if kept is None else unit(x) * kept[:, None] for x in decoded)
             columns["gaps"] = distances(*both, directions=self.metric == "cosine")
-        self._held = 0
+        self._held, self._batch_keys = 0, []
         if self._spill is None:
             self._write(columns)
             return
@@ -306,8 +320,26 @@ class Shard:
     @cached_property
     def layers(self) -> tuple[LayerCodes, ...]:
         """The codes, coarse layer first."""
-        layers = enumerate(self.codec.layers)
-        return tuple(LayerCodes(self.container, f"codes.{i}", layer, self.rows, self.cells) for i, layer in layers)
+        layers, first_row = enumerate(self.codec.layers), self.first_row
+        # A method of the index, not of the shard: a cycle would keep closed files mapped.
+        keys_of = None if self.keys is None else self.keys.packed_keys
+        return tuple(
+            LayerCodes(self.container, f"codes.{i}", layer, self.rows, self.cells, first_row=first_row, keys_of=keys_of)
+            for i, layer in layers
+        )
+
+    @property
+    def first_row(self) -> int:
+        """The number that the first row had in the store when it was written; table codecs know rows by it."""
+        return whole(self.description, "first_row", self.path) if "first_row" in self.description else 0
+
+    def vectors_of_unknown(self, keys: PackedKeys) -> Floats | None:
+        """Return vectors for keys that no shard holds, (n, dimensions) float32; None where the codec has none."""
+        fine = self.codec.layers[-1]
+        if not fine.quantizer.by_key:
+            return None
+        x = fine.inverted(fine.quantizer.decode_keys(keys, None))
+        return unit(x) if self.prefix is not None else x
 
     def vectors(self, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of rows in range, decoded from the finest layer: (n, dimensions) float32, a new array."""

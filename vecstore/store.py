@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vecstore.search import Question, SearchResult
     from vecstore.topk import TopK
 
-__all__ = ["SEARCH_METRICS", "SearchMetric", "Store", "open_store"]
+__all__ = ["SEARCH_METRICS", "Lookup", "SearchMetric", "Store", "open_store"]
 
 SearchMetric: TypeAlias = Metric | Literal["hamming"]
 SEARCH_METRICS: tuple[SearchMetric, ...] = (*METRICS, "hamming")
@@ -62,6 +62,14 @@ def open_store(path: str | Path, *, check: bool = True) -> Store:
     (50,)
     """
     return Store(path, check=check)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Vectors of keys, (n, d) float32, and which of the keys the store holds, (n,) bool."""
+
+    vectors: Floats
+    known: NDArray[np.bool_]
 
 
 class Store:
@@ -139,6 +147,39 @@ class Store:
             return self._of_keys(keys, default)
         row = self._find(keys)
         return default if row < 0 else self._read(row)
+
+    def lookup(self, keys: Sequence[Any] | NDArray[Any]) -> Lookup:
+        """Return vectors for keys, also for those that the store does not hold, where the codec makes them of the key.
+
+        That is what codecs do whose rows share tables and are found by hashes of their keys: `hash`, and imported
+        floret, fastText and HashEmbed tables.
+
+        Raises
+        ------
+        KeyNotFoundError
+            A key is not in the store, and the codec has no vector for it.
+
+        Examples
+        --------
+        >>> store.lookup(["king", "kingishly"]).known  # doctest: +SKIP
+        array([ True, False])
+        """
+        rows = self.rows_of(keys) if len(keys) else np.empty(0, np.int64)
+        known = rows >= 0
+        vectors = np.empty((len(rows), self.dimensions), np.float32)
+        vectors[known] = self._vectors(rows[known])
+        if not known.all():
+            missing = [keys[at] for at in np.flatnonzero(~known).tolist()]
+            if self.key_type is None:
+                raise self._not_found(*missing)
+            packed = PackedKeys(np.array(missing) if self.key_type == "int64" else missing, self.key_type)
+            # Blocks of a mixed store may differ in this; the rare keys' table comes last.
+            tried = (shard.vectors_of_unknown(packed) for shard in reversed(self._shards))
+            made = next((vectors for vectors in tried if vectors is not None), None)
+            if made is None:
+                raise self._not_found(*missing)
+            vectors[~known] = made
+        return Lookup(vectors, known)
 
     def rows_of(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         """Return the row number of each key, -1 where the store does not hold it: (n,) int64."""
@@ -444,8 +485,14 @@ class Store:
 
     @property
     def codec(self) -> Codec:
-        """The trained codec, to encode and decode with, or to convert other vectors with."""
+        """The trained codec, to encode and decode with, or to convert other vectors with.
+
+        Raises `ShapeError` for a store of several (mixed precision).
+        """
         self._open_or_raise()
+        specs = {str(shard.codec.spec) for shard in self._shards}
+        if len(specs) > 1:
+            raise ShapeError(f"{self.path} has a codec for each block of rows: {', '.join(sorted(specs))}")
         return self._shards[0].codec
 
     @property
@@ -491,7 +538,9 @@ class Store:
     def __repr__(self) -> str:
         if not self._shards:
             return f"<Store {self.path!r}, closed>"
-        return f"<Store {self.path!r}: {self._rows} x {self.dimensions}, {self._shards[0].codec.spec}, {self.metric}>"
+        from vecstore.description import codec_text
+
+        return f"<Store {self.path!r}: {self._rows} x {self.dimensions}, {codec_text(self._shards)}, {self.metric}>"
 
     # Inside
 

@@ -96,7 +96,7 @@ class Sweep(ABC):
         """Return the raw scores (q, n) of codes of these rows."""
         layer, queries = self.codes.layer, self.ranking.queries
         affine, gram = layer.affine, layer.affine.gram
-        z = layer.quantizer.decode(codes, rows)
+        z = self.codes.quantized(codes, rows)
         products = affine.weights(queries) @ z.T + (queries @ affine.offset)[:, None]
         cells = self.codes.cells
         if cells is not None:

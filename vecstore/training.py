@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,15 +13,20 @@ from numpy.typing import ArrayLike
 from vecstore.certificate import measure_certificate
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, as_vectors, code_bytes_of
+from vecstore.codecs.mixed import MixedBudget, MixedCodec, MixedSpec
 from vecstore.codecs.normalize import unit
+from vecstore.codecs.population import Block, Population
 from vecstore.codecs.spec import CodecSpec
 from vecstore.drift import DriftWarning, Reference, drift_of, reference_of
 from vecstore.fidelity import RAW, measure_oversampling
+from vecstore.formats import Dump
+from vecstore.keys import PackedKeys
+from vecstore.ordering import OrderedDump
 from vecstore.prefixes import measure_prefixes
 from vecstore.shard import Metric
-from vecstore.survey import Survey
+from vecstore.survey import OnBad, Survey, clean_batches
 
-__all__ = ["Progress", "RescoringWarning", "Sample", "Stage", "Wish", "prepare", "sample_of"]
+__all__ = ["Progress", "RescoringWarning", "Sample", "Stage", "Wish", "population_of", "prepare", "sample_of"]
 
 Stage: TypeAlias = Literal["reading", "tuning", "training", "measuring", "encoding"]
 Progress: TypeAlias = Callable[[Stage, int, float], None]
@@ -43,7 +48,7 @@ class Wish:
 
     Attributes
     ----------
-    codec : CodecSpec, Codec or None
+    codec : of one codec or of several, a specification or trained; or None
         None: tune for `budget` or `target`.
     budget, target
         As for `vecstore.tune`.
@@ -53,7 +58,7 @@ class Wish:
         What a trained codec's own rows were like.
     """
 
-    codec: CodecSpec | Codec | None
+    codec: CodecSpec | MixedSpec | MixedBudget | Codec | MixedCodec | None
     budget: int | float | str | None = None
     target: float | str | None = None
     queries: ArrayLike | None = None
@@ -62,22 +67,35 @@ class Wish:
 
 @dataclass(frozen=True)
 class Sample:
-    """What is done with the sampled rows, (n, d) float32 each.
+    """What is done with the sampled rows.
 
     Attributes
     ----------
-    measured : rows to decode and to ask with
-    train : rows to train on
-    searched : rows to search
+    measured : Block
+        Rows to decode and to ask with.
+    train : (n, d) float32
+        Rows to train on.
+    searched : Block
+        Rows to search.
     held_out, unseen : bool
         Whether training does not see those that are measured, and those that are searched.
     """
 
-    measured: Floats
+    measured: Block
     train: Floats
-    searched: Floats
+    searched: Block
     held_out: bool
     unseen: bool
+
+    def keyed(self, population: Population) -> Sample:
+        """Return the same with the keys of the rows that are measured and searched."""
+        return replace(self, measured=_keyed(self.measured, population), searched=_keyed(self.searched, population))
+
+
+def _keyed(block: Block, population: Population) -> Block:
+    order = np.argsort(block.rows)
+    rows = block.rows[order]
+    return Block(rows, block.vectors[order], population.pick(rows).keys)
 
 
 def sample_of(survey: Survey) -> Sample:
@@ -86,20 +104,44 @@ def sample_of(survey: Survey) -> Sample:
     A store of no more rows than were sampled is what is searched, trained on or not. Of a larger one most rows have
     not been seen in training, so those that are searched have not been either.
     """
-    sample = survey.sample[~np.isin(survey.sample_rows, survey.dropped)]
+    kept = ~np.isin(survey.sample_rows, survey.dropped)
+    sample, numbers = survey.sample[kept], survey.sample_rows[kept]
+    rows = numbers - np.searchsorted(survey.dropped, numbers)  # as they count in the store
     if not len(sample):  # nothing but zero vectors is left
-        sample = np.zeros((1, survey.sample.shape[1]), np.float32)
+        sample, rows = np.zeros((1, survey.sample.shape[1]), np.float32), np.zeros(1, np.int64)
     held_out = min(HELD_OUT_ROWS, len(sample) // 10)
-    rest = sample[held_out:]
-    unseen = len(rest) // UNSEEN if survey.kept > len(sample) else 0
-    train = rest[: len(rest) - unseen]
-    searched = rest[len(rest) - unseen :] if unseen else rest
-    return Sample(sample[:held_out] if held_out else sample, train, searched, held_out > 0, unseen > 0)
+    unseen = (len(sample) - held_out) // UNSEEN if survey.kept > len(sample) else 0
+    first = len(sample) - unseen if unseen else held_out
+    measured = slice(held_out or len(sample))
+    return Sample(
+        Block(rows[measured], sample[measured]),
+        sample[held_out : len(sample) - unseen],
+        Block(rows[first:], sample[first:]),
+        held_out > 0,
+        unseen > 0,
+    )
+
+
+def population_of(dump: Dump, survey: Survey, sample: Sample, *, on_bad: OnBad, keep_norms: bool) -> Population:
+    """Return all rows as codecs see them that are fitted to every one."""
+
+    def blocks() -> Iterator[Block]:
+        first = 0
+        for batch in clean_batches(dump, survey, on_bad):
+            packed = None if batch.keys is None or dump.key_type is None else PackedKeys(batch.keys, dump.key_type)
+            vectors = unit(batch.vectors) if keep_norms else batch.vectors
+            yield Block(np.arange(first, first + len(batch)), vectors, packed)
+            first += len(batch)
+
+    spared = np.sort(sample.measured.rows) if sample.held_out else np.empty(0, np.int64)
+    importance = np.delete(dump.importance, survey.dropped) if isinstance(dump, OrderedDump) else None
+    return Population(survey.kept, blocks, spared=spared, importance=importance)
 
 
 def prepare(
     wish: Wish,
-    survey: Survey,
+    sample: Sample,
+    population: Population,
     *,
     metric: Metric,
     keep_norms: bool,
@@ -107,48 +149,72 @@ def prepare(
     shard_bytes: int | None,
     seed: int,
     report: Progress,
-) -> tuple[Codec, dict[str, Any]]:
+) -> tuple[Codec | MixedCodec, dict[str, Any]]:
     """Return the trained codec and what the store says of it: certificate, calibration and reference."""
-    sample = sample_of(survey)
-    measured, train = sample.measured, sample.train
+    train, total = sample.train, population.total
     coded = unit(train) if keep_norms else train
     if wish.codec is None:
-        trained: Codec = _tuned(wish, coded, survey.kept // shards, metric, keep_norms, seed, report)
+        trained: Codec | MixedCodec = _tuned(wish, coded, total // shards, metric, keep_norms, seed, report)
     else:
         report("training", len(train), 0.0)
-        rows = survey.kept
-        if isinstance(wish.codec, CodecSpec) and wish.codec.cells is not None and shard_bytes is not None:
-            rows = min(rows, shard_bytes // max(code_bytes_of(wish.codec, coded, seed=seed), 1))
-        trained = wish.codec if isinstance(wish.codec, Codec) else wish.codec.fit(coded, seed=seed, rows=rows)
+        trained = _trained(wish.codec, coded, population, shard_bytes, seed)
         report("training", len(train), 1.0)
-    report("measuring", len(measured), 0.0)
+    report("measuring", len(sample.measured.rows), 0.0)
+    as_vectors(sample.measured.vectors, trained.dimensions)  # raises where they are of another width
+    if any(layer.quantizer.by_key for layer in trained.layers):
+        sample = sample.keyed(population)
     certificate, calibration = measure_certificate(
         trained,
-        as_vectors(measured, trained.dimensions),
+        sample.measured,
         sample.searched,
         metric=metric,
         keep_norms=keep_norms,
-        rows=max(survey.kept // shards, 1),
+        rows=max(total // shards, 1),
         seed=seed,
         queries=None if wish.queries is None else as_vectors(wish.queries, trained.dimensions),
     )
-    certificate |= {"held_out": sample.held_out, "training_rows": len(train), "unseen": sample.unseen}
-    asking = as_vectors(unit(measured) if keep_norms else measured, trained.dimensions)
-    searched = unit(sample.searched) if keep_norms else sample.searched
-    if len(trained.layers) > 1:
-        factors = measure_oversampling(trained, asking, searched, rows=survey.kept, metric=metric)
-        certificate |= {"oversampling": factors, "oversample": max(factors.values())}
-        _warn_of_deep_rescoring(trained, 10 * certificate["oversample"], survey.kept)
-    prefixes = measure_prefixes(trained, asking, searched, raw=RAW[metric])
-    if prefixes is not None:
-        certificate |= {"prefixes": prefixes}
-    _warn_of_drift(wish.reference, trained, asking)
-    report("measuring", len(measured), 1.0)
-    members: dict[str, Any] = {
-        "certificate": certificate,
-        "reference": (wish.reference or reference_of(trained, asking)).to_dict(),
+    certificate |= {
+        "held_out": sample.held_out and not trained.shared,
+        "training_rows": len(train),
+        "unseen": sample.unseen and not trained.shared,
     }
-    return trained, members if calibration is None else members | {"calibration": calibration.to_dict()}
+    asking, searched = (
+        unit(block.vectors) if keep_norms else block.vectors for block in (sample.measured, sample.searched)
+    )
+    if len(trained.layers) > 1:
+        factors = measure_oversampling(trained, asking, searched, rows=total, metric=metric)
+        certificate |= {"oversampling": factors, "oversample": max(factors.values())}
+        _warn_of_deep_rescoring(trained, 10 * certificate["oversample"], total)
+    members: dict[str, Any] = {"certificate": certificate}
+    if calibration is not None:
+        members["calibration"] = calibration.to_dict()
+    if isinstance(trained, Codec) and not trained.shared:
+        prefixes = measure_prefixes(trained, asking, searched, raw=RAW[metric])
+        if prefixes is not None:
+            certificate |= {"prefixes": prefixes}
+        _warn_of_drift(wish.reference, trained, asking)
+        members["reference"] = (wish.reference or reference_of(trained, asking)).to_dict()
+    report("measuring", len(sample.measured.rows), 1.0)
+    return trained, members
+
+
+def _trained(
+    given: CodecSpec | MixedSpec | MixedBudget | Codec | MixedCodec,
+    coded: Floats,
+    population: Population,
+    shard_bytes: int | None,
+    seed: int,
+) -> Codec | MixedCodec:
+    if isinstance(given, (Codec, MixedCodec)):
+        return given
+    if not isinstance(given, CodecSpec):
+        return given.fit(coded, seed=seed, population=population)
+    rows = population.total
+    if given.cells is None:
+        return given.fit(coded, seed=seed, population=population)
+    if shard_bytes is not None:
+        rows = min(rows, shard_bytes // max(code_bytes_of(given, coded, seed=seed), 1))
+    return given.fit(coded, seed=seed, rows=rows)
 
 
 def _tuned(
@@ -178,9 +244,9 @@ def _warn_of_drift(reference: Reference | None, trained: Codec, rows: Floats) ->
         warnings.warn(str(drift), DriftWarning, stacklevel=2)
 
 
-def _warn_of_deep_rescoring(trained: Codec, rescored: int, rows: int) -> None:
+def _warn_of_deep_rescoring(trained: Codec | MixedCodec, rescored: int, rows: int) -> None:
     if rows >= DEEP_ROWS and rescored > DEEP * rows:
-        coarse, fine = trained.spec.layers
+        coarse, fine = (layer.spec for layer in trained.layers)
         warnings.warn(
             f"{coarse} orders these vectors so poorly that a search for ten rescores {min(rescored, rows):,} of "
             f"{rows:,} rows to lose one neighbour in a thousand; {fine} alone may be faster, or search with a smaller "

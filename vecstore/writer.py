@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.mixed import MixedCodec
 from vecstore.container import Container
 from vecstore.errors import BudgetError, ShapeError
 from vecstore.keymap import write_key_map
@@ -36,8 +37,8 @@ class Writer:
     Parameters
     ----------
     path : path
-        A file; with `shard_bytes`, a directory.
-    codec : Codec
+        A file; with `shard_bytes` or a mixed codec, a directory.
+    codec : Codec or MixedCodec
         Trained: ``vecstore.codec("opq:48").fit(sample)``.
     metric : {"cosine", "dot", "l2"}
     shard_bytes : int, optional
@@ -65,7 +66,7 @@ class Writer:
     def __init__(
         self,
         path: str | Path,
-        codec: Codec,
+        codec: Codec | MixedCodec,
         *,
         metric: Metric = "cosine",
         shard_bytes: int | None = None,
@@ -77,22 +78,21 @@ class Writer:
     ) -> None:
         if metric not in METRICS:
             raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
-        cells = codec.partition.count if codec.partition else 0
-        self._fixed_bytes = codec.model_bytes + FIXED_BYTES + CELL_BYTES * cells
-        least = self._fixed_bytes + FIXED_BYTES
+        self._current, self._first_row, _ = codec.span(0)
+        least = max(map(_fixed_bytes, codec.codecs if isinstance(codec, MixedCodec) else [codec])) + FIXED_BYTES
         if shard_bytes is not None and shard_bytes < least:
             raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
         self.rows = 0
         self.description: dict[str, Any] = {"user": dict(user or {})}
         self._keep_order = keep_order
-        self._row_bytes = codec.code_bytes + (4 if keep_norms else 0)
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
         self._shard_filled = 0
         self._shards: list[dict[str, Any]] = []
         self._hashes: list[NDArray[np.uint64]] = []
-        self._workplace = workplace or Workplace(path, sharded=shard_bytes is not None, force=force)
+        sharded = shard_bytes is not None or isinstance(codec, MixedCodec)
+        self._workplace = workplace or Workplace(path, sharded=sharded, force=force)
 
     @property
     def directory(self) -> Path:
@@ -121,8 +121,15 @@ class Writer:
         if keys is not None and len(keys) != len(x):
             raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
         self._key_type = key_type
-        for start, stop, size in self._pieces(len(x), keys):
-            self._add(x[start:stop], keys[start:stop] if keys is not None else None, size)
+        done = 0
+        while done < len(x):
+            own, first, end = self.codec.span(self.rows)
+            if own is not self._current:
+                self._close_shard()
+                self._current, self._first_row = own, first
+            upto = len(x) if end is None else min(len(x), done + end - self.rows)
+            self._add_pieces(x[done:upto], None if keys is None else keys[done:upto])
+            done = upto
 
     def close(self) -> None:
         """Finish the last shard and publish the store.
@@ -135,7 +142,7 @@ class Writer:
         if not self.rows:
             raise ShapeError("a store has at least one row; none was added")
         self._close_shard()
-        if self._shard_bytes is None:
+        if not self._workplace.sharded:
             self._workplace.publish_file(self._shards[0]["file"])
             return
         maps: tuple[dict[str, Any], ...] = ()
@@ -168,18 +175,23 @@ class Writer:
             self.abort()
             raise
 
+    def _add_pieces(self, x: Floats, keys: Sequence[Any] | NDArray[Any] | None) -> None:
+        for start, stop, size in self._pieces(len(x), keys):
+            self._add(x[start:stop], keys[start:stop] if keys is not None else None, size)
+
     def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None) -> list[tuple[int, int, int]]:
         """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
         if self._shard_bytes is None:
             return [(0, rows, 0)]
-        ordered = self.codec.partition is not None and (self._keep_order or self._key_type is None)
-        sizes = np.full(rows, self._row_bytes + (ORDER_BYTES if ordered else 0), np.int64)
+        ordered = self._current.partition is not None and (self._keep_order or self._key_type is None)
+        row_bytes = self._current.code_bytes + (4 if self._keep_norms else 0)
+        sizes = np.full(rows, row_bytes + (ORDER_BYTES if ordered else 0), np.int64)
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
         pieces: list[tuple[int, int, int]] = []
         start, room = 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
-            room -= self._fixed_bytes
+            room -= _fixed_bytes(self._current)
         ends = np.cumsum(sizes)
         while start < rows:
             before = int(ends[start - 1]) if start else 0
@@ -189,7 +201,7 @@ class Writer:
             if stop > start:
                 pieces.append((start, stop, int(ends[stop - 1]) - before))
             start = max(stop, start)
-            room = self._shard_bytes - self._fixed_bytes
+            room = self._shard_bytes - _fixed_bytes(self._current)
             if stop < rows and int(sizes[stop]) > room:
                 raise BudgetError(
                     f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
@@ -203,13 +215,14 @@ class Writer:
             name = f"shard-{len(self._shards):05d}.vecs"
             self._shard = ShardWriter(
                 self.directory / name,
-                self.codec,
+                self._current,
                 metric=self.metric,
                 key_type=self._key_type,
                 keep_norms=self._keep_norms,
                 keep_order=self._keep_order,
+                first_row=self.rows - self._first_row,
             )
-            self._shard_filled = self._fixed_bytes
+            self._shard_filled = _fixed_bytes(self._current)
         self._shard.add(vectors, keys)
         self._shard_filled += size
         self.rows += len(vectors)
@@ -236,6 +249,11 @@ class Writer:
                             "(convert takes --on-duplicate first or last)"
                         )
                     seen[key] = number
+
+
+def _fixed_bytes(codec: Codec) -> int:
+    """Return what a shard takes beside its rows."""
+    return codec.model_bytes + FIXED_BYTES + CELL_BYTES * (codec.partition.count if codec.partition else 0)
 
 
 def _entry(path: Path, **more: Any) -> dict[str, Any]:

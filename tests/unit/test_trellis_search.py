@@ -248,7 +248,7 @@ def test_a_scan_of_all_bytes_finds_what_decoding_does(store, summaries, metric, 
 @pytest.fixture(scope="module")
 def measured(store):
     """Numbers of bytes that may be swept, rising."""
-    return sorted(map(int, store.info()["fidelity"]["prefixes"]["limits"]))
+    return sorted(map(int, store.info()["certificate"]["prefixes"]["limits"]))
 
 
 @pytest.mark.parametrize("which", ["auto", 0, 2, -1])

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vecstore.cli import benching, demonstration, listing, looking, tuning, writing
+from vecstore.cli import benching, demonstration, importing, listing, looking, tuning, writing
 from vecstore.cli.console import complain
 from vecstore.cli.options import examples
 from vecstore.errors import CorruptError, VecstoreError, did_you_mean
@@ -40,7 +40,7 @@ app = typer.Typer(
         "vecstore search vectors.vecs --key 'some key'",
     ),
 )
-for module in (writing, looking, tuning, listing, demonstration, benching):
+for module in (writing, importing, looking, tuning, listing, demonstration, benching):
     module.register(app)
 
 

@@ -25,6 +25,10 @@ def certificate(found: dict[str, Any]) -> list[tuple[str, str]]:
     if "bytes" in found:
         size = found["bytes"]
         lines.append(("bytes", f"{size['row']:.1f} a row: {size['code']} the code, the rest its share of the model"))
+    if "collisions" in found.get("tables", {}):
+        lines.append(("collisions", f"{found['tables']['collisions']:.2%} of the rows share all entries with another"))
+    if found.get("weighted_r2") is not None:
+        lines.append(("weighted R²", f"{found['weighted_r2']:.4f} of the variance kept, rows weighted by importance"))
     factors = found.get("oversampling") or ({"0.999": found["oversample"]} if "oversample" in found else {})
     if factors:
         shown = ", ".join(f"{factor} for recall {recall}" for recall, factor in factors.items())

@@ -20,8 +20,10 @@ LANGUAGE = """\
 A codec is written as steps, separated by commas, each with its parameters behind colons: any number of transforms, \
 then exactly one quantizer, then, for archives, steps that pack its bytes. Two such chains with a slash between them \
 make a store of two layers: a search scans the first, coarse one, and scores the best rows again from the second, \
-fine one, which also answers lookups. Before all of it may stand cells, or cells:K: rows are then stored in the order \
-of their nearest of K centroids, and what is coded is the rest."""
+fine one, which also answers lookups. Behind a table that rows share, the slash adds a code of what the table leaves. \
+Before all of it may stand cells, or cells:K: rows are then stored in the order of their nearest of K centroids, and \
+what is coded is the rest. Blocks of rows may have codecs of their own: mixed:12 chooses them for 12 bytes a row, \
+codec@row+codec names them."""
 
 EXAMPLES = (
     ("sq:8", "a byte a dimension: a quarter of float32 at next to no loss; where to begin"),
@@ -30,6 +32,8 @@ EXAMPLES = (
     ("pca:128,sq:8", "128 bytes, decodes fast; good where few dimensions carry the variance"),
     ("truncate:256,sq:8", "for models trained to be cut (Matryoshka)"),
     ("bin/sq:8", "scans one bit a dimension, then scores the best rows again"),
+    ("mixed:12", "12 bytes a vector on average, more for those asked for most (rows in order of frequency)"),
+    ("sq:8@1000+pq:25", "sq:8 for the first 1,000 rows, pq:25 for the rest"),
     ("f32,zstd", "exact and smaller, for archives; not scanned where it lies"),
 )
 

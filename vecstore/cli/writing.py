@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
             "vecstore convert items.parquet items.vecs --key-column id --codec bin/sq:8 --on-duplicate last",
             "vecstore convert vectors.npy docs.vecs --budget 64",
             "vecstore convert vectors.npy docs.vecs --target recall@10=0.95 --queries queries.npy",
+            "vecstore convert glove.6B.50d.txt words.vecs --codec mixed:12",
         ),
     )(convert)
     app.command(
@@ -57,7 +58,11 @@ def convert(
     ],
     destination: Annotated[
         Path,
-        typer.Argument(metavar="DST", help="The store to write; with --shard-size, a directory.", show_default=False),
+        typer.Argument(
+            metavar="DST",
+            help="The store to write; with --shard-size or a mixed codec, a directory.",
+            show_default=False,
+        ),
     ],
     codec: Annotated[
         str | None,
@@ -99,7 +104,12 @@ def convert(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Metadata to keep in the store; repeatable. @FILE.json takes a file."),
     ] = None,
-    force: Force = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace what is there; fit a table codec where another keeps more.")
+    ] = False,
+    accept_dominated: Annotated[
+        bool, typer.Option("--accept-dominated", help="Fit a table codec where another keeps more in the same bytes.")
+    ] = False,
     quiet: Quiet = False,
     format: Annotated[
         str | None,
@@ -134,6 +144,14 @@ def convert(
         Literal["error", "first", "last"],
         typer.Option(help="Which of several rows with one key stays.", rich_help_panel=SOURCE),
     ] = "error",
+    importance: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npy",
+            help="How often each row is asked for, one number a row: the store holds the rows in falling order of it.",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the training sample and the training.", rich_help_panel=SOURCE)] = 0,
 ) -> None:
     """Convert a dump of embeddings to a store.
@@ -172,8 +190,10 @@ def convert(
                 seed=seed,
                 on_bad=on_bad,
                 on_duplicate=on_duplicate,
+                importance=None if importance is None else _numbers_in(importance),
                 user=user,
                 force=force,
+                accept_dominated=accept_dominated,
                 progress=bars,
             )
     if not quiet:
@@ -232,6 +252,15 @@ def _batches(store: Store, bars: StageBars) -> Iterator[Any]:
         bars("writing", done, done / len(store))
 
 
+def _numbers_in(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ShapeError(f"--importance {path}: no .npy array of numbers: {error}") from None
+
+
 def _metadata(given: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in given:
@@ -271,6 +300,7 @@ def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
     ]
     counts = {"bad rows left out": report.bad, "bad rows stored as zeros": report.zeroed}
     lines += [(name, f"{count:,}") for name, count in counts.items() if count]
+    lines += [("advice", advice) for advice in report.advice]
     lines += [("", example) for example in report.examples]
     if report.duplicates:
         lines.append(("duplicate keys left out", f"{report.duplicates:,}"))

@@ -36,7 +36,7 @@ def orthonormal(axes: NDArray[Any]) -> Floats:
     with np.errstate(all="ignore"):  # what a damaged file holds; whoever reads it looks at the result
         found /= np.linalg.norm(found, axis=1, keepdims=True)
         for _ in range(STEPS):
-            found = 1.5 * found - 0.5 * (found @ found.T) @ found
+            found = np.asarray(1.5 * found - 0.5 * (found @ found.T) @ found, np.float32)
     return found
 
 

@@ -13,18 +13,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.errors import CodecError
 
+if TYPE_CHECKING:
+    from vecstore.codecs.population import Population
+    from vecstore.keys import PackedKeys
+
 __all__ = [
     "Arrays",
     "ByteStep",
     "Codes",
     "Floats",
+    "Law",
     "Numbers",
     "Quantizer",
     "Step",
@@ -149,13 +154,16 @@ class TrainedQuantizer(ABC):
     """A quantizer that has seen its data; maps (n, dimensions) float32 to (n, code_bytes) uint8 and back.
 
     `tile_rows` says in which layout its codes lie in a file: 1 for row after row, T for transposed tiles of T rows.
-    `item_bytes` is the size of one number in a code, for byte steps that shuffle.
+    `item_bytes` is the size of one number in a code, for byte steps that shuffle. `by_key` says that vectors come from
+    the keys of rows instead of their numbers: `decode_keys` then stands for `decode`.
     """
 
     dimensions: int
     code_bytes: int
     tile_rows: int = 1
     item_bytes: int = 1
+    by_key: bool = False
+    shared: bool = False
 
     @abstractmethod
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
@@ -164,6 +172,17 @@ class TrainedQuantizer(ABC):
     @abstractmethod
     def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
         """Return the vectors that codes stand for; the array may share memory with `codes`."""
+
+    def encode_keys(self, z: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
+        """Return the codes of vectors with these keys and row numbers. Only for codecs that are `by_key`."""
+        return self.encode(z, rows)
+
+    def decode_keys(self, keys: PackedKeys, codes: Codes | None) -> Floats:
+        """Return the vectors of keys: (n, dimensions) float32. `codes` is None for keys that the store does not hold.
+
+        Only for codecs that are `by_key`.
+        """
+        raise NotImplementedError("this codec has no vectors for keys")
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
         """Return tables T, one set a query, whose entries picked by a code add up to a score: (q, tables, entries).
@@ -176,6 +195,11 @@ class TrainedQuantizer(ABC):
         scored by decoding blocks.
         """
         return None
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What training found out, to be written into a store for people; not kept with the codec."""
+        return {}
 
     def hamming_tables(self, codes: Codes) -> Floats | None:
         """Return tables as `tables` does, that add up to minus the number of bits in which a code differs from these.
@@ -206,14 +230,32 @@ class TrainedQuantizer(ABC):
         """Everything `Quantizer.restore` needs; little-endian, explicit dtypes."""
 
 
+@dataclass(frozen=True)
+class Law:
+    """What is known of a codec before it is trained: bytes a row, trained arrays included, and the variance kept."""
+
+    row_bytes: float
+    kept: float
+
+
 class Quantizer(Step):
-    """Array to bytes."""
+    """Array to bytes. `is_table` says that rows share tables, `is_base` that a second one may code what is left."""
 
     kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "quantizer"
+    is_table: ClassVar[bool] = False
+    is_base: ClassVar[bool] = False
+
+    def law(self, total: int, dimensions: int) -> Law | None:
+        """Return what follows from the configuration and the number of rows alone; None where data decide."""
+        return None
 
     @abstractmethod
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         """Train on a sample (n, d) float32."""
+
+    def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
+        """Train on a sample, knowing all rows to come. What shares tables among rows has to; others need the sample."""
+        return self.fit(z, seed=seed)
 
     @abstractmethod
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:

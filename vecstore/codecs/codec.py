@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
+from vecstore.codecs.population import Population
 from vecstore.codecs.spec import CodecSpec, LayerSpec
 from vecstore.errors import CodecError, ShapeError
+from vecstore.keys import PackedKeys
 from vecstore.partition import Cells, Partition
 
 __all__ = ["LARGEST", "AffineMap", "Codec", "Layer", "as_vectors", "code_bytes_of", "fit", "sound_rows"]
@@ -82,10 +84,27 @@ class Layer:
 
     def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
         """Return the vectors of codes: (n, dimensions) float32; the array may share memory with `codes`."""
-        x = self.quantizer.decode(codes, rows)
+        return self.inverted(self.quantizer.decode(codes, rows))
+
+    def encode_keyed(self, x: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
+        """Return the codes of checked vectors that have keys: (n, code_bytes) uint8."""
+        if not self.quantizer.by_key:
+            return self.encode(x, rows)
+        for transform in self.transforms:
+            x = transform.apply(x)
+        return self.quantizer.encode_keys(x, keys, rows)
+
+    def decode_keyed(self, codes: Codes, keys: PackedKeys, rows: NDArray[np.int64]) -> Floats:
+        """Return the vectors of codes of rows that have keys."""
+        if not self.quantizer.by_key:
+            return self.decode(codes, rows)
+        return self.inverted(self.quantizer.decode_keys(keys, codes))
+
+    def inverted(self, z: Floats) -> Floats:
+        """Return the vectors of what the quantizer decodes to."""
         for transform in reversed(self.transforms):
-            x = transform.invert(x)
-        return x
+            z = transform.invert(z)
+        return z
 
     @cached_property
     def affine(self) -> AffineMap:
@@ -175,6 +194,11 @@ class Codec:
         self.cell_bytes = partition.cell_bytes if partition else 0
         self.model_bytes = sum(array.nbytes for array in self.arrays.values())
 
+    @property
+    def shared(self) -> bool:
+        """Whether rows share tables, so that it depends on their numbers or keys what codes stand for."""
+        return any(layer.quantizer.shared for layer in self.layers)
+
     def encode(self, x: ArrayLike, rows: NDArray[np.int64] | None = None) -> Codes:
         """Return the codes of vectors.
 
@@ -227,6 +251,19 @@ class Codec:
             )
         return cells
 
+    def approximate(
+        self, x: ArrayLike, rows: NDArray[np.int64] | None = None, keys: PackedKeys | None = None
+    ) -> Floats:
+        """Return what vectors (n, dimensions) become, encoded and decoded; only table codecs look at rows and keys."""
+        if keys is None or rows is None:
+            return self.decode(self.encode(x, rows), rows)
+        vectors, fine = as_vectors(x, self.dimensions), self.layers[-1]
+        return fine.decode_keyed(fine.encode_keyed(vectors, keys, rows), keys, rows)
+
+    def span(self, row: int) -> tuple[Codec, int, int | None]:
+        """Return the codec of a row, and the first and the end of the rows that have it; None for no end."""
+        return self, 0, None
+
     def prefix(self, dimensions: int) -> Codec:
         """Return the codec that reads only the first dimensions of what this one has encoded.
 
@@ -277,34 +314,50 @@ class Codec:
         return f"<Codec {self.spec}: {self.dimensions} dimensions in {self.code_bytes} bytes>"
 
 
-def fit(spec: CodecSpec, x: ArrayLike, *, seed: int, rows: int | None = None) -> Codec:
+def fit(
+    spec: CodecSpec, x: ArrayLike, *, seed: int, rows: int | None = None, population: Population | None = None
+) -> Codec:
     """Train the cells and all layers of `spec` on a sample; see `CodecSpec.fit`."""
     sample = as_vectors(x)
     if not len(sample):
         raise ShapeError("training needs at least one vector")
     partition = None
+    everyone = population or Population.of(sample)
     if spec.cells is not None:
         code_bytes = code_bytes_of(spec, sample, seed=seed)
         partition = spec.cells.fit(sample, seed=seed, rows=rows or len(sample), code_bytes=code_bytes)
         spec = replace(spec, cells=Cells(partition.count))
         sample = sample - partition.centroids[partition.assign(sample)]
-    return Codec(spec, [_fit_layer(layer, sample, seed) for layer in spec.layers], partition)
+    return Codec(spec, [_fit_layer(layer, sample, everyone, seed) for layer in spec.layers], partition)
 
 
 def code_bytes_of(spec: CodecSpec, sample: Floats, *, seed: int) -> int:
-    """Return how many bytes a code will take, from layers trained on a handful of rows."""
+    """Return how many bytes a code will take, from layers trained on a handful of rows.
+
+    Raises
+    ------
+    CodecError
+        Rows share tables by their numbers or keys, which goes with no cells.
+    """
+    few = sample[:FEW_ROWS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is to be said of the data, is said when all of it is trained on
-        return sum(_fit_layer(layer, sample[:FEW_ROWS], seed).code_bytes for layer in spec.layers)
+        layers = [_fit_layer(layer, few, Population.of(few), seed) for layer in spec.layers]
+    if any(layer.quantizer.shared for layer in layers):
+        raise CodecError(
+            f"{spec}: cells put rows in another order, by which table codecs know them; use one or the other"
+        )
+    return sum(layer.code_bytes for layer in layers)
 
 
-def _fit_layer(spec: LayerSpec, x: Floats, seed: int) -> Layer:
+def _fit_layer(spec: LayerSpec, x: Floats, population: Population, seed: int) -> Layer:
     dimensions = x.shape[1]
     transforms = []
     for step in spec.transforms:
         transforms.append(step.fit(x, seed=seed))
         x = transforms[-1].apply(x)
-    return Layer(spec, transforms, spec.quantizer.fit(x, seed=seed), dimensions)
+        population = population.mapped(transforms[-1].apply)
+    return Layer(spec, transforms, spec.quantizer.fit_all(x, population, seed=seed), dimensions)
 
 
 def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:

@@ -18,6 +18,7 @@ from vecstore.partition import Cells
 
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec
+    from vecstore.codecs.population import Population
 
 __all__ = ["CodecSpec", "LayerSpec", "codec"]
 
@@ -74,7 +75,7 @@ class CodecSpec:
         if len(self.layers) == 2 and self.layers[0].byte_steps:
             raise CodecError(f"{str(self)!r}: the coarse layer is scanned, so it cannot be compressed by byte steps")
 
-    def fit(self, x: Floats, *, seed: int = 0, rows: int | None = None) -> Codec:
+    def fit(self, x: Floats, *, seed: int = 0, rows: int | None = None, population: Population | None = None) -> Codec:
         """Train on a sample and return the trained codec.
 
         Parameters
@@ -86,6 +87,8 @@ class CodecSpec:
         rows : int, optional
             Of the store to come (of each of its shards), by default those of `x`: the number of cells follows from
             them unless it is named.
+        population : Population, optional
+            All rows to come, for codecs whose rows share tables; by default they are taken to be `x`.
 
         Raises
         ------
@@ -96,7 +99,7 @@ class CodecSpec:
         """
         from vecstore.codecs.codec import fit
 
-        return fit(self, x, seed=seed, rows=rows)
+        return fit(self, x, seed=seed, rows=rows, population=population)
 
     def to_dict(self) -> list[list[dict[str, Any]]] | dict[str, Any]:
         """Return the JSON form: layers of steps, each ``{"name": ..., "configuration": {...}}``.
@@ -162,10 +165,19 @@ def codec(spec: str | CodecSpec) -> CodecSpec:
             raise CodecError(
                 f"{spec!r}: after the cells comes what codes the rows in them, such as {spec.strip()},tcq:48"
             )
-    layers = (spec if cells is None else rest).split("/")
-    return CodecSpec(
-        tuple(LayerSpec(tuple(_parsed(step, spec) for step in layer.split(","))) for layer in layers), cells
-    )
+    texts = (spec if cells is None else rest).split("/")
+    layers = [LayerSpec(tuple(_parsed(step, spec) for step in layer.split(","))) for layer in texts]
+    return CodecSpec(tuple(_composed(layers)), cells)
+
+
+def _composed(layers: list[LayerSpec]) -> list[LayerSpec]:
+    """Return the layers, a base and the quantizer of what it leaves made one: hash:25000/pq:10 is no coarse layer."""
+    if len(layers) < 2 or not layers[0].quantizer.is_base or layers[0].byte_steps or layers[1].transforms:
+        return layers
+    from vecstore.codecs.residual import Residual
+
+    whole = Residual.of(layers[0].quantizer, layers[1].quantizer)
+    return [LayerSpec((*layers[0].transforms, whole, *layers[1].byte_steps)), *layers[2:]]
 
 
 def _pieces(text: str, spec: str) -> list[str]:

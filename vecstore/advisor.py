@@ -1,0 +1,140 @@
+"""What a codec will keep, told before it is trained on everything, and whether another one keeps more.
+
+Rows that share tables by a map that does not look at the data are projected on a random subspace: of data without
+structure in the order of rows the share rank / rows of the variance is kept, whatever the number of hashes or digits.
+That is about the share of the memory, where a product quantizer keeps most of the variance in a hundredth of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.mixed import MixedBudget, MixedSpec
+from vecstore.codecs.spec import CodecSpec, codec
+from vecstore.errors import CodecError
+
+__all__ = ["Advice", "Prediction", "advise", "predict"]
+
+TRAINING_ROWS = 8192
+TESTED_ROWS = 1024
+MARGIN = 0.01  # of the variance: less is no reason to refuse
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a codec is going to keep.
+
+    Attributes
+    ----------
+    spec : str
+    row_bytes : float
+        Codes and trained arrays together, divided by the rows.
+    r2 : float
+        Share of the variance.
+    cosine : float
+        Of originals and decoded vectors, on average.
+    source : {"rank law", "measured"}
+        Measured: trained on a sample, and tried on other rows of it.
+    """
+
+    spec: str
+    row_bytes: float
+    r2: float
+    cosine: float
+    source: Literal["rank law", "measured"]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a table codec is going to keep, and a product quantizer of no more bytes (None where none is so small)."""
+
+    asked: Prediction
+    rival: Prediction | None
+
+    @property
+    def dominated(self) -> bool:
+        """Whether the other one keeps more."""
+        return self.rival is not None and self.rival.r2 > self.asked.r2 + MARGIN
+
+    def __str__(self) -> str:
+        asked, rival = self.asked, self.rival
+        said = (
+            f"{asked.spec} keeps {asked.r2:.3f} of the variance in {asked.row_bytes:.1f} bytes a row ({asked.source})"
+        )
+        if rival is None:
+            return f"{said}; no product quantizer is that small"
+        return f"{said}; PQ at the same bytes keeps {rival.r2:.3f} ({rival.spec}, {rival.row_bytes:.1f} bytes a row)"
+
+
+def predict(spec: str | CodecSpec, sample: Floats, total: int, *, seed: int = 0) -> Prediction:
+    """Predict what a codec keeps of `total` rows like those of a sample (n, d), without the rest of them.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
+    >>> round(predict("hash:500:2", x, 2000).r2, 2)
+    0.25
+    """
+    parsed = codec(spec)
+    layer = parsed.layers[-1]
+    law = None if layer.transforms else layer.quantizer.law(total, sample.shape[1])
+    if law is not None:
+        spread = float(((sample - sample.mean(axis=0)) ** 2).sum(axis=1).mean())
+        energy = float((sample**2).sum(axis=1).mean())
+        # A subspace that holds the mean keeps it whole, and of a row's deviation the share `kept` of the square.
+        cosine = np.sqrt(1 - (1 - law.kept) * spread / energy) if energy > 0 else 1.0
+        return Prediction(str(parsed), law.row_bytes, law.kept, float(cosine), "rank law")
+    held_out = min(TESTED_ROWS, len(sample) // 3)
+    test, train = sample[:held_out], sample[held_out : held_out + TRAINING_ROWS]
+    if not held_out:
+        test = train = sample
+    fitted = parsed.fit(train, seed=seed)
+    decoded = train if fitted.shared else test
+    given, decoded = decoded, fitted.approximate(decoded)
+    spread = float(((given - sample.mean(axis=0)) ** 2).sum())
+    r2 = 1 - float(((given - decoded) ** 2).sum()) / spread if spread > 0 else 1.0
+    sizes = np.linalg.norm(given, axis=1) * np.linalg.norm(decoded, axis=1)
+    cosines = np.einsum("ij,ij->i", given, decoded)[sizes > 0] / sizes[sizes > 0]
+    row_bytes = fitted.code_bytes + fitted.model_bytes / (len(train) if fitted.shared else total)
+    return Prediction(str(parsed), row_bytes, r2, float(cosines.mean()) if len(cosines) else 1.0, "measured")
+
+
+def advise(spec: CodecSpec | MixedSpec | MixedBudget, sample: Floats, total: int, *, seed: int = 0) -> list[Advice]:
+    """Return, for each table codec in a specification, what it keeps and what a product quantizer does."""
+    if isinstance(spec, MixedBudget):
+        return []
+    if isinstance(spec, MixedSpec):
+        edges = (0, *spec.stops, total)
+        return [
+            advice
+            for own, first, stop in zip(spec.codecs, edges, edges[1:], strict=False)
+            for advice in advise(own, sample, max(stop - first, 1), seed=seed)
+        ]
+    if not spec.layers[-1].quantizer.is_table:
+        return []
+    asked = predict(spec, sample, total, seed=seed)
+    rival = _rival(asked.row_bytes, sample.shape[1], total)
+    return [Advice(asked, None if rival is None else predict(rival, sample, total, seed=seed))]
+
+
+def _rival(row_bytes: float, d: int, total: int) -> str | None:
+    """Return the product quantizer that takes no more bytes a row, its codebooks counted; None for none."""
+    for bits, suffix in ((8, ""), (4, "x4")):
+        groups = int((row_bytes - 4 * d * 2**bits / total) * 8 / bits)
+        if groups >= 1:
+            return f"pq:{min(groups, d)}{suffix}"
+    return None
+
+
+def refuse_dominated(advice: list[Advice]) -> None:
+    """Raise `CodecError` where another codec keeps more in the same bytes."""
+    for each in advice:
+        if each.dominated and each.rival is not None:
+            raise CodecError(
+                f"{each}: choose {each.rival.spec}, or insist with --force (accept_dominated=True); tables that were "
+                "trained as such are better imported than fitted"
+            )
