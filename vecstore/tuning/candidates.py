@@ -22,8 +22,9 @@ Sizes: TypeAlias = Callable[[int, int], Iterator[tuple[int, str]]]
 Model: TypeAlias = Callable[[int, int], int]
 Floor: TypeAlias = Callable[[NDArray[np.float64], int], float]
 
-CELL_SHARES = (0.05, 0.2)  # of the budget, that centroids may take
-FEWEST_CELLS = 8
+CELL_SHARES = (0.02, 0.08)  # of the budget, that centroids may take
+CENTROID_BYTES = 0.5  # of a centroid's number, about: four bits
+FEWEST_CELLS, ROWS_OF_A_CELL, TRAINED_ROWS = 8, 16, 20_000  # a centroid is the mean of some rows that train
 
 
 def _nothing(size: int, d: int) -> int:
@@ -63,10 +64,10 @@ class Family:
 
 
 def cell_counts(size_bytes: float, rows: int, dimensions: int) -> list[int]:
-    """Return numbers of cells whose centroids, as float32, take an acceptable share of the budget."""
-    room = [share * size_bytes * rows / (4 * dimensions) for share in CELL_SHARES]
+    """Return numbers of cells whose centroids take an acceptable share of the budget."""
+    room = [share * size_bytes * rows / (CENTROID_BYTES * dimensions) for share in CELL_SHARES]
     counts = {1 << int(np.log2(most)) for most in room if most >= FEWEST_CELLS}
-    return sorted(count for count in counts if count * 8 <= rows)
+    return sorted(count for count in counts if count * ROWS_OF_A_CELL <= min(rows, TRAINED_ROWS))
 
 
 def known(spec: str) -> bool:
@@ -131,16 +132,20 @@ def _rotation_and_books(entries: int) -> Model:
     return lambda size, d: 4 * d * d + 4 * entries * d
 
 
+def _vaq(entries: int) -> Callable[[int, int], int]:
+    return lambda size, d: d * d + 4 * entries * d
+
+
 def _trellis(size: int, d: int) -> int:
-    return 4 * d * min(2 * size + 16, d) + 16 * min(2 * size + 16, d)
+    return (d + 32) * min(3 * size + 32, d)
 
 
 FAMILIES = (
     Family("tcq", 1, _every("tcq"), model=_trellis, cells=True),
     Family("opq", 2, _every("opq"), model=_rotation_and_books(256), cells=True),
     Family("opq x4", 0, _every("opq", per_byte=2, suffix="x4"), model=_rotation_and_books(16), cells=True),
-    Family("vaq", 2, _every("vaq"), model=_rotation_and_books(256), cells=True),
-    Family("vaq x4", 0, _every("vaq", per_byte=2, suffix="x4"), model=_rotation_and_books(16)),
+    Family("vaq", 2, _every("vaq"), model=_vaq(256), cells=True),
+    Family("vaq x4", 0, _every("vaq", per_byte=2, suffix="x4"), model=_vaq(16)),
     Family("pq", 2, _every("pq"), model=lambda size, d: 1024 * d),
     Family("rq", 2, _every("rq"), model=lambda size, d: 1024 * d * size, cells=True),
     Family("lsq", 2, _every("lsq"), model=lambda size, d: 1024 * d * size),

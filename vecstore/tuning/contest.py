@@ -17,7 +17,7 @@ from vecstore.errors import CodecError
 from vecstore.recall import Exam, interval, paired
 from vecstore.shard import Metric
 from vecstore.spectrum import distortion_bound, spectrum
-from vecstore.tuning.candidates import Family, cell_counts, known
+from vecstore.tuning.candidates import CENTROID_BYTES, Family, cell_counts, known
 from vecstore.tuning.result import Entry
 
 __all__ = ["Contest", "Rung", "Trial", "row_bytes"]
@@ -152,7 +152,7 @@ class Contest:
         Codes of `start` are the largest that are tried.
         """
         d = train.shape[1]
-        centroids = 4 * cells * d
+        centroids = cells * CENTROID_BYTES * d
         options = [(size, spec) for size, spec in family.sizes(int(limit), d) if known(spec)]
         if start is not None:
             sizes = {spec: size for size, spec in options}
@@ -227,11 +227,13 @@ class Contest:
         return trials
 
     def _hopeless(self, family: Family, limit: float, least: float) -> bool:
-        if family.floor is None:
-            return False
-        sizes = [size for size, spec in family.sizes(int(limit), self.x.shape[1]) if known(spec)]
-        total = float(self.variances.sum())
-        return bool(sizes) and family.floor(self.variances, sizes[0]) > HOPELESS * least * total
+        """Return whether the largest code that the limit leaves room for cannot be good enough, were it ideal."""
+        d = self.x.shape[1]
+        sizes = [size for size, spec in family.sizes(int(limit), d) if known(spec)]
+        affordable = (size for size in sizes if size + family.model(size, d) / self.rows <= limit)
+        size = next(affordable, min(sizes, default=0))
+        floor = family.floor or distortion_bound
+        return bool(sizes) and floor(self.variances, size) > HOPELESS * least * float(self.variances.sum())
 
     def _survivors(self, trials: list[Trial], rung: Rung) -> list[Trial]:
         ranked = sorted(trials, key=lambda trial: -trial.marks.mean())
