@@ -39,13 +39,14 @@ def test_python_of_the_readme_runs_in_order(tmp_path: Path, monkeypatch: pytest.
     assert names["found"].keys[0] == "item 7"  # type: ignore[attr-defined]
 
 
-def test_convert_command_of_the_readme_runs(tmp_path: Path) -> None:
+def test_convert_commands_of_the_readme_run(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(600, 96)).astype("f4"))
     (tmp_path / "keys.txt").write_text("".join(f"key {i}\n" for i in range(600)))
-    (line,) = [line for block in blocks("README.md", "sh") for line in block.splitlines() if "convert" in line]
-    done = run(line, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(vecstore.open(tmp_path / "vectors.vecs")) == 600
+    lines = [line for block in blocks("README.md", "sh") for line in block.splitlines() if "convert" in line]
+    for line, store in zip(lines, ("vectors.vecs", "tuned.vecs"), strict=True):
+        done = run(line, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert len(vecstore.open(tmp_path / store)) == 600
 
 
 def test_commands_of_the_tutorial_run(tmp_path: Path) -> None:
