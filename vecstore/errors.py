@@ -134,10 +134,12 @@ def _rebuild(kind: type[FormatError], args: tuple[Any, ...], state: dict[str, An
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the nearest of `known`, or an empty string."""
+    """Return " (did you mean 'x'?)" for what `word` begins or the nearest of `known`, or an empty string."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), n=1)
+    known = list(known)
+    begun = [name for name in known if len(word) > 2 and name.startswith(word)]
+    near = begun or difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

@@ -10,7 +10,7 @@ from vecstore.codecs.spec import codec
 from vecstore.errors import BudgetError, ShapeError
 from vecstore.spectrum import distortion_bound
 from vecstore.tuning.budget import parse_budget, parse_target
-from vecstore.tuning.candidates import FAMILIES, Family, cell_counts, known
+from vecstore.tuning.candidates import CENTROID_BYTES, FAMILIES, Family, cell_counts, known
 from vecstore.tuning.contest import row_bytes
 
 
@@ -80,7 +80,7 @@ def test_floors_are_below_what_codecs_reach(words):
 def test_cells_take_a_share_of_the_budget_at_most():
     for size, rows in ((16, 60_000), (64, 1_000_000)):
         for count in cell_counts(size, rows, 384):
-            assert 4 * 384 * count / rows <= 0.2 * size
+            assert CENTROID_BYTES * 384 * count / rows <= 0.1 * size
     assert cell_counts(16, 1000, 384) == []
 
 

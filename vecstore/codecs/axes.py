@@ -32,7 +32,7 @@ def orthonormal(axes: NDArray[Any]) -> Floats:
     """
     if axes.dtype != np.int8:
         return np.asarray(axes, np.float32)
-    found = axes.astype(np.float32)
+    found = axes.astype(np.float32, order="C")  # sums depend on the order in memory; fitted and read must agree
     with np.errstate(all="ignore"):  # what a damaged file holds; whoever reads it looks at the result
         found /= np.linalg.norm(found, axis=1, keepdims=True)
         for _ in range(STEPS):
