@@ -39,7 +39,7 @@ class KeysView(Sequence[Key]):
         chosen = (
             range(*index.indices(rows)) if isinstance(index, slice) else self._store.vectors.row_numbers(index).tolist()
         )
-        return [self._store.key_of(row) for row in chosen]
+        return [self._store.key_of(row) for row in chosen] if self._store.key_type else list(chosen)
 
     def __repr__(self) -> str:
         return f"<{len(self)} {self._store.key_type or 'row number'} keys>"

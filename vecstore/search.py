@@ -209,6 +209,10 @@ class Search:
             self._over(sweeps[number], number, start, stop, heaps[mine], raised)
 
         over_items(over, self._pieces(sweeps))
+        if len(heaps) == 1 and len(sweeps) == 1:
+            (only,) = heaps.values()
+            only.sort()
+            return only
         best = TopK(len(floors), k)
         for (_, number), found in heaps.items():
             best.merge(found, first=self._edges[number])

@@ -24,9 +24,11 @@ class TopK:
     """
 
     def __init__(self, queries: int, k: int) -> None:
-        self.scores = np.full((queries, k), -np.inf)
-        self.rows = np.full((queries, k), -1, np.int64)
+        self.scores = np.empty((queries, k))
+        self.rows = np.empty((queries, k), np.int64)
         self.sizes = np.zeros(queries, np.int64)
+        self.scores.fill(-np.inf)
+        self.rows.fill(-1)
 
     @property
     def k(self) -> int:
@@ -45,6 +47,14 @@ class TopK:
         order = np.lexsort((rows, -scores), axis=1)[:, : self.k]
         self.scores, self.rows = scores[query, order], rows[query, order]
         self.sizes = (self.rows >= 0).sum(axis=1)
+
+    def sort(self) -> None:
+        """Leave what was collected as `merge` does."""
+        if len(self.sizes) == 1:
+            order = np.lexsort((self.rows[0], -self.scores[0]))
+            self.scores, self.rows = self.scores[:, order], self.rows[:, order]
+        else:
+            self.merge(TopK(len(self.sizes), 0))
 
     def put(self, query: int, scores: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
         """Set what was found for a query: the best k of scores (n,) of rows (n,)."""

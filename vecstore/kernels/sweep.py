@@ -30,6 +30,8 @@ NOTHING = 1e-30  # |x|^2 up to which a vector counts as zero, and its score as 0
 def room_for(terms: NDArray[np.float32], layout: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Return what `sweep_tiles` takes as `tables` for these terms; it begins at a cache line, as kernels want it."""
     queries, count, entries = terms.shape
+    if not queries:
+        return np.empty(0, np.uint8)
     size = queries * (count * 256 if entries == 256 else -(-count // (2 * layout[0])) * layout[0] * 32)
     room = np.zeros(size + 64, np.uint8)
     start = -room.ctypes.data % 64
