@@ -42,14 +42,18 @@ def bits_of(chosen: np.ndarray) -> np.ndarray:
 def tiled(codes: np.ndarray, tile_rows: int) -> np.ndarray:
     """Return the bytes of codes (n, width) laid out in transposed tiles, the last one filled up with zeros.
 
-    A tile of more than 64 rows is filled up to a multiple of 64 only.
+    A tile of more than 64 rows holds eight bytes of each row together, and is filled up to a multiple of 64 only.
     """
     unit = min(tile_rows, 64)
     whole = -(-len(codes) // unit) * unit
     padded = np.zeros((whole, codes.shape[1]), np.uint8)
     padded[: len(codes)] = codes
-    tiles = [padded[start : start + tile_rows].T.reshape(-1) for start in range(0, whole, tile_rows)]
-    return np.concatenate([np.empty(0, np.uint8), *tiles])
+    together = 8 if tile_rows > 64 else 1
+    pieces = [np.empty(0, np.uint8)]
+    for start in range(0, whole, tile_rows):
+        tile = padded[start : start + tile_rows]
+        pieces += [tile[:, j : j + together].reshape(-1) for j in range(0, codes.shape[1], together)]
+    return np.concatenate(pieces)
 
 
 def find(keys: Sequence[object], wanted: Sequence[object]) -> list[int]:

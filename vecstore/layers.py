@@ -16,7 +16,7 @@ from vecstore.codecs.codec import Layer
 from vecstore.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
 from vecstore.errors import CorruptError
 from vecstore.keys import PackedKeys
-from vecstore.part import padded
+from vecstore.part import padded, tiled
 
 __all__ = ["LayerCodes", "LayerWriter"]
 
@@ -68,9 +68,7 @@ class LayerWriter:
                 # The array of the block is whole tiles long; rows beyond the last are zeros.
                 held = padded(self._filled, self._tile)
                 self._block[self._filled : held] = 0
-                whole = held // self._tile * self._tile
-                tiles = self._block[:whole].reshape(-1, self._tile, self._layer.code_bytes)
-                rows = np.concatenate([tiles.transpose(0, 2, 1).reshape(-1), self._block[whole:held].T.reshape(-1)])
+                rows = tiled(self._block[:held], self._tile)
             raw = rows.reshape(-1)
             self._container.put_block(self._part, self._packed(raw.tobytes()) if self._layer.byte_steps else raw)
         self._filled = 0
@@ -148,10 +146,11 @@ class LayerCodes:
             from vecstore.kernels.gather import gather_tiled
 
             out = np.empty((len(rows), width), np.uint8)
-            gather_tiled(part.data, *part.places(rows), out)
+            gather_tiled(part.data, *part.places(rows), part.row_bytes, part.together, out)
             return out
-        starts, strides = part.places(rows)
-        return part.data[starts[:, None] + np.arange(width) * strides[:, None]]
+        starts, heights, places = (found[:, None] for found in part.places(rows))
+        first, wide, rest = (found[:width] for found in part.strides)
+        return part.data[starts + first * heights + places * wide + rest]
 
     def one(self, row: int) -> Codes:
         """Return the code of a row in range, (1, code_bytes): a view where the layout allows."""
@@ -166,9 +165,13 @@ class LayerCodes:
             start += at * part.row_bytes
             return part.data[start : start + width].reshape(1, width)
         first = at // tile * tile
-        stride = min(tile, padded(min(part.block_rows, self.rows - block * part.block_rows), tile) - first)
-        start += first * part.row_bytes + at - first
-        return part.data[start : start + (width - 1) * stride + 1 : stride].reshape(1, width)
+        height = min(tile, padded(min(part.block_rows, self.rows - block * part.block_rows), tile) - first)
+        start += first * part.row_bytes
+        if part.together == 1:
+            start += at - first
+            return part.data[start : start + (width - 1) * height + 1 : height].reshape(1, width)
+        chunks, wide, rest = part.strides
+        return part.data[start + chunks * height + (at - first) * wide + rest][None, :width]
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Codes]]:
         """Yield (first row, codes) block after block, clipped to rows start to stop; views where possible."""

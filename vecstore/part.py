@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -15,10 +16,11 @@ from vecstore.errors import CorruptError
 from vecstore.members import member, whole
 from vecstore.pages import Extent
 
-__all__ = ["CHUNK_BYTES", "Part", "checksum", "padded"]
+__all__ = ["CHUNK_BYTES", "Part", "checksum", "padded", "tiled"]
 
 CHUNK_BYTES = 64 * 1024  # what one checksum covers, so what the first touch of a row reads
 LANES = 64  # rows to a multiple of which a tile that is larger, the last of a block, is filled up
+TOGETHER = 8  # bytes of a row that lie together in such a tile
 DTYPES = ("|i1", "|u1", *(f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)), "<f2", "<f4", "<f8")
 MOST_ROWS = 1 << 48
 MOST_BLOCK_BYTES = 1 << 32  # LMDB keeps the length of a value in 32 bits
@@ -32,18 +34,40 @@ def padded(rows: Any, tile_rows: int) -> Any:
     return -(-rows // unit) * unit
 
 
+def tiled(rows: NDArray[np.uint8], tile_rows: int) -> NDArray[np.uint8]:
+    """Return rows (n, row_bytes), n as `padded` gives it, as they lie in tiles: (n * row_bytes,)."""
+    whole, together = len(rows) // tile_rows * tile_rows, _together(tile_rows)
+    cut = rows.shape[1] // together * together
+    pieces = []
+    for tiles in (rows[:whole].reshape(whole // tile_rows, tile_rows, rows.shape[1]), rows[None, whole:]):
+        count, height = tiles.shape[:2]
+        chunks = tiles[:, :, :cut].reshape(count, height, cut // together, together).transpose(0, 2, 1, 3)
+        last = tiles[:, :, cut:].reshape(count, height * (rows.shape[1] - cut))
+        pieces.append(np.concatenate([chunks.reshape(count, height * cut), last], axis=1).reshape(-1))
+    return np.concatenate(pieces)
+
+
+def _together(tile_rows: int) -> int:
+    """Return how many bytes of a row lie together in a tile."""
+    return TOGETHER if tile_rows > LANES else 1
+
+
 class Part:
     """One array of a container.
 
     Rows lie in blocks of `block_rows`. With `tile_rows` T above 1 a block is made of tiles of T rows stored
     transposed, `tile[byte, row]`, and its last tile is filled up with zeros: the layout that byte shuffles read. Tiles
-    of more than 64 rows are filled up to a multiple of 64 only, so that a few rows do not take the room of thousands.
+    of more than 64 rows hold eight bytes of each row, `tile[chunk, row, byte]`, the last chunk being as wide as bytes
+    are left: the first bytes of all rows are one run, and a row is in few cache lines. They are filled up to a multiple
+    of 64 rows only, so that a few rows do not take the room of thousands.
     A part of variable blocks (its description names an `encoding`) has no rows here; use `block_bytes`.
 
     Attributes
     ----------
     shape, dtype, block_rows, tile_rows, blocks, row_bytes
         As described in the file.
+    together : int
+        Bytes of a row that lie together in a tile.
     data : (size,) uint8
         The whole file; block `i` begins at `offsets[i]` and has `sizes[i]` bytes, padding included.
     unchecked : int
@@ -75,6 +99,7 @@ class Part:
         self.encoding = about.get("encoding")
         self.blocks = len(extents)
         self.row_bytes = self.dtype.itemsize * prod(self.shape[1:])
+        self.together = _together(self.tile_rows)
         places = np.array(extents, np.int64).reshape(-1, 2)
         self.offsets, self.sizes = places[:, 0].copy(), places[:, 1].copy()
         # _chunk_starts[i]: number of chunks before block i
@@ -104,20 +129,39 @@ class Part:
         whole, offset = min(last, held // tile), int(self.offsets[index])
         size = self.row_bytes * tile
         self.check_span(index, first * size, min(last * size, held * self.row_bytes))
-        tiles = self.data[offset + first * size : offset + whole * size].reshape(-1, self.row_bytes, tile)
-        out = np.ascontiguousarray(tiles[:, :width].transpose(0, 2, 1)).reshape(-1, width)
+        tiles = self.data[offset + first * size : offset + whole * size].reshape(whole - first, size)
+        out = self._rows_of(tiles, width)
         if last > whole:
-            short = self.data[offset + whole * size : offset + held * self.row_bytes].reshape(self.row_bytes, -1)
-            out = np.concatenate([out, short[:width].T])
+            short = self.data[offset + whole * size : offset + held * self.row_bytes]
+            out = np.concatenate([out, self._rows_of(short[None], width)])
         return out[low - first * tile : high - first * tile]
 
-    def places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where in `data` the first bytes of tiled rows lie, and how far apart the bytes of each row: (n,)."""
+    def _rows_of(self, tiles: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+        """Return the first `width` bytes of the rows of equally high tiles (n, bytes): (rows, width), a copy."""
+        together, height = self.together, tiles.shape[1] // self.row_bytes
+        cut = self.row_bytes // together * together
+        taken = min(-(-width // together) * together, cut)
+        chunks = (
+            tiles[:, : taken * height].reshape(len(tiles), taken // together, height, together).transpose(0, 2, 1, 3)
+        )
+        out = chunks.reshape(len(tiles) * height, taken)
+        if width > cut:
+            out = np.concatenate([out, tiles[:, cut * height :].reshape(len(out), self.row_bytes - cut)], axis=1)
+        return np.ascontiguousarray(out[:, :width])
+
+    def places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return where in `data` the tile of each row begins, how many rows it holds, and which of them it is: (n,)."""
         block, row = np.divmod(rows, self.block_rows)
         held = padded(np.minimum(self.block_rows, self.rows - block * self.block_rows), self.tile_rows)
         first = row // self.tile_rows * self.tile_rows
-        starts = self.offsets[block] + first * self.row_bytes + row - first
-        return starts, np.minimum(self.tile_rows, held - first)
+        return self.offsets[block] + first * self.row_bytes, np.minimum(self.tile_rows, held - first), row - first
+
+    @cached_property
+    def strides(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """For each byte j of a tiled row: it lies at [0][j] * rows of the tile + [1][j] * row + [2][j] of the tile."""
+        j = np.arange(self.row_bytes)
+        first = j // self.together * self.together
+        return first, np.minimum(self.together, self.row_bytes - first), j - first
 
     def block_bytes(self, index: int) -> memoryview:
         """Return a block's bytes, padding included, checked."""
@@ -173,6 +217,7 @@ class Part:
 
     def check_prefixes(self, start: int, stop: int, size_bytes: int) -> None:
         """Check the chunks that hold the first bytes of tiled rows `start` to `stop`."""
+        size_bytes = min(-(-size_bytes // self.together) * self.together, self.row_bytes)
         for row in range(start // self.tile_rows * self.tile_rows, stop, self.tile_rows):
             block = row // self.block_rows
             first = (row - block * self.block_rows) * self.row_bytes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +14,18 @@ from vecstore.codecs.trellis_lookups import Lookups
 from vecstore.errors import ShapeError
 from vecstore.members import certificate_in
 from vecstore.ranking import Raw, raw_scores
-from vecstore.trellis_sweeping import Coefficients
+from vecstore.trellis_sweeping import Coefficients, Plan
 
-__all__ = ["Plan", "measure_prefixes", "plan_of"]
+__all__ = ["measure_prefixes", "plan_of"]
 
-Plan: TypeAlias = tuple[tuple[int, float], ...]  # bytes of each stage but the last, and the limit of its scores
 RECALLS = (0.9, 0.95, 0.98, 0.99, 0.998, 0.999)  # shares of the neighbours that a scan of all bytes finds
 DEFAULT_RECALL = 0.998
-SAFETY = 0.3  # standard deviations: real queries lie farther from the rows than held-out rows do
-PREFIXES = 8  # at most, that are measured
+SAFETY = 0.3  # standard deviations of limits: real queries lie farther from the rows than held-out rows do
+STEP = 8  # bytes: what of a row lies together
 QUERIES, SAMPLE_ROWS = 200, 20_000
-FETCHING = 25  # what fetching a byte of a single row costs, in look-ups of a row that is swept
+# What things cost, in nanoseconds: a look-up of a row that is swept, eight bytes of it, those of a row by itself.
+LOOKUP, SWEEPING, FETCHING = 0.02, 0.15, 10.0
+THINNING = 0.1  # of the rows that pass the limit in a sample, those that pass the margin as well in a large store
 
 
 def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw) -> dict[str, Any] | None:
@@ -41,12 +41,11 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
     Returns
     -------
     dict
-        ``limits``: for each number of bytes, in standard deviations above the mean score of all rows, what a row's
-        score by them has to be so that of the ten nearest rows (by the original vectors) that all bytes find, no more
-        are lost than RECALLS say; ``stages``: at which bytes a search by DEFAULT_RECALL stops to look, none if
-        sweeping all bytes of all rows is expected to be faster.
+        ``limits`` and ``margins``: for each number of bytes, what the height and the margin of a `Plan` have to be so
+        that of the ten nearest rows (by the original vectors) that all bytes find, no more are lost than RECALLS say;
+        ``swept``: how many bytes a search by DEFAULT_RECALL sweeps, all if that is expected to be the fastest.
     """
-    coefficients = Coefficients.of(codec.layers[0]) if len(codec.layers) == 1 else None
+    coefficients = Coefficients.of(codec.layers[0]) if len(codec.layers) == 1 and codec.partition is None else None
     if coefficients is None or len(held_out) == 0 or len(sample) < 2:
         return None
     queries, rows = held_out[:QUERIES], sample[:SAMPLE_ROWS]
@@ -59,23 +58,31 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
         return raw_scores(raw, products, coefficients.norms(y[:, :count]))
 
     k = min(10, len(rows))
-    true = _best(raw_scores(raw, queries @ rows.T, np.einsum("ij,ij->i", rows, rows)), k)
-    found = true & _best(scores(codec.code_bytes), k)
-    limits, passing = {}, {}
-    for size in _candidates(coefficients.quantizer.layout.edges.tolist()):
+    by_all = scores(codec.code_bytes)
+    last = np.partition(by_all, -k, axis=1)[:, -k, None]
+    found = _best(raw_scores(raw, queries @ rows.T, np.einsum("ij,ij->i", rows, rows)), k) & (by_all >= last)
+    limits: dict[str, dict[str, float]] = {}
+    margins: dict[str, dict[str, float]] = {}
+    passing = {}
+    for size in range(STEP, codec.code_bytes, STEP):
         by_prefix = scores(size)
+        gaps = by_all - by_prefix
         heights = (by_prefix - by_prefix.mean(axis=1, keepdims=True)) / (by_prefix.std(axis=1, keepdims=True) + 1e-30)
-        # A row may be lost in either of two stages.
-        lowest = {recall: float(np.quantile(heights[found], (1 - recall) / 2)) - SAFETY for recall in RECALLS}
-        limits[size] = {str(recall): round(height, 3) for recall, height in lowest.items()}
+        # A neighbour's own score bounds the last one's from above: so margins hold in stores of any size.
+        below = (gaps - gaps.mean(axis=1, keepdims=True)) / (gaps.std(axis=1, keepdims=True) + 1e-30)
+        lost = {recall: (1 - recall) / 2 for recall in RECALLS}  # by the limit, and as many by the margin
+        lowest = {recall: float(np.quantile(heights[found], share)) - SAFETY for recall, share in lost.items()}
+        widest = {recall: float(np.quantile(below[found], 1 - share)) for recall, share in lost.items()}
+        limits[str(size)] = {str(recall): round(height, 3) for recall, height in lowest.items()}
+        margins[str(size)] = {str(recall): round(margin, 3) for recall, margin in widest.items()}
         passing[size] = float((heights >= lowest[DEFAULT_RECALL]).mean())
-    return {"limits": {str(size): found for size, found in limits.items()}, "stages": _stages(coefficients, passing)}
+    return {"limits": limits, "margins": margins, "swept": _fastest(coefficients, passing)}
 
 
 def plan_of(
     descriptions: Sequence[Mapping[str, Any]], size_bytes: int, recall: float | None, prefix: int | str
 ) -> Plan:
-    """Return the stages of a search, apart from the last one.
+    """Return how a search looks at codes.
 
     Parameters
     ----------
@@ -85,7 +92,7 @@ def plan_of(
     recall : float or None
         None for DEFAULT_RECALL.
     prefix : int or "auto"
-        Bytes that are swept; all of them means that there is one stage.
+        Bytes that are swept.
 
     Raises
     ------
@@ -95,34 +102,35 @@ def plan_of(
     if recall is not None and not 0 < recall <= RECALLS[-1]:
         raise ShapeError(f"recall is a share up to {RECALLS[-1]}, found {recall!r}; exact=True misses nothing")
     wanted = str(min(known for known in RECALLS if known >= (recall or DEFAULT_RECALL)))
-    measured = [_measured(description) for description in descriptions]
-    usable = [set(limits) for limits, _ in measured]
-    reachable = sorted(size for size in set.intersection(*usable) if size < size_bytes)
-    if prefix == "auto":
-        stages = measured[0][1]
-    elif prefix == size_bytes:
-        stages = []
-    elif prefix in reachable:
-        stages = [int(prefix), *(size for size in reachable if size >= 2 * int(prefix))][:2]
-    else:
+    measured = [_measured(description, wanted) for description in descriptions]
+    reachable = sorted(size for size in set.intersection(*(set(plans) for plans, _ in measured)) if size < size_bytes)
+    size = measured[0][1] if prefix == "auto" else prefix
+    if prefix not in ("auto", size_bytes, *reachable):
         choices = ", ".join(map(str, [*reachable, size_bytes]))
         raise ShapeError(f"prefix is a number of bytes that was measured, or all: {choices}; found {prefix!r}")
-    stages = [size for size in stages if size in reachable]
-    return tuple((size, min(limits[size].get(wanted, -np.inf) for limits, _ in measured)) for size in stages)
+    if size not in reachable:
+        return Plan()
+    sizes = (int(size), *(other for other in reachable if other >= 2 * int(size)))[:2]
+    margins = tuple(max(plans[each][1] for plans, _ in measured) for each in sizes)
+    return Plan(sizes, min(plans[sizes[0]][0] for plans, _ in measured), margins)
 
 
-def _measured(description: Mapping[str, Any]) -> tuple[dict[int, dict[str, float]], list[int]]:
-    """Return the limits and the stages that a description tells, as far as they are sound."""
+def _measured(description: Mapping[str, Any], recall: str) -> tuple[dict[int, tuple[float, float]], Any]:
+    """Return the height and margin of each number of bytes, as far as a description tells, and which to prefer."""
     about = certificate_in(description).get("prefixes")
-    limits: dict[int, dict[str, float]] = {}
-    if not isinstance(about, Mapping) or not isinstance(about.get("limits"), Mapping):
-        return limits, []
-    for size, heights in about["limits"].items():
-        if str(size).isdecimal() and isinstance(heights, Mapping):
-            limits[int(size)] = {r: float(h) for r, h in heights.items() if isinstance(h, (int, float))}
-    stages = about.get("stages")
-    known = [size for size in stages if isinstance(size, int) and size in limits] if isinstance(stages, list) else []
-    return limits, known if all(a < b for a, b in pairwise(known)) else []
+    plans: dict[int, tuple[float, float]] = {}
+    if not isinstance(about, Mapping):
+        return plans, None
+    limits, margins = about.get("limits"), about.get("margins")
+    if not isinstance(limits, Mapping) or not isinstance(margins, Mapping):
+        return plans, None
+    for size, heights in limits.items():
+        both = [found.get(recall) if isinstance(found, Mapping) else None for found in (heights, margins.get(size))]
+        height, margin = (float(n) if isinstance(n, (int, float)) else np.nan for n in both)
+        if str(size).isdecimal() and np.isfinite(height) and np.isfinite(margin):
+            plans[int(size)] = height, margin
+    swept = about.get("swept")
+    return plans, swept if isinstance(swept, int) else None
 
 
 def _best(scores: Floats, k: int) -> NDArray[np.bool_]:
@@ -130,28 +138,18 @@ def _best(scores: Floats, k: int) -> NDArray[np.bool_]:
     return np.asarray(scores >= np.partition(scores, -k, axis=1)[:, -k, None])
 
 
-def _candidates(edges: list[int]) -> list[int]:
-    """Return the ends of groups, from a sixth to two thirds of a code, that are tried."""
-    inner = [edge for edge in edges if edges[-1] / 6 <= edge <= edges[-1] * 2 / 3]
-    return inner if len(inner) <= PREFIXES else [inner[i * (len(inner) - 1) // (PREFIXES - 1)] for i in range(PREFIXES)]
+def _fastest(coefficients: Coefficients, passing: dict[int, float]) -> int:
+    """Return how many bytes it is expected to be the fastest to sweep.
 
-
-def _stages(coefficients: Coefficients, passing: dict[int, float]) -> list[int]:
-    """Return the one or two first stages that are expected to cost least, or none.
-
-    passing[size] is the share of rows that go on after so many bytes.
+    passing[size] is the share of a sample's rows that reach the limit after so many bytes.
     """
     quantizer = coefficients.quantizer
     size_bytes = quantizer.code_bytes
-    count = {
-        size: len(Lookups.of(quantizer.layout, quantizer.states, quantizer.levels, size).planes)
-        for size in (*passing, size_bytes)
-    }
-    costs: list[tuple[float, list[int]]] = [(count[size_bytes], [])]
-    for first in passing:
-        for last in (size for size in passing if size >= first):
-            cost = count[first] + passing[last] * (count[size_bytes] + FETCHING * size_bytes)
-            if last > first:
-                cost += passing[first] * (count[last] + FETCHING * last)
-            costs.append((cost, sorted({first, last})))
-    return min(costs)[1]
+
+    def sweeping(size: int) -> float:
+        count = len(Lookups.of(quantizer.layout, quantizer.states, quantizer.levels, size).planes)
+        return LOOKUP * count + SWEEPING * -(-size // STEP)
+
+    costs = {size: sweeping(size) + THINNING * share * FETCHING * size_bytes / STEP for size, share in passing.items()}
+    costs[size_bytes] = sweeping(size_bytes)
+    return min(costs, key=lambda size: costs[size])

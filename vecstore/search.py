@@ -15,14 +15,13 @@ from vecstore.cellsweeping import CellSweep, cell_sweep_of
 from vecstore.codecs.base import Floats
 from vecstore.errors import ShapeError
 from vecstore.parallel import over_items, thread_count
-from vecstore.prefixes import Plan
 from vecstore.ranking import Ranking
 from vecstore.residuals import Residuals
 from vecstore.selection import Selection, packed_bits
 from vecstore.shard import Metric, Shard
 from vecstore.sweeping import Sweep, scorer_of, sweep_of
 from vecstore.topk import TopK
-from vecstore.trellis_sweeping import TrellisSweep
+from vecstore.trellis_sweeping import Plan, TrellisSweep
 
 __all__ = ["Question", "SearchResult", "find", "find_all"]
 
@@ -89,7 +88,7 @@ class Question:
         Of a two-layer store: find exactly what a scan of the fine layer would.
     nprobe : int or None
         Of a store with cells: how many, the nearest ones, are looked into; None for all.
-    plan : stages of a `TrellisSweep`, or None
+    plan : Plan or None
         Sweep `tcq` codes where they lie; None: decode them.
     """
 
@@ -125,7 +124,7 @@ def find(
 def _find_at_once(
     shards: Sequence[Shard], edges: Sequence[int], queries: Floats, k: int, asked: Question
 ) -> tuple[TopK, NDArray[np.int64]]:
-    search, rows = Search(shards, edges, queries, asked), edges[len(shards)]
+    search, rows = Search(shards, edges, queries, asked, wanted=k), edges[len(shards)]
     floors = search.ranking.floors(asked.least)
     if not asked.oversample:
         found = search.coarse(k, floors)
@@ -169,10 +168,16 @@ class Search:
     queries : (q, d) float32
         One, where `asked.nprobe` says how many cells it looks into.
     asked : Question
+    wanted : int
+        Rows for each query, that a plan has to find.
     """
 
-    def __init__(self, shards: Sequence[Shard], edges: Sequence[int], queries: Floats, asked: Question) -> None:
-        self._shards, self._edges, self._selection, self._plan = shards, edges, asked.selection, asked.plan
+    def __init__(
+        self, shards: Sequence[Shard], edges: Sequence[int], queries: Floats, asked: Question, *, wanted: int = 1
+    ) -> None:
+        self._shards, self._edges, self._selection = shards, edges, asked.selection
+        self._plan, self._wanted = asked.plan, wanted
+        self._by_plan: dict[Shard, TrellisSweep] = {}
         self.ranking = Ranking.of(asked.metric, queries, unit_rows=shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
         self._probed = None if asked.nprobe is None else [self._near(shard, asked.nprobe) for shard in shards]
@@ -391,14 +396,20 @@ class Search:
 
     def _sweep(self, shard: Shard) -> Sweep:
         if self._plan is not None:
-            return TrellisSweep(shard.trellis, self.ranking, self._plan)
+            return self._trellis_sweep(shard)
         choose = sweep_of if shard.cells is None else cell_sweep_of
         return choose(shard.layers[0], self.ranking, shard.coarse_lengths, self._row_lengths(shard))
 
     def _scorer(self, shard: Shard) -> Sweep:
         if self._plan is not None:
-            return TrellisSweep(shard.trellis, self.ranking)
+            return self._trellis_sweep(shard)
         return scorer_of(shard.layers[-1], self.ranking, self._row_lengths(shard))
+
+    def _trellis_sweep(self, shard: Shard) -> TrellisSweep:
+        """Return what sweeps a shard by the plan, and scores single rows."""
+        if shard not in self._by_plan:
+            self._by_plan[shard] = TrellisSweep(shard.trellis, self.ranking, self._plan, wanted=self._wanted)
+        return self._by_plan[shard]
 
     @staticmethod
     def _row_lengths(shard: Shard) -> Any:
@@ -409,7 +420,9 @@ class Search:
         sizes = zip(sweeps, self._sweepable, strict=True)
         work = [max(rows * sweep.codes.layer.code_bytes, 1) for sweep, rows in sizes]
         threads = thread_count()
-        shares = threads * PIECES_EACH if threads > 1 else 1
+        # A sweep by first bytes knows the better what matters the more rows it has seen.
+        pieces_each = PIECES_EACH if self._plan is None or not self._plan.sizes else 1
+        shares = threads * pieces_each if threads > 1 else 1
         each = max(sum(work) // shares, PIECE_BYTES // len(self.ranking.queries), 1)
         pieces = []
         for number, (sweep, rows) in enumerate(zip(sweeps, self._sweepable, strict=True)):

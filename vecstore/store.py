@@ -437,9 +437,13 @@ class Store:
         return Question(metric, selection, least, factor, exact, cells)
 
     def _sweepable(self, metric: str) -> bool:
-        """Whether codes are of `tcq` and are searched where they lie; rows of lengths kept apart are decoded."""
-        return metric != "hamming" and all(
-            shard.trellis is not None and shard.cells is None and (shard.norms is None or metric == "cosine")
+        """Whether codes are of `tcq` and are searched where they lie; rows of lengths kept apart are not."""
+        if metric == "hamming":
+            return False
+        return all(
+            shard.trellis is not None
+            and shard.cells is None
+            and (shard.trellis.even_lengths if metric == "cosine" else shard.norms is None)
             for shard in self._shards
         )
 

@@ -1,4 +1,4 @@
-"""Search of `tcq` codes where they lie: a sweep of their first bytes, a second look at few rows, exact scores of fewer.
+"""Search of `tcq` codes where they lie: a sweep of their first bytes, all bytes of few rows, exact scores of fewer.
 
 Scores of the first two steps are approximate (see `kernels.trellis_sweep`); the last one is what decoding gives. Axes
 are orthonormal, so that products and lengths are taken among coefficients and no rotation has to be undone.
@@ -6,7 +6,6 @@ are orthonormal, so that products and lengths are taken among coefficients and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -24,11 +23,12 @@ from vecstore.ranking import Ranking, raw_scores
 from vecstore.sweeping import Sweep
 from vecstore.topk import TopK
 
-__all__ = ["Coefficients", "Trellis", "TrellisSweep"]
+__all__ = ["Coefficients", "Plan", "Trellis", "TrellisSweep"]
 
-SAMPLE_ROWS = 1024  # of a shard, from which is seen how scores vary
+SAMPLE_ROWS = 512  # of a shard, from which is seen how scores vary
 EXPECTED = 4.0  # standard deviations by which the best rows score above the mean: tables are made for them
 LEAST_LENGTH = 1e-15
+EVEN = 0.15  # of the mean length: how much lengths may vary
 
 
 class Coefficients:
@@ -80,7 +80,7 @@ class Coefficients:
     def count(self, size_bytes: int) -> int:
         """Return how many coefficients the first bytes of a code hold."""
         layout = self.quantizer.layout
-        return int(layout.firsts[min(8 * int(np.searchsorted(layout.edges, size_bytes)), len(layout.bits))])
+        return int(layout.firsts[layout.steps_in(size_bytes)])
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,40 @@ class Stage:
         How many coefficients they hold.
     lookups : Lookups
     norm_terms : (lookups, 64) float32
+    norms : (rows,) float32
+        Squared lengths of a sample by these bytes.
+    typical : float
+        Length.
     """
 
     size_bytes: int
     count: int
     lookups: Lookups
     norm_terms: Floats
+    norms: Floats
+    typical: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a search looks at `tcq` codes.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Bytes that are swept, and that are looked at next where a row's score says so, before all are; none to sweep
+        all.
+    height : float
+        What the score by the bytes swept has to be for more to be looked at: in standard deviations above the mean of
+        the store's rows.
+    margins : tuple of float
+        How far the score by these bytes may be below the last of the rows wanted: in standard deviations of what all
+        others add.
+    """
+
+    sizes: tuple[int, ...] = ()
+    height: float = 0.0
+    margins: tuple[float, ...] = ()
 
 
 class Trellis:
@@ -132,27 +160,38 @@ class Trellis:
         rows = np.unique(np.linspace(0, self.codes.rows - 1, min(SAMPLE_ROWS, self.codes.rows)).astype(np.int64))
         return rows, self.coefficients.quantizer.coefficients(self.codes.gather(rows))
 
+    @cached_property
+    def even_lengths(self) -> bool:
+        """Whether vectors are nearly of one length, as embeddings mostly are: tables of cosines are made for that."""
+        _, y = self.sample
+        lengths = np.sqrt(self.coefficients.norms(y).astype(np.float64))
+        return bool(lengths.std() <= EVEN * lengths.mean())
+
     def stage(self, size_bytes: int) -> Stage:
-        """Return what a sweep of the first bytes needs; they end where a group does."""
+        """Return what a sweep of the first bytes needs."""
         if size_bytes not in self._stages:
             quantizer, coefficients = self.coefficients.quantizer, self.coefficients
             lookups = Lookups.of(quantizer.layout, quantizer.states, quantizer.levels, size_bytes)
             squares = np.full(len(coefficients.linear), coefficients.scale, np.float32)
             norm_terms = lookups.terms(coefficients.linear[None], squares)[0]
-            self._stages[size_bytes] = Stage(size_bytes, coefficients.count(size_bytes), lookups, norm_terms)
+            count = coefficients.count(size_bytes)
+            norms = coefficients.norms(self.sample[1][:, :count])
+            typical = max(float(np.sqrt(norms.mean())), LEAST_LENGTH)
+            self._stages[size_bytes] = Stage(size_bytes, count, lookups, norm_terms, norms, typical)
         return self._stages[size_bytes]
 
 
 class TrellisSweep(Sweep):
-    """By look-ups in the first bytes of codes, in more bytes of rows that score well by these, and so on.
+    """By look-ups in the first bytes of codes, and in all bytes of rows that score well by these.
 
     Parameters
     ----------
     trellis : Trellis
     ranking : Ranking
-    plan : sequence of (int, float)
-        How many bytes each stage looks at, where groups end, and what a row's score by them has to be to go on: in
-        standard deviations above the mean of the store's rows. A last stage that looks at all bytes is added.
+    plan : Plan, optional
+        What is swept; all bytes if not given.
+    wanted : int
+        How many of the best rows the plan has to find; others may be lost.
     biases : (q, cells) float64, optional
         What is added to the products of a cell's rows.
     """
@@ -161,18 +200,20 @@ class TrellisSweep(Sweep):
         self,
         trellis: Trellis,
         ranking: Ranking,
-        plan: Sequence[tuple[int, float]] = (),
+        plan: Plan | None = None,
         *,
+        wanted: int = 1,
         biases: NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__(trellis.codes, ranking)
-        self._trellis, self._coefficients, self._plan = trellis, trellis.coefficients, plan
+        self._trellis, self._coefficients, self._wanted = trellis, trellis.coefficients, wanted
+        self._plan = plan or Plan()
         self._weights, own = self._coefficients.weights(ranking.queries)
         self._biases = np.ascontiguousarray(own[:, None] + (0 if biases is None else biases))
 
     @cached_property
     def _stages(self) -> list[Stage]:
-        return [self._trellis.stage(size) for size in (*(size for size, _ in self._plan), self.codes.layer.code_bytes)]
+        return [self._trellis.stage(size) for size in (*self._plan.sizes, self.codes.layer.code_bytes)]
 
     @cached_property
     def _terms(self) -> tuple[Floats, ...]:
@@ -180,18 +221,25 @@ class TrellisSweep(Sweep):
 
     @cached_property
     def _limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Typical lengths (stages,); the scores that tables are made for, and that rows have to reach: (stages, q)."""
+        """The scores that tables are made for (stages, q), and limits (q,) and margins (stages, q) of the rows."""
         rows, y = self._trellis.sample
         biases = self._biases[:, np.searchsorted(self._trellis.edges, rows, side="right") - 1]
-        typical, limits = [], []
-        for stage, heights in zip(self._stages, [*(height for _, height in self._plan), EXPECTED], strict=True):
-            some = y[:, : stage.count]
-            norms = self._coefficients.norms(some)
-            products = self._weights[:, : stage.count] @ some.T + biases
-            scores = raw_scores(self.ranking.raw, np.asarray(products, np.float32), norms).astype(np.float64)
-            typical.append(max(float(np.sqrt(norms.mean())), LEAST_LENGTH))
-            limits.append(scores.mean(axis=1) + heights * scores.std(axis=1))
-        return np.array(typical), np.stack(limits), np.stack([*limits[:-1], np.full(len(self._weights), -np.inf)])
+        all_bytes = self._sampled(self._stages[-1], y, biases)
+        high, plan = all_bytes.mean(axis=1) + EXPECTED * all_bytes.std(axis=1), self._plan
+        limits, margins = np.full(len(high), -np.inf), np.zeros((len(self._stages), len(high)))
+        for at, (stage, margin) in enumerate(zip(self._stages, plan.margins, strict=False)):
+            scores = self._sampled(stage, y, biases)
+            gaps = all_bytes - scores
+            margins[at] = gaps.mean(axis=1) + margin * gaps.std(axis=1)
+            if at == 0:
+                limits = scores.mean(axis=1) + plan.height * scores.std(axis=1)
+        return high - margins, limits, margins
+
+    def _sampled(self, stage: Stage, y: Floats, biases: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scores (q, rows) that coefficients y (rows, coefficients) have by the bytes of a stage."""
+        some = y[:, : stage.count]
+        products = np.asarray(self._weights[:, : stage.count] @ some.T + biases, np.float32)
+        return raw_scores(self.ranking.raw, products, stage.norms).astype(np.float64)
 
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
@@ -201,8 +249,8 @@ class TrellisSweep(Sweep):
 
         part, stages = self.codes.part, self._stages
         if part.unchecked:
-            part.check_prefixes(start, stop, part.row_bytes if self._plan else stages[0].size_bytes)
-        typical, made_for, limits = self._limits
+            part.check_prefixes(start, stop, stages[-1].size_bytes)
+        made_for, limits, margins = self._limits
         sweep_trellis(
             tag(best_level()),
             part.data,
@@ -218,10 +266,12 @@ class TrellisSweep(Sweep):
             tuple(stage.lookups.kernel for stage in stages),
             self._terms,
             tuple(stage.norm_terms for stage in stages),
-            typical,
+            np.array([stage.typical for stage in stages]),
             np.full(len(stages), self._coefficients.constant),
             made_for,
             limits,
+            margins,
+            min(self._wanted, best.k),
             self._biases,
             self._trellis.edges,
             floors,
@@ -239,5 +289,7 @@ class TrellisSweep(Sweep):
         return raw_scores(self.ranking.raw, products, norms)
 
     def one(self, query: int) -> Sweep:
+        if len(self.ranking.queries) == 1:
+            return self
         ranking = replace(self.ranking, queries=self.ranking.queries[query : query + 1])
         return TrellisSweep(self._trellis, ranking)

@@ -81,8 +81,13 @@ class Container:
                 else:
                     first = row // tile * tile
                     height = min(tile, held - first)
-                    start = first * row_bytes + row - first
-                    rows.append(bytes(value[start + j * height] for j in range(row_bytes)))
+                    together = 8 if tile > 64 else 1
+                    places = []
+                    for j in range(row_bytes):
+                        chunk = j // together * together
+                        wide = min(together, row_bytes - chunk)
+                        places.append(first * row_bytes + chunk * height + (row - first) * wide + j - chunk)
+                    rows.append(bytes(value[place] for place in places))
         return np.frombuffer(b"".join(rows), dtype).reshape(shape)
 
 

@@ -64,7 +64,7 @@ def test_the_first_of_equally_near_centroids_wins():
 
 
 @pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("width", "taken"), [(1, 1), (5, 5), (7, 3)])
+@pytest.mark.parametrize(("width", "taken"), [(1, 1), (5, 5), (7, 3), (8, 8), (20, 20), (24, 11)])
 @pytest.mark.parametrize(("tile_rows", "block_rows"), [(8, 32), (128, 256)])
 def test_rows_out_of_tiles(tmp_path, rows, width, taken, tile_rows, block_rows):
     codes = RNG.integers(0, 256, (rows, width), np.uint8)
@@ -76,7 +76,7 @@ def test_rows_out_of_tiles(tmp_path, rows, width, taken, tile_rows, block_rows):
     part = Container(tmp_path / "tiles").part("x")
     wanted = RNG.integers(0, rows, 2 * rows)
     out = np.empty((len(wanted), taken), np.uint8)
-    gather_tiled(part.data, *part.places(wanted), out)
+    gather_tiled(part.data, *part.places(wanted), part.row_bytes, part.together, out)
     np.testing.assert_array_equal(out, codes[wanted, :taken])
     for low, high in [(0, 0), (0, 1), (rows // 3, rows // 2), (0, min(rows, block_rows))]:
         if high <= min(rows, block_rows) and rows:

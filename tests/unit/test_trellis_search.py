@@ -23,7 +23,7 @@ from vecstore.prefixes import plan_of
 from vecstore.ranking import Ranking
 from vecstore.shard import Shard
 from vecstore.topk import TopK
-from vecstore.trellis_sweeping import Trellis, TrellisSweep
+from vecstore.trellis_sweeping import Plan, Trellis, TrellisSweep
 
 RNG = np.random.default_rng(0)
 EVERYTHING = np.empty(0, np.uint32)
@@ -67,12 +67,10 @@ class Coded:
         return Lookups.of(self.layout, self.states, self.levels, size_bytes or self.size)
 
     def count(self, size_bytes):
-        return int(
-            self.layout.firsts[min(8 * int(np.searchsorted(self.layout.edges, size_bytes)), len(self.layout.bits))]
-        )
+        return int(self.layout.firsts[self.layout.steps_in(size_bytes)])
 
-    def sweep(self, level, weights, k, *, sizes=None, limits=(), kind=PRODUCT, first=0, last=None, allowed=EVERYTHING,
-              edges=None, biases=None, floors=None, typical=1.0):  # fmt: skip
+    def sweep(self, level, weights, k, *, sizes=None, limit=-np.inf, margin=np.inf, wanted=1, kind=PRODUCT,
+              first=0, last=None, allowed=EVERYTHING, edges=None, biases=None, floors=None, typical=1.0):  # fmt: skip
         """Return a sorted heap and, for each stage, what one step of the tables is worth."""
         queries, sizes = len(weights), sizes or [self.size]
         lookups = [self.lookups(size) for size in sizes]
@@ -82,7 +80,6 @@ class Coded:
             for found in lookups
         ]
         best, shape = TopK(queries, k), (len(sizes), queries)
-        limits = np.concatenate([np.reshape(limits, (-1, 1)) * np.ones(queries), np.full((1, queries), -np.inf)])
         sweep_trellis(
             simd.tag(level),
             self.data,
@@ -101,7 +98,9 @@ class Coded:
             np.full(len(sizes), float(typical)),
             np.zeros(len(sizes)),
             np.zeros(shape),
-            limits,
+            np.full(queries, limit),
+            np.full(shape, margin),
+            wanted,
             np.zeros((queries, 1)) if biases is None else biases,
             np.array([0, self.rows]) if edges is None else edges,
             np.full(queries, -np.inf) if floors is None else floors,
@@ -186,21 +185,38 @@ def test_cells(level):
 
 
 @every_level
-def test_stages_pass_on_what_reaches_their_limits(level):
-    coded = Coded("falling", 64, 450)
+@pytest.mark.parametrize("layout", ["falling", "three bits", "short group"])
+@pytest.mark.parametrize("size", [1, 3, 4, 8, 11])
+def test_rows_that_reach_the_limit_go_on(level, layout, size):
+    coded = Coded(layout, 64, 450)
+    if size >= coded.size:
+        return
     weights = RNG.normal(size=(2, coded.y.shape[1])).astype(np.float32)
-    sizes = [coded.layout.edges[1], coded.layout.edges[3], coded.size]
-    partial = [weights[:, : coded.count(size)] @ coded.y[:, : coded.count(size)].T for size in sizes]
-    limits = [float(np.quantile(scores, 0.4)) for scores in partial[:2]]
-    found, slack = coded.sweep(level, weights, 450, sizes=sizes, limits=limits)
+    count = coded.count(size)
+    partial, scores = weights[:, :count] @ coded.y[:, :count].T, weights @ coded.y.T
+    limit = float(np.quantile(partial, 0.4))
+    found, slack = coded.sweep(level, weights, 450, sizes=[size, coded.size], limit=limit)
     for q in range(2):
-        surely, never = np.ones(450, bool), np.zeros(450, bool)
-        for scores, limit in zip(partial, limits, strict=False):
-            surely &= scores[q] > limit + slack[q] / 3  # roundings cancel: three standard deviations
-            never |= scores[q] < limit - slack[q] / 3
+        near = slack[q] / 3  # roundings cancel: three standard deviations
         rows = found.rows[q][: found.sizes[q]]
-        assert not never[rows].any() and np.isin(np.flatnonzero(surely), rows).all() and 0 < surely.sum() < 400
-        np.testing.assert_allclose(found.scores[q][: len(rows)], partial[2][q, rows], atol=slack[q])
+        assert (partial[q, rows] >= limit - near).all()
+        assert np.isin(np.flatnonzero(partial[q] > limit + near), rows).all()
+        np.testing.assert_allclose(found.scores[q][: len(rows)], scores[q, rows], atol=slack[q])
+
+
+@every_level
+@pytest.mark.parametrize("rows", [300, 20_000])
+def test_rows_near_the_best_are_all_found(level, rows):
+    coded = Coded("two bits", 8, rows)
+    weights = RNG.normal(size=(3, coded.y.shape[1])).astype(np.float32)
+    weights[:, coded.count(3) :] *= 0.1
+    partial, scores = weights[:, : coded.count(3)] @ coded.y[:, : coded.count(3)].T, weights @ coded.y.T
+    margin, wanted = float((scores - partial).max()), 10
+    found, slack = coded.sweep(level, weights, 40, sizes=[3, 3, coded.size], margin=margin + 0.1, wanted=wanted)
+    for q in range(3):
+        best = np.sort(scores[q])[-wanted]
+        assert np.isin(np.flatnonzero(scores[q] > best + 2 * slack[q]), found.rows[q]).all()
+        np.testing.assert_allclose(found.scores[q], scores[q, found.rows[q]], atol=slack[q])
 
 
 @every_level
@@ -266,9 +282,8 @@ def test_prefixes_keep_recall(store, summaries, measured, which):
 
 def test_a_lower_recall_looks_at_less(store, measured):
     plans = [plan_of([store.info()], 48, recall, measured[1]) for recall in (0.9, 0.99, None)]
-    assert all(a[0][1] > b[0][1] for a, b in pairwise(plans))
-    assert plans[0][0][0] == measured[1] and 2 * measured[1] <= plans[0][1][0] < 48
-    assert plan_of([store.info()], 48, None, 48) == ()
+    assert all(a.height > b.height and a.margins < b.margins for a, b in pairwise(plans))
+    assert plans[0].sizes[0] == measured[1] and plan_of([store.info()], 48, None, 48) == Plan()
 
 
 def test_selections_and_limits(store, summaries):
@@ -342,11 +357,16 @@ def test_what_is_not_measured_is_refused(store, tmp_path, summaries, measured):
 
 
 @pytest.mark.parametrize(
-    "prefixes", [None, 3, {"limits": 1}, {"limits": {"x": {}, "9": 1, "12": {"0.998": "high"}}, "stages": [9, "a", 12]}]
+    "prefixes",
+    [
+        None,
+        3,
+        {"limits": 1},
+        {"limits": {"x": {}, "8": 1, "16": {"0.998": "high"}}, "margins": {"16": {"0.998": 1}}, "swept": 16},
+    ],
 )
 def test_descriptions_that_tell_nothing_lead_to_a_full_scan(prefixes):
-    for limits in plan_of([{"fidelity": {"prefixes": prefixes}}], 48, None, "auto"):
-        assert limits == (12, -np.inf)
+    assert plan_of([{"certificate": {"prefixes": prefixes}}], 48, None, "auto") == Plan()
 
 
 def test_the_layout_of_format_1_1_is_searched_by_decoding():

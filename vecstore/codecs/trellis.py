@@ -114,6 +114,12 @@ class CodeLayout:
             raise CodecError(f"tcq: the bits in the file do not make up codes of {size_bytes} bytes; it is damaged")
         return layout
 
+    def steps_in(self, size_bytes: int) -> int:
+        """Return how many steps lie in the first bytes of a code with all their bits."""
+        steps = np.arange(len(self.bits))
+        within = np.maximum(self.shifts + self.bits.astype(np.int64) - 1, steps % STEPS + 1)
+        return int(np.searchsorted(8 * self.edges[steps // STEPS] + within, 8 * size_bytes, side="right"))
+
     @cached_property
     def bit_places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the places in a code of path bits (steps,) and of sub-index bits (steps, most of a step).

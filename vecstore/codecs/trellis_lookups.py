@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.trellis import STEPS, CodeLayout, taps
+from vecstore.codecs.trellis import CodeLayout, taps
 
 __all__ = ["ENTRIES", "SOURCES", "TOGETHER", "Lookups"]
 
@@ -55,7 +55,7 @@ class Lookups:
 
     @classmethod
     def of(cls, layout: CodeLayout, states: int, levels: Floats, size_bytes: int) -> Lookups:
-        """Return those of the first `size_bytes` of codes, which must end where a group does.
+        """Return those of the steps that lie in the first `size_bytes` of codes.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class Lookups:
         states : int
         levels : (layout.starts[-1],) float32
         """
-        steps = min(STEPS * int(np.searchsorted(layout.edges, size_bytes)), len(layout.bits))
+        steps = layout.steps_in(size_bytes)
         joined = _joined([_bits_of_step(layout, states, step) for step in range(steps)])
         order, passes = _passes([len(_planes(bits)) for _, bits in joined])
         planes = np.zeros((len(joined), SOURCES), np.int64)

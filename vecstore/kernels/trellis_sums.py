@@ -1,8 +1,8 @@
 """Sums of 64-entry tables at indices that are linear functions of code bytes: how codes of a trellis are scanned.
 
-Codes lie in tiles[byte, rows], many rows a tile. `vecstore.codecs.trellis_lookups.Lookups` says what the indices are
-and which look-ups make up a pass. With AVX-512 a pass goes over all rows of a tile with its matrices and tables in
-registers: GFNI multiplies 64 bytes by a matrix of bits, VBMI looks up in 64 entries.
+Codes are given as planes[byte, rows], see `trellis_planes`. `vecstore.codecs.trellis_lookups.Lookups` says what the
+indices are and which look-ups make up a pass. With AVX-512 a pass goes over all rows of the planes with its matrices
+and tables in registers: GFNI multiplies 64 bytes by a matrix of bits, VBMI looks up in 64 entries.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ from vecstore.kernels.simd import (
     store,
     vector,
 )
+from vecstore.kernels.trellis_planes import LANES
 
 __all__ = ["BLOCK_QUERIES", "LANES", "add_passes", "at_least", "lowest_bit"]
 
-LANES = 64  # rows that are looked up at once
+AHEAD = 128  # bytes fetched for every LANES rows of a pass, so that the memory is never idle
 BLOCK_QUERIES = 4  # so many share the computation of indices
 ONE, FOUR = static(1), static(BLOCK_QUERIES)
 
 
-def add_passes(level, data, start, stride, vectors, lookups, tables, sums, ahead, ahead_bytes):
-    """sums[query, row] += the entries of all look-ups, for `vectors` * LANES rows of a tile.
+def add_passes(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
+    """sums[query, row] += the entries of all look-ups, for `vectors` * LANES rows of planes (bytes, rows).
 
-    Byte j of the first row is data[start + j * stride]. lookups is (passes, planes, matrices, images) as
+    lookups is (passes, planes, matrices, images) as
     `trellis_lookups.Lookups` has them, tables (q, lookups, ENTRIES) uint8; entries of a pass add up to at most 255.
-    data[ahead : ahead + ahead_bytes] is fetched meanwhile.
+    The `ahead_bytes` bytes at address `ahead` are fetched meanwhile.
     """
     raise NotImplementedError
 
@@ -55,45 +56,42 @@ def at_least(level, sums, start, threshold):
 
 
 @overload(add_passes, jit_options={"nogil": True})
-def _add_passes(level, data, start, stride, vectors, lookups, tables, sums, ahead, ahead_bytes):
+def _add_passes(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
     return _in_registers if name_of(level) == "avx512" else _one_by_one
 
 
-def _in_registers(level, data, start, stride, vectors, lookups, tables, sums, ahead, ahead_bytes):
-    passes, planes, matrices, _ = lookups
-    code, next_code = data.ctypes.data + start, data.ctypes.data + ahead
-    plane, matrix = planes.ctypes.data, matrices.ctypes.data
-    each = ahead_bytes // len(passes) + 1
+def _in_registers(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
+    passes, bytes_of, matrices, _ = lookups
+    code, stride = planes.ctypes.data, planes.strides[0]
+    plane, matrix = bytes_of.ctypes.data, matrices.ctypes.data
     for i in range(len(passes)):
         first, count, sources = passes[i]
-        for line in range(i * each, min((i + 1) * each, ahead_bytes), 64):
-            fetch(next_code + line)
+        # What is fetched a pass is about as much as there are bytes a pass; where all is, fetch what is here anyway.
+        soon = ahead + i * vectors * AHEAD if i * vectors * AHEAD < ahead_bytes else code
         which = (count - 1) * SOURCES + sources - 1
         place, own = plane + 8 * SOURCES * first, matrix + 8 * SOURCES * first
-        q = 0
+        q, query_bytes, sums_bytes = 0, tables.strides[0], sums.strides[0]
         while q < len(tables):
             table, into = tables[q].ctypes.data + ENTRIES * first, sums[q].ctypes.data
             if len(tables) - q >= BLOCK_QUERIES:
-                add_pass(
-                    which, code, stride, vectors, place, own, table, tables.strides[0], into, sums.strides[0], FOUR
-                )
+                add_pass(which, code, stride, vectors, place, own, table, query_bytes, into, sums_bytes, soon, FOUR)
                 q += BLOCK_QUERIES
             else:
-                add_pass(which, code, stride, vectors, place, own, table, tables.strides[0], into, sums.strides[0], ONE)
+                add_pass(which, code, stride, vectors, place, own, table, query_bytes, into, sums_bytes, soon, ONE)
                 q += 1
 
 
-def _one_by_one(level, data, start, stride, vectors, lookups, tables, sums, ahead, ahead_bytes):
-    passes, planes, _, images = lookups
+def _one_by_one(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
+    passes, bytes_of, _, images = lookups
     index = np.empty(vectors * LANES, np.uint8)
     for i in range(len(passes)):
         first, count, sources = passes[i]
         for lookup in range(first, first + count):
             index[:] = 0
             for source in range(sources):
-                image, byte = images[lookup, source], start + planes[lookup, source] * stride
+                image, plane = images[lookup, source], planes[bytes_of[lookup, source]]
                 for row in range(len(index)):
-                    index[row] ^= image[data[byte + row]]
+                    index[row] ^= image[plane[row]]
             for q in range(len(tables)):
                 table, into = tables[q, lookup], sums[q]
                 for row in range(len(index)):
@@ -114,17 +112,6 @@ def _at_least_one_by_one(level, sums, start, threshold):
     for lane in range(LANES):
         mask |= np.uint64(sums[start + lane] >= threshold) << np.uint64(lane)
     return mask
-
-
-@intrinsic
-def fetch(typing, address):
-    """Ask for a cache line."""
-
-    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        prefetch(b, b.inttoptr(arguments[0], I8.as_pointer()), near=2)
-        return context.get_dummy_value()
-
-    return types.void(types.intp), generate
 
 
 @intrinsic
@@ -150,14 +137,16 @@ def compare(typing, sums, threshold):
 
 
 @intrinsic
-def add_pass(typing, which, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, queries):
+def add_pass(
+    typing, which, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, queries
+):
     """Do one pass of (which // SOURCES + 1) look-ups from (which % SOURCES + 1) sources; all else are addresses."""
     together = number_of(queries)
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        which, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, _ = arguments
-        code, planes, matrices, tables, sums = (
-            b.inttoptr(address, I8.as_pointer()) for address in (code, planes, matrices, tables, sums)
+        which, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, _ = arguments
+        code, planes, matrices, tables, sums, soon = (
+            b.inttoptr(address, I8.as_pointer()) for address in (code, planes, matrices, tables, sums, soon)
         )
         done = b.append_basic_block("done")
         kinds = b.switch(which, done)
@@ -166,15 +155,15 @@ def add_pass(typing, which, code, stride, vectors, planes, matrices, tables, que
             kinds.add_case(ir.Constant(I64, kind), block)
             b.position_at_end(block)
             shape = kind // SOURCES + 1, kind % SOURCES + 1, together
-            _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, shape)
+            _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, shape)
             b.branch(done)
         b.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 10, queries), generate
+    return types.void(*[types.intp] * 11, queries), generate
 
 
-def _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, shape):
+def _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, shape):
     count, sources, queries = shape
     bytes64, wide = vector(I8, LANES), vector(I16, LANES)
     pairs = [(i, source) for i in range(count) for source in range(sources)]
@@ -192,6 +181,8 @@ def _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, 
     into = [at(b, sums, b.mul(sums_bytes, ir.Constant(I64, q))) for q in range(queries)]
     with cgutils.for_range(b, vectors) as loop:
         lane = b.mul(loop.index, ir.Constant(I64, LANES))
+        for line in range(0, AHEAD, 64):
+            prefetch(b, at(b, soon, b.add(b.mul(loop.index, ir.Constant(I64, AHEAD)), ir.Constant(I64, line))), near=2)
         indices = []
         for i in range(count):
             parts = []

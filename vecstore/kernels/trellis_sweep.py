@@ -10,11 +10,17 @@ from numba import njit
 
 from vecstore.kernels.heap import push
 from vecstore.kernels.sweep import PRODUCT, UNIT
-from vecstore.kernels.trellis_sums import LANES, add_passes, at_least, lowest_bit
+from vecstore.kernels.trellis_planes import CHUNK, LANES, copy_chunk, fetch, to_planes
+from vecstore.kernels.trellis_sums import add_passes, at_least, lowest_bit
 
 __all__ = ["sweep_trellis"]
 
 MOST_ENTRY, MOST_SUM = 255, 65535
+WAITING, LEAST_WAITING = 65536, 8192  # rows that may wait, of all queries and of one
+SOON = 2048  # rows that wait when some are dropped for the first time
+FIRST = 128  # rows, the best by their first bytes, that are scored by all before others are dropped
+BATCH = 256  # rows whose codes are fetched together
+BINS = 512
 
 
 @njit(cache=True, nogil=True)
@@ -37,6 +43,8 @@ def sweep_trellis(
     norm_biases,
     made_for,
     limits,
+    margins,
+    wanted,
     biases,
     edges,
     floors,
@@ -47,16 +55,19 @@ def sweep_trellis(
 ):
     """Offer rows `first` to `last` to the heaps of all queries, by approximate scores.
 
-    The first of several stages sweeps the first bytes of all rows. A row whose score by these reaches a limit goes on
-    to the next stage, which looks at more bytes, 64 such rows at a time; what gets through the last stage is offered.
+    The first of several stages sweeps the first bytes of all rows. Rows whose scores by these reach a limit wait. Now
+    and then, and at the end, those that score best among them are scored by all bytes and offered; then the `wanted`-th
+    best score so far says which others may still matter, and what rows have to reach from then on. Those are looked at
+    by the bytes of the next stage, what still matters by those of the one after it. One stage alone offers what it
+    sweeps.
 
     Parameters
     ----------
     level : static number
         See `simd`.
     data, offsets, block_rows, tile_rows, row_bytes
-        Block i of `block_rows` rows begins at data[offsets[i]]: tiles[row_bytes, tile_rows rows], the last of which
-        holds as many rows as there are, rounded up to LANES.
+        Block i of `block_rows` rows begins at data[offsets[i]]: tiles of `tile_rows` rows as `vecstore.part.Part` says,
+        the last of which holds as many rows as there are, rounded up to LANES.
     rows : int
         Of all blocks together.
     kind : PRODUCT, UNIT or SQUARED
@@ -69,8 +80,12 @@ def sweep_trellis(
         Tables that add up to q . x and, with `norm_biases`, to |x|^2.
     typical, norm_biases : (stages,) float64
         Length of a vector of which so many bytes are known.
-    made_for, limits : (stages, q) float64
-        About which score tables are most exact, where `kind` is UNIT, and what a row has to reach in each stage.
+    made_for : (stages, q) float64
+        About which score tables are most exact, where `kind` is UNIT.
+    limits : (q,) float64
+        What a row's score by the first of several stages has to be at least.
+    margins : (stages, q) float64
+        By how much its score by each stage but the last may be less than the `wanted`-th best by all bytes.
     biases : (q, cells) float64
         What is to be added to q . x in each cell.
     edges : (cells + 1,) int64
@@ -83,16 +98,12 @@ def sweep_trellis(
         See `heap`.
     """
     queries, stages = len(sizes), len(sizes_bytes)
-    # waiting[q, :counts[q]]: row, cell, place of the first byte and distance between bytes, of rows that go on.
-    waiting, counts = np.empty((queries, LANES + tile_rows, 4), np.int64), np.zeros(queries, np.int64)
     # scales[stage, q]: a score is bias * [0] + [1] + sum of table entries * [2]
     scales = np.empty((stages, queries, 3))
     widest = 0
     for stage in range(stages):
         widest = max(widest, terms[stage].shape[1])
     tables = np.empty((stages, queries, widest, terms[0].shape[2]), np.uint8)
-    sums = np.empty((queries, tile_rows), np.uint16)
-    held = np.empty(sizes_bytes[-1] * LANES, np.uint8)
     for q in range(queries):
         for stage in range(stages):
             scales[stage, q] = fill(
@@ -105,6 +116,20 @@ def sweep_trellis(
                 lookups[stage][0],
                 tables[stage, q],
             )
+    room = max(WAITING // queries, LEAST_WAITING) + tile_rows if stages > 1 else 1
+    waiting, waiting_scores = np.empty((queries, room), np.int64), np.empty((queries, room), np.float32)
+    counts, patience = np.zeros(queries, np.int64), np.full(queries, SOON)
+    # The best scores by all bytes, of rows that were offered in this call or before.
+    reached, held = np.full((queries, wanted), -np.inf), np.zeros((queries, wanted), np.int64)
+    for q in range(queries):
+        for i in range(sizes[q]):
+            if heap_scores[q, i] > reached[q, 0]:
+                push(reached[q], held[q], wanted, heap_scores[q, i], 0)
+    swept = -(-sizes_bytes[0] // CHUNK) * CHUNK
+    planes, sums = np.empty((swept, tile_rows), np.uint8), np.empty((queries, tile_rows), np.uint16)
+    parameters = (sizes_bytes, lookups, tables, margins, scales, biases)
+    where = (data, offsets, block_rows, tile_rows, row_bytes, rows, edges)
+    heaps = (heap_scores, heap_rows, sizes, floors, reached, held)
     row, cell = first, np.searchsorted(edges, first, side="right") - 1
     while row < last:
         tile, height, start = place(row, offsets, block_rows, tile_rows, row_bytes, rows)
@@ -118,20 +143,27 @@ def sweep_trellis(
         ahead, ahead_bytes = 0, 0
         if stop < last:
             _, after, ahead = place(stop, offsets, block_rows, tile_rows, row_bytes, rows)
-            ahead_bytes = sizes_bytes[min(1, stages - 1)] * after  # what survivors need, too: else they wait for it
+            ahead_bytes = min(swept, row_bytes) * after
         vectors = (stop - begin + LANES - 1) // LANES
+        for byte in range(0, sizes_bytes[0], CHUNK):
+            wide = min(CHUNK, row_bytes - byte)
+            to_planes(level, data, start + byte * height + (begin - tile) * wide, wide, vectors, planes, byte)
         sums[:] = 0
-        add_passes(level, data, start + begin - tile, height, vectors, lookups[0], tables[0], sums, ahead, ahead_bytes)
+        add_passes(level, planes, vectors, lookups[0], tables[0], sums, data.ctypes.data + ahead, ahead_bytes)
         while row < stop:
             while edges[cell + 1] <= row:
                 cell += 1
             end = min(stop, edges[cell + 1])
             for q in range(queries):
                 base, worth = biases[q, cell] * scales[0, q, 0] + scales[0, q, 1], scales[0, q, 2]
-                limit = threshold(needed(stages == 1, q, limits[0], floors, heap_scores, sizes), base, worth)
+                if stages == 1:
+                    least = needed(floors[q], heap_scores[q], sizes[q])
+                else:
+                    least = max(limits[q], reached[q, 0] - margins[0, q])
+                limit = threshold(least, base, worth)
                 if limit > MOST_SUM:
                     continue
-                own, count = waiting[q], counts[q]
+                own, own_scores, count = waiting[q], waiting_scores[q], counts[q]
                 for lanes in range(row // LANES * LANES, end, LANES):
                     mask = at_least(level, sums[q], lanes - begin, np.uint16(limit))
                     while mask != 0:
@@ -139,106 +171,129 @@ def sweep_trellis(
                         mask &= mask - np.uint64(1)
                         if at < row or at >= end or not may(allowed, at):
                             continue
-                        if stages == 1:
-                            score = base + worth * sums[q, at - begin]
-                            if score >= floors[q]:
-                                sizes[q] = push(heap_scores[q], heap_rows[q], sizes[q], score, at)
-                                limit = threshold(
-                                    needed(stages == 1, q, limits[0], floors, heap_scores, sizes), base, worth
-                                )
-                            continue
-                        own[count, 0], own[count, 1], own[count, 2], own[count, 3] = at, cell, start + at - tile, height
-                        count += 1
+                        score = base + worth * sums[q, at - begin]
+                        if stages > 1:
+                            own[count], own_scores[count] = at, score
+                            count += 1
+                        elif score >= floors[q]:
+                            sizes[q] = push(heap_scores[q], heap_rows[q], sizes[q], score, at)
+                            limit = threshold(needed(floors[q], heap_scores[q], sizes[q]), base, worth)
                 counts[q] = count
             row = end
         for q in range(queries):
-            if counts[q] >= LANES:
-                counts[q] = judge(
-                    level,
-                    q,
-                    waiting[q],
-                    counts[q],
-                    data,
-                    sizes_bytes,
-                    lookups,
-                    tables,
-                    scales,
-                    limits,
-                    biases,
-                    floors,
-                    held,
-                    heap_scores,
-                    heap_rows,
-                    sizes,
-                )
+            if counts[q] >= patience[q]:
+                counts[q] = judge(level, q, waiting[q], waiting_scores[q], counts[q], False, parameters, where, heaps)
+                patience[q] = min(max(2 * counts[q], SOON), room - tile_rows)
     for q in range(queries):
-        judge(
-            level,
-            q,
-            waiting[q],
-            counts[q],
-            data,
-            sizes_bytes,
-            lookups,
-            tables,
-            scales,
-            limits,
-            biases,
-            floors,
-            held,
-            heap_scores,
-            heap_rows,
-            sizes,
-        )
+        if counts[q] > 0:
+            judge(level, q, waiting[q], waiting_scores[q], counts[q], True, parameters, where, heaps)
 
 
 @njit(cache=True, nogil=True)
-def judge(
-    level,
-    q,
-    waiting,
-    count,
-    data,
-    sizes_bytes,
-    lookups,
-    tables,
-    scales,
-    limits,
-    biases,
-    floors,
-    held,
-    heap_scores,
-    heap_rows,
-    sizes,
-):
-    """Take rows of a query that wait through the stages after the first, as far as they get; return 0, none being left.
+def judge(level, q, waiting, scores, count, final, stages, where, heaps):
+    """Score the best of a query's waiting rows by all bytes, drop those that do not matter then; return what is left.
 
-    held (bytes * LANES,) is room for LANES rows of codes.
+    Nothing is left in the end, or where most would be: they go through the stages then.
     """
-    sums = np.empty((1, LANES), np.uint16)
-    for stage in range(1, len(sizes_bytes)):
-        kept, scale, last = 0, scales[stage, q], stage + 1 == len(sizes_bytes)
-        for first in range(0, count, LANES):
-            some = min(LANES, count - first)
-            for lane in range(some):
-                start, stride = waiting[first + lane, 2], waiting[first + lane, 3]
-                for j in range(sizes_bytes[stage]):
-                    held[j * LANES + lane] = data[start + j * stride]
-            sums[:] = 0
-            add_passes(level, held, 0, LANES, 1, lookups[stage], tables[stage, q : q + 1], sums, 0, 0)
-            for lane in range(some):
-                row, cell = waiting[first + lane, 0], waiting[first + lane, 1]
-                score = biases[q, cell] * scale[0] + scale[1] + scale[2] * sums[0, lane]
-                if score < needed(last, q, limits[stage], floors, heap_scores, sizes):
-                    continue
-                if last:
-                    sizes[q] = push(heap_scores[q], heap_rows[q], sizes[q], score, row)
-                else:
-                    for i in range(4):
-                        waiting[kept, i] = waiting[first + lane, i]
-                    kept += 1
-        count = kept
+    _, _, _, margins, _, _ = stages
+    reached, last, begin = heaps[4][q], len(margins) - 1, 0
+    if count > FIRST:
+        least = best_of(scores[:count], FIRST)
+        for i in range(count):
+            if scores[i] >= least:
+                waiting[i], waiting[begin] = waiting[begin], waiting[i]
+                scores[i], scores[begin] = scores[begin], scores[i]
+                begin += 1
+        rescore(level, q, last, waiting, scores, begin, stages, where)
+        offer(q, waiting, scores, begin, heaps)
+    count = keep(waiting, scores, begin, count, reached[0] - margins[0, q])
+    if not final and count < len(scores) // 2:
+        return count
+    for stage in range(1, last):
+        rescore(level, q, stage, waiting, scores, count, stages, where)
+        count = keep(waiting, scores, 0, count, reached[0] - margins[stage, q])
+    rescore(level, q, last, waiting, scores, count, stages, where)
+    offer(q, waiting, scores, count, heaps)
     return 0
+
+
+@njit(cache=True, nogil=True)
+def keep(waiting, scores, first, last, least):
+    """Move those of rows `first` to `last` that score at least so much to the front; return how many they are."""
+    kept = 0
+    for i in range(first, last):
+        if scores[i] >= least:
+            waiting[kept], scores[kept] = waiting[i], scores[i]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def offer(q, waiting, scores, count, heaps):
+    """Offer waiting rows that are scored by all bytes to the heaps of a query."""
+    heap_scores, heap_rows, sizes, floors, reached, held = heaps
+    for i in range(count):
+        score, row = np.float64(scores[i]), waiting[i]
+        if score >= floors[q]:
+            sizes[q] = push(heap_scores[q], heap_rows[q], sizes[q], score, row)
+            if score > reached[q, 0]:
+                push(reached[q], held[q], reached.shape[1], score, row)
+
+
+@njit(cache=True, nogil=True)
+def best_of(scores, count):
+    """Return a score that at least `count` of the scores reach, and not many more."""
+    low, high = scores[0], scores[0]
+    for score in scores:
+        low, high = min(low, score), max(high, score)
+    step = BINS / max(np.float64(high) - np.float64(low), 1e-30) * (1 - 1e-6)
+    bins = np.zeros(BINS + 1, np.int64)
+    for score in scores:
+        bins[np.int64((np.float64(score) - low) * step)] += 1
+    at, found = BINS, 0
+    while at > 0 and found + bins[at] < count:
+        found += bins[at]
+        at -= 1
+    return low + at / step
+
+
+@njit(cache=True, nogil=True)
+def rescore(level, q, stage, waiting, scores, count, stages, where):
+    """scores[:count] = the scores of waiting rows by the bytes of a stage."""
+    sizes_bytes, lookups, tables, _, scales, biases = stages
+    data, offsets, block_rows, tile_rows, row_bytes, rows, edges = where
+    chunks, base = -(-sizes_bytes[stage] // CHUNK), data.ctypes.data
+    codes, planes = np.zeros(chunks * BATCH * CHUNK, np.uint8), np.empty((chunks * CHUNK, BATCH), np.uint8)
+    sums, scale = np.empty((1, BATCH), np.uint16), scales[stage, q]
+    places = np.empty((BATCH, 3), np.int64)  # where a row's tile begins, which row of the tile it is, and of how many
+    into = codes.ctypes.data
+    for first in range(0, count, BATCH):
+        some = min(BATCH, count - first)
+        for lane in range(some):
+            row = waiting[first + lane]
+            tile, height, start = place(row, offsets, block_rows, tile_rows, row_bytes, rows)
+            places[lane, 0], places[lane, 1], places[lane, 2] = start, row - tile, height
+            for byte in range(0, chunks * CHUNK, CHUNK):
+                fetch(base + start + byte * height + (row - tile) * min(CHUNK, row_bytes - byte))
+        for lane in range(some):
+            start, at, height = places[lane]
+            for chunk in range(chunks):
+                byte, target = chunk * CHUNK, (chunk * BATCH + lane) * CHUNK
+                wide = min(CHUNK, row_bytes - byte)
+                source = start + byte * height + at * wide
+                if wide == CHUNK:
+                    copy_chunk(base + source, into + target)
+                else:
+                    for j in range(wide):
+                        codes[target + j] = data[source + j]
+        vectors = (some + LANES - 1) // LANES
+        for chunk in range(chunks):
+            to_planes(level, codes, chunk * BATCH * CHUNK, CHUNK, vectors, planes, chunk * CHUNK)
+        sums[:] = 0
+        add_passes(level, planes, vectors, lookups[stage], tables[stage, q : q + 1], sums, base, 0)
+        for lane in range(some):
+            cell = np.searchsorted(edges, waiting[first + lane], side="right") - 1 if len(edges) > 2 else 0
+            scores[first + lane] = biases[q, cell] * scale[0] + scale[1] + scale[2] * sums[0, lane]
 
 
 @njit(inline="always")
@@ -251,11 +306,9 @@ def place(row, offsets, block_rows, tile_rows, row_bytes, rows):
 
 
 @njit(inline="always")
-def needed(last, q, limits, floors, scores, sizes):
-    """Return the score that a row has to reach in a stage, the last one or another."""
-    if not last:
-        return limits[q]
-    return max(floors[q], scores[q, 0]) if sizes[q] == scores.shape[1] else floors[q]
+def needed(floor, scores, size):
+    """Return the score that a row has to reach to enter a heap."""
+    return max(floor, scores[0]) if size == len(scores) else floor
 
 
 @njit(inline="always")
