@@ -360,7 +360,7 @@ class Search:
             chosen = self._probed[number][start:stop]
             if not self._selection.everything:
                 chosen = chosen[self._selected(number, chosen)]
-            elif isinstance(sweep, CellSweep):
+            elif isinstance(sweep, (CellSweep, TrellisSweep)):
                 for first, last in runs_of(chosen):
                     sweep.over(first, last, best, floors=floors, allowed=self._selection.bits(0, 0))
                 return

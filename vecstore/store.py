@@ -34,7 +34,8 @@ __all__ = ["SEARCH_METRICS", "Lookup", "SearchMetric", "Store", "open_store"]
 SearchMetric: TypeAlias = Metric | Literal["hamming"]
 SEARCH_METRICS: tuple[SearchMetric, ...] = (*METRICS, "hamming")
 DISTANCES = ("l2", "hamming")  # whose scores are better when smaller
-CANDIDATES = 8  # rows scored exactly for each one wanted, after a sweep of tcq codes by approximate scores
+# Rows scored exactly for each one wanted, after a sweep of tcq codes by approximate scores; in cells, without lengths.
+CANDIDATES, CANDIDATES_IN_CELLS = 8, 32
 
 
 def open_store(path: str | Path, *, check: bool = True) -> Store:
@@ -277,7 +278,7 @@ class Store:
             Of l2 and hamming: leave out what is farther, in the (squared) distance that scores are.
         rescore : int or "auto"
             Oversampling of a two-layer store; "auto" takes what conversion measured to reach `recall` of the fine
-            layer's neighbours, 0 gives the coarse scores as they are. Of a `tcq` store, "auto" is 8.
+            layer's neighbours, 0 gives the coarse scores as they are. Of a `tcq` store, "auto" is 8; 32 in cells.
         recall : float, optional
             For "auto": 0.999 by default. Of a `tcq` store, how many of the neighbours that a scan of all bytes finds a
             sweep by fewer bytes has to find: 0.998 by default.
@@ -427,7 +428,8 @@ class Store:
         descriptions = [shard.description for shard in self._shards]
         if sweepable and prefix is not None:
             plan = plan_of(descriptions, self._shards[0].codec.code_bytes, recall, prefix)
-            factor = CANDIDATES if rescore == "auto" else int(rescore)
+            in_cells = any(shard.cells is not None for shard in self._shards) and metric != "dot"
+            factor = (CANDIDATES_IN_CELLS if in_cells else CANDIDATES) if rescore == "auto" else int(rescore)
             return Question(metric, selection, least, factor, False, cells, plan)
         if recall is not None and (not two_step or rescore != "auto" or exact):
             raise ShapeError('recall is for rescore="auto" of a two-layer store, or for tcq codes')
@@ -437,13 +439,9 @@ class Store:
         return Question(metric, selection, least, factor, exact, cells)
 
     def _sweepable(self, metric: str) -> bool:
-        """Whether codes are of `tcq` and are searched where they lie; rows of lengths kept apart are not."""
-        if metric == "hamming":
-            return False
+        """Return whether codes are of `tcq` and are searched where they lie; rows of lengths kept apart are not."""
         return all(
-            shard.trellis is not None
-            and shard.cells is None
-            and (shard.trellis.even_lengths if metric == "cosine" else shard.norms is None)
+            shard.trellis is not None and (shard.norms is None or metric == "cosine") and shard.trellis.serves(metric)
             for shard in self._shards
         )
 

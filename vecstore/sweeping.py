@@ -15,10 +15,20 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Codes, Floats, Numbers
 from vecstore.errors import ShapeError
 from vecstore.layers import LayerCodes
-from vecstore.ranking import Ranking, raw_scores
+from vecstore.ranking import Ranking, Raw, raw_scores
 from vecstore.topk import TopK
 
-__all__ = ["DecodingSweep", "Lengths", "NumberSweep", "RowLengths", "Sweep", "TableSweep", "scorer_of", "sweep_of"]
+__all__ = [
+    "DecodingSweep",
+    "Lengths",
+    "NumberSweep",
+    "RowLengths",
+    "Sweep",
+    "TableSweep",
+    "raw_number",
+    "scorer_of",
+    "sweep_of",
+]
 
 MANY_TABLES = 192  # from so many on, what rounding loses calls for a second digit
 MOST_TABLES = 1 << 14  # 16-bit sums hold no more of them usefully
@@ -139,12 +149,6 @@ class Sweep(ABC):
             for block in range(start // part.block_rows, (stop - 1) // part.block_rows + 1):
                 part.check_block(block)
 
-    @property
-    def _raw(self) -> int:
-        from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT
-
-        return {"product": PRODUCT, "unit": UNIT, "squared": SQUARED}[self.ranking.raw]
-
 
 class TableSweep(Sweep):
     """By additive tables over tiles of codes; exact for those tables."""
@@ -215,7 +219,7 @@ class TableSweep(Sweep):
             self._biases,
             self._norm_bias,
             self._lengths,
-            self._raw,
+            raw_number(self.ranking.raw),
             floors,
             allowed,
             best.scores,
@@ -313,7 +317,7 @@ class NumberSweep(Sweep):
             self._biases,
             self._norm_bias,
             self._lengths,
-            self._raw,
+            raw_number(self.ranking.raw),
             floors,
             allowed,
             best.scores,
@@ -340,7 +344,7 @@ class NumberSweep(Sweep):
             self._biases[query],
             self._norm_weights,
             self._norm_bias,
-            self._raw,
+            raw_number(self.ranking.raw),
             out,
         )
         return out
@@ -370,6 +374,13 @@ class DecodingSweep(Sweep):
                 if len(rows):
                     found = np.ascontiguousarray(self.scores(codes, rows))
                     offer_all(found, rows, floors, best.scores, best.rows, best.sizes)
+
+
+def raw_number(raw: Raw) -> int:
+    """Return a raw score as kernels know it."""
+    from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT
+
+    return {"product": PRODUCT, "unit": UNIT, "squared": SQUARED}[raw]
 
 
 def bits_of(allowed: NDArray[np.uint32], rows: NDArray[np.int64]) -> NDArray[np.bool_]:

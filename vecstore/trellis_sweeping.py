@@ -19,8 +19,8 @@ from vecstore.codecs.tcq import TrainedTCQ
 from vecstore.codecs.trellis_lookups import Lookups
 from vecstore.layers import LayerCodes
 from vecstore.part import LANES
-from vecstore.ranking import Ranking, raw_scores
-from vecstore.sweeping import Sweep
+from vecstore.ranking import Ranking, Raw, raw_scores
+from vecstore.sweeping import Sweep, raw_number
 from vecstore.topk import TopK
 
 __all__ = ["Coefficients", "Plan", "Trellis", "TrellisSweep"]
@@ -28,7 +28,7 @@ __all__ = ["Coefficients", "Plan", "Trellis", "TrellisSweep"]
 SAMPLE_ROWS = 512  # of a shard, from which is seen how scores vary
 EXPECTED = 4.0  # standard deviations by which the best rows score above the mean: tables are made for them
 LEAST_LENGTH = 1e-15
-EVEN = 0.15  # of the mean length: how much lengths may vary
+EVEN, VERY_EVEN = 0.15, 0.03  # of the mean length: how much lengths may vary
 
 
 class Coefficients:
@@ -137,22 +137,45 @@ class Trellis:
     ----------
     codes : LayerCodes
     coefficients : Coefficients
-    edges : (cells + 1,) int64, optional
-        Rows edges[c] to edges[c + 1] are in cell c; all in one cell if not given.
+
+    Attributes
+    ----------
+    edges : (cells + 1,) int64
+        Rows edges[c] to edges[c + 1] are in cell c; all are in one where the codes have no cells.
     """
 
-    def __init__(self, codes: LayerCodes, coefficients: Coefficients, edges: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, codes: LayerCodes, coefficients: Coefficients) -> None:
         self.codes, self.coefficients = codes, coefficients
-        self.edges = np.array([0, codes.rows]) if edges is None else edges
+        self.edges = np.array([0, codes.rows]) if codes.cells is None else codes.cells.edges
         self._stages: dict[int, Stage] = {}
 
     @classmethod
-    def of(cls, codes: LayerCodes, edges: NDArray[np.int64] | None = None) -> Self | None:
+    def of(cls, codes: LayerCodes) -> Self | None:
         """Return None where the codes are others, or lie in the layout of format 1.1."""
         if codes.packed or codes.part.tile_rows % LANES:
             return None
         coefficients = Coefficients.of(codes.layer)
-        return None if coefficients is None else cls(codes, coefficients, edges)
+        return None if coefficients is None else cls(codes, coefficients)
+
+    def cells_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cell of each row."""
+        return np.searchsorted(self.edges, rows, side="right") - 1
+
+    def norms(self, rows: NDArray[np.int64], y: Floats) -> Floats:
+        """Return the squared lengths (n,) of rows with coefficients y (n, coefficients)."""
+        norms = self.coefficients.norms(y)
+        if self.codes.cells is None:
+            return norms
+        weights, squares = self._centroid_terms
+        cells = self.cells_of(rows)
+        return np.asarray(np.maximum(norms + np.einsum("ij,ij->i", weights[cells], y) + squares[cells], 0), np.float32)
+
+    @cached_property
+    def _centroid_terms(self) -> tuple[Floats, Floats]:
+        """What lengths take from cells, as `LayerCodes.centroid_terms` says, for coefficients instead of codes."""
+        weights, squares = self.codes.centroid_terms
+        quantizer = self.coefficients.quantizer
+        return weights @ quantizer.axes.T, squares + weights @ quantizer.mean
 
     @cached_property
     def sample(self) -> tuple[NDArray[np.int64], Floats]:
@@ -160,12 +183,20 @@ class Trellis:
         rows = np.unique(np.linspace(0, self.codes.rows - 1, min(SAMPLE_ROWS, self.codes.rows)).astype(np.int64))
         return rows, self.coefficients.quantizer.coefficients(self.codes.gather(rows))
 
+    def serves(self, metric: str) -> bool:
+        """Return whether a sweep finds what is best by a metric: lengths may have to be nearly one, as embeddings' are.
+
+        Tables of cosines are made for that; distances in cells are swept as products are.
+        """
+        if metric == "cosine":
+            return self._spread <= EVEN
+        return metric == "dot" or (metric == "l2" and (self.codes.cells is None or self._spread <= VERY_EVEN))
+
     @cached_property
-    def even_lengths(self) -> bool:
-        """Whether vectors are nearly of one length, as embeddings mostly are: tables of cosines are made for that."""
-        _, y = self.sample
-        lengths = np.sqrt(self.coefficients.norms(y).astype(np.float64))
-        return bool(lengths.std() <= EVEN * lengths.mean())
+    def _spread(self) -> float:
+        """How much lengths vary: their standard deviation over their mean."""
+        lengths = np.sqrt(self.norms(*self.sample).astype(np.float64))
+        return float(lengths.std() / max(lengths.mean(), LEAST_LENGTH))
 
     def stage(self, size_bytes: int) -> Stage:
         """Return what a sweep of the first bytes needs."""
@@ -184,6 +215,9 @@ class Trellis:
 class TrellisSweep(Sweep):
     """By look-ups in the first bytes of codes, and in all bytes of rows that score well by these.
 
+    In cells the sweep takes vectors for equally long: the length of c + r depends on both in ways that one set of
+    tables cannot tell. Rows are scored with their own lengths.
+
     Parameters
     ----------
     trellis : Trellis
@@ -192,8 +226,6 @@ class TrellisSweep(Sweep):
         What is swept; all bytes if not given.
     wanted : int
         How many of the best rows the plan has to find; others may be lost.
-    biases : (q, cells) float64, optional
-        What is added to the products of a cell's rows.
     """
 
     def __init__(
@@ -203,13 +235,16 @@ class TrellisSweep(Sweep):
         plan: Plan | None = None,
         *,
         wanted: int = 1,
-        biases: NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__(trellis.codes, ranking)
         self._trellis, self._coefficients, self._wanted = trellis, trellis.coefficients, wanted
         self._plan = plan or Plan()
-        self._weights, own = self._coefficients.weights(ranking.queries)
-        self._biases = np.ascontiguousarray(own[:, None] + (0 if biases is None else biases))
+        self._weights, biases = self._coefficients.weights(ranking.queries)
+        self._biases = biases[:, None]  # [query, cell]: what is added to the products of a cell's rows
+        self._swept: Raw = ranking.raw
+        if self.codes.cells is not None:
+            self._biases = self._biases + ranking.queries.astype(np.float64) @ self.codes.cells.centroids.T
+            self._swept = "product"
 
     @cached_property
     def _stages(self) -> list[Stage]:
@@ -223,7 +258,7 @@ class TrellisSweep(Sweep):
     def _limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The scores that tables are made for (stages, q), and limits (q,) and margins (stages, q) of the rows."""
         rows, y = self._trellis.sample
-        biases = self._biases[:, np.searchsorted(self._trellis.edges, rows, side="right") - 1]
+        biases = self._biases[:, self._trellis.cells_of(rows)]
         all_bytes = self._sampled(self._stages[-1], y, biases)
         high, plan = all_bytes.mean(axis=1) + EXPECTED * all_bytes.std(axis=1), self._plan
         limits, margins = np.full(len(high), -np.inf), np.zeros((len(self._stages), len(high)))
@@ -239,7 +274,7 @@ class TrellisSweep(Sweep):
         """Return the scores (q, rows) that coefficients y (rows, coefficients) have by the bytes of a stage."""
         some = y[:, : stage.count]
         products = np.asarray(self._weights[:, : stage.count] @ some.T + biases, np.float32)
-        return raw_scores(self.ranking.raw, products, stage.norms).astype(np.float64)
+        return raw_scores(self._swept, products, stage.norms).astype(np.float64)
 
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
@@ -261,7 +296,7 @@ class TrellisSweep(Sweep):
             part.rows,
             start,
             stop,
-            self._raw,
+            raw_number(self._swept),
             np.array([stage.size_bytes for stage in stages]),
             tuple(stage.lookups.kernel for stage in stages),
             self._terms,
@@ -283,9 +318,8 @@ class TrellisSweep(Sweep):
 
     def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         y = self._coefficients.quantizer.coefficients(codes)
-        cells = np.searchsorted(self._trellis.edges, rows, side="right") - 1
-        products = self._weights @ y.T + self._biases[:, cells].astype(np.float32)
-        norms = None if self.ranking.raw == "product" else self._coefficients.norms(y)
+        products = self._weights @ y.T + self._biases[:, self._trellis.cells_of(rows)].astype(np.float32)
+        norms = None if self.ranking.raw == "product" else self._trellis.norms(rows, y)
         return raw_scores(self.ranking.raw, products, norms)
 
     def one(self, query: int) -> Sweep:

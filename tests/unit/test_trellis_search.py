@@ -20,10 +20,9 @@ from vecstore.kernels import simd
 from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT
 from vecstore.kernels.trellis_sweep import fill, sweep_trellis
 from vecstore.prefixes import plan_of
-from vecstore.ranking import Ranking
 from vecstore.shard import Shard
 from vecstore.topk import TopK
-from vecstore.trellis_sweeping import Plan, Trellis, TrellisSweep
+from vecstore.trellis_sweeping import Plan
 
 RNG = np.random.default_rng(0)
 EVERYTHING = np.empty(0, np.uint32)
@@ -331,19 +330,28 @@ def test_lengths_kept_apart_are_searched_by_decoding(tmp_path, summaries):
             store.search(queries[0], prefix=20)
 
 
-def test_made_up_cells_of_a_store(path, summaries):
-    codes = Shard(path).layers[0]
-    edges, queries = np.array([0, 700, 1999, 2000]), summaries[1][:3]
-    biases = np.array([[0.0, 0.3, 2.0]] * 3)
-    trellis = Trellis.of(codes, edges)
-    sweep = TrellisSweep(trellis, Ranking.of("dot", queries, unit_rows=False), biases=biases)
-    best = TopK(3, 30)
-    sweep.over(0, 2000, best, floors=np.full(3, -np.inf), allowed=EVERYTHING)
-    rows = np.arange(2000)
-    scores = queries @ vecstore.open(path).vectors[:].T + biases[:, np.searchsorted(edges, rows, side="right") - 1]
-    np.testing.assert_allclose(sweep.scores(codes.gather(rows), rows), scores, atol=1e-5)
-    wanted = np.argsort(-scores, axis=1)[:, :10]
-    assert all(np.isin(wanted[q], best.rows[q]).all() and 1999 in best.rows[q] for q in range(3))
+@pytest.mark.parametrize("options", [{}, {"keep_order": True}], ids=str)
+@pytest.mark.parametrize("metric", ["cosine", "dot"])
+def test_stores_in_cells(tmp_path, summaries, metric, options):
+    x, queries = summaries
+    vecstore.write(tmp_path / "a.vecs", x, codec="cells:9,tcq:24", metric=metric, **options)
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        shard = Shard(tmp_path / "a.vecs")
+        assert shard.trellis.serves(metric) and len(shard.trellis.edges) == 10
+        found, exact = store.search(queries), store.search(queries, exact=True)
+        assert np.mean([np.isin(a, b).mean() for a, b in zip(found.rows, exact.rows, strict=True)]) > 0.995
+        for some in ({"nprobe": 3}, {"rows": np.arange(0, 2000, 3)}, {"nprobe": 3, "exclude": found.rows[0]}):
+            same_rows(store.search(queries[:9], **some), store.search(queries[:9], exact=True, **some))
+
+
+def test_distances_in_cells_need_even_lengths(tmp_path, summaries):
+    x, queries = summaries
+    for name, given in (("even", x), ("uneven", x * np.linspace(1, 3, len(x), dtype=np.float32)[:, None])):
+        vecstore.write(tmp_path / name, given, codec="cells:9,tcq:96", metric="l2")
+        assert Shard(tmp_path / name).trellis.serves("l2") == (name == "even")
+        with vecstore.open(tmp_path / name) as store:
+            distances = ((store.vectors[:][None] - queries[:5, None]) ** 2).sum(axis=2)
+            np.testing.assert_allclose(store.search(queries[:5]).scores, np.sort(distances)[:, :10], atol=1e-3)
 
 
 def test_what_is_not_measured_is_refused(store, tmp_path, summaries, measured):
