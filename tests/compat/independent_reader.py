@@ -13,6 +13,7 @@ import re
 import struct
 from pathlib import Path
 
+import independent_tables as tables
 import lmdb
 import numpy as np
 import pcodec
@@ -136,19 +137,32 @@ class Shard:
         return np.repeat(centroids.astype(np.float32), sizes, axis=0)
 
     def layer(self, number):
+        rows = self.about.get("first_row", 0) + np.arange(self.about["rows"])
+        keys = None if self.keys is None else [self.keys.key(row) for row in range(len(rows))]
+        return self.decoded(number, rows.tolist(), keys) + self.centroids()
+
+    def unknown(self, keys):
+        """Return the vectors of keys that the store does not hold, which tables that rows share have."""
+        return self.decoded(len(self.about["codec"]) - 1, None, keys, held=False)
+
+    def decoded(self, number, rows, keys, held=True):
         steps = self.about["codec"][number]
         widths, quantizer = [self.about["dimensions"]], 0
         while steps[quantizer]["name"] in ("normalize", "center", "pca", "whiten", "truncate", "rotate"):
             widths.append(steps[quantizer]["configuration"].get("dimensions", widths[-1]))
             quantizer += 1
-        codes = self.codes(
-            number, steps[quantizer + 1 :], {"f32": 4, "f16": 2, "bf16": 2}.get(steps[quantizer]["name"], 1)
-        )
-        z = dequantize(steps[quantizer], codes, widths[-1], lambda name: self.model(number, quantizer, name))
+        item_bytes = {"f32": 4, "f16": 2, "bf16": 2}.get(steps[quantizer]["name"], 1)
+        codes = self.codes(number, steps[quantizer + 1 :], item_bytes) if held else None
+        model = lambda name: self.model(number, quantizer, name)  # noqa: E731
+        plain = lambda step, codes, model: dequantize(step, codes, widths[-1], model)  # noqa: E731
+        if steps[quantizer]["name"] in tables.NAMES:
+            z = tables.decoded(steps[quantizer], codes, model, rows, keys, plain)
+        else:
+            z = plain(steps[quantizer], codes, model)
         for step in reversed(range(quantizer)):
             model = lambda name, step=step: self.model(number, step, name)  # noqa: E731
             z = undo(steps[step]["name"], z, widths[step], model)
-        return z + self.centroids()
+        return z
 
     def model(self, layer, step, name):
         full = f"model.{layer}.{step}.{name}"
@@ -250,7 +264,7 @@ def dequantize(step, codes, d, model):
         return (upper.astype(np.uint32) << 16).view(np.float32)
     if name == "sq":
         return sq_levels(codes, d, how["bits"]) * model("steps") + model("lowest")
-    if name in ("pq", "opq"):
+    if name in ("pq", "opq", "subspace"):
         return product(name, how, codes, d, model)
     if name == "tcq":
         return trellis(how, codes, d, model) @ orthonormal(model("axes")) + model("mean")

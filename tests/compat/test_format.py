@@ -15,7 +15,9 @@ from make_golden import SINCE, STORES, VERSIONS, source
 
 import vecstore
 from vecstore.codecs.registry import codec_names
+from vecstore.codecs.spec import codec
 from vecstore.container import Container
+from vecstore.errors import CodecError
 
 ROWS, DIMENSIONS = 300, 24
 SPECS = [
@@ -35,6 +37,25 @@ SPECS = [
     *("uniform:9", "pca:20,uniform:5,rans:20", "uniform:30,rans:24,zstd", "sq:8,rans:24"),
     *("rabitq:1", "rabitq:5", "truncate:13,rabitq:2", "rq:3", "lsq:3"),
     *("bin/sq:8", "pca:7,sq:4/f32,zstd", "truncate:16,sq:8/f16"),
+    *(
+        "hash:200:1",
+        "hash:150:4:mean",
+        "hash:90:2:weighted",
+        "floret:200:1:2:3:7",
+        "fasttext:200:1:2",
+        "hashembed:200:7",
+    ),
+    *("qr:4", "qr:4:mult", "qr:18x17:concat", "qr:18x17:crt", "qr:5x7x9:mult:learned", "qr:20:dlrm", "qr:4:learned"),
+    *("subspace:6", "subspace:5x4", "anchor:20:4", "cells:3,anchor:20:2", "normalize,hash:200", "qr:4,zstd:3:bit"),
+    *("hash:200:3/pq:5", "qr:7:mult:learned/pq:5x4", "anchor:20:2/sq:6,zstd", "pca:9,hashembed:90:3/lvq:4x8"),
+    *(
+        "floret:99/tcq:5",
+        "hash:99/rabitq:2",
+        "hash:99:2:mean/f16",
+        "hash:99/bin/sq:8",
+        "hash:99/bin:mean",
+        "hash:99/f32,zstd",
+    ),
     *("cells:1,f16", "cells:7,tcq:5", "cells:40,pca:7,sq:4/sq:8,zstd"),
 ]
 
@@ -81,15 +102,70 @@ def test_sizes_of_cells_to_the_byte(tmp_path: Path) -> None:
 
 
 def test_specs_name_every_codec() -> None:
-    named = {step.split(":")[0] for spec in SPECS for layer in spec.split("/") for step in layer.split(",")}
-    assert "cells" in named and named >= {name for name in codec_names() if not name.startswith("test")}
+    named = {step.name for spec in SPECS for layer in codec(spec).layers for step in layer.steps}
+    assert any(codec(spec).cells for spec in SPECS) and named >= {
+        name for name in codec_names() if not name.startswith("test")
+    }
 
 
 @pytest.mark.filterwarnings("ignore::vecstore.codecs.truncate.TruncationWarning")
 @pytest.mark.parametrize("spec", SPECS)
 def test_every_codec_is_read_alike(tmp_path: Path, spec: str) -> None:
-    vecstore.write(tmp_path / "a.vecs", vectors(), codec=spec)
+    vecstore.write(tmp_path / "a.vecs", vectors(), codec=spec, accept_dominated=True)
     same(tmp_path / "a.vecs")
+
+
+def names_of(key_type: str, rows: int) -> tuple[list, list]:
+    """Return keys, alike in parts, of all lengths up to 40 bytes and with characters of several, and as many others."""
+    texts = [f"{'NewΚόσμος-mmmmmm2024!/</s>'[: i % 26]}{i}" for i in range(2 * rows)]
+    texts[0] = "</s>"
+    keys = {"str": texts, "bytes": [text.encode() + b"\xff\x80" for text in texts[1:]]}
+    keys["bytes"].insert(0, b"</s>")
+    keys["int64"] = [i * 2**40 - 2**48 for i in range(2 * rows)]
+    return keys[key_type][:rows], keys[key_type][rows:]
+
+
+@pytest.mark.parametrize("key_type", ["str", "bytes", "int64"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("hash:200:3", "hash:200:2:word&prefix3&suffix2&shape&ngrams2-4:mean", "hash:99:1:ngrams3-3&prefix9"),
+        *("floret:200:2:5:4:9", "floret:150:0:0:1", "fasttext:200:1:4", "fasttext:99", "hashembed:200:7"),
+        *("qr:4", "qr:4:learned", "subspace:6x4", "anchor:20:2", "pca:9,hash:99:3/pq:5", "floret:99:1:2/sq:8,zstd"),
+        *("hash:99:2:shape&prefix2:mean:weighted/pq:5x4", "qr:18x17:crt/f16", "bin/hash:200", "hashembed:99/bin"),
+    ],
+)
+def test_tables_picked_by_keys(tmp_path: Path, spec: str, key_type: str) -> None:
+    keys, unknown = names_of(key_type, ROWS)
+    if key_type != "str" and "&" in spec:
+        with pytest.raises(CodecError, match="made of characters"):
+            vecstore.write(tmp_path / "a.vecs", vectors(), keys, spec, accept_dominated=True)
+        return
+    vecstore.write(tmp_path / "a.vecs", vectors(), keys, spec, accept_dominated=True)
+    other = same(tmp_path / "a.vecs")
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        np.testing.assert_allclose(store[keys[::7]], other.vectors()[::7], rtol=1e-5, atol=1e-5)
+        if spec.split("/")[-1].startswith(("hash", "floret", "fasttext")) or ("hash" in spec and "bin/" not in spec):
+            found = store.lookup(unknown).vectors
+            np.testing.assert_allclose(other.shards[0].unknown(unknown), found, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize(
+    "spec",
+    ["sq:8@100+pq:5@150+sq:4", "f16@50+hash:200:2", "f16@50+qr:4", "f16@50+floret:99:1:2/pq:5", "f32@7+qr:4:learned"],
+)
+def test_mixed(tmp_path: Path, spec: str, keyed: bool) -> None:
+    keys = names_of("str", ROWS)[0] if keyed else None
+    vecstore.write(tmp_path / "a.vecs", vectors(), keys, spec, accept_dominated=True)
+    assert len(same(tmp_path / "a.vecs").shards) == len(spec.split("+"))
+
+
+@pytest.mark.parametrize("spec", ["qr:200", "qr:200:learned", "hash:300:2", "f16@500+qr:200:mult", "qr:200/pq:2"])
+def test_tables_of_several_shards(tmp_path: Path, spec: str) -> None:
+    options = {"keep_norms": True, "accept_dominated": True, "shard_bytes": 150_000}  # norms: else a row takes no bytes
+    vecstore.write(tmp_path / "a.vecs", vectors(50_000, 4), None, spec, **options)
+    assert any("first_row" in shard.about for shard in same(tmp_path / "a.vecs").shards)
 
 
 @pytest.mark.parametrize("spec", ["sq:8", "pq:4x4", "f32,zstd", "bin/sq:8"])

@@ -62,6 +62,13 @@ def test_what_is_a_composition_and_what_is_not(text):
         assert "residual" not in repr(codec(text).to_dict())
 
 
+@pytest.mark.parametrize("spec", ["hash:20/qr:4", "qr:4/hash:20", "anchor:9:1/floret:20", "hash:20/fasttext:20"])
+def test_tables_on_what_a_base_leaves_are_refused(spec):
+    """Decoding by key would have to know the row, and decoding by row the key."""
+    with pytest.raises(CodecError, match="gives every row a code"):
+        codec(spec).fit(glove(100)[0])
+
+
 @pytest.mark.parametrize(("spec", "rows"), [("subspace:4x4", 4000), ("subspace:3x4", 4000), ("subspace:2x8", 3000)])
 def test_every_row_has_a_code_of_its_own(spec, rows):
     x, _ = glove(rows)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer
 from vecstore.codecs.population import Block, Population
 from vecstore.codecs.registry import step_class
+from vecstore.codecs.subword import FastText
 from vecstore.errors import CodecError
 from vecstore.keys import PackedKeys
 
@@ -49,8 +50,8 @@ class Residual(Quantizer):
 
     def _parts(self) -> tuple[Quantizer, Quantizer]:
         base, fine = (_parsed(text) for text in (self.base, self.fine))
-        if not base.is_base or isinstance(fine, Residual):
-            raise CodecError(f"{self}: {self.usage}")
+        if not base.is_base or fine.is_table or isinstance(fine, (Residual, FastText)):
+            raise CodecError(f"{self}: the quantizer after a base gives every row a code; {self.usage}")
         return base, fine
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
