@@ -316,7 +316,7 @@ def product(name, how, codes, d, model):
         code = codes[:, g] if how["bits"] == 8 else codes[:, g // 2] >> 4 * (g % 2) & 15
         groups.append(books[g, code, : d // m + (g < d % m)])
     y = np.concatenate(groups, axis=1)
-    return y @ model("rotation").T if name == "opq" else y
+    return y @ orthonormal(model("rotation")).T if name == "opq" else y
 
 
 def runs(how, codes, model):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vecstore.codecs.axes import named_axes, orthonormal, rounded
+from vecstore.codecs.opq import OPQ
 from vecstore.errors import CodecError
 
 
@@ -25,3 +26,26 @@ def test_axes_of_older_files_are_taken_as_they_are() -> None:
 def test_other_types_are_refused() -> None:
     with pytest.raises(CodecError, match="axes"):
         named_axes({"axes": np.eye(3, dtype="<i2")}, (3, 3))
+
+
+@pytest.fixture(scope="module")
+def opq():
+    return OPQ(4, 4).fit(np.random.default_rng(3).normal(size=(400, 12)).astype("f4"), seed=0)
+
+
+def test_the_rotation_of_opq_takes_a_byte_a_number_and_is_read_as_it_was_fitted(opq) -> None:
+    assert opq.arrays["rotation"].nbytes == 12 * 12
+    np.testing.assert_allclose(opq.rotation @ opq.rotation.T, np.eye(12), atol=2e-6)
+    np.testing.assert_array_equal(OPQ(4, 4).restore(12, opq.arrays).rotation, opq.rotation)
+
+
+def test_rotations_of_older_files_are_taken_as_they_are(opq) -> None:
+    older = OPQ(4, 4).restore(12, {**opq.arrays, "rotation": opq.rotation.astype("<f4")})
+    np.testing.assert_array_equal(older.rotation, opq.rotation)
+
+
+def test_a_damaged_rotation_is_refused(opq) -> None:
+    rotation = opq.arrays["rotation"].copy()
+    rotation[3] = 0
+    with pytest.raises(CodecError, match="not finite"):
+        OPQ(4, 4).restore(12, {**opq.arrays, "rotation": rotation})

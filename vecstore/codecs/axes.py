@@ -40,8 +40,8 @@ def orthonormal(axes: NDArray[Any]) -> Floats:
     return found
 
 
-def named_axes(arrays: Arrays, shape: tuple[int, int]) -> NDArray[Any]:
-    """Return the array "axes" as it is stored, in bytes or as float32, or raise `CodecError`."""
-    dtype = "|i1" if "axes" in arrays and arrays["axes"].dtype == np.int8 else "<f4"
-    (axes,) = named(arrays, dtype=dtype, axes=shape)
+def named_axes(arrays: Arrays, shape: tuple[int, int], name: str = "axes") -> NDArray[Any]:
+    """Return the array of that name as it is stored, in bytes or as float32, or raise `CodecError`."""
+    dtype = "|i1" if name in arrays and arrays[name].dtype == np.int8 else "<f4"
+    (axes,) = named(arrays, dtype=dtype, **{name: shape})
     return axes

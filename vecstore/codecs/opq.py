@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen, named
+from vecstore.codecs.axes import named_axes, orthonormal, rounded
+from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen
 from vecstore.codecs.pca import principal_axes
 from vecstore.codecs.pq import PQ, TRAINING_ROWS, TrainedPQ, group_edges, train_codebooks
+from vecstore.errors import CodecError
 
 __all__ = ["OPQ"]
 
@@ -43,15 +46,18 @@ class OPQ(PQ):
             pq = TrainedPQ(self.bits, edges, codebooks)
             u, _, v = np.linalg.svd((sample.T @ pq.decode(pq.encode(turned))).astype(np.float64))
             rotation = (u @ v).astype("<f4")
-        turned = z[:TRAINING_ROWS] @ rotation
+        stored = rounded(rotation)
+        turned = z[:TRAINING_ROWS] @ orthonormal(stored)
         codebooks = train_codebooks(turned, edges, k, seed=seed, start=codebooks)
-        return TrainedOPQ(rotation, TrainedPQ(self.bits, edges, codebooks))
+        return TrainedOPQ(stored, TrainedPQ(self.bits, edges, codebooks))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        (rotation,) = named(arrays, rotation=(dimensions, dimensions))
         pq = PQ(self.m, self.bits).restore(dimensions, arrays)
         assert isinstance(pq, TrainedPQ)
-        return TrainedOPQ(rotation, pq)
+        trained = TrainedOPQ(named_axes(arrays, (dimensions, dimensions), "rotation"), pq)
+        if not np.isfinite(trained.rotation).all():
+            raise CodecError("opq: numbers in the file are not finite; it is damaged")
+        return trained
 
 
 def balanced_axes(x: Floats, widths: NDArray[np.int64]) -> Floats:
@@ -73,10 +79,16 @@ def balanced_axes(x: Floats, widths: NDArray[np.int64]) -> Floats:
 
 
 class TrainedOPQ(TrainedQuantizer):
+    """``decode(codes) == pq.decode(codes) @ rotation.T``.
+
+    The rotation (d, d), [from, to], is given as it is stored, see `vecstore.codecs.axes`.
+    """
+
     tile_rows = TrainedPQ.tile_rows
 
-    def __init__(self, rotation: Floats, pq: TrainedPQ) -> None:
-        self.rotation, self.pq = frozen(rotation), pq  # rotation[from, to]
+    def __init__(self, rotation: NDArray[Any], pq: TrainedPQ) -> None:
+        self.rotation, self.pq = frozen(orthonormal(rotation)), pq
+        self._stored_rotation = frozen(rotation)
         self.dimensions, self.code_bytes = pq.dimensions, pq.code_bytes
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
@@ -93,4 +105,4 @@ class TrainedOPQ(TrainedQuantizer):
 
     @property
     def arrays(self) -> Arrays:
-        return {"rotation": self.rotation, **self.pq.arrays}
+        return {"rotation": self._stored_rotation, **self.pq.arrays}

@@ -128,11 +128,7 @@ def _first_components(bits: int) -> Floor:
     return floor
 
 
-def _rotation_and_books(entries: int) -> Model:
-    return lambda size, d: 4 * d * d + 4 * entries * d
-
-
-def _vaq(entries: int) -> Callable[[int, int], int]:
+def _axes_and_books(entries: int) -> Model:
     return lambda size, d: d * d + 4 * entries * d
 
 
@@ -142,10 +138,10 @@ def _trellis(size: int, d: int) -> int:
 
 FAMILIES = (
     Family("tcq", 1, _every("tcq"), model=_trellis, cells=True),
-    Family("opq", 2, _every("opq"), model=_rotation_and_books(256), cells=True),
-    Family("opq x4", 0, _every("opq", per_byte=2, suffix="x4"), model=_rotation_and_books(16), cells=True),
-    Family("vaq", 2, _every("vaq"), model=_vaq(256), cells=True),
-    Family("vaq x4", 0, _every("vaq", per_byte=2, suffix="x4"), model=_vaq(16)),
+    Family("opq", 2, _every("opq"), model=_axes_and_books(256), cells=True),
+    Family("opq x4", 0, _every("opq", per_byte=2, suffix="x4"), model=_axes_and_books(16), cells=True),
+    Family("vaq", 2, _every("vaq"), model=_axes_and_books(256), cells=True),
+    Family("vaq x4", 0, _every("vaq", per_byte=2, suffix="x4"), model=_axes_and_books(16)),
     Family("pq", 2, _every("pq"), model=lambda size, d: 1024 * d),
     Family("rq", 2, _every("rq"), model=lambda size, d: 1024 * d * size, cells=True),
     Family("lsq", 2, _every("lsq"), model=lambda size, d: 1024 * d * size),
