@@ -32,6 +32,7 @@ ROWS_OF_A_CELL = 16  # at least, on average, of the training sample as well, whe
 COUNT_BYTES = 4  # a cell's number of rows, in a shard
 AXIS_BYTES = 5  # that an axis takes beside its numbers
 ASSIGN_SCORES = 1 << 22  # inner products held at once
+ADDED_ROWS = 512  # at once: their centroids stay in the cache
 LARGEST = 1e16  # up to here squares, summed over dimensions, stay inside float32
 # The uniform quantizer of 1, 2, ... bits that is best for a Gaussian of variance one: its step, and its mean squared
 # error (Max, Quantizing for minimum distortion, 1960, table II; from 6 bits on computed the same way).
@@ -179,6 +180,12 @@ class Partition:
             products = x[start : start + step] @ self.centroids.T
             cells[start : start + step] = np.argmax(products - self._halves, axis=1)
         return cells
+
+    def add(self, cells: NDArray[np.int64], residuals: Floats) -> Floats:
+        """Add to each residual (n, d), in place, the centroid of its cell (n,); return the same array."""
+        for start in range(0, len(residuals), ADDED_ROWS):
+            residuals[start : start + ADDED_ROWS] += self.centroids.take(cells[start : start + ADDED_ROWS], axis=0)
+        return residuals
 
     def prefix(self, dimensions: int) -> Partition:
         """Return the same cells with centroids cut to the first dimensions; it has no arrays to store."""

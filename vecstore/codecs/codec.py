@@ -233,7 +233,7 @@ class Codec:
             raise ShapeError(f"codes of {self.spec} are (n, {width}) uint8, found {given.shape} {given.dtype}")
         fine = self.layers[-1]
         vectors = fine.decode(given[:, width - fine.code_bytes :].copy(), rows)
-        return vectors if self.partition is None else vectors + self.partition.centroids[self._cells(given)]
+        return vectors if self.partition is None else self.partition.add(self._cells(given), vectors)
 
     def decoded(self, x: Floats) -> list[Floats]:
         """Return what each layer makes of checked vectors (n, dimensions), coded and decoded."""

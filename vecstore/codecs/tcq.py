@@ -25,7 +25,7 @@ DECODED_ROWS = 1024
 TILE_ROWS = 2048  # large, so that the first bytes of a tile's rows are one run that a sweep of them reads alone
 TRAINING_ROWS = 1 << 15
 Array: TypeAlias = NDArray[Any]
-Plan: TypeAlias = tuple[Array, Array, Array, Array, Array, Array, Array]
+Plan: TypeAlias = tuple[Array, Array, Array, Array, Array, Array]
 GATHERING = np.uint64(0x0102040810204080)  # times eight bytes that are 0 or 1: these bits in the highest byte
 
 
@@ -144,7 +144,7 @@ class TrainedTCQ(TrainedQuantizer):
             block, codes = self.project(z[start : start + ENCODED_ROWS]), out[start : start + ENCODED_ROWS]
 
             def encode_part(part: slice, block: Floats = block, codes: Codes = codes) -> None:
-                encode_rows(block[part], *self._plan(self._nearest), codes[part])
+                encode_rows(block[part], *self._plan(self._nearest), self._subsets, codes[part])
 
             over_slices(encode_part, len(block), at_least=256)
         return out
@@ -175,9 +175,9 @@ class TrainedTCQ(TrainedQuantizer):
     def _decode_coefficients(self, codes: Codes, out: Floats) -> None:
         from vecstore.kernels.trellis import decode_rows
 
-        over_slices(
-            lambda part: decode_rows(codes[part], *self._plan(self.levels), out[:, part]), len(codes), at_least=512
-        )
+        high, low = (np.array(backs) for backs in self._taps)
+        plan = (*self._plan(self.levels), high, low, self.states.bit_length() - 1)
+        over_slices(lambda part: decode_rows(codes[part], *plan, out[:, part]), len(codes), at_least=512)
 
     def _few_coefficients(self, codes: Codes) -> Floats:
         """Do what the kernel does without its import: a few rows are sooner done than compiled code is loaded."""
@@ -221,7 +221,7 @@ class TrainedTCQ(TrainedQuantizer):
     def _plan(self, levels: Floats) -> Plan:
         """Return what both kernels need to know, in their order."""
         layout = self.layout
-        return (layout.bits, layout.firsts, layout.shifts, layout.edges, layout.starts, levels, self._subsets)
+        return (layout.bits, layout.firsts, layout.shifts, layout.edges, layout.starts, levels)
 
     @property
     def arrays(self) -> Arrays:

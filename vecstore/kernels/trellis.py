@@ -12,8 +12,8 @@ Both kernels describe a code by the same arrays, which `vecstore.codecs.trellis.
     the bytes of group g.
 ``starts[j]``
     where the levels of coefficient j begin in ``levels``; a level's number is sub-index * 4 + subset.
-``subsets[w]``
-    the subset that the window w of path bits names, newest bit highest.
+
+The encoder also takes ``subsets[w]``, the subset that the window w of path bits names, newest bit highest.
 """
 
 from __future__ import annotations
@@ -116,14 +116,17 @@ def _trace(cost, nearest, oldest, bits, shifts, edges, subsets, lane, code):
 
 
 @njit(cache=True, nogil=True)
-def decode_rows(codes, bits, firsts, shifts, edges, starts, levels, subsets, out):
-    """out[:, n] = the coefficients that codes[n] stands for; coefficient by coefficient, so that rows are lanes."""
-    memory = 0  # path bits that a window remembers
-    while 2 << memory < len(subsets):
-        memory += 1
-    last = np.uint64(len(subsets) - 1)
+def decode_rows(codes, bits, firsts, shifts, edges, starts, levels, high, low, memory, out):
+    """out[:, n] = the coefficients that codes[n] stands for; coefficient by coefficient, so that rows are lanes.
+
+    high and low tell the steps back (``vecstore.codecs.trellis.taps``) whose path bits make up the bits of a subset;
+    those of a whole group come from a few shifts of its path bits and of the `memory` ones before.
+    """
+    one, two = np.uint64(1), np.uint64(2)
     group = np.empty(2 * LANES, np.uint64)
-    path = np.empty(2 * LANES, np.uint64)  # path bits to come, above those that the window remembers
+    path = np.empty(2 * LANES, np.uint64)  # path bits of the group, above those that are remembered
+    upper = np.empty(2 * LANES, np.uint64)  # bit i: the upper bit of the subset of the group's step i
+    lower = np.empty(2 * LANES, np.uint64)
     number = np.empty(2 * LANES, np.uint64)  # unsigned, so that indexing need not look for negative numbers
     for start in range(0, codes.shape[0], 2 * LANES):
         rows = min(2 * LANES, codes.shape[0] - start)
@@ -138,14 +141,27 @@ def decode_rows(codes, bits, firsts, shifts, edges, starts, levels, subsets, out
                     packed = packed << np.uint64(8) | np.uint64(codes[start + lane, at])
                 group[lane] = packed
                 path[lane] |= (packed & mask) << np.uint64(memory)
+            _parities(path, high, memory, upper)
+            _parities(path, low, memory, lower)
+            for lane in range(2 * LANES):
+                path[lane] >>= np.uint64(end - first)
             for i in range(first, end):
                 shift, mask = np.uint64(shifts[i]), np.uint64((1 << (bits[i] - 1)) - 1)
+                step = np.uint64(i - first)
                 for lane in range(2 * LANES):
-                    sub = group[lane] >> shift & mask
-                    number[lane] = sub << np.uint64(2) | np.uint64(subsets[path[lane] & last])
-                for lane in range(2 * LANES):
-                    path[lane] >>= np.uint64(1)
+                    subset = (upper[lane] >> step & one) << one | (lower[lane] >> step & one)
+                    number[lane] = (group[lane] >> shift & mask) << two | subset
                 for j in range(firsts[i], firsts[i + 1]):
                     own, into = levels[starts[j] : starts[j + 1]], out[j]
                     for lane in range(rows):
                         into[start + lane] = own[number[lane]]
+
+
+@njit(cache=True, nogil=True)
+def _parities(path, backs, memory, into):
+    """into[lane], bit i = the exclusive-or of the path bits so many steps back from step i of the group."""
+    into[:] = 0
+    for back in backs:
+        shift = np.uint64(memory - back)
+        for lane in range(2 * LANES):
+            into[lane] ^= path[lane] >> shift
