@@ -387,6 +387,7 @@ def test_closing_gives_back_files(make_store):
         return len(os.listdir("/proc/self/fd")), Path("/proc/self/maps").read_text().count(".vecs")
 
     path = make_store("sq:8", **LAYOUTS["shards"])
+
     def used():
         with vecstore.open(path) as store:
             store.search(store["the"])
