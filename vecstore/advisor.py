@@ -127,8 +127,8 @@ def advise(spec: CodecSpec | MixedSpec | MixedBudget, sample: Floats, total: int
     if not _base(spec.layers[-1].quantizer).is_table:
         return []
     asked = predict(spec, sample, total, seed=seed)
-    rival = _rival(asked.row_bytes, sample.shape[1], total)
-    return [Advice(asked, None if rival is None else predict(rival, sample, total, seed=seed))]
+    rivals = [predict(rival, sample, total, seed=seed) for rival in _rivals(asked.row_bytes, sample.shape[1], total)]
+    return [Advice(asked, max(rivals, key=lambda rival: rival.r2, default=None))]
 
 
 def _base(quantizer: Quantizer) -> Quantizer:
@@ -136,14 +136,16 @@ def _base(quantizer: Quantizer) -> Quantizer:
     return quantizer.parts()[0] if isinstance(quantizer, Residual) else quantizer
 
 
-def _rival(row_bytes: float, d: int, total: int) -> str | None:
-    """Return the product quantizer that takes no more bytes a row, its codebooks counted; None for none."""
+def _rivals(row_bytes: float, d: int, total: int) -> list[str]:
+    """Return the largest product quantizers of 8 and of 4 bits that take no more bytes a row, codebooks counted."""
+    found = []
     for bits, suffix in ((8, ""), (4, "x4")):
         for groups in range(d, 0, -1):
             codebook_bytes = 4 * 2**bits * groups * -(-d // groups)  # all groups take as much as the widest one
             if -(-groups * bits // 8) + codebook_bytes / total <= row_bytes:
-                return f"pq:{groups}{suffix}"
-    return None
+                found.append(f"pq:{groups}{suffix}")
+                break
+    return found
 
 
 def refuse_dominated(advice: list[Advice]) -> None:
