@@ -26,7 +26,7 @@ from vecstore.demo import K, Words, exact_neighbours, load_words, pick_queries
 CODECS = (
     *("pq:10", "pq:12", "opq:12", "tcq:12", "pq:25", "sq:8"),
     *("mixed:12", "sq:8@1000+pq:25@10000+pq:10", "mixed:12:dims", "mixed:12:dims:0.3:pow2"),
-    *("qr:4", "qr:4:mult", "qr:4:concat", "qr:50x50x40", "qr:4:learned"),
+    *("qr:4", "qr:4:mult", "qr:4:concat", "qr:50x50x40", "qr:251x256x3:crt", "qr:4:learned"),
     *("hash:25000:1", "hash:25000:2", "hash:25000:4", "hash:25000:2:weighted"),
     *("hash:25000:2:word&prefix3&suffix3&ngrams3-5:mean", "f32@1000+hash:24000:2", "hash:2500:2/pq:10"),
     *("subspace:24x4", "anchor:4096:3"),
@@ -51,12 +51,14 @@ def run(rows: int, codecs: list[str]) -> str:
     words = load_words(rows)
     common = pick_queries(words)
     anywhere = np.sort(np.random.default_rng(1).choice(rows, min(len(common), rows), replace=False))
-    truths = [(queries, exact_neighbours(words, queries)) for queries in (common, anywhere)]
+    asked = np.random.default_rng(2).choice(rows, len(common), p=_frequencies(rows))
+    truths = [(queries, exact_neighbours(words, queries)) for queries in (asked, common, anywhere)]
     lines = []
     for codec in codecs:
         lines.append(_line(words, codec, truths))
         print(*lines[-1], file=sys.stderr, flush=True)
-    header = ["codec", "bytes a row", "with tables", "R²", "by frequency", "predicted", "recall@10", "any word", "s"]
+    header = ["codec", "bytes a row", "with tables", "R²", "by frequency", "predicted"]
+    header += ["recall@10 by frequency", "of 20,000", "of any word", "s"]
     return f"{table(header, lines)}\n\n{machine()}"
 
 
@@ -80,7 +82,7 @@ def _line(words: Words, codec: str, truths: list[tuple[NDArray[np.int64], NDArra
             code_bytes = sum(shard.codec.code_bytes * shard.rows for shard in shards) / len(x)
             model_bytes = sum(shard.codec.model_bytes for shard in shards) / len(x)
             chosen = store.info()["codec"]
-    by_frequency = r2(x, decoded, 1 / np.arange(1, len(x) + 1))
+    by_frequency = r2(x, decoded, _frequencies(len(x)))
     name = f"`{codec}`" + (f": `{chosen}`" if isinstance(plan(codec), MixedBudget) else "")
     numbers = [f"{code_bytes:.2f}", f"{code_bytes + model_bytes:.2f}", f"{r2(x, decoded, np.ones(len(x))):.3f}"]
     return [
@@ -100,6 +102,12 @@ def _predicted(codec: str, x: NDArray[np.float32]) -> str:
     sample = x[np.random.default_rng(0).permutation(len(x))[:20_000]]
     advice = advise(spec, sample, len(x))
     return f"{advice[0].asked.r2:.3f}" if advice else ""
+
+
+def _frequencies(rows: int) -> NDArray[np.float64]:
+    """Return the share of every word in a text by Zipf's law, of words in the order of frequency."""
+    shares = 1 / np.arange(1, rows + 1)
+    return shares / shares.sum()
 
 
 def r2(x: NDArray[np.float32], decoded: NDArray[np.float32], weights: NDArray[np.float64]) -> float:

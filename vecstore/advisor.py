@@ -8,17 +8,19 @@ That is about the share of the memory, where a product quantizer keeps most of t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from vecstore.codecs.base import Floats
+from vecstore.codecs.base import Floats, Quantizer
 from vecstore.codecs.mixed import MixedBudget, MixedSpec
+from vecstore.codecs.residual import Residual
 from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import CodecError
 
 __all__ = ["Advice", "Prediction", "advise", "predict"]
 
+Source: TypeAlias = Literal["rank law", "measured", "rank law and measured"]
 TRAINING_ROWS = 8192
 TESTED_ROWS = 1024
 MARGIN = 0.01  # of the variance: less is no reason to refuse
@@ -37,15 +39,15 @@ class Prediction:
         Share of the variance.
     cosine : float
         Of originals and decoded vectors, on average.
-    source : {"rank law", "measured"}
-        Measured: trained on a sample, and tried on other rows of it.
+    source : {"rank law", "measured", "rank law and measured"}
+        Measured: trained on a sample, and tried on other rows of it. Both: a table, and a quantizer on what it leaves.
     """
 
     spec: str
     row_bytes: float
     r2: float
     cosine: float
-    source: Literal["rank law", "measured"]
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,21 @@ def predict(spec: str | CodecSpec, sample: Floats, total: int, *, seed: int = 0)
     """
     parsed = codec(spec)
     layer = parsed.layers[-1]
-    law = None if layer.transforms else layer.quantizer.law(total, sample.shape[1])
+    quantizer = layer.quantizer
+    base = _base(quantizer)
+    law = None if layer.transforms else base.law(total, sample.shape[1])
     if law is not None:
+        # What a random subspace leaves has the shape of the data, so a quantizer keeps the same share of it.
+        fine = predict(quantizer.fine, sample, total, seed=seed) if isinstance(quantizer, Residual) else None
+        row_bytes, lost = law.row_bytes, 1 - law.kept
+        if fine is not None:
+            row_bytes, lost = row_bytes + fine.row_bytes, lost * (1 - fine.r2)
         spread = float(((sample - sample.mean(axis=0)) ** 2).sum(axis=1).mean())
         energy = float((sample**2).sum(axis=1).mean())
-        # A subspace that holds the mean keeps it whole, and of a row's deviation the share `kept` of the square.
-        cosine = np.sqrt(1 - (1 - law.kept) * spread / energy) if energy > 0 else 1.0
-        return Prediction(str(parsed), law.row_bytes, law.kept, float(cosine), "rank law")
+        # A subspace that holds the mean keeps it whole, and of a row's deviation the share that is not lost.
+        cosine = np.sqrt(1 - lost * spread / energy) if energy > 0 else 1.0
+        source: Source = "rank law" if fine is None else "rank law and measured"
+        return Prediction(str(parsed), row_bytes, 1 - lost, float(cosine), source)
     held_out = min(TESTED_ROWS, len(sample) // 3)
     test, train = sample[:held_out], sample[held_out : held_out + TRAINING_ROWS]
     if not held_out:
@@ -114,20 +124,28 @@ def advise(spec: CodecSpec | MixedSpec | MixedBudget, sample: Floats, total: int
             for own, first, stop in zip(spec.codecs, edges, edges[1:], strict=False)
             for advice in advise(own, sample, max(stop - first, 1), seed=seed)
         ]
-    if not spec.layers[-1].quantizer.is_table:
+    if not _base(spec.layers[-1].quantizer).is_table:
         return []
     asked = predict(spec, sample, total, seed=seed)
-    rival = _rival(asked.row_bytes, sample.shape[1], total)
-    return [Advice(asked, None if rival is None else predict(rival, sample, total, seed=seed))]
+    rivals = [predict(rival, sample, total, seed=seed) for rival in _rivals(asked.row_bytes, sample.shape[1], total)]
+    return [Advice(asked, max(rivals, key=lambda rival: rival.r2, default=None))]
 
 
-def _rival(row_bytes: float, d: int, total: int) -> str | None:
-    """Return the product quantizer that takes no more bytes a row, its codebooks counted; None for none."""
+def _base(quantizer: Quantizer) -> Quantizer:
+    """Return what stands before the slash, where there is one."""
+    return quantizer.parts()[0] if isinstance(quantizer, Residual) else quantizer
+
+
+def _rivals(row_bytes: float, d: int, total: int) -> list[str]:
+    """Return the largest product quantizers of 8 and of 4 bits that take no more bytes a row, codebooks counted."""
+    found = []
     for bits, suffix in ((8, ""), (4, "x4")):
-        groups = int((row_bytes - 4 * d * 2**bits / total) * 8 / bits)
-        if groups >= 1:
-            return f"pq:{min(groups, d)}{suffix}"
-    return None
+        for groups in range(d, 0, -1):
+            codebook_bytes = 4 * 2**bits * groups * -(-d // groups)  # all groups take as much as the widest one
+            if -(-groups * bits // 8) + codebook_bytes / total <= row_bytes:
+                found.append(f"pq:{groups}{suffix}")
+                break
+    return found
 
 
 def refuse_dominated(advice: list[Advice]) -> None:

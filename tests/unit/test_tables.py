@@ -8,7 +8,7 @@ import xxhash
 from samples import glove
 
 import vecstore
-from vecstore.advisor import predict
+from vecstore.advisor import advise, predict
 from vecstore.codecs.features import Features, ngrams, shape_of
 from vecstore.codecs.picks import Picks
 from vecstore.codecs.population import Block, Population
@@ -276,6 +276,18 @@ def test_a_dominated_codec_is_refused_unless_insisted_on(tmp_path):
         report = vecstore.write(tmp_path / f"{insisting}", x, keys, "hash:750:2", **insisting)
         assert len(report.advice) == 1 and "PQ at the same bytes keeps" in report.advice[0]
     assert not vecstore.write(tmp_path / "plain", x, keys, "sq:8").advice
+
+
+@pytest.mark.parametrize("spec", ["hash:750:2/pq:10", "anchor:500:3", "qr:4/sq:4", "subspace:24x4"])
+def test_advice_covers_every_codec_that_shares_tables(spec):
+    x, _ = glove(3000)
+    (advice,) = advise(codec(spec), x, 3000)
+    assert advice.asked.spec == spec and advice.rival is not None
+    assert advice.rival.row_bytes <= advice.asked.row_bytes  # codebooks counted
+    if "/" in spec:  # entries stand for rows, so the fitted table is as large as the predicted one
+        fitted = codec(spec).fit(x)
+        assert advice.asked.row_bytes == pytest.approx(fitted.code_bytes + fitted.model_bytes / 3000, rel=0.1)
+        assert advice.asked.r2 == pytest.approx(r2(x, fitted.approximate(x)), abs=0.05)
 
 
 def test_what_is_smaller_than_any_quantizer_is_not_refused(tmp_path):

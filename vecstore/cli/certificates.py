@@ -9,7 +9,8 @@ __all__ = ["certificate", "recalls"]
 
 def certificate(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of a certificate (or of what older files have in its place)."""
-    seen = "that training did not see" if found.get("held_out") else "of the training sample: there were few"
+    reason = "tables are fitted to every row" if found.get("tables") else "there were few"
+    seen = "that training did not see" if found.get("held_out") else f"of the training sample: {reason}"
     lines = [
         ("measured on", f"{found['rows']:,} rows {seen}"),
         *recalls(found),

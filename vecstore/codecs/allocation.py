@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vecstore.codecs.spec import codec
 from vecstore.errors import BudgetError
@@ -20,6 +21,7 @@ __all__ = ["Option", "allocate", "choose"]
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 REACH = 6.0  # how many times the average a row may get, or a fraction of it, by transform coding
 TRAINING_ROWS = 4096
+EVENLY = 0.5  # share of the importance that all rows have alike: any row may be the neighbour that a query looks for
 COMPONENT_BYTES = 4  # of a number in a stored projection
 
 
@@ -33,7 +35,7 @@ class Option:
 
 
 def choose(budget: MixedBudget, samples: Sequence[BlockSample], total: int, *, seed: int) -> MixedSpec:
-    """Return the blocks' codecs.
+    """Return the blocks' codecs; neighbours that get the same one become one block.
 
     Raises
     ------
@@ -46,8 +48,13 @@ def choose(budget: MixedBudget, samples: Sequence[BlockSample], total: int, *, s
     if budget.dims:
         names = _widths(budget, samples, size_bytes)
     else:
-        names = allocate([_options(sample, budget.row_bytes, seed) for sample in samples], size_bytes)
-    return MixedSpec(tuple(sample.stop for sample in samples[:-1]), tuple(map(codec, names)))
+        asked = sum(sample.weight for sample in samples)
+        shares = [(1 - EVENLY) * sample.weight / asked + EVENLY * sample.rows / total for sample in samples]
+        menus = [_options(sample, share, budget.row_bytes, seed) for sample, share in zip(samples, shares, strict=True)]
+        names = allocate(menus, size_bytes)
+    alike = [list(block) for _, block in groupby(zip(names, samples, strict=True), key=lambda pair: pair[0])]
+    stops = tuple(block[-1][1].stop for block in alike[:-1])
+    return MixedSpec(stops, tuple(codec(block[0][0]) for block in alike))
 
 
 def allocate(menus: Sequence[Sequence[Option]], size_bytes: float) -> list[str]:
@@ -94,7 +101,7 @@ def _slope(a: Option, b: Option) -> float:
     return (b.error - a.error) / (b.size_bytes - a.size_bytes) if b.size_bytes > a.size_bytes else -np.inf
 
 
-def _options(sample: BlockSample, row_bytes: float, seed: int) -> list[Option]:
+def _options(sample: BlockSample, share: float, row_bytes: float, seed: int) -> list[Option]:
     """Return what a block may get, with measured errors: sq:8, f16, and tcq of every size in reach.
 
     A few sizes are trained and measured on rows held out of the training; between them the logarithm of the error is
@@ -104,7 +111,7 @@ def _options(sample: BlockSample, row_bytes: float, seed: int) -> list[Option]:
     train, test = sample.train[half : half + TRAINING_ROWS], sample.train[: min(half, 1024)]
     if not len(train):
         train = test
-    scale = sample.weight / len(test)
+    scale = share / len(test)
 
     def measured(name: str) -> tuple[int, int, float]:
         fitted = codec(name).fit(train, seed=seed)
@@ -120,8 +127,8 @@ def _options(sample: BlockSample, row_bytes: float, seed: int) -> list[Option]:
     options.append(option(f"tcq:{rungs[0]}", *found[0]))
     for (low, low_model, low_error), (high, high_model, high_error) in pairwise(found):
         for size in range(low + 1, high + 1):
-            share = (size - low) / (high - low)
-            error = np.exp((1 - share) * np.log(low_error + 1e-300) + share * np.log(high_error + 1e-300))
+            part = (size - low) / (high - low)
+            error = np.exp((1 - part) * np.log(low_error + 1e-300) + part * np.log(high_error + 1e-300))
             model = max(low_model, high_model) if size < high else high_model
             options.append(option(f"tcq:{size}", size, model, float(error)))
     return options
@@ -138,11 +145,20 @@ def _widths(budget: MixedBudget, samples: Sequence[BlockSample], size_bytes: flo
         widths = np.clip(np.rint(factor * shape), 1, d)
         if budget.power_of_two:
             widths = np.minimum(2.0 ** np.rint(np.log2(factor * shape).clip(0)), 2.0 ** np.floor(np.log2(d)))
-        model = COMPONENT_BYTES * (d * (widths + 1) + 2 * widths)
-        if float((rows * widths + model).sum()) <= size_bytes:
+        if _projected_bytes(rows, widths, d) <= size_bytes:
             best = [int(width) for width in widths]
             break
     if best is None:
         least = float((rows + COMPONENT_BYTES * (2 * d + 2)).sum())
         raise BudgetError(f"one dimension a row takes {least:,.0f} bytes with the models, more than {size_bytes:,.0f}")
+    for block in range(len(best) if budget.power_of_two else 0):  # rounding leaves bytes: double what they suffice for
+        wider = [*best[:block], 2 * best[block], *best[block + 1 :]]
+        most = best[block - 1] if block else d
+        if wider[block] <= most and _projected_bytes(rows, np.array(wider), d) <= size_bytes:
+            best = wider
     return [f"pca:{width},sq:8" for width in best]
+
+
+def _projected_bytes(rows: NDArray[np.int64], widths: NDArray[Any], d: int) -> float:
+    """Return what blocks take that keep some of d dimensions in a byte each, with projections, means and scales."""
+    return float((rows * widths + COMPONENT_BYTES * (d * (widths + 1) + 2 * widths)).sum())

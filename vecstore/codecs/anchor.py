@@ -36,7 +36,7 @@ class Anchor(Quantizer):
 
     name = "anchor"
     summary = "W of A anchor rows with weights, 4 bytes each"
-    is_base = True
+    is_table = is_base = True
     usage = "anchor:A or anchor:A:W, such as anchor:4096:4"
 
     def __post_init__(self) -> None:

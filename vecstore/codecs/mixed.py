@@ -92,7 +92,7 @@ class MixedBudget:
 
         everyone = population or Population.of(as_vectors(x))
         samples = draw_samples(everyone, popularity_edges(everyone.total), seed)
-        return choose(self, samples, everyone.total, seed=seed).trained(samples, everyone, seed=seed)
+        return choose(self, samples, everyone.total, seed=seed).fit(x, seed=seed, population=everyone)
 
     def __str__(self) -> str:
         dims = f":dims:{self.alpha:g}" if self.dims else ""
@@ -247,11 +247,9 @@ class BlockSample:
 
 
 def popularity_edges(total: int) -> tuple[int, ...]:
-    """Return where blocks begin and the last one ends: each has ten times the rows of all before it."""
-    edges = [total]
-    while edges[-1] // 10 >= 200:
-        edges.append(edges[-1] // 10)
-    return (0, *reversed(edges))
+    """Return where blocks begin and the last one ends: two for each power of ten."""
+    stops = [round(total * 10 ** (-half / 2)) for half in range(40)]
+    return (0, *reversed([stop for stop in stops if stop >= 200 or stop == total]))
 
 
 def draw_samples(population: Population, edges: Sequence[int], seed: int) -> list[BlockSample]:

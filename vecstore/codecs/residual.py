@@ -48,7 +48,8 @@ class Residual(Quantizer):
     def __str__(self) -> str:
         return f"{self.base}/{self.fine}"
 
-    def _parts(self) -> tuple[Quantizer, Quantizer]:
+    def parts(self) -> tuple[Quantizer, Quantizer]:
+        """Return the base and the quantizer of what it leaves."""
         base, fine = (_parsed(text) for text in (self.base, self.fine))
         if not base.is_base or fine.is_table or isinstance(fine, (Residual, FastText)):
             raise CodecError(f"{self}: the quantizer after a base gives every row a code; {self.usage}")
@@ -58,7 +59,7 @@ class Residual(Quantizer):
         return self.fit_all(z, Population.of(z), seed=seed)
 
     def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
-        base, fine = self._parts()
+        base, fine = self.parts()
         fitted = base.fit_all(z, population, seed=seed)
 
         def blocks() -> Iterator[Block]:
@@ -72,7 +73,7 @@ class Residual(Quantizer):
         return TrainedResidual(fitted, fine.fit_all(sample, left, seed=seed))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        base, fine = self._parts()
+        base, fine = self.parts()
         return TrainedResidual(
             base.restore(dimensions, _under("base.", arrays)), fine.restore(dimensions, _under("fine.", arrays))
         )

@@ -32,6 +32,7 @@ class Subspace(PQ):
 
     name = "subspace"
     summary = "as pq, with a code of its own for every row"
+    is_table = True
     usage = "subspace:M or subspace:MxB with B 4 or 8, such as subspace:24x4"
 
     def __str__(self) -> str:
