@@ -13,6 +13,7 @@ import re
 import struct
 from pathlib import Path
 
+import independent_tables as tables
 import lmdb
 import numpy as np
 import pcodec
@@ -86,6 +87,9 @@ class Container:
         return np.frombuffer(b"".join(rows), dtype).reshape(shape)
 
 
+TRANSFORMS = ("normalize", "center", "pca", "whiten", "truncate", "rotate")
+
+
 class Shard:
     """Sections 5 and 6."""
 
@@ -130,20 +134,35 @@ class Shard:
         centroids = ((levels - (2.0**bits - 1) / 2) * scales) @ axes + mean
         return np.repeat(centroids.astype(np.float32), sizes, axis=0)
 
-    def layer(self, number):
+    def unknown(self, key):
+        """Return the vector of a key that the store does not hold, or None."""
+        steps, last = self.about["codec"][-1], len(self.about["codec"]) - 1
+        number = next(i for i, step in enumerate(steps) if step["name"] not in TRANSFORMS)
+        model = lambda name: self.model(last, number, name)  # noqa: E731
+        if self.keys is None or not tables.has_vectors_for_unknown_keys(steps[number], model):
+            return None
+        return self.layer(last, [key])[0]
+
+    def layer(self, number, unknown=None):
+        """Return what a layer decodes to, or what it makes of unknown keys."""
         steps = self.about["codec"][number]
         widths, quantizer = [self.about["dimensions"]], 0
-        while steps[quantizer]["name"] in ("normalize", "center", "pca", "whiten", "truncate", "rotate"):
+        while steps[quantizer]["name"] in TRANSFORMS:
             widths.append(steps[quantizer]["configuration"].get("dimensions", widths[-1]))
             quantizer += 1
-        codes = self.codes(
-            number, steps[quantizer + 1 :], {"f32": 4, "f16": 2, "bf16": 2}.get(steps[quantizer]["name"], 1)
-        )
-        z = dequantize(steps[quantizer], codes, widths[-1], lambda name: self.model(number, quantizer, name))
+        if unknown is None:
+            item_bytes = {"f32": 4, "f16": 2, "bf16": 2}.get(steps[quantizer]["name"], 1)
+            codes = self.codes(number, steps[quantizer + 1 :], item_bytes)
+            first, rows = self.about.get("first_row", 0), self.about["rows"]
+            of_rows = range(first, first + rows), self.keys and [self.keys.key(row) for row in range(rows)]
+        else:
+            codes, of_rows = None, (None, unknown)
+        model = lambda name: self.model(number, quantizer, name)  # noqa: E731
+        z = quantized(steps[quantizer], codes, widths[-1], model, *of_rows)
         for step in reversed(range(quantizer)):
             model = lambda name, step=step: self.model(number, step, name)  # noqa: E731
             z = undo(steps[step]["name"], z, widths[step], model)
-        return z + self.centroids()
+        return z if unknown else z + self.centroids()
 
     def model(self, layer, step, name):
         full = f"model.{layer}.{step}.{name}"
@@ -234,6 +253,22 @@ def range_decoded(raw, size, c):
     return bytes(out)
 
 
+def quantized(step, codes, d, model, numbers, keys):
+    """Return what the codes of rows of these numbers and keys stand for; what rows share tables for needs both."""
+    if step["name"] == "residual":
+        base, fine = (tables.parsed(step["configuration"][part]) for part in ("base", "fine"))
+        assert base["name"] in tables.BASES and fine["name"] not in ("residual", *tables.TABLES)
+        under = lambda part: lambda name: model(f"{part}.{name}")  # noqa: E731
+        if codes is None:
+            return tables.decode(base, None, under("base"), numbers, keys)
+        cut = tables.code_bytes(base, under("base"))
+        z = tables.decode(base, codes[:, :cut], under("base"), numbers, keys)
+        return z + quantized(fine, codes[:, cut:], d, under("fine"), numbers, keys)
+    if step["name"] in (*tables.BASES, *tables.TABLES):
+        return tables.decode(step, codes, model, numbers, keys)
+    return dequantize(step, codes, d, model)
+
+
 def dequantize(step, codes, d, model):
     name, how = step["name"], step["configuration"]
     if name == "f32":
@@ -245,7 +280,7 @@ def dequantize(step, codes, d, model):
         return (upper.astype(np.uint32) << 16).view(np.float32)
     if name == "sq":
         return sq_levels(codes, d, how["bits"]) * model("steps") + model("lowest")
-    if name in ("pq", "opq"):
+    if name in ("pq", "opq", "subspace"):
         return product(name, how, codes, d, model)
     if name == "tcq":
         return trellis(how, codes, d, model) @ orthonormal(model("axes")) + model("mean")
@@ -516,6 +551,11 @@ class Store:
 
     def keys(self):
         return [shard.keys.key(row) for shard in self.shards for row in range(shard.about["rows"])]
+
+    def unknown(self, key):
+        """Return the vector of a key that the store does not hold, or None."""
+        made = (shard.unknown(key) for shard in reversed(self.shards))
+        return next((vector for vector in made if vector is not None), None)
 
     def find(self, key):
         """Return the row of a key, or None."""
