@@ -92,6 +92,9 @@ class Container:
         return np.frombuffer(b"".join(rows), dtype).reshape(shape)
 
 
+TRANSFORMS = ("normalize", "center", "pca", "whiten", "truncate", "rotate")
+
+
 class Shard:
     """Sections 5 and 6."""
 
@@ -136,33 +139,35 @@ class Shard:
         centroids = ((levels - (2.0**bits - 1) / 2) * scales) @ axes + mean
         return np.repeat(centroids.astype(np.float32), sizes, axis=0)
 
-    def layer(self, number):
-        rows = self.about.get("first_row", 0) + np.arange(self.about["rows"])
-        keys = None if self.keys is None else [self.keys.key(row) for row in range(len(rows))]
-        return self.decoded(number, rows.tolist(), keys) + self.centroids()
+    def unknown(self, key):
+        """Return the vector of a key that the store does not hold, or None."""
+        steps, last = self.about["codec"][-1], len(self.about["codec"]) - 1
+        number = next(i for i, step in enumerate(steps) if step["name"] not in TRANSFORMS)
+        model = lambda name: self.model(last, number, name)  # noqa: E731
+        if self.keys is None or not tables.has_vectors_for_unknown_keys(steps[number], model):
+            return None
+        return self.layer(last, [key])[0]
 
-    def unknown(self, keys):
-        """Return the vectors of keys that the store does not hold, which tables that rows share have."""
-        return self.decoded(len(self.about["codec"]) - 1, None, keys, held=False)
-
-    def decoded(self, number, rows, keys, held=True):
+    def layer(self, number, unknown=None):
+        """Return what a layer decodes to, or what it makes of unknown keys."""
         steps = self.about["codec"][number]
         widths, quantizer = [self.about["dimensions"]], 0
-        while steps[quantizer]["name"] in ("normalize", "center", "pca", "whiten", "truncate", "rotate"):
+        while steps[quantizer]["name"] in TRANSFORMS:
             widths.append(steps[quantizer]["configuration"].get("dimensions", widths[-1]))
             quantizer += 1
-        item_bytes = {"f32": 4, "f16": 2, "bf16": 2}.get(steps[quantizer]["name"], 1)
-        codes = self.codes(number, steps[quantizer + 1 :], item_bytes) if held else None
-        model = lambda name: self.model(number, quantizer, name)  # noqa: E731
-        plain = lambda step, codes, model: dequantize(step, codes, widths[-1], model)  # noqa: E731
-        if steps[quantizer]["name"] in tables.NAMES:
-            z = tables.decoded(steps[quantizer], codes, model, rows, keys, plain)
+        if unknown is None:
+            item_bytes = {"f32": 4, "f16": 2, "bf16": 2}.get(steps[quantizer]["name"], 1)
+            codes = self.codes(number, steps[quantizer + 1 :], item_bytes)
+            first, rows = self.about.get("first_row", 0), self.about["rows"]
+            of_rows = range(first, first + rows), self.keys and [self.keys.key(row) for row in range(rows)]
         else:
-            z = plain(steps[quantizer], codes, model)
+            codes, of_rows = None, (None, unknown)
+        model = lambda name: self.model(number, quantizer, name)  # noqa: E731
+        z = quantized(steps[quantizer], codes, widths[-1], model, *of_rows)
         for step in reversed(range(quantizer)):
             model = lambda name, step=step: self.model(number, step, name)  # noqa: E731
             z = undo(steps[step]["name"], z, widths[step], model)
-        return z
+        return z if unknown else z + self.centroids()
 
     def model(self, layer, step, name):
         full = f"model.{layer}.{step}.{name}"
@@ -251,6 +256,22 @@ def range_decoded(raw, size, c):
             state = state << 16 | words.pop(0)
     assert state == 65536 and not words
     return bytes(out)
+
+
+def quantized(step, codes, d, model, numbers, keys):
+    """Return what the codes of rows of these numbers and keys stand for; what rows share tables for needs both."""
+    if step["name"] == "residual":
+        base, fine = (tables.parsed(step["configuration"][part]) for part in ("base", "fine"))
+        assert base["name"] in tables.BASES and fine["name"] not in ("residual", *tables.TABLES)
+        under = lambda part: lambda name: model(f"{part}.{name}")  # noqa: E731
+        if codes is None:
+            return tables.decode(base, None, under("base"), numbers, keys)
+        cut = tables.code_bytes(base, under("base"))
+        z = tables.decode(base, codes[:, :cut], under("base"), numbers, keys)
+        return z + quantized(fine, codes[:, cut:], d, under("fine"), numbers, keys)
+    if step["name"] in (*tables.BASES, *tables.TABLES):
+        return tables.decode(step, codes, model, numbers, keys)
+    return dequantize(step, codes, d, model)
 
 
 def dequantize(step, codes, d, model):
@@ -535,6 +556,11 @@ class Store:
 
     def keys(self):
         return [shard.keys.key(row) for shard in self.shards for row in range(shard.about["rows"])]
+
+    def unknown(self, key):
+        """Return the vector of a key that the store does not hold, or None."""
+        made = (shard.unknown(key) for shard in reversed(self.shards))
+        return next((vector for vector in made if vector is not None), None)
 
     def find(self, key):
         """Return the row of a key, or None."""

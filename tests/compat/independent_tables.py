@@ -1,239 +1,225 @@
-"""Tables that rows share, read from docs/format.md alone: its section of that name, row after row."""
+"""Tables that rows share, as section 6 of docs/format.md has them; `independent_reader` hands their codes on to it."""
 
 from __future__ import annotations
 
-import functools
-import operator
+import math
 import re
 import struct
+import unicodedata
 
 import numpy as np
 import xxhash
 
-M64 = 2**64 - 1
-NAMES = ("hash", "floret", "fasttext", "hashembed", "qr", "anchor", "residual")
+M32, M64 = 2**32 - 1, 2**64 - 1
+BASES = ("hash", "floret", "hashembed", "qr", "anchor")
+TABLES = ("hash", "floret", "fasttext", "hashembed", "qr")
 
 
-def decoded(step, codes, model, rows, keys, dequantize):
-    """Return the vectors of rows: their codes (None where the store does not hold the keys), numbers, and keys or None.
+def decode(step, codes, model, numbers, keys):
+    """Return what the codes of rows of these numbers and keys (None without) stand for.
 
-    `dequantize(step, codes, model)` decodes a fine quantizer.
+    `codes` is None for keys that the store does not hold.
     """
     name, how = step["name"], step["configuration"]
-    if name == "residual":
-        base = decoded_base(parsed(how["base"]), codes, within(model, "base"), rows, keys)
-        z, used = base
-        if codes is None:
-            return z
-        return z + dequantize(parsed(how["fine"]), np.ascontiguousarray(codes[:, used:]), within(model, "fine"))
-    return decoded_base(step, codes, model, rows, keys)[0]
-
-
-def within(model, part):
-    return lambda name: model(f"{part}.{name}")
-
-
-def decoded_base(step, codes, model, rows, keys):
-    """Return vectors, and how many bytes of the codes they took."""
-    name, how = step["name"], step["configuration"]
     if name == "anchor":
-        return anchored(how, codes, model), 4 * how["taken"]
+        entries = np.frombuffer(codes.tobytes(), [("number", "<u2"), ("weight", "<f2")]).reshape(-1, how["taken"])
+        assert (entries["number"] < how["anchors"]).all()
+        weights = entries["weight"].astype(np.float32)[:, :, None]
+        return (weights * model("anchors")[entries["number"]]).sum(axis=1)
     if name == "qr":
-        return digits_decoded(how, codes, model, rows)
-    table, by_key = model("table"), model("by_key")
-    assert table.shape[0] == how["entries"] and by_key.shape == (1,)
-    named = keys if by_key[0] and keys is not None else rows
-    picks = {"hash": hash_picks, "floret": floret_picks, "fasttext": fasttext_picks, "hashembed": hashembed_picks}[name]
-    lists = [picks(how, key) for key in named]
+        return of_digits(how, codes, model, numbers)
+    table, (by_key,) = model("table"), model("by_key")
+    assert len(table) == how["entries"] and by_key in (0, 1)
+    own = None if name != "fasttext" or codes is None else codes.view("<f4")
     mean = name in ("floret", "fasttext") or how.get("combine") == "mean"
-    own = name == "fasttext" and codes is not None
-    z = np.zeros((len(lists), table.shape[1]), np.float32)
-    if own:
-        z = np.frombuffer(codes[:, : 4 * table.shape[1]].tobytes(), "<f4").reshape(z.shape).copy()
-    for row, entries in enumerate(lists):
+    z = np.zeros((len(keys or numbers), table.shape[1]), np.float32)
+    for row, key in enumerate(keys if keys and by_key else numbers):
+        entries = [table[h % len(table)] for h in hashes(name, how, key)]
+        entries = entries if own is None else [own[row], *entries]
         for entry in entries:
-            z[row] += table[entry % how["entries"]]
-        if mean:
-            z[row] *= np.float32(1 / max(len(entries) + own, 1))
-    return z, 4 * table.shape[1] if name == "fasttext" else 0
+            z[row] += entry
+        if mean and entries:
+            z[row] *= np.float32(1 / len(entries))
+    return z
 
 
-def raw(key):
-    return key.encode() if isinstance(key, str) else key if isinstance(key, bytes) else struct.pack("<q", key)
+def has_vectors_for_unknown_keys(step, model):
+    if step["name"] == "residual":
+        return has_vectors_for_unknown_keys(parsed(step["configuration"]["base"]), lambda name: model(f"base.{name}"))
+    return step["name"] in TABLES and step["name"] != "qr" and model("by_key")[0] == 1
 
 
-def hash_picks(how, key):
-    found = []
-    for number, feature in enumerate(how["features"].split("&")):
-        assert feature == "word" or isinstance(key, str)
-        for text in [raw(key)] if feature == "word" else [text.encode() for text in texts(feature, key)]:
-            found += [xxhash.xxh64_intdigest(text, 16 * number + h) for h in range(how["hashes"])]
-    return found
+def of_digits(how, codes, model, numbers):
+    sizes = model("sizes").tolist()
+    tables = [model(f"table{j}") for j in range(len(sizes))]
+    assert [len(table) for table in tables] == sizes and sizes[-1] == int(how["sizes"].split("x")[-1])
+    if how["order"] == "learned":
+        numbers = [int.from_bytes(code.tobytes(), "little") for code in codes]
+    assert all(0 <= r < math.prod(sizes) for r in numbers)
+    entries = [
+        table[[digit(how, sizes, j, r) for r in numbers]].reshape(-1, table.shape[1]) for j, table in enumerate(tables)
+    ]
+    if how["operation"] == "concat":
+        return np.concatenate(entries, axis=1)
+    return (np.sum if how["operation"] == "add" else np.prod)(entries, axis=0)
+
+
+def digit(how, sizes, j, r):
+    if how["scheme"] == "crt":
+        return r % sizes[j]
+    if how["compat"] == "dlrm" and j == 0:
+        return min(int(np.float32(r) / np.float32(sizes[1])), sizes[0] - 1)
+    return r // math.prod(sizes[j + 1 :]) % sizes[j]
+
+
+def code_bytes(step, model):
+    """Return how many bytes the code of a base has."""
+    how = step["configuration"]
+    if step["name"] == "anchor":
+        return 4 * how["taken"]
+    if step["name"] == "qr" and how["order"] == "learned":
+        return max(-(-(math.prod(model("sizes").tolist()) - 1).bit_length() // 8), 1)
+    return 0
+
+
+def parsed(text):
+    """Return the step that `base` or `fine` of a residual names."""
+    name, *values = text.split(":")
+    if name in ("pq", "opq", "vaq", "subspace"):
+        m, _, bits = values[0].partition("x")
+        how = {"m": int(m), "bits": int(bits or (4 if name == "subspace" else 8))}
+    elif name == "lvq":
+        bits, _, rest = values[0].partition("x")
+        how = {"bits": int(bits), "residual_bits": int(rest or 0)}
+    elif name == "bin":
+        how = {"threshold": values[0] if values else "auto"}
+    elif name == "hash":
+        how = {"entries": int(values[0]), "hashes": int(values[1]) if values[1:] else 2}
+        how |= {"combine": "mean" if "mean" in values[2:] else "sum"}
+        how |= {"features": "".join(value for value in values[2:] if value not in ("mean", "weighted")) or "word"}
+    elif name == "qr":
+        how = {"sizes": values[0], "operation": ({"mult", "concat"} & set(values) or {"add"}).pop()}
+        how |= {"scheme": "crt" if "crt" in values else "radix", "compat": "dlrm" if "dlrm" in values else ""}
+        how |= {"order": "learned" if "learned" in values else "row"}
+    else:
+        members = {
+            "sq": {"bits": None},
+            "tcq": {"size_bytes": None, "states": 64},
+            "lloyd": {"bits": None},
+            "rabitq": {"bits": None},
+            "rq": {"m": None},
+            "lsq": {"m": None},
+            "uniform": {"size_bytes": None},
+            "floret": {"entries": None, "least": 4, "most": 5, "hashes": 2, "seed": 2166136261},
+            "hashembed": {"entries": None, "seed": 0},
+            "anchor": {"anchors": None, "taken": 4},
+        }.get(name, {})
+        how = members | dict(zip(members, map(int, values), strict=False))
+    return {"name": name, "configuration": how}
+
+
+def hashes(name, how, key):
+    """Return the hashes, before the modulus, by which a key picks its entries, in order."""
+    if name == "hash":
+        return [
+            xxhash.xxh64_intdigest(as_bytes(text), 16 * f + i)
+            for f, feature in enumerate(how["features"].split("&"))
+            for text in texts(feature, key)
+            for i in range(how["hashes"])
+        ]
+    if name == "hashembed":
+        number = as_bytes(key) if isinstance(key, int) else struct.pack("<Q", murmur64a(as_bytes(key), 1))
+        return pieces(number, how["seed"])
+    word = str(key).encode() if isinstance(key, int) else as_bytes(key)
+    if name == "fasttext":
+        return [] if word == b"</s>" else [fnv1a(text) for text in subwords(b"<%b>" % word, how)]
+    word = b"<%b>" % word
+    return [h for text in [word, *subwords(word, how)] for h in pieces(text, how["seed"])[: how["hashes"]]]
+
+
+def as_bytes(text):
+    return struct.pack("<q", text) if isinstance(text, int) else text.encode() if isinstance(text, str) else text
 
 
 def texts(feature, key):
-    kind, numbers = re.fullmatch(r"([a-z]+)([\d-]*)", feature).groups()
-    numbers = [int(number) for number in numbers.split("-") if number]
+    if feature == "word":
+        return [key]
+    if feature == "shape":
+        kinds = "".join(map(shape_of, key))
+        return ["".join(run[0][:4] for run in re.finditer(r"(.)\1*", kinds, re.DOTALL))]
+    kind, first, last = re.fullmatch(r"(prefix|suffix|ngrams)(\d+)(?:-(\d+))?", feature).groups()
     if kind == "prefix":
-        return [key[: numbers[0]]]
+        return [key[: int(first)]]
     if kind == "suffix":
-        return [key[-numbers[0] :]]
-    if kind == "shape":
-        letters = [("X" if c.isupper() else "x") if c.isalpha() else "d" if c.isdigit() else c for c in key]
-        kept = [c for i, c in enumerate(letters) if i < 4 or letters[i - 4 : i] != [c] * 4]
-        return ["".join(kept)]
-    assert kind == "ngrams"
+        return [key[-int(first) :]]
     marked = f"<{key}>"
-    sizes = range(numbers[0], numbers[1] + 1)
-    return [marked[at : at + size] for size in sizes for at in range(len(marked) - size + 1)]
+    return [marked[i : i + n] for n in range(int(first), int(last) + 1) for i in range(len(marked) - n + 1)]
 
 
-def marked(key):
-    return b"<" + (b"%d" % key if isinstance(key, int) else raw(key)) + b">"
+def shape_of(character):
+    category = unicodedata.category(character)
+    if category[0] == "L":
+        return "X" if category == "Lu" else "x"
+    return "d" if unicodedata.digit(character, None) is not None else character
 
 
-def word_ngrams(word, least, most):
-    """Return the n-grams of `floret` and `fasttext`, from each character on."""
-    starts = [at for at, byte in enumerate(word) if not 0x80 <= byte < 0xC0] + [len(word)]
-    count, found = len(starts) - 1, []
-    for first in range(count):
-        for size in range(max(least, 1), most + 1):
-            if first + size <= count and not (size == 1 and first in (0, count - 1)):
-                found.append(word[starts[first] : starts[first + size]])
-    return found
-
-
-def floret_picks(how, key):
-    word = marked(key)
-    grams = [word, *word_ngrams(word, how["least"], how["most"])]
-    return [piece for gram in grams for piece in murmur3_pieces(gram, how["seed"])[: how["hashes"]]]
-
-
-def fasttext_picks(how, key):
-    if raw(key) == b"</s>":
-        return []
-    return [fnv1a(gram) for gram in word_ngrams(marked(key), how["least"], how["most"])]
-
-
-def hashembed_picks(how, key):
-    number = raw(key) if isinstance(key, int) else struct.pack("<Q", murmur64a(raw(key), 1))
-    return murmur3_pieces(number, how["seed"])
+def subwords(word, how):
+    """Return the n-grams of `floret` and `fasttext`."""
+    starts = [at for at, byte in enumerate(word) if byte >> 6 != 0b10]
+    edges, count = [*starts, len(word)], len(starts)
+    return [
+        word[edges[i] : edges[i + n]]
+        for i in range(count)
+        for n in range(max(how["least"], 1), how["most"] + 1)
+        if i + n <= count and not (n == 1 and i in (0, count - 1))
+    ]
 
 
 def fnv1a(data):
     h = 2166136261
     for byte in data:
-        h = (h ^ (byte if byte < 128 else byte + 0xFFFFFF00)) * 16777619 % 2**32
+        h = (h ^ (byte - 256 if byte > 127 else byte) & M32) * 16777619 & M32
     return h
 
 
+def pieces(data, seed):
+    return [half >> shift & M32 for half in murmur3(data, seed) for shift in (0, 32)]
+
+
 def murmur64a(data, seed):
-    m = 0xC6A4A7935BD1E995
-    h = seed ^ len(data) * m & M64
-    whole = len(data) - len(data) % 8
-    for (k,) in struct.iter_unpack("<Q", data[:whole]):
+    """MurmurHash64A of Austin Appleby."""
+    m, h = 0xC6A4A7935BD1E995, seed ^ len(data) * 0xC6A4A7935BD1E995 & M64
+    tail = len(data) % 8
+    for (k,) in struct.iter_unpack("<Q", data[: len(data) - tail]):
         k = k * m & M64
-        k = (k ^ k >> 47) * m & M64
-        h = (h ^ k) * m & M64
-    if data[whole:]:
-        h = (h ^ int.from_bytes(data[whole:], "little")) * m & M64
+        h = (h ^ (k ^ k >> 47) * m & M64) * m & M64
+    if tail:
+        h = (h ^ int.from_bytes(data[-tail:], "little")) * m & M64
     h = (h ^ h >> 47) * m & M64
     return h ^ h >> 47
 
 
-def murmur3_pieces(data, seed):
-    """Return the four pieces of MurmurHash3_x64_128."""
+def murmur3(data, seed):
+    """MurmurHash3_x64_128 of Austin Appleby."""
     c1, c2 = 0x87C37B91114253D5, 0x4CF5AD432745937F
-    rotate = lambda x, by: (x << by | x >> (64 - by)) & M64  # noqa: E731
-    first = lambda k: rotate(k * c1 & M64, 31) * c2 & M64  # noqa: E731
-    second = lambda k: rotate(k * c2 & M64, 33) * c1 & M64  # noqa: E731
+    rotated = lambda x, by: (x << by | x >> 64 - by) & M64  # noqa: E731
+    first = lambda k: rotated(k * c1 & M64, 31) * c2 & M64  # noqa: E731
+    second = lambda k: rotated(k * c2 & M64, 33) * c1 & M64  # noqa: E731
     a = b = seed
-    whole = len(data) - len(data) % 16
-    for k1, k2 in struct.iter_unpack("<QQ", data[:whole]):
-        a = ((rotate(a ^ first(k1), 27) + b) * 5 + 0x52DCE729) & M64
-        b = ((rotate(b ^ second(k2), 31) + a) * 5 + 0x38495AB5) & M64
-    rest = data[whole:].ljust(16, b"\0")
-    a ^= first(int.from_bytes(rest[:8], "little")) ^ len(data)
-    b ^= second(int.from_bytes(rest[8:], "little")) ^ len(data)
-    a = (a + b) & M64
-    b = (a + b) & M64
+    tail = len(data) % 16
+    for k1, k2 in struct.iter_unpack("<QQ", data[: len(data) - tail]):
+        a = (rotated(a ^ first(k1), 27) + b) * 5 + 0x52DCE729 & M64
+        b = (rotated(b ^ second(k2), 31) + a) * 5 + 0x38495AB5 & M64
+    k1, k2 = struct.unpack("<QQ", data[len(data) - tail :].ljust(16, b"\0"))
+    a, b = a ^ first(k1) ^ len(data), b ^ second(k2) ^ len(data)
+    a = a + b & M64
+    b = a + b & M64
     a, b = mixed(a), mixed(b)
-    a = (a + b) & M64
-    b = (a + b) & M64
-    return [a & 0xFFFFFFFF, a >> 32, b & 0xFFFFFFFF, b >> 32]
+    a = a + b & M64
+    return a, a + b & M64
 
 
 def mixed(k):
     k = (k ^ k >> 33) * 0xFF51AFD7ED558CCD & M64
     k = (k ^ k >> 33) * 0xC4CEB9FE1A85EC53 & M64
     return k ^ k >> 33
-
-
-def digits_decoded(how, codes, model, rows):
-    sizes = model("sizes").tolist()
-    number = int(np.prod(sizes, dtype=object))
-    size_bytes = max((number - 1).bit_length() + 7, 8) // 8 if how["order"] == "learned" else 0
-    if size_bytes:
-        rows = [int.from_bytes(code[:size_bytes].tobytes(), "little") for code in codes]
-    tables = [model(f"table{j}") for j in range(len(sizes))]
-    assert [len(table) for table in tables] == sizes and all(row < number for row in rows)
-    vectors = []
-    for row in rows:
-        entries = [table[digit] for table, digit in zip(tables, digits(how, sizes, row), strict=True)]
-        if how["operation"] == "concat":
-            vectors.append(np.concatenate(entries))
-        else:
-            vectors.append(functools.reduce({"add": operator.add, "mult": operator.mul}[how["operation"]], entries))
-    return np.array(vectors), size_bytes
-
-
-def digits(how, sizes, row):
-    if how["scheme"] == "crt":
-        return [row % size for size in sizes]
-    found, left = [], row
-    for size in reversed(sizes):
-        found.insert(0, left % size)
-        left //= size
-    if how["compat"] == "dlrm":
-        found[0] = min(int(np.float32(row) / np.float32(sizes[1])), sizes[0] - 1)
-    return found
-
-
-def anchored(how, codes, model):
-    anchors, z = model("anchors"), 0
-    assert len(anchors) == how["anchors"]
-    for at in range(0, 4 * how["taken"], 4):
-        numbers = np.frombuffer(codes[:, at : at + 2].tobytes(), "<u2")
-        weights = np.frombuffer(codes[:, at + 2 : at + 4].tobytes(), "<f2").astype(np.float32)
-        assert (numbers < len(anchors)).all()
-        z = z + weights[:, None] * anchors[numbers]
-    return z
-
-
-def parsed(text):
-    """Return the step that a string of `residual` specifies."""
-    name, *values = text.split(":")
-    if name == "hash":
-        how = {"entries": int(values[0]), "hashes": int(values[1]), "features": "word", "combine": "sum"}
-        for value in values[2:]:
-            how.update({"mean": {"combine": "mean"}, "weighted": {}}.get(value, {"features": value}))
-    elif name == "qr":
-        how = {"operation": "add", "scheme": "radix", "order": "row", "compat": "", "sizes": values[0]}
-        members = {"mult": "operation", "concat": "operation", "crt": "scheme", "learned": "order", "dlrm": "compat"}
-        how.update({members[value]: value for value in values[1:]})
-    elif name in ("pq", "opq", "vaq", "subspace", "lvq"):
-        first, second = ("bits", "residual_bits") if name == "lvq" else ("m", "bits")
-        number, *more = values[0].split("x")
-        how = {first: int(number), second: int(more[0]) if more else 0 if name == "lvq" else 8}
-    elif name == "bin":
-        how = {"threshold": values[0] if values else "auto"}
-    else:
-        members = {
-            **{"floret": ("entries", "least", "most", "hashes", "seed"), "hashembed": ("entries", "seed")},
-            **{"anchor": ("anchors", "taken"), "tcq": ("size_bytes", "states"), "uniform": ("size_bytes",)},
-            **{"sq": ("bits",), "lloyd": ("bits",), "rabitq": ("bits",), "rq": ("m",), "lsq": ("m",)},
-        }
-        how = dict(zip(members.get(name, ()), map(int, values), strict=False))
-        if name == "tcq":
-            how.setdefault("states", 64)
-    return {"name": name, "configuration": how}

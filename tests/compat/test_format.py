@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import struct
 from pathlib import Path
 
 import independent_reader as independent
+import independent_tables as tables
 import numpy as np
 import pytest
 import reference
@@ -17,7 +19,8 @@ import vecstore
 from vecstore.codecs.registry import codec_names
 from vecstore.codecs.spec import codec
 from vecstore.container import Container
-from vecstore.errors import CodecError
+from vecstore.errors import KeyNotFoundError
+from vecstore.importing import import_hash_embed, import_quotient_remainder, import_subwords
 
 ROWS, DIMENSIONS = 300, 24
 SPECS = [
@@ -57,6 +60,49 @@ SPECS = [
         "hash:99/f32,zstd",
     ),
     *("cells:1,f16", "cells:7,tcq:5", "cells:40,pca:7,sq:4/sq:8,zstd"),
+    *(
+        "hash:60",
+        "hash:80:4:mean",
+        "floret:70",
+        "fasttext:90:1:3",
+        "hashembed:70:4294967295",
+        "pca:7,hash:80:1:weighted",
+    ),
+    *("qr:8", "qr:7x9x5", "qr:7x11x13:crt", "qr:20x15:mult", "qr:7x11x13:crt:concat", "qr:20x15:concat:learned"),
+    *("qr:4:dlrm", "qr:600:learned", "center,qr:9:mult:learned,zstd", "subspace:5", "subspace:3x4", "subspace:2x8"),
+    *("anchor:30", "anchor:1:1", "rotate,anchor:300:7,zstd", "hash:60/sq:8", "fasttext:70/pq:5"),
+    *("hash:60/pq:5", "hash:80:3:mean:weighted/opq:5x4", "floret:70:2:3:4:7/tcq:5:8", "hashembed:70/lvq:3x2"),
+    *("qr:4:mult/pq:5x4,zstd", "qr:8:learned/f16", "qr:15x20:concat:dlrm/bin:median", "qr:7x11x13:crt/rq:3,zstd"),
+    *("anchor:30:2/subspace:5x4", "pca:20,anchor:30:2/rabitq:2", "anchor:40:1/anchor:30:2", "hash:60/vaq:5x4"),
+    *("hash:60/lloyd:3", "hash:60/lsq:3", "hash:60/uniform:9", "hash:60/lvq:3", "hash:60/bf16", "hash:60/bin/sq:8"),
+]
+ANY_KEYS = [
+    *(
+        "hash:60",
+        "hash:80:4:mean",
+        "hashembed:70:8",
+        "floret:70",
+        "floret:90:1:4:3:5",
+        "fasttext:90:2:5",
+        "fasttext:50:5:3",
+    ),
+    *("qr:8", "hash:60/pq:5", "hashembed:70/sq:8,zstd", "floret:70:0:2/bin", "pca:7,hash:40:1/sq:4", "bin/hash:60"),
+]
+TEXT_KEYS = [
+    *("hash:80:2:word&prefix3&suffix2&shape&ngrams3-5:mean", "hash:80:1:shape", "hash:90:3:ngrams1-2&word:weighted"),
+    *("hash:80:2:prefix12&shape:mean/pq:5", "rotate,hash:80:2:suffix1&suffix1/opq:3,zstd"),
+]
+UNUSUAL = [
+    "</s>",
+    "<",
+    "a",
+    "é",
+    "McDONALDS-2024",
+    "aaaaaaaa11111",
+    "ǅǈ²Ⅷ٣٣٣٣٣٣五",
+    "\n\n\n\n\n\n",
+    "🙂🙂",
+    "naïve naïve naïve",
 ]
 
 
@@ -102,10 +148,9 @@ def test_sizes_of_cells_to_the_byte(tmp_path: Path) -> None:
 
 
 def test_specs_name_every_codec() -> None:
-    named = {step.name for spec in SPECS for layer in codec(spec).layers for step in layer.steps}
-    assert any(codec(spec).cells for spec in SPECS) and named >= {
-        name for name in codec_names() if not name.startswith("test")
-    }
+    specs = [codec(spec) for spec in SPECS]
+    named = {step.name for spec in specs for layer in spec.layers for step in layer.steps}
+    assert any(spec.cells for spec in specs) and named >= {n for n in codec_names() if not n.startswith("test")}
 
 
 @pytest.mark.filterwarnings("ignore::vecstore.codecs.truncate.TruncationWarning")
@@ -115,57 +160,113 @@ def test_every_codec_is_read_alike(tmp_path: Path, spec: str) -> None:
     same(tmp_path / "a.vecs")
 
 
-def names_of(key_type: str, rows: int) -> tuple[list, list]:
-    """Return keys, alike in parts, of all lengths up to 40 bytes and with characters of several, and as many others."""
-    texts = [f"{'NewΚόσμος-mmmmmm2024!/</s>'[: i % 26]}{i}" for i in range(2 * rows)]
-    texts[0] = "</s>"
-    keys = {"str": texts, "bytes": [text.encode() + b"\xff\x80" for text in texts[1:]]}
-    keys["bytes"].insert(0, b"</s>")
-    keys["int64"] = [i * 2**40 - 2**48 for i in range(2 * rows)]
-    return keys[key_type][:rows], keys[key_type][rows:]
+def keys_of(key_type: str | None, rows: int = ROWS) -> list | None:
+    if key_type is None:
+        return None
+    if key_type == "int64":
+        return [(-1) ** i * i**4 for i in range(rows)]
+    keys = UNUSUAL + [f"κλειδί {i}" if i % 7 == 0 else f"Key-{i}" for i in range(len(UNUSUAL), rows)]
+    return keys if key_type == "str" else [key.encode() + b"\xff" for key in keys]
 
 
-@pytest.mark.parametrize("key_type", ["str", "bytes", "int64"])
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "key_type"),
+    [(spec, kind) for spec in ANY_KEYS for kind in ("str", "bytes", "int64")] + [(spec, "str") for spec in TEXT_KEYS],
+)
+def test_rows_known_by_their_keys(tmp_path: Path, spec: str, key_type: str) -> None:
+    path = tmp_path / "a.vecs"
+    vecstore.write(path, vectors(), keys_of(key_type), spec, metric="dot", accept_dominated=True)
+    compare_unknown(same(path), path)
+
+
+def compare_unknown(other: independent.Store, path: Path) -> None:
+    """Compare what lookups of keys that the store does not hold give."""
+    with vecstore.open(path) as store:
+        absent = {
+            "str": [*(f"{text}!" for text in UNUSUAL), "no such key", "MÜNCHEN 12345", "x" * 40],
+            "bytes": [b"\xff", b"\x80\x80a", "naïf".encode(), b"no such key" * 9],
+            "int64": [-5, 2**62, 12345678901],
+        }[str(store.key_type)]
+        assert [other.find(key) for key in absent] == [None] * len(absent)
+        made = [other.unknown(key) for key in absent]
+        if made[0] is None:
+            with pytest.raises(KeyNotFoundError):
+                store.lookup(absent[:1])
+            return
+        found = store.lookup(absent)
+        assert not found.known.any()
+        np.testing.assert_allclose(np.array(made), found.vectors, rtol=1e-5, atol=1e-5)
+        # many at once take another way through the package
+        np.testing.assert_array_equal(store.lookup(absent * 30).vectors, np.tile(found.vectors, (30, 1)))
+
+
+@pytest.mark.parametrize("key_type", [None, "str", "int64"])
+@pytest.mark.parametrize("spec", ["hash:60:2", "qr:200:learned", "qr:200:dlrm", "hashembed:60/pq:2x4"])
+def test_tables_through_shards(tmp_path: Path, spec: str, key_type: str | None) -> None:
+    path, rows = tmp_path / "a.vecs", 7000 if key_type else 22_000
+    x, keys = vectors(rows, 4), keys_of(key_type, rows)
+    vecstore.write(path, x, keys, spec, shard_bytes=150_000, keep_norms=True, accept_dominated=True)
+    other = same(path)
+    assert len(other.shards) > 1 and other.shards[1].about["first_row"] == other.shards[0].about["rows"]
+    if keys is not None:
+        compare_unknown(other, path)
+
+
+def test_quotients_of_dlrm_go_wrong_alike(tmp_path: Path) -> None:
+    """Above 2**24 float32 has every other number only."""
+    quotients, remainders = vectors(3500, 1), vectors(4999, 1)
+    header = {
+        "emb.weight_q": {"dtype": "F32", "shape": [3500, 1], "data_offsets": [0, 14_000]},
+        "emb.weight_r": {"dtype": "F32", "shape": [4999, 1], "data_offsets": [14_000, 33_996]},
+    }
+    head = json.dumps(header).encode()
+    source = tmp_path / "m.safetensors"
+    source.write_bytes(struct.pack("<Q", len(head)) + head + quotients.tobytes() + remainders.tobytes())
+    import_quotient_remainder(source, tmp_path / "a.vecs", table="emb", rows=17_000_000)
+    shard = independent.Store(tmp_path / "a.vecs").shards[-1]
+    model = lambda name: shard.model(0, 0, name)  # noqa: E731
+    step = shard.about["codec"][0][0]
+    numbers = range(2**24 - 1000, 2**24 + 20_000)
+    found = tables.decode(step, np.zeros((len(numbers), 0), np.uint8), model, numbers, None)
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        np.testing.assert_array_equal(store.vectors[list(numbers)], found)
+    right = quotients[np.array(numbers) // 4999] * remainders[np.array(numbers) % 4999]
+    assert (found != right).any()
+
+
+@pytest.mark.parametrize("kind", ["hashembed", "floret"])
+def test_imported_tables(tmp_path: Path, kind: str) -> None:
+    path, table = tmp_path / "a.vecs", vectors(50, 6)
+    if kind == "hashembed":
+        import_hash_embed(table, path, seed=11, keys=keys_of("str"))
+    else:
+        lines = ["50 6 1 3 2 77 < >", *(f"{i} {' '.join(map(repr, row))}" for i, row in enumerate(table.tolist()))]
+        (tmp_path / "m.floret").write_text("\n".join(lines) + "\n")
+        import_subwords(tmp_path / "m.floret", path, keys=keys_of("str"))
+    compare_unknown(same(path), path)
+
+
+@pytest.mark.parametrize(
+    ("spec", "key_type"),
     [
-        *("hash:200:3", "hash:200:2:word&prefix3&suffix2&shape&ngrams2-4:mean", "hash:99:1:ngrams3-3&prefix9"),
-        *("floret:200:2:5:4:9", "floret:150:0:0:1", "fasttext:200:1:4", "fasttext:99", "hashembed:200:7"),
-        *("qr:4", "qr:4:learned", "subspace:6x4", "anchor:20:2", "pca:9,hash:99:3/pq:5", "floret:99:1:2/sq:8,zstd"),
-        *("hash:99:2:shape&prefix2:mean:weighted/pq:5x4", "qr:18x17:crt/f16", "bin/hash:200", "hashembed:99/bin"),
+        *(("sq:8@50+f32@100+hash:60", key_type) for key_type in (None, "str", "int64")),
+        ("f16@40+hash:60:2/pq:5@150+qr:8", "str"),
+        ("hash:60:3:mean@100+floret:60@200+qr:7:learned", "bytes"),
+        ("qr:60x7:crt@100+qr:7", None),
+        ("mixed:16", "int64"),
+        ("mixed:9:dims:0.4", "str"),
+        ("mixed:12:dims:0.5:pow2", None),
     ],
 )
-def test_tables_picked_by_keys(tmp_path: Path, spec: str, key_type: str) -> None:
-    keys, unknown = names_of(key_type, ROWS)
-    if key_type != "str" and "&" in spec:
-        with pytest.raises(CodecError, match="made of characters"):
-            vecstore.write(tmp_path / "a.vecs", vectors(), keys, spec, accept_dominated=True)
-        return
-    vecstore.write(tmp_path / "a.vecs", vectors(), keys, spec, accept_dominated=True)
-    other = same(tmp_path / "a.vecs")
-    with vecstore.open(tmp_path / "a.vecs") as store:
-        np.testing.assert_allclose(store[keys[::7]], other.vectors()[::7], rtol=1e-5, atol=1e-5)
-        if spec.split("/")[-1].startswith(("hash", "floret", "fasttext")) or ("hash" in spec and "bin/" not in spec):
-            found = store.lookup(unknown).vectors
-            np.testing.assert_allclose(other.shards[0].unknown(unknown), found, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("keyed", [True, False])
-@pytest.mark.parametrize(
-    "spec",
-    ["sq:8@100+pq:5@150+sq:4", "f16@50+hash:200:2", "f16@50+qr:4", "f16@50+floret:99:1:2/pq:5", "f32@7+qr:4:learned"],
-)
-def test_mixed(tmp_path: Path, spec: str, keyed: bool) -> None:
-    keys = names_of("str", ROWS)[0] if keyed else None
-    vecstore.write(tmp_path / "a.vecs", vectors(), keys, spec, accept_dominated=True)
-    assert len(same(tmp_path / "a.vecs").shards) == len(spec.split("+"))
-
-
-@pytest.mark.parametrize("spec", ["qr:200", "qr:200:learned", "hash:300:2", "f16@500+qr:200:mult", "qr:200/pq:2"])
-def test_tables_of_several_shards(tmp_path: Path, spec: str) -> None:
-    options = {"keep_norms": True, "accept_dominated": True, "shard_bytes": 150_000}  # norms: else a row takes no bytes
-    vecstore.write(tmp_path / "a.vecs", vectors(50_000, 4), None, spec, **options)
-    assert any("first_row" in shard.about for shard in same(tmp_path / "a.vecs").shards)
+def test_mixed_stores(tmp_path: Path, spec: str, key_type: str | None) -> None:
+    path, rows = tmp_path / "a.vecs", 3000 if spec.startswith("mixed") else ROWS
+    x = vectors(rows) * np.linspace(2, 0.1, DIMENSIONS, dtype=np.float32)
+    importance = np.random.default_rng(0).permutation(rows) + 1
+    vecstore.write(path, x, keys_of(key_type, rows), spec, importance=importance, accept_dominated=True)
+    other = same(path)
+    assert len({str(shard.about["codec"]) for shard in other.shards}) > 1
+    if key_type is not None:
+        compare_unknown(other, path)
 
 
 @pytest.mark.parametrize("spec", ["sq:8", "pq:4x4", "f32,zstd", "bin/sq:8"])

@@ -239,11 +239,16 @@ class Law:
 
 
 class Quantizer(Step):
-    """Array to bytes. `is_table` says that rows share tables, `is_base` that a second one may code what is left."""
+    """Array to bytes.
+
+    `is_table` says that rows share tables, `is_base` that a second one may code what is left, `by_row` that vectors
+    depend on the number or the key of a row, and not on its code alone.
+    """
 
     kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "quantizer"
     is_table: ClassVar[bool] = False
     is_base: ClassVar[bool] = False
+    by_row: ClassVar[bool] = False
 
     def law(self, total: int, dimensions: int) -> Law | None:
         """Return what follows from the configuration and the number of rows alone; None where data decide."""

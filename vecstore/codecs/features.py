@@ -109,4 +109,4 @@ def shape_of(word: str) -> str:
     shape = "".join(
         "X" if c.isalpha() and c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word
     )
-    return re.sub(r"(.)\1{4,}", lambda run: run[0][:4], shape)
+    return re.sub(r"(.)\1{4,}", lambda run: run[0][:4], shape, flags=re.DOTALL)

@@ -34,7 +34,7 @@ class HashEmbed(Quantizer):
 
     name = "hashembed"
     summary = "T table entries, four picked by the hash of each key, as thinc has them"
-    is_table = is_base = True
+    is_table = is_base = by_row = True
     usage = "hashembed:T or hashembed:T:SEED, such as hashembed:5000:8"
 
     @classmethod

@@ -39,7 +39,7 @@ class Hash(Quantizer):
 
     name = "hash"
     summary = "T table entries shared by all rows, H hashes each"
-    is_table = is_base = True
+    is_table = is_base = by_row = True
     usage = "hash:T, hash:T:H or hash:T:H:FEATURES:mean:weighted, such as hash:25000:2:word&prefix3&ngrams3-5"
 
     def __post_init__(self) -> None:

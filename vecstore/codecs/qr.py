@@ -48,7 +48,7 @@ class QR(Quantizer):
 
     name = "qr"
     summary = "tables shared by all rows, an entry for each digit of the row number"
-    is_table = is_base = True
+    is_table = is_base = by_row = True
     usage = "qr:M (remainders) or qr:AxBxC, then add, mult or concat, crt, learned, dlrm, such as qr:4 or qr:50x40:mult"
 
     def __post_init__(self) -> None:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer
 from vecstore.codecs.population import Block, Population
 from vecstore.codecs.registry import step_class
-from vecstore.codecs.subword import FastText
 from vecstore.errors import CodecError
 from vecstore.keys import PackedKeys
 
@@ -51,7 +50,7 @@ class Residual(Quantizer):
     def parts(self) -> tuple[Quantizer, Quantizer]:
         """Return the base and the quantizer of what it leaves."""
         base, fine = (_parsed(text) for text in (self.base, self.fine))
-        if not base.is_base or fine.is_table or isinstance(fine, (Residual, FastText)):
+        if not base.is_base or fine.by_row or isinstance(fine, Residual):
             raise CodecError(f"{self}: the quantizer after a base gives every row a code; {self.usage}")
         return base, fine
 

@@ -39,7 +39,7 @@ class Floret(Quantizer):
 
     name = "floret"
     summary = "T table entries shared by character n-grams, as floret has them"
-    is_table = is_base = True
+    is_table = is_base = by_row = True
     usage = "floret:T or floret:T:MIN:MAX:HASHES:SEED, such as floret:50000:4:5:2"
 
     @classmethod
@@ -90,6 +90,7 @@ class FastText(Quantizer):
 
     name = "fasttext"
     summary = "a float32 vector a row and T entries shared by character n-grams, as fastText has them"
+    by_row = True
     usage = "fasttext:T or fasttext:T:MIN:MAX, such as fasttext:2000000:3:6"
 
     @classmethod
