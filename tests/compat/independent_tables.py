@@ -41,7 +41,7 @@ def decoded_base(step, codes, model, rows, keys):
     if name == "qr":
         return digits_decoded(how, codes, model, rows)
     table, by_key = model("table"), model("by_key")
-    assert table.shape[0] == how["entries"] and by_key.shape == (1,)
+    assert table.shape[0] == how["entries"] and by_key.tolist() in ([0], [1])
     named = keys if by_key[0] and keys is not None else rows
     picks = {"hash": hash_picks, "floret": floret_picks, "fasttext": fasttext_picks, "hashembed": hashembed_picks}[name]
     lists = [picks(how, key) for key in named]
