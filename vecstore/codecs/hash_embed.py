@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.codecs.picks import KERNEL_ROWS, Picks, fit_table
+from vecstore.codecs.picks import KERNEL_ROWS, Picks, fit_table, picked_by_key
 from vecstore.codecs.population import Block, Population
 from vecstore.codecs.subword_hashes import murmur2, pieces
 from vecstore.errors import CodecError
@@ -64,9 +64,9 @@ class HashEmbed(Quantizer):
         return TrainedHashEmbed(self, table, by_key, facts)
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        (by_key,) = named(arrays, dtype="|u1", by_key=(1,))
+        by_key = picked_by_key(arrays)
         (table,) = named(arrays, table=(self.entries, dimensions))
-        return TrainedHashEmbed(self, table, bool(by_key[0]))
+        return TrainedHashEmbed(self, table, by_key)
 
 
 class TrainedHashEmbed(TrainedQuantizer):

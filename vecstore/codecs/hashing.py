@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.features import Features
-from vecstore.codecs.picks import Picks, fit_table
+from vecstore.codecs.picks import Picks, fit_table, picked_by_key
 from vecstore.codecs.population import Block, Population
 from vecstore.errors import CodecError
 from vecstore.keys import PackedKeys
@@ -95,9 +95,9 @@ class Hash(Quantizer):
         return TrainedHash(self, table, by_key, facts)
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        (by_key,) = named(arrays, dtype="|u1", by_key=(1,))
+        by_key = picked_by_key(arrays)
         (table,) = named(arrays, table=(self.entries, dimensions))
-        return TrainedHash(self, table, bool(by_key[0]))
+        return TrainedHash(self, table, by_key)
 
 
 class TrainedHash(TrainedQuantizer):

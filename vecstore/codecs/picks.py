@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Floats
+from vecstore.codecs.base import Arrays, Floats, named
 from vecstore.codecs.population import Block, Population
+from vecstore.errors import CodecError
 
-__all__ = ["KERNEL_ROWS", "Collisions", "Picks", "fit_table"]
+__all__ = ["KERNEL_ROWS", "Collisions", "Picks", "fit_table", "picked_by_key"]
 
 KERNEL_ROWS = 64  # from this many rows on, the compiled kernel pays for its import
 ITERATIONS = 300
@@ -80,6 +81,14 @@ class Collisions:
         """Share of the rows that share all their entries with another row."""
         _, counts = np.unique(np.concatenate(self._prints), return_counts=True)
         return float(counts[counts > 1].sum() / max(self.rows, 1))
+
+
+def picked_by_key(arrays: Arrays) -> bool:
+    """Return whether keys pick, not row numbers: the stored array `by_key`, which must be 0 or 1."""
+    (by_key,) = named(arrays, dtype="|u1", by_key=(1,))
+    if by_key[0] > 1:
+        raise CodecError(f"the codec's array 'by_key' is {by_key[0]}, neither 0 nor 1; the file is damaged")
+    return bool(by_key[0])
 
 
 def fit_table(

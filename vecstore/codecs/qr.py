@@ -121,7 +121,8 @@ class QR(Quantizer):
         (sizes,) = named(arrays, dtype="<i8", sizes=(count,))
         if (sizes < 1).any() or sizes[-1] != self._sizes()[-1]:
             raise CodecError(f"the codec's array 'sizes' is {sizes.tolist()}, which does not fit {self}")
-        widths = [arrays[f"table{j}"].shape[-1] for j in range(count) if f"table{j}" in arrays]
+        found = [arrays[f"table{j}"] for j in range(count) if f"table{j}" in arrays]
+        widths = [table.shape[-1] for table in found if table.ndim == 2]
         whole = sum(widths) == dimensions if self.operation == "concat" else set(widths) == {dimensions}
         if len(widths) != count or not whole:
             raise CodecError(f"the codec's tables are {widths} wide, which does not make {dimensions} dimensions")

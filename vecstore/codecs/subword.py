@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.codecs.picks import KERNEL_ROWS, Picks, fit_table
+from vecstore.codecs.picks import KERNEL_ROWS, Picks, fit_table, picked_by_key
 from vecstore.codecs.population import Block, Population
 from vecstore.codecs.subword_hashes import word_ids
 from vecstore.errors import CodecError
@@ -70,9 +70,9 @@ class Floret(Quantizer):
         return TrainedSubwords(self, table, by_key, facts=facts)
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        (by_key,) = named(arrays, dtype="|u1", by_key=(1,))
+        by_key = picked_by_key(arrays)
         (table,) = named(arrays, table=(self.entries, dimensions))
-        return TrainedSubwords(self, table, bool(by_key[0]))
+        return TrainedSubwords(self, table, by_key)
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ class FastText(Quantizer):
         return TrainedSubwords(self, table, by_key, facts=facts)
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
-        (by_key,) = named(arrays, dtype="|u1", by_key=(1,))
+        by_key = picked_by_key(arrays)
         (table,) = named(arrays, table=(self.entries, dimensions))
-        return TrainedSubwords(self, table, bool(by_key[0]))
+        return TrainedSubwords(self, table, by_key)
 
 
 class TrainedSubwords(TrainedQuantizer):
