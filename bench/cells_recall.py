@@ -24,7 +24,7 @@ Floats: TypeAlias = NDArray[np.float32]
 
 SIZES = (16, 32, 64)
 CODECS = ("tcq", "opq")
-CELLS = ("", "cells:64", "cells:256", "cells:1024", "cells")
+CELLS = ("cells:64", "cells:256", "cells:1024", "cells")
 BYTES_OF_A_COUNT = 4  # of the rows of a cell, in a shard
 
 
@@ -34,25 +34,30 @@ def main() -> None:
     parser.add_argument("docs", type=Path, help="a dump of vectors to train on and to search")
     parser.add_argument("queries", type=Path, help="a dump of queries")
     parser.add_argument("--codecs", nargs="+", default=CODECS, help="that are told their bytes")
+    parser.add_argument("--cells", nargs="+", default=CELLS, help="that each is tried with, and without")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="BYTES")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this Markdown page")
     arguments = parser.parse_args()
-    text = run(read_source(arguments.docs), read_source(arguments.queries).x, arguments.codecs, arguments.sizes)
+    specs = [
+        f"{cells}{name}:{size}"
+        for size in arguments.sizes
+        for name in arguments.codecs
+        for cells in ("", *(f"{cells}," for cells in arguments.cells))
+    ]
+    text = run(read_source(arguments.docs), read_source(arguments.queries).x, specs)
     print(text)
     if arguments.write:
         write_section(arguments.write, "cells", text)
 
 
-def run(source: Source, queries: Floats, codecs: list[str], sizes: list[int]) -> str:
+def run(source: Source, queries: Floats, specs: list[str]) -> str:
     """Return the table as Markdown."""
     split = make_split(source, metric="cosine", queries=queries)
     exam = Exam(split.queries, split.base, "cosine")
     lines = []
-    for size in sizes:
-        for name in codecs:
-            for cells in CELLS:
-                lines.append(_line(",".join(filter(None, [cells, f"{name}:{size}"])), split, exam))
-                print(*lines[-1], file=sys.stderr, flush=True)
+    for spec in specs:
+        lines.append(_line(spec, split, exam))
+        print(*lines[-1], file=sys.stderr, flush=True)
     header = ["codec", "cells", "recall@10", "squared error", "bytes a row of cells", "in all, with the model"]
     about = f"{source.name}: {len(split.train):,} rows to train on, {len(split.base):,} searched, {len(queries):,} "
     about += f"queries given, {len(split.queries):,} asked; {split.base.shape[1]} dimensions."
