@@ -124,7 +124,9 @@ def advise(spec: CodecSpec | MixedSpec | MixedBudget, sample: Floats, total: int
             for own, first, stop in zip(spec.codecs, edges, edges[1:], strict=False)
             for advice in advise(own, sample, max(stop - first, 1), seed=seed)
         ]
-    if not _base(spec.layers[-1].quantizer).is_table:
+    layer = spec.layers[-1]
+    base = _base(layer.quantizer)
+    if not base.is_table or (base.by_row and layer.transforms):  # what transforms leave, a law does not say
         return []
     asked = predict(spec, sample, total, seed=seed)
     rivals = [predict(rival, sample, total, seed=seed) for rival in _rivals(asked.row_bytes, sample.shape[1], total)]

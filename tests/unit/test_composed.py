@@ -92,7 +92,7 @@ def test_too_few_codes_are_refused(tmp_path):
 
 def test_unique_codes_in_a_store(tmp_path):
     x, keys = glove(2000)
-    vecstore.write(tmp_path / "s", x, keys, "subspace:8x4", metric="l2", shard_bytes=300_000)
+    vecstore.write(tmp_path / "s", x, keys, "subspace:8x4", metric="l2", shard_bytes=300_000, accept_dominated=True)
     with vecstore.open(tmp_path / "s") as store:
         decoded = np.asarray(store.vectors)
         assert len(np.unique(decoded, axis=0)) == 2000
