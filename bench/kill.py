@@ -191,6 +191,7 @@ def main() -> int:
     parser.add_argument("--child", nargs=7, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell started in the background
         return _child(chosen.child)
     rng, harm = np.random.default_rng(chosen.seed), 0
     with tempfile.TemporaryDirectory() as folder:
