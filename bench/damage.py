@@ -49,6 +49,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "cells": {"codec": "cells:6,sq:4", "keep_order": True},
     "cells-layers": {"codec": "cells:5,bin/sq:8"},
     "cells-order": {"codec": "cells:40,tcq:5", "keys": None},
+    "hash": {"codec": "hash:90:2:word&shape&ngrams2-3:mean"},
+    "fasttext": {"codec": "fasttext:50/lvq:3x2", "keys": "bytes"},
+    "qr": {"codec": "qr:20:mult", "keys": None},
+    "residual": {"codec": "floret:50/pq:4x4", "keys": "int64"},
+    "learned": {"codec": "qr:20:learned/sq:8,zstd"},
+    "anchor": {"codec": "anchor:30:2/subspace:6x4", "keys": None},
+    "mixed": {"codec": "sq:8@100+hashembed:50@300+qr:20"},
+    "mixed-rows": {"codec": "f16@100+qr:40x40@500+hash:40:1", "keys": None},
     "sharded": {"codec": "sq:8", "shard_bytes": 145_000},
     "sharded-int64": {"codec": "f16", "shard_bytes": 145_000, "keys": "int64"},
 }
@@ -82,7 +90,7 @@ class Subject:
         self.keys = _keys(options.pop("keys", "str"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            vecstore.write(self.path, x, self.keys, **options)
+            vecstore.write(self.path, x, self.keys, accept_dominated=True, **options)
         self.queries = rng.normal(size=(20, DIMENSIONS)).astype(np.float32)
         self.asked = list(range(ROWS)) if self.keys is None else self.keys
         self.expected = self.observe(self.path)
@@ -101,6 +109,7 @@ class Subject:
             "find": lambda: [store.rows_of([key])[0] for key in self.asked],
             "get": lambda: np.stack([store[key] for key in self.asked]),
             "absent": lambda: [store.get(key) for key in self._absent],
+            "lookup": lambda: _looked_up(store, self.asked[:5] + self._absent),
             "few": lambda: store[self.asked[:100]],
             "many": lambda: store.rows_of(self.asked),
             "many vectors": lambda: store[self.asked],
@@ -291,6 +300,15 @@ def _keys(key_type: str | None) -> Any:
     made = [f"key {i} {'é' * (i % 5)}" for i in range(ROWS)]
     made[5], made[600] = "long " * 80, "longer " * 900
     return made if key_type == "str" else [key.encode() for key in made]
+
+
+def _looked_up(store: vecstore.Store, keys: list[Any]) -> Any:
+    """Return the vectors of keys some of which are in no store, or that the codec has none for those."""
+    try:
+        found = store.lookup(keys)
+    except KeyNotFoundError:
+        return "no vectors for unknown keys"
+    return found.vectors, found.known
 
 
 def _found(result: Any) -> tuple[Any, ...]:

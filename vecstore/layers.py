@@ -122,6 +122,13 @@ class LayerCodes:
         blocks = -(-rows // self.part.block_rows) if layer.code_bytes else 0
         if self.part.encoding != encoding or self.part.blocks != blocks:
             raise CorruptError(f"part {part!r} does not agree with the codec", path=container.path)
+        most = layer.quantizer.most_rows
+        if most is not None and first_row + rows > most:
+            raise CorruptError(
+                f"rows {first_row:,} to {first_row + rows - 1:,} are more than the tables tell apart",
+                path=container.path,
+                expected=f"{most:,} at most",
+            )
 
     @cached_property
     def _windows(self) -> NDArray[Any]:

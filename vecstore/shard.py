@@ -37,6 +37,7 @@ METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
 KNOWN_FEATURES = {"cells": dict, "order": bool}  # what a description may require of its reader: members of these types
 MOST_DIMENSIONS = 1 << 20
+MOST_ROWS = 1 << 32
 LENGTH_MARGIN = 1e-4
 ENCODE_BYTES = 16 * 1024 * 1024  # float32 input encoded at once; fixed, so that the same rows give the same bytes
 
@@ -263,7 +264,7 @@ class Shard:
         for feature, kind in KNOWN_FEATURES.items():
             if (feature in about["features"]) != isinstance(about.get(feature), kind):
                 raise CorruptError(f"the feature and the member {feature!r} do not agree", path=path)
-        self.rows = whole(about, "rows", path)
+        self.rows = whole(about, "rows", path, most=MOST_ROWS)
         self.stored_dimensions = whole(about, "dimensions", path, least=1, most=MOST_DIMENSIONS)
         self.dimensions = self.stored_dimensions if prefix is None else prefix
         self.metric = cast(Metric, member(about, "metric", str, path))  # search refuses others
@@ -352,8 +353,8 @@ class Shard:
         """Return the vectors of consecutive rows: (stop - start, dimensions) float32, a new array."""
         if self.order is not None:
             return self.vectors(np.arange(start, max(start, stop)))
+        fine = self.layers[-1]  # refuses a damaged number of rows before there is memory for them
         out = np.empty((max(stop - start, 0), self.dimensions), np.float32)
-        fine = self.layers[-1]
         for first, codes in fine.blocks(start, stop):
             rows = np.arange(first, first + len(codes))
             out[first - start : first - start + len(codes)] = self._scaled(fine.decode(codes, rows), rows)

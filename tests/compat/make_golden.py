@@ -16,6 +16,7 @@ from vecstore.container import FORMAT_VERSION, Container
 VERSION = "1.2"
 VERSIONS = ("1.0", "1.1", VERSION)  # of which there are golden stores
 HERE = Path(__file__).parent / VERSION
+INSISTING = {"accept_dominated": True}
 # name: (rows, dimensions, codec, key type, other options)
 STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "pq": (300, 10, "center,opq:4x4", "str", {"keep_norms": True, "user": {"note": "goldstück"}}),
@@ -25,8 +26,13 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "sharded": (900, 8, "sq:8", "int64", {"shard_bytes": 135_000}),
     "cells": (400, 10, "cells:6,bin/sq:6", "str", {"keep_norms": True}),
     "order": (300, 12, "cells:5,pq:4x4", None, {"metric": "l2"}),
+    "tables": (300, 8, "hash:90:2:word&shape&ngrams3-4:mean/pq:2x4", "str", {"keep_norms": True, **INSISTING}),
+    "mixed": (300, 8, "f16@40+qr:6x7x9:mult", None, {"metric": "dot", **INSISTING}),
 }
-SINCE = {"trellis": "1.1", "cells": "1.2", "order": "1.2"}  # the version that a store needs, where it is not the first
+SINCE = {
+    "trellis": "1.1",
+    **dict.fromkeys(("cells", "order", "tables", "mixed"), "1.2"),
+}  # the version that a store needs, where it is not the first
 
 
 def source(rows: int, dimensions: int, key_type: str | None) -> tuple[np.ndarray, list | None]:
@@ -42,15 +48,17 @@ def source(rows: int, dimensions: int, key_type: str | None) -> tuple[np.ndarray
 
 
 def main() -> int:
-    """Write every golden store and the vectors it decodes to."""
+    """Write every golden store that is not there yet and the vectors it decodes to."""
     if ".".join(map(str, FORMAT_VERSION)) != VERSION:
         print(f"this vecstore writes format {FORMAT_VERSION}, not {VERSION}: add a directory for it", file=sys.stderr)
         return 1
-    if HERE.exists():
-        print(f"{HERE} exists; golden stores are never replaced", file=sys.stderr)
+    HERE.mkdir(exist_ok=True)
+    missing = [name for name in STORES if not (HERE / f"{name}.vecs").exists()]
+    if not missing:
+        print(f"{HERE} has all golden stores; they are never replaced", file=sys.stderr)
         return 1
-    HERE.mkdir()
-    for name, (rows, dimensions, codec, key_type, options) in STORES.items():
+    for name in missing:
+        rows, dimensions, codec, key_type, options = STORES[name]
         path = HERE / f"{name}.vecs"
         x, keys = source(rows, dimensions, key_type)
         vecstore.write(path, x, keys, codec, **options)

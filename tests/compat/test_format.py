@@ -449,6 +449,7 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
             assert [store.keys[place] for place in places] == keys
             assert name == "cells" or places.tolist() == list(range(rows))
             expected = expected[places]
+            compare_unknown(other, path)
         scores = reference.scores(x[:5], expected, store.metric)
         best = np.sort(scores if store.metric == "l2" else -scores, axis=1)[:, :10]
         found = store.search(x[:5], rescore=rows if "/" in codec else "auto").scores
@@ -462,5 +463,7 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
             "sharded": 1e-3,
             "cells": 0.01,
             "order": 0.5,
+            "tables": 0.3,
+            "mixed": 0.9,
         }
         assert error < least[name]

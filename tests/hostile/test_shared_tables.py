@@ -11,6 +11,7 @@ import pytest
 from vecstore.bench.damage import reseal
 
 import vecstore
+from vecstore.codecs.spec import codec
 from vecstore.container import Container, ContainerWriter
 from vecstore.errors import CodecError, CorruptError, FormatError
 
@@ -18,8 +19,15 @@ ROWS, KEYS = 200, [f"key {i}" for i in range(200)]
 Change = Callable[[np.ndarray], Any]
 
 
-def written(path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, name: str = "", change: Change = np.copy) -> Path:
-    """Write a store with keys, one of whose parts is changed on its way into the file."""
+def written(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spec: str,
+    name: str = "",
+    change: Change = np.copy,
+    keys: list[str] | None = KEYS,
+) -> Path:
+    """Write a store, one of whose parts is changed on its way into the file."""
     put_array, put_block = ContainerWriter.put_array, ContainerWriter.put_block
 
     def put(writer: ContainerWriter, part: str, array: np.ndarray, **more: Any) -> None:
@@ -32,7 +40,7 @@ def written(path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, name: str = 
         patch.setattr(ContainerWriter, "put_array", put)
         patch.setattr(ContainerWriter, "put_block", put_codes)
         x = np.random.default_rng(0).normal(size=(ROWS, 12)).astype(np.float32)
-        vecstore.write(path / "a.vecs", x, KEYS, spec, accept_dominated=True)
+        vecstore.write(path / "a.vecs", x, keys, spec, accept_dominated=True)
     return path / "a.vecs"
 
 
@@ -133,6 +141,42 @@ def test_row_numbers_beyond_the_tables_are_refused(
     reseal(path, {**Container(path).description, **change})
     with pytest.raises((FormatError, CodecError)), vecstore.open(path) as store:
         _ = store.vectors[:]
+
+
+@pytest.mark.parametrize("spec", ["qr:4", "qr:8x251:crt", "qr:4/anchor:9:2"])
+@pytest.mark.parametrize("rows", [2009, 2**31, 2**32, 2**33, 2**63 - 1])
+def test_more_rows_than_tables_tell_apart_are_refused_before_any_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, rows: int
+) -> None:
+    """Rows without bytes of their own cost the one who claims them nothing."""
+    path = written(tmp_path, monkeypatch, spec, keys=None)
+    description = Container(path).description
+    description["rows"] = description["parts"]["codes.0"]["shape"][0] = rows
+    reseal(path, description)
+    for ask in (
+        lambda store: store.vectors[:],
+        lambda store: store.vectors[5],
+        lambda store: store.search(np.ones(12)),
+    ):
+        with pytest.raises((CorruptError, CodecError)), vecstore.open(path) as store:
+            ask(store)
+
+
+def test_no_shard_has_more_rows_than_numbers_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, monkeypatch, "hash:50", keys=None)
+    description = Container(path).description
+    description["rows"] = description["parts"]["codes.0"]["shape"][0] = 2**32 + 1
+    reseal(path, description)
+    with pytest.raises(CorruptError, match="4294967296"):
+        vecstore.open(path)
+
+
+def test_numbers_wider_than_eight_bytes_are_refused() -> None:
+    """Five tables of 65,536 entries tell 2**80 rows apart."""
+    spec = codec("qr:65536x65536x65536x65536x65536:learned")
+    tables = {f"0.0.table{j}": np.zeros((65536, 1), "<f4") for j in range(5)}
+    with pytest.raises(CodecError, match="no learned numbers"):
+        vecstore.Codec.restore(spec, 1, {"0.0.sizes": np.full(5, 65536, "<i8"), **tables})
 
 
 # Specification -> members of the configuration, and values that they cannot have.

@@ -155,7 +155,8 @@ class TrainedQuantizer(ABC):
 
     `tile_rows` says in which layout its codes lie in a file: 1 for row after row, T for transposed tiles of T rows.
     `item_bytes` is the size of one number in a code, for byte steps that shuffle. `by_key` says that vectors come from
-    the keys of rows instead of their numbers: `decode_keys` then stands for `decode`.
+    the keys of rows instead of their numbers: `decode_keys` then stands for `decode`. `most_rows` says from which row
+    number on there are no vectors, None that there is no end.
     """
 
     dimensions: int
@@ -164,6 +165,7 @@ class TrainedQuantizer(ABC):
     item_bytes: int = 1
     by_key: bool = False
     shared: bool = False
+    most_rows: int | None = None
 
     @abstractmethod
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:

@@ -24,6 +24,7 @@ OPERATIONS = ("add", "mult", "concat")
 OPTIONS = {**{name: ("operation", name) for name in OPERATIONS}, "crt": ("scheme", "crt"),
            "learned": ("order", "learned"), "dlrm": ("compat", "dlrm")}  # fmt: skip
 SWEEPS = 8
+CODE_BYTES = 8  # at most, of a learned number
 NEAR_ZERO = 1e-6  # an entry of a product whose partners are all but zero keeps its value
 
 
@@ -168,6 +169,9 @@ class TrainedQR(TrainedQuantizer):
         self.dimensions = sum(widths) if spec.operation == "concat" else widths[0]
         slot_bytes = -(-max((prod(digits.sizes) - 1).bit_length(), 1) // 8)
         self.code_bytes = slot_bytes if spec.order == "learned" else 0
+        if self.code_bytes > CODE_BYTES:
+            raise CodecError(f"{spec}: tables that tell more than 2**64 rows apart have no learned numbers; take fewer")
+        self.most_rows = None if self.code_bytes else prod(digits.sizes)
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         if not self.code_bytes:

@@ -84,7 +84,7 @@ class TrainedResidual(TrainedQuantizer):
     def __init__(self, base: TrainedQuantizer, fine: TrainedQuantizer) -> None:
         self._base, self._fine = base, fine
         self.dimensions, self.by_key, self.shared = base.dimensions, base.by_key, base.shared
-        self._cut = base.code_bytes
+        self.most_rows, self._cut = base.most_rows, base.code_bytes
         self.code_bytes = base.code_bytes + fine.code_bytes
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
