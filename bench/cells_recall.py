@@ -59,9 +59,7 @@ def run(source: Source, queries: Floats, specs: list[str]) -> str:
         lines.append(_line(spec, split, exam))
         print(*lines[-1], file=sys.stderr, flush=True)
     header = ["codec", "cells", "recall@10", "squared error", "bytes a row of cells", "in all, with the model"]
-    about = f"{source.name}: {len(split.train):,} rows to train on, {len(split.base):,} searched, {len(queries):,} "
-    about += f"queries given, {len(split.queries):,} asked; {split.base.shape[1]} dimensions."
-    return f"{about}\n\n{table(header, lines)}"
+    return f"{split.outline(source.name, len(queries))}\n\n{table(header, lines)}"
 
 
 def _line(spec: str, split: Split, exam: Exam) -> list[str]:

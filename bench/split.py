@@ -68,6 +68,13 @@ class Split:
         found: Metric = self.about["metric"]
         return found
 
+    def outline(self, name: str, given: int) -> str:
+        """Return a sentence about what was made of a source of that name and so many queries that were given."""
+        return (
+            f"{name}: {len(self.train):,} rows to train on, {len(self.base):,} searched, {given:,} "
+            f"queries given, {len(self.queries):,} asked; {self.base.shape[1]} dimensions."
+        )
+
     def save(self, folder: Path) -> None:
         """Write it as plain .npy files and JSON."""
         folder.mkdir(parents=True, exist_ok=True)

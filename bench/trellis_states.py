@@ -65,9 +65,7 @@ def run(source: Source, queries: Floats, sizes: list[int]) -> str:
                 print(*lines[-1], file=sys.stderr, flush=True)
     error = ["dB above the bound", "least squares"]
     header = ["codec", *error, "recall@10", "rows/s encoded", "decoding / product", "lookup us"]
-    about = f"{source.name}: {len(split.train):,} rows to train on, {len(split.base):,} searched, {len(queries):,} "
-    about += f"queries given, {len(split.queries):,} asked; {split.base.shape[1]} dimensions."
-    return f"{about}\n\n{table(header, lines)}\n\n{machine()}"
+    return f"{split.outline(source.name, len(queries))}\n\n{table(header, lines)}\n\n{machine()}"
 
 
 def _line(spec: str, split: Split, exam: Exam, bound: float) -> list[str]:

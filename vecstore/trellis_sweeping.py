@@ -159,7 +159,7 @@ class Trellis:
 
     def cells_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the cell of each row."""
-        return np.searchsorted(self.edges, rows, side="right") - 1
+        return np.zeros(len(rows), np.int64) if self.codes.cells is None else self.codes.cells.of(rows)
 
     def norms(self, rows: NDArray[np.int64], y: Floats) -> Floats:
         """Return the squared lengths (n,) of rows with coefficients y (n, coefficients)."""
@@ -243,7 +243,7 @@ class TrellisSweep(Sweep):
         self._biases = biases[:, None]  # [query, cell]: what is added to the products of a cell's rows
         self._swept: Raw = ranking.raw
         if self.codes.cells is not None:
-            self._biases = self._biases + ranking.queries.astype(np.float64) @ self.codes.cells.centroids.T
+            self._biases = self._biases + self._centroid_products
             self._swept = "product"
 
     @cached_property
