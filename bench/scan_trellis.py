@@ -82,9 +82,9 @@ def ours(store: vecstore.Store, size: int) -> dict[str, Search]:
     """Return the searches of a store: of all bytes where they lie, and of the first ones."""
     prefixes = store.info()["certificate"].get("prefixes") or {"swept": size}
     options: dict[str, dict[str, Any]] = {
-        f"full scan (`prefix={size}`)": {"prefix": size},
-        f'`prefix="auto"`, sweeps {prefixes["swept"]} bytes': {},
-        '`prefix="auto", recall=0.95`': {"recall": 0.95},
+        "all bytes": {},
+        f"`recall=0.998`, sweeps {prefixes['swept']} bytes": {"recall": 0.998},
+        f"`recall=0.95`, sweeps {prefixes['swept']} bytes": {"recall": 0.95},
     }
 
     def search(queries: Floats, given: dict[str, Any]) -> NDArray[np.int64]:

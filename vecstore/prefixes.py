@@ -20,6 +20,7 @@ __all__ = ["measure_prefixes", "plan_of"]
 
 RECALLS = (0.9, 0.95, 0.98, 0.99, 0.998, 0.999)  # shares of the neighbours that a scan of all bytes finds
 DEFAULT_RECALL = 0.998
+LEAST_ROWS = 1 << 17  # for a few bytes to be swept unless asked for: among fewer rows a sweep of all is as fast
 SAFETY = 0.3  # standard deviations of limits: real queries lie farther from the rows than held-out rows do
 STEP = 8  # bytes: what of a row lies together
 QUERIES, SAMPLE_ROWS = 200, 20_000
@@ -80,7 +81,7 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
 
 
 def plan_of(
-    descriptions: Sequence[Mapping[str, Any]], size_bytes: int, recall: float | None, prefix: int | str
+    descriptions: Sequence[Mapping[str, Any]], size_bytes: int, recall: float | None, prefix: int | str, *, rows: int
 ) -> Plan:
     """Return how a search looks at codes.
 
@@ -90,9 +91,10 @@ def plan_of(
     size_bytes : int
         Of a code.
     recall : float or None
-        None for DEFAULT_RECALL.
+        Share of what all bytes find that is to be found; None for DEFAULT_RECALL where fewer bytes are swept.
     prefix : int or "auto"
-        Bytes that are swept.
+        Bytes that are swept; "auto" for all, unless a recall is given for so many rows that fewer are faster.
+    rows : int
 
     Raises
     ------
@@ -104,7 +106,9 @@ def plan_of(
     wanted = str(min(known for known in RECALLS if known >= (recall or DEFAULT_RECALL)))
     measured = [_measured(description, wanted) for description in descriptions]
     reachable = sorted(size for size in set.intersection(*(set(plans) for plans, _ in measured)) if size < size_bytes)
-    size = measured[0][1] if prefix == "auto" else prefix
+    size = prefix
+    if prefix == "auto":
+        size = size_bytes if recall is None or rows < LEAST_ROWS else measured[0][1]
     if prefix not in ("auto", size_bytes, *reachable):
         choices = ", ".join(map(str, [*reachable, size_bytes]))
         raise ShapeError(f"prefix is a number of bytes that was measured, or all: {choices}; found {prefix!r}")

@@ -280,11 +280,12 @@ class Store:
             Oversampling of a two-layer store; "auto" takes what conversion measured to reach `recall` of the fine
             layer's neighbours, 0 gives the coarse scores as they are. Of a `tcq` store, "auto" is 8; 32 in cells.
         recall : float, optional
-            For "auto": 0.999 by default. Of a `tcq` store, how many of the neighbours that a scan of all bytes finds a
-            sweep by fewer bytes has to find: 0.998 by default.
+            For "auto": 0.999 by default. Of a `tcq` store, how many of the neighbours that a sweep of all bytes finds a
+            sweep of fewer has to find: 0.998 where `prefix` asks for one.
         prefix : int or "auto"
             Of a `tcq` store, how many bytes of every row are swept: a number for which conversion measured how well
-            they do, or all. "auto" takes what was the fastest there; all where nothing was measured.
+            they do, or all. "auto" is all, or what is expected to be the fastest where a `recall` is given and the
+            store is large.
         exact : bool
             Of a `tcq` store: decode all rows, and find what brute force over `vectors` does.
             Of a two-layer store: find what a scan of the fine layer would, provably, by rescoring every row whose
@@ -427,7 +428,7 @@ class Store:
             return Question(metric, selection, least, 0, False, cells)
         descriptions = [shard.description for shard in self._shards]
         if sweepable and prefix is not None:
-            plan = plan_of(descriptions, self._shards[0].codec.code_bytes, recall, prefix)
+            plan = plan_of(descriptions, self._shards[0].codec.code_bytes, recall, prefix, rows=self._rows)
             in_cells = any(shard.cells is not None for shard in self._shards) and metric != "dot"
             factor = (CANDIDATES_IN_CELLS if in_cells else CANDIDATES) if rescore == "auto" else int(rescore)
             return Question(metric, selection, least, factor, False, cells, plan)

@@ -19,7 +19,7 @@ from vecstore.errors import CodecError, CorruptError, ShapeError
 from vecstore.kernels import simd
 from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT
 from vecstore.kernels.trellis_sweep import fill, sweep_trellis
-from vecstore.prefixes import plan_of
+from vecstore.prefixes import LEAST_ROWS, plan_of
 from vecstore.shard import Shard
 from vecstore.topk import TopK
 from vecstore.trellis_sweeping import Plan
@@ -280,9 +280,17 @@ def test_prefixes_keep_recall(store, summaries, measured, which):
 
 
 def test_a_lower_recall_looks_at_less(store, measured):
-    plans = [plan_of([store.info()], 48, recall, measured[1]) for recall in (0.9, 0.99, None)]
+    plans = [plan_of([store.info()], 48, recall, measured[1], rows=2000) for recall in (0.9, 0.99, None)]
     assert all(a.height > b.height and a.margins < b.margins for a, b in pairwise(plans))
-    assert plans[0].sizes[0] == measured[1] and plan_of([store.info()], 48, None, 48) == Plan()
+    assert plans[0].sizes[0] == measured[1] and plan_of([store.info()], 48, None, 48, rows=2000) == Plan()
+
+
+def test_fewer_bytes_are_swept_where_a_recall_is_given_for_many_rows(store):
+    def auto(recall, rows):
+        return plan_of([store.info()], 48, recall, "auto", rows=rows)
+
+    assert auto(None, LEAST_ROWS) == auto(0.99, LEAST_ROWS - 1) == Plan()
+    assert auto(0.99, LEAST_ROWS).sizes[0] == store.info()["certificate"]["prefixes"]["swept"] < 48
 
 
 def test_selections_and_limits(store, summaries):
@@ -374,7 +382,7 @@ def test_what_is_not_measured_is_refused(store, tmp_path, summaries, measured):
     ],
 )
 def test_descriptions_that_tell_nothing_lead_to_a_full_scan(prefixes):
-    assert plan_of([{"certificate": {"prefixes": prefixes}}], 48, None, "auto") == Plan()
+    assert plan_of([{"certificate": {"prefixes": prefixes}}], 48, 0.99, "auto", rows=LEAST_ROWS) == Plan()
 
 
 def test_the_layout_of_format_1_1_is_searched_by_decoding():

@@ -65,7 +65,7 @@ def run(
         str,
         typer.Argument(
             metavar="DUMP",
-            help="A dump, an HDF5 file of ann-benchmarks, glove, digits, or generated:FAMILY:ROWSxDIMENSIONS:SEED.",
+            help="A dump, an HDF5 file of ann-benchmarks, glove, digits, or data such as generated:zipf:20000x128:0.",
             show_default=False,
         ),
     ],
