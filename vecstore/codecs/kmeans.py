@@ -7,7 +7,10 @@ import numpy as np
 from vecstore.codecs.base import Floats
 from vecstore.errors import require
 
-__all__ = ["kmeans"]
+__all__ = ["kmeans", "progressive_kmeans"]
+
+STEPS = 6  # of growing numbers of dimensions
+STEP_ITERATIONS = 5
 
 
 def kmeans(x: Floats, k: int, *, seed: int, iterations: int = 25, start: Floats | None = None) -> Floats:
@@ -29,3 +32,21 @@ def kmeans(x: Floats, k: int, *, seed: int, iterations: int = 25, start: Floats 
     )
     clustering.train(x, init_centroids=start)
     return np.asarray(clustering.centroids[:, :d], np.float32)
+
+
+def progressive_kmeans(x: Floats, k: int, *, seed: int) -> Floats:
+    """Return k centroids (k, d) of rows `x` (n, d), begun in few principal dimensions and refined in more and more.
+
+    For rows of many dimensions with little structure, such as what earlier stages of a quantizer have left: among them
+    k-means begun at random rows stays near these. Liu, Lu & Guo, Improved residual vector quantization, 2015.
+    """
+    if len(x) <= k or x.shape[1] < 2 * STEPS:
+        return kmeans(x, k, seed=seed)
+    faiss = require("faiss", extra="train", purpose="training a codebook")
+    x = np.ascontiguousarray(x, np.float32)
+    parameters = faiss.ProgressiveDimClusteringParameters()
+    parameters.progressive_dim_steps, parameters.niter, parameters.seed = STEPS, STEP_ITERATIONS, seed
+    parameters.min_points_per_centroid, parameters.max_points_per_centroid = 1, 256
+    clustering = faiss.ProgressiveDimClustering(x.shape[1], k, parameters)
+    clustering.train(len(x), faiss.swig_ptr(x), faiss.ProgressiveDimIndexFactory())
+    return np.asarray(faiss.vector_to_array(clustering.centroids).reshape(k, -1), np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.codecs.kmeans import kmeans
+from vecstore.codecs.kmeans import progressive_kmeans
 from vecstore.errors import CodecError
 from vecstore.parallel import over_slices
 
@@ -18,7 +18,6 @@ __all__ = ["RQ", "K", "TrainedAdditive", "residual_codebooks"]
 K = 256
 BEAM = 8  # beginnings kept while encoding
 TRAINING_ROWS = 1 << 15
-ITERATIONS = 10
 ENCODED_ROWS = 256  # at once: their products with all codewords stay in the cache
 DECODED_ROWS = 1024
 MOST_STAGES = 64  # products of all pairs of codewords take up to 1 GiB while encoding
@@ -29,7 +28,8 @@ class RQ(Quantizer):
     """Add up one of 256 vectors from each of m codebooks; each is trained by k-means on what those before have left.
 
     Chen, Guan & Wang, Approximate nearest neighbor search by residual vector quantization, Sensors 2010; beam search
-    as in Babenko & Lempitsky 2014 and Liu, Lu & Guo, Improved residual vector quantization, 2015. The codebooks, m
+    as in Babenko & Lempitsky 2014; k-means in growing dimensions, by faiss, as in Liu, Lu & Guo, Improved residual
+    vector quantization, 2015. The codebooks, m
     times 256 whole vectors, are the largest of all models. Codes: a byte a stage.
     """
 
@@ -58,7 +58,7 @@ def residual_codebooks(z: Floats, m: int, *, seed: int) -> Floats:
     beams = Beams(len(z), m)
     left = unit
     for stage in range(m):
-        codebooks[stage] = kmeans(left, K, seed=seed + stage, iterations=ITERATIONS)
+        codebooks[stage] = progressive_kmeans(left, K, seed=seed + stage)
         products = unit @ codebooks[stage].T
         beams.extend(products, products_with(codebooks[:stage], codebooks[stage]), _squares(codebooks[stage]))
         left = unit - TrainedAdditive(codebooks[: stage + 1]).decode(beams.best)
