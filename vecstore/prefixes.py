@@ -103,12 +103,12 @@ def plan_of(
     """
     if recall is not None and not 0 < recall <= RECALLS[-1]:
         raise ShapeError(f"recall is a share up to {RECALLS[-1]}, found {recall!r}; exact=True misses nothing")
+    if prefix == "auto" and (recall is None or rows < LEAST_ROWS):
+        return Plan()
     wanted = str(min(known for known in RECALLS if known >= (recall or DEFAULT_RECALL)))
     measured = [_measured(description, wanted) for description in descriptions]
     reachable = sorted(size for size in set.intersection(*(set(plans) for plans, _ in measured)) if size < size_bytes)
-    size = prefix
-    if prefix == "auto":
-        size = size_bytes if recall is None or rows < LEAST_ROWS else measured[0][1]
+    size = measured[0][1] if prefix == "auto" else prefix
     if prefix not in ("auto", size_bytes, *reachable):
         choices = ", ".join(map(str, [*reachable, size_bytes]))
         raise ShapeError(f"prefix is a number of bytes that was measured, or all: {choices}; found {prefix!r}")

@@ -183,6 +183,14 @@ class Trellis:
         rows = np.unique(np.linspace(0, self.codes.rows - 1, min(SAMPLE_ROWS, self.codes.rows)).astype(np.int64))
         return rows, self.coefficients.quantizer.coefficients(self.codes.gather(rows))
 
+    @cached_property
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and covariance of (y, 1) / |x| over the sample: cosines are products with them, but for |q|."""
+        rows, y = self.sample
+        lengths = np.sqrt(np.maximum(self.norms(rows, y), LEAST_LENGTH))
+        scaled = np.hstack([y, np.ones((len(y), 1))]) / lengths[:, None]
+        return scaled.mean(axis=0), np.atleast_2d(np.cov(scaled, rowvar=False, bias=True))
+
     def serves(self, metric: str) -> bool:
         """Return whether a sweep finds what is best by a metric: lengths may have to be nearly one, as embeddings' are.
 
@@ -257,6 +265,9 @@ class TrellisSweep(Sweep):
     @cached_property
     def _limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The scores that tables are made for (stages, q), and limits (q,) and margins (stages, q) of the rows."""
+        if not self._plan.sizes:
+            queries = len(self._weights)
+            return self._high[None], np.full(queries, -np.inf), np.zeros((1, queries))
         rows, y = self._trellis.sample
         biases = self._biases[:, self._trellis.cells_of(rows)]
         all_bytes = self._sampled(self._stages[-1], y, biases)
@@ -269,6 +280,15 @@ class TrellisSweep(Sweep):
             if at == 0:
                 limits = scores.mean(axis=1) + plan.height * scores.std(axis=1)
         return high - margins, limits, margins
+
+    @property
+    def _high(self) -> NDArray[np.float64]:
+        """What the best rows score, about: (q,); 0 unless scores are cosines, since tables of others serve all."""
+        if self._swept != "unit":
+            return np.zeros(len(self._weights))
+        mean, covariance = self._trellis.moments
+        weights = np.hstack([self._weights, self._biases])
+        return weights @ mean + EXPECTED * np.sqrt(np.einsum("ij,ij->i", weights @ covariance, weights).clip(0))
 
     def _sampled(self, stage: Stage, y: Floats, biases: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores (q, rows) that coefficients y (rows, coefficients) have by the bytes of a stage."""
