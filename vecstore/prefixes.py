@@ -18,7 +18,7 @@ from vecstore.trellis_sweeping import Coefficients, Plan
 
 __all__ = ["measure_prefixes", "plan_of"]
 
-RECALLS = (0.9, 0.95, 0.98, 0.99, 0.998, 0.999)  # shares of the neighbours that a scan of all bytes finds
+RECALLS = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998, 0.999)  # shares of the neighbours that a scan of all bytes finds
 DEFAULT_RECALL = 0.998
 LEAST_ROWS = 1 << 17  # for a few bytes to be swept unless asked for: among fewer rows a sweep of all is as fast
 SAFETY = 0.3  # standard deviations of limits: real queries lie farther from the rows than held-out rows do
@@ -44,7 +44,7 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
     dict
         ``limits`` and ``margins``: for each number of bytes, what the height and the margin of a `Plan` have to be so
         that of the ten nearest rows (by the original vectors) that all bytes find, no more are lost than RECALLS say;
-        ``swept``: how many bytes a search by DEFAULT_RECALL sweeps, all if that is expected to be the fastest.
+        ``swept``: for each of RECALLS, how many bytes it is expected to be the fastest to sweep, possibly all.
     """
     coefficients = Coefficients.of(codec.layers[0]) if len(codec.layers) == 1 and codec.partition is None else None
     if coefficients is None or len(held_out) == 0 or len(sample) < 2:
@@ -64,7 +64,7 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
     found = _best(raw_scores(raw, queries @ rows.T, np.einsum("ij,ij->i", rows, rows)), k) & (by_all >= last)
     limits: dict[str, dict[str, float]] = {}
     margins: dict[str, dict[str, float]] = {}
-    passing = {}
+    passing: dict[float, dict[int, float]] = {recall: {} for recall in RECALLS}
     for size in range(STEP, codec.code_bytes, STEP):
         by_prefix = scores(size)
         gaps = by_all - by_prefix
@@ -76,8 +76,10 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
         widest = {recall: float(np.quantile(below[found], 1 - share)) for recall, share in lost.items()}
         limits[str(size)] = {str(recall): round(height, 3) for recall, height in lowest.items()}
         margins[str(size)] = {str(recall): round(margin, 3) for recall, margin in widest.items()}
-        passing[size] = float((heights >= lowest[DEFAULT_RECALL]).mean())
-    return {"limits": limits, "margins": margins, "swept": _fastest(coefficients, passing)}
+        for recall, height in lowest.items():
+            passing[recall][size] = float((heights >= height).mean())
+    swept = {str(recall): _fastest(coefficients, shares) for recall, shares in passing.items()}
+    return {"limits": limits, "margins": margins, "swept": swept}
 
 
 def plan_of(
@@ -134,7 +136,7 @@ def _measured(description: Mapping[str, Any], recall: str) -> tuple[dict[int, tu
         if str(size).isdecimal() and np.isfinite(height) and np.isfinite(margin):
             plans[int(size)] = height, margin
     swept = about.get("swept")
-    return plans, swept if isinstance(swept, int) else None
+    return plans, swept.get(recall) if isinstance(swept, Mapping) else None
 
 
 def _best(scores: Floats, k: int) -> NDArray[np.bool_]:

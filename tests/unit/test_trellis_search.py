@@ -290,7 +290,7 @@ def test_fewer_bytes_are_swept_where_a_recall_is_given_for_many_rows(store):
         return plan_of([store.info()], 48, recall, "auto", rows=rows)
 
     assert auto(None, LEAST_ROWS) == auto(0.99, LEAST_ROWS - 1) == Plan()
-    assert auto(0.99, LEAST_ROWS).sizes[0] == store.info()["certificate"]["prefixes"]["swept"] < 48
+    assert auto(0.99, LEAST_ROWS).sizes[0] == store.info()["certificate"]["prefixes"]["swept"]["0.99"] < 48
 
 
 def test_selections_and_limits(store, summaries):
@@ -378,7 +378,7 @@ def test_what_is_not_measured_is_refused(store, tmp_path, summaries, measured):
         None,
         3,
         {"limits": 1},
-        {"limits": {"x": {}, "8": 1, "16": {"0.998": "high"}}, "margins": {"16": {"0.998": 1}}, "swept": 16},
+        {"limits": {"x": {}, "8": 1, "16": {"0.998": "high"}}, "margins": {"16": {"0.998": 1}}, "swept": {"0.99": 16}},
     ],
 )
 def test_descriptions_that_tell_nothing_lead_to_a_full_scan(prefixes):
