@@ -181,18 +181,11 @@ class TrainedTCQ(TrainedQuantizer):
 
     def _few_coefficients(self, codes: Codes) -> Floats:
         """Do what the kernel does without its import: a few rows are sooner done than compiled code is loaded."""
-        padded = np.zeros((len(codes), self.code_bytes + 1), np.uint8)
-        padded[:, :-1] = codes
-        bits = np.unpackbits(padded, axis=1, bitorder="little")
+        bits = np.unpackbits(codes, axis=1, count=8 * self.code_bytes + 1, bitorder="little")  # one bit beyond is 0
         eights = bits.take(self._places, axis=1).view("<u8")[:, :, 0]
-        steps = eights * GATHERING >> 56  # steps[n, step]: sub-index, and the path bit above it
-        memory = self.states.bit_length() - 1
-        path = np.zeros((len(codes), memory + steps.shape[1]), np.uint8)
-        path[:, memory:] = steps >> 7
-        high, low = (
-            reduce(xor, [path[:, memory - back : path.shape[1] - back] for back in backs]) for backs in self._taps
-        )
-        numbers = (steps << 2 & 0x1FC).view(np.int64) + (2 * high + low)
+        path, upper = bits.take(self._path_places, axis=1).swapaxes(0, 1), len(self._taps[0])
+        numbers = (eights * GATHERING >> 56 << 2).view(np.int64)
+        numbers += 2 * reduce(xor, path[:upper]) + reduce(xor, path[upper:])
         return self.levels.take(numbers.take(self._steps, axis=1) + self.layout.starts[:-1])
 
     def first_bytes(self, size_bytes: int) -> TrainedTCQ:
@@ -207,11 +200,15 @@ class TrainedTCQ(TrainedQuantizer):
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:
-        """The places in a code of each step's sub-index bits, filled up to seven, and of its path bit: (steps, 8)."""
-        path, subs = self.layout.bit_places
-        places = np.full((len(path), 8), 8 * self.code_bytes)
-        places[:, : subs.shape[1]], places[:, 7] = subs, path
-        return places
+        """The places in a code of each step's sub-index bits, filled up with the place beyond the last: (steps, 8)."""
+        subs = self.layout.bit_places[1]
+        return np.pad(subs, ((0, 0), (0, 8 - subs.shape[1])), constant_values=8 * self.code_bytes)
+
+    @cached_property
+    def _path_places(self) -> NDArray[np.int64]:
+        """The places of the path bits whose parities are the upper, then the lower bit of a subset: (taps, steps)."""
+        path = np.pad(self.layout.bit_places[0], (self.states, 0), constant_values=8 * self.code_bytes)
+        return np.stack([path[self.states - back : len(path) - back] for backs in self._taps for back in backs])
 
     @cached_property
     def _steps(self) -> NDArray[np.int64]:
