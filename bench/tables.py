@@ -8,17 +8,18 @@ page, the first set's picture into a file.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vecstore.bench.pictures import recall, save
 from vecstore.bench.report import report
 from vecstore.bench.running import prepare
+from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary
 from vecstore.bench.sweep import plan, sweep
 from vecstore.bench.timing import table, write_section
 
-__all__ = ["main", "section"]
+__all__ = ["add_arguments", "main", "section", "splits"]
 
 BUDGETS = "16,24,32,48,64,96,128,192,384,768"
 SECTION = "recall"
@@ -28,26 +29,13 @@ HEADER = ("codec", "bytes", "+ model", "smaller", "recall@10", "", "error", "bou
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m vecstore.bench.tables", description=__doc__)
-    parser.add_argument("sets", nargs="+", metavar="NAME=VECTORS[,QUERIES]")
-    parser.add_argument("--out", type=Path, default=Path("bench-tables"), help="raw results, a folder a set")
-    parser.add_argument("--budgets", default=BUDGETS)
+    add_arguments(parser, out="bench-tables", budgets=BUDGETS, peers="all")
     parser.add_argument("--codecs", default="all")
-    parser.add_argument("--peers", default="all")
-    parser.add_argument("--limit", type=float, default=900, help="seconds a codec may take")
-    parser.add_argument("--train", type=int, default=20_000, metavar="ROWS")
-    parser.add_argument("--base", type=int, default=40_000, metavar="ROWS")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the first set's recall (.svg or .png)")
     given = parser.parse_args(arguments)
     summaries = []
-    for number, one in enumerate(given.sets):
-        name, _, files = one.rpartition("=")
-        vectors, _, queries = files.partition(",")
-        split = prepare(
-            vectors, name=name or None, queries=queries or None, train_rows=given.train, base_rows=given.base
-        )
+    for split, out in splits(given):
         planned = plan(split.base.shape[1], budgets=given.budgets, codecs=given.codecs, peers=given.peers)
-        out = given.out / f"{number}"
         sweep(split, planned, out, limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
         summaries.append(report(out))
     text = "\n\n".join(map(section, summaries)) + f"\n\n{summaries[0].about['machine']}"
@@ -56,6 +44,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_section(given.write, SECTION, text)
     if given.picture:
         save(summaries[0], given.picture, recall)
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, out: str, budgets: str, peers: str) -> None:
+    """Add what scripts take that bench several data sets."""
+    parser.add_argument("sets", nargs="+", metavar="NAME=VECTORS[,QUERIES]")
+    parser.add_argument("--out", type=Path, default=Path(out), help="raw results, a folder a set")
+    parser.add_argument("--budgets", default=budgets)
+    parser.add_argument("--peers", default=peers)
+    parser.add_argument("--limit", type=float, default=900, help="seconds a codec may take")
+    parser.add_argument("--train", type=int, default=20_000, metavar="ROWS")
+    parser.add_argument("--base", type=int, default=40_000, metavar="ROWS")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+
+
+def splits(given: argparse.Namespace) -> Iterator[tuple[Split, Path]]:
+    """Yield each data set, split, and the folder for its results."""
+    for number, one in enumerate(given.sets):
+        name, _, files = one.rpartition("=")
+        vectors, _, queries = files.partition(",")
+        split = prepare(
+            vectors, name=name or None, queries=queries or None, train_rows=given.train, base_rows=given.base
+        )
+        yield split, given.out / f"{number}"
 
 
 def section(summary: Summary) -> str:

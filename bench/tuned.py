@@ -14,10 +14,10 @@ from pathlib import Path
 
 from vecstore.bench.budget import parse_budgets
 from vecstore.bench.cell import Cell
-from vecstore.bench.running import prepare
 from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary, summarise
 from vecstore.bench.sweep import Plan, plan, sweep
+from vecstore.bench.tables import add_arguments, splits
 from vecstore.bench.timing import table, write_section
 
 from vecstore.errors import BudgetError
@@ -34,23 +34,10 @@ HEADER = (*OWN, "best of no more bytes", "bytes", "recall@10", "best code", "rec
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m vecstore.bench.tuned", description=__doc__)
-    parser.add_argument("sets", nargs="+", metavar="NAME=VECTORS[,QUERIES]")
-    parser.add_argument("--out", type=Path, default=Path("bench-tuned"), help="raw results, a folder a set")
-    parser.add_argument("--budgets", default=BUDGETS)
-    parser.add_argument("--peers", default="faiss")
-    parser.add_argument("--limit", type=float, default=900, help="seconds a codec may take")
-    parser.add_argument("--train", type=int, default=20_000, metavar="ROWS")
-    parser.add_argument("--base", type=int, default=40_000, metavar="ROWS")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+    add_arguments(parser, out="bench-tuned", budgets=BUDGETS, peers="faiss")
     given = parser.parse_args(arguments)
     sections = []
-    for number, one in enumerate(given.sets):
-        name, _, files = one.rpartition("=")
-        vectors, _, queries = files.partition(",")
-        split = prepare(
-            vectors, name=name or None, queries=queries or None, train_rows=given.train, base_rows=given.base
-        )
-        out = given.out / f"{number}"
+    for split, out in splits(given):
         picks = picked(split, parse_budgets(given.budgets, split.base.shape[1]), out / "picks.json")
         peers = plan(split.base.shape[1], budgets=given.budgets, codecs="", peers=given.peers)
         cells = [*(Cell("codec", spec) for spec in dict.fromkeys(picks.values())), *peers.cells]
