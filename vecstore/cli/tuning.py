@@ -77,9 +77,7 @@ def tune(
 
 
 def _print(found: list[Tuned]) -> None:
-    shown = table(
-        "", "codec", "bytes", "code", "recall@10", "95%", "R²", "dB", "rows", right=("bytes", "code", "recall@10")
-    )
+    shown = table("", "codec", "bytes", "code", "recall@10", "R²", "dB", "rows", right=("bytes", "code", "recall@10"))
     for one in found:
         for entry in one.table:
             recall = entry.recall
@@ -88,14 +86,13 @@ def _print(found: list[Tuned]) -> None:
                 Text(entry.codec, style="bold" if entry.chosen else ""),
                 f"{entry.row_bytes:.1f}",
                 str(entry.code_bytes),
-                f"{recall.mean:.3f}",
-                f"{recall.low:.3f} to {recall.high:.3f}",
+                f"{recall.mean:.3f} ± {(recall.high - recall.low) / 2:.3f}",
                 f"{1 - entry.error:.3f}",
                 f"{entry.decibels:+.2f}",
                 f"{entry.base_rows:,}",
             )
     out = stdout()
     out.print(shown)
-    out.print("\ndB: squared error above the rate-distortion bound of a Gaussian with this spectrum; rows: searched.")
+    out.print("\n±: 95% interval; dB: error above the bound of a Gaussian with this spectrum; rows: searched.")
     for one in found:
         out.print(Text(one.summary))
