@@ -81,6 +81,8 @@ def section(summary: Summary) -> str:
     rows = [_row(summary, i, line) for i, line in enumerate(summary.lines)]
     failed = [f"`{one['label']}` failed: {one['error']}." for one in summary.failed]
     absent = [f"Not measured: {why}." for why in summary.about["absent"].values()]
+    if summary.about["unfinished"]:
+        absent.append(f"The run was ended before the last {summary.about['unfinished']}.")
     settings = [f"{name}: {_first(peer)}" for name, peer in _peers(summary).items()]
     return "\n\n".join([note, table(HEADER, rows), *failed, *absent, *settings])
 
