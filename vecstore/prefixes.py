@@ -78,7 +78,8 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
         margins[str(size)] = {str(recall): round(margin, 3) for recall, margin in widest.items()}
         for recall, height in lowest.items():
             passing[recall][size] = float((heights >= height).mean())
-    swept = {str(recall): _fastest(coefficients, shares) for recall, shares in passing.items()}
+    sweeping = {size: _sweeping(coefficients, size) for size in (*passing[DEFAULT_RECALL], codec.code_bytes)}
+    swept = {str(recall): _fastest(sweeping, shares) for recall, shares in passing.items()}
     return {"limits": limits, "margins": margins, "swept": swept}
 
 
@@ -144,18 +145,18 @@ def _best(scores: Floats, k: int) -> NDArray[np.bool_]:
     return np.asarray(scores >= np.partition(scores, -k, axis=1)[:, -k, None])
 
 
-def _fastest(coefficients: Coefficients, passing: dict[int, float]) -> int:
+def _sweeping(coefficients: Coefficients, size: int) -> float:
+    """Return what it costs to sweep so many bytes of a row."""
+    quantizer = coefficients.quantizer
+    count = len(Lookups.of(quantizer.layout, quantizer.states, quantizer.levels, size).planes)
+    return LOOKUP * count + SWEEPING * -(-size // STEP)
+
+
+def _fastest(sweeping: Mapping[int, float], passing: Mapping[int, float]) -> int:
     """Return how many bytes it is expected to be the fastest to sweep.
 
-    passing[size] is the share of a sample's rows that reach the limit after so many bytes.
+    sweeping[size] is what that costs, for all bytes too; passing[size] the share of a sample's rows that reach the
+    limit after so many.
     """
-    quantizer = coefficients.quantizer
-    size_bytes = quantizer.code_bytes
-
-    def sweeping(size: int) -> float:
-        count = len(Lookups.of(quantizer.layout, quantizer.states, quantizer.levels, size).planes)
-        return LOOKUP * count + SWEEPING * -(-size // STEP)
-
-    costs = {size: sweeping(size) + THINNING * share * FETCHING * size_bytes / STEP for size, share in passing.items()}
-    costs[size_bytes] = sweeping(size_bytes)
-    return min(costs, key=lambda size: costs[size])
+    going_on = THINNING * FETCHING * max(sweeping) / STEP
+    return min(sweeping, key=lambda size: sweeping[size] + passing.get(size, 0) * going_on)

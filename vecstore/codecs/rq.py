@@ -29,8 +29,8 @@ class RQ(Quantizer):
 
     Chen, Guan & Wang, Approximate nearest neighbor search by residual vector quantization, Sensors 2010; beam search
     as in Babenko & Lempitsky 2014; k-means in growing dimensions, by faiss, as in Liu, Lu & Guo, Improved residual
-    vector quantization, 2015. The codebooks, m
-    times 256 whole vectors, are the largest of all models. Codes: a byte a stage.
+    vector quantization, 2015. The codebooks, m times 256 whole vectors, are the largest of all models. Codes: a byte a
+    stage.
     """
 
     m: int
