@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Floats, Step, frozen, named
 from vecstore.codecs.kmeans import kmeans
+from vecstore.codecs.packing import join_uneven, split_uneven
 from vecstore.codecs.pca import principal_axes
 from vecstore.errors import CodecError
 
@@ -30,7 +32,8 @@ FEW_AXES = 8  # that even a few cells may have, whose centroids would otherwise 
 SHARE = 0.02  # of the bytes of the codes: what cells may take where their number is not named
 ROWS_OF_A_CELL = 16  # at least, on average, of the training sample as well, where their number is not named
 COUNT_BYTES = 4  # a cell's number of rows, in a shard
-AXIS_BYTES = 5  # that an axis takes beside its numbers
+AXIS_BITS = 4  # a number of an axis, or rather less
+COMPONENT_BYTES = 5  # that a component takes beside its axis, levels and bits
 ASSIGN_SCORES = 1 << 22  # inner products held at once
 ADDED_ROWS = 512  # at once: their centroids stay in the cache
 LARGEST = 1e16  # up to here squares, summed over dimensions, stay inside float32
@@ -80,21 +83,22 @@ class Cells(Step):
             raise CodecError(f"cells: {count:,} of them for a sample of {len(x):,} rows; write cells:{len(x)} or fewer")
         centroids = kmeans(x, count, seed=seed)
         d = x.shape[1]
-        mean, axes, variances = principal_axes(centroids, max(min(count - 1, d), 1))
+        mean, exact, variances = principal_axes(centroids, d)
         room = int(8 * (SHARE * rows * code_bytes - _other_bytes(count, d)))
-        bits = _bits(variances, count, d, max(_least_bits(count, d), min(room, CENTROID_BITS[1] * count * d)))
-        axes, variances, bits = axes[bits > 0], variances[bits > 0], bits[bits > 0]
-        axis_steps = np.abs(axes).max(axis=1) / 127
-        steps = np.sqrt(variances) * STEPS[bits]
-        places = (centroids - mean) @ axes.T  # places[cell, component]
-        levels = np.clip(np.floor(places / steps) + (1 << bits) / 2, 0, (1 << bits) - 1).astype(np.uint8)
-        return Partition(
-            mean,
-            np.rint(axes / axis_steps[:, None]).astype("|i1"),
-            (steps * axis_steps).astype("<f4"),
-            bits.astype("|u1"),
-            _packed(levels, bits),
-        )
+        left = most = max(_least_bits(count, d), min(room, CENTROID_BITS[1] * count * d))
+        while True:
+            bits = _bits(variances, count, d, left)
+            axes = Axes.principal(exact, variances, len(bits))
+            taken = sum(array.nbytes for array in axes.arrays.values()) + COMPONENT_BYTES * len(bits)
+            excess = 8 * taken + count * int(bits.sum()) - most
+            if excess <= 0:
+                break
+            left -= excess  # axes of a steep spectrum take more than was reckoned
+        places = (centroids - mean) @ axes.matrix.T  # places[cell, component]
+        steps = np.maximum(places.std(axis=0), 1e-30) * STEPS[bits]
+        middle = 1 << bits.astype(np.int64) - 1
+        levels = np.clip(np.floor(places / steps) + middle, 0, 2 * middle - 1).astype(np.uint8)
+        return Partition(mean, axes, steps.astype("<f4"), bits, join_uneven(levels, bits))
 
     @staticmethod
     def _require_room(count: int, dimensions: int) -> None:
@@ -118,7 +122,11 @@ class Cells(Step):
         if bits.min(initial=1) < 1 or bits.max(initial=1) > MOST_BITS:
             raise CodecError(f"the file's centroids have components of other than 1 to {MOST_BITS} bits")
         mean, scales = named(arrays, mean=(dimensions,), scales=(components,))
-        (axes,) = named(arrays, dtype="|i1", axes=(components, dimensions))
+        if "axis_bits" in arrays:
+            axes = Axes.restore(arrays, (components, dimensions))
+        else:  # files of before: their scales belong to whole numbers
+            (whole,) = named(arrays, dtype="|i1", axes=(components, dimensions))
+            axes = Axes(whole.astype(np.float32), {"axes": whole})
         (levels,) = named(arrays, dtype="|u1", levels=(self.count, -(-int(bits.sum()) // 8)))
         return Partition(mean, axes, scales, bits, levels)
 
@@ -130,7 +138,11 @@ def size_bytes(count: int, dimensions: int) -> int:
 
 def _least_bits(count: int, d: int) -> int:
     """Return the bits that axes and levels get, however few rows there are."""
-    return max(CENTROID_BITS[0] * count * d, min(count - 1, FEW_AXES) * (8 * (d + AXIS_BYTES) + MOST_BITS * count))
+    return max(CENTROID_BITS[0] * count * d, min(count - 1, FEW_AXES) * (_axis_bits(d) + MOST_BITS * count))
+
+
+def _axis_bits(d: int) -> int:
+    return AXIS_BITS * d + 8 * (1 + COMPONENT_BYTES)
 
 
 def _other_bytes(count: int, dimensions: int) -> int:
@@ -149,20 +161,20 @@ class Partition:
     centroids : (count, dimensions) float32
         As they are when they were stored and read back.
     arrays : mapping of names to arrays
-        What a file holds: `mean` (d) and `scales` (c) float32, `axes` (c, d) int8, `bits` (c) uint8, and `levels`
-        (count, bytes) uint8, a centroid's levels side by side, each lowest bit first.
+        What a file holds: `mean` (d) and `scales` (c) float32, those of `vecstore.codecs.axes.Axes`, `bits` (c) uint8,
+        and `levels` (count, bytes) uint8, a centroid's levels side by side, each lowest bit first.
     cell_bytes : int
         That a cell's number takes where it does not follow from the position.
     """
 
     def __init__(
-        self, mean: Floats, axes: NDArray[np.int8], scales: Floats, bits: NDArray[np.uint8], levels: NDArray[np.uint8]
+        self, mean: Floats, axes: Axes, scales: Floats, bits: NDArray[np.uint8], levels: NDArray[np.uint8]
     ) -> None:
-        given: Arrays = {"mean": mean, "axes": axes, "scales": scales, "bits": bits, "levels": levels}
+        given: Arrays = {"mean": mean, **axes.arrays, "scales": scales, "bits": bits, "levels": levels}
         self.arrays: Mapping[str, NDArray[Any]] = {name: frozen(array) for name, array in given.items()}
         with np.errstate(over="ignore", invalid="ignore"):
-            places = (_unpacked(levels, bits) - ((1 << bits.astype(np.int64)) - 1) / 2).astype(np.float32) * scales
-            self._set(places @ axes.astype(np.float32) + mean)
+            places = (split_uneven(levels, bits) - ((1 << bits.astype(np.int64)) - 1) / 2).astype(np.float32) * scales
+            self._set(places @ axes.matrix + mean)
 
     def _set(self, centroids: Floats) -> None:
         if not (np.abs(centroids) <= LARGEST).all():
@@ -195,31 +207,20 @@ class Partition:
         return shorter
 
 
-def _bits(variances: NDArray[np.float64], count: int, d: int, left: int) -> NDArray[np.int64]:
-    """Return the bits of each component: they go, one by one, where they lower the error most for what they cost.
+def _bits(variances: NDArray[np.float64], count: int, d: int, left: int) -> NDArray[np.uint8]:
+    """Return the bits of the first components: they go, one by one, where they lower the error most for what they cost.
 
-    All take at most `left` bits.
+    All take about `left` bits at most.
 
     A bit costs one of every centroid; the first one of a component costs its axis as well.
     """
     bits = np.zeros(len(variances), np.int64)
     while True:
-        costs = count + np.where(bits == 0, 8 * (d + AXIS_BYTES), 0)
+        costs = count + np.where(bits == 0, _axis_bits(d), 0)
         worth = variances * GAINS[bits] / costs
         worth[costs > left] = 0
         best = int(worth.argmax())
         if worth[best] <= 0:
-            return bits
+            return bits[bits > 0].astype(np.uint8)
         bits[best] += 1
         left -= int(costs[best])
-
-
-def _packed(levels: NDArray[np.uint8], bits: NDArray[np.int64]) -> NDArray[np.uint8]:
-    rows = np.unpackbits(levels[:, :, None], axis=2, bitorder="little")
-    return np.packbits(rows[:, np.arange(8) < bits[:, None]], axis=1, bitorder="little")
-
-
-def _unpacked(packed: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    rows = np.zeros((len(packed), len(bits), 8), np.uint8)
-    rows[:, np.arange(8) < bits[:, None]] = np.unpackbits(packed, axis=1, count=int(bits.sum()), bitorder="little")
-    return np.packbits(rows, axis=2, bitorder="little")[:, :, 0]

@@ -127,9 +127,9 @@ class Shard:
         assert "cells" in self.about["features"] and self.about["cells"]["name"] == "cells"
         sizes = self.container.array("cells.sizes")
         assert sizes.sum() == self.about["rows"] and len(sizes) == self.about["cells"]["configuration"]["count"]
-        mean, axes, scales, bits, packed = (
-            self.container.array(f"model.cells.{name}") for name in ("mean", "axes", "scales", "bits", "levels")
-        )
+        model = lambda name: self.optional(f"model.cells.{name}")  # noqa: E731
+        mean, scales, bits, packed = (model(name) for name in ("mean", "scales", "bits", "levels"))
+        axes = axes_of(model, ready=np.float32)
         levels = np.zeros((len(sizes), len(bits)))
         at = 0
         for i, width in enumerate(bits.tolist()):
@@ -170,8 +170,10 @@ class Shard:
         return z if unknown else z + self.centroids()
 
     def model(self, layer, step, name):
-        full = f"model.{layer}.{step}.{name}"
-        return self.container.array(full) if full in self.about["parts"] else None
+        return self.optional(f"model.{layer}.{step}.{name}")
+
+    def optional(self, part):
+        return self.container.array(part) if part in self.about["parts"] else None
 
     def codes(self, layer, byte_steps, item_bytes):
         name = f"codes.{layer}"
@@ -288,9 +290,9 @@ def dequantize(step, codes, d, model):
     if name in ("pq", "opq", "subspace"):
         return product(name, how, codes, d, model)
     if name == "tcq":
-        return trellis(how, codes, d, model) @ orthonormal(model("axes")) + model("mean")
+        return trellis(how, codes, d, model) @ axes_of(model) + model("mean")
     if name == "vaq":
-        return runs(how, codes, model) @ orthonormal(model("axes")) + model("mean")
+        return runs(how, codes, model) @ axes_of(model) + model("mean")
     if name == "lloyd":
         lengths = model("scale")
         if model("uneven")[0]:
@@ -381,9 +383,35 @@ def orthonormal(axes):
     return a
 
 
+def axes_of(model, ready=None):
+    """The axes of `tcq`, `vaq` and of cells; `ready` makes those of them that are not packed ready for use."""
+    bits = model("axis_bits")
+    if bits is None:
+        return (ready or orthonormal)(model("axes"))
+    bits = bits.tolist()
+    assert all(2 <= b <= 8 for b in bits)
+    numbers = []
+    for row in model("axes"):
+        integer, column = int.from_bytes(row.tobytes(), "little"), []
+        for b in bits:
+            column.append((integer & (2**b - 1)) - 2 ** (b - 1))
+            integer >>= b
+        assert integer == 0
+        numbers.append(column)
+    a = np.array(numbers, float).reshape(len(numbers), len(bits)).T
+    axes = []
+    for row in a:  # Gram and Schmidt
+        for before in axes:
+            row = row - (row @ before) * before
+        axes.append(row / np.linalg.norm(row))
+    return np.array(axes, np.float32).reshape(a.shape)
+
+
 def trellis(how, codes, d, model):
     """Codes of `tcq`, to coefficients."""
     bits, widths, levels = model("bits").tolist(), model("widths").tolist(), model("levels")
+    if model("scale") is not None:
+        levels = levels.astype(np.float32) * model("scale")
     assert set(bits) <= set(range(1, 9)) and set(widths) <= {1, 2} and 1 <= sum(widths) <= d
     groups = [bits[start : start + 8] for start in range(0, len(bits), 8)]
     assert not any(sum(group) % 8 for group in groups) and sum(bits) // 8 == how["size_bytes"] == codes.shape[1]

@@ -463,6 +463,7 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
             "sharded": 1e-3,
             "cells": 0.01,
             "order": 0.5,
+            "axes": 0.2,
             "tables": 0.3,
             "mixed": 0.9,
         }

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from vecstore.codecs.base import frozen
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.packing import join_uneven, split_uneven
 from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import CodecError, ShapeError
-from vecstore.partition import Cells, Partition, _packed, _unpacked, size_bytes
+from vecstore.partition import Cells, Partition, size_bytes
 
 
 def mean_square(x: np.ndarray) -> float:
@@ -144,9 +145,9 @@ def test_equal_rows_make_one_centroid() -> None:
 def test_levels_are_packed_and_unpacked(widths: list[int], count: int, seed: int) -> None:
     bits = np.array(widths, np.uint8)
     levels = np.random.default_rng(seed).integers(0, 1 << bits.astype(int), (count, len(bits))).astype(np.uint8)
-    packed = _packed(levels, bits)
+    packed = join_uneven(levels, bits)
     assert packed.shape == (count, -(-sum(widths) // 8))
-    np.testing.assert_array_equal(_unpacked(packed, bits), levels)
+    np.testing.assert_array_equal(split_uneven(packed, bits), levels)
 
 
 @pytest.mark.parametrize("name", ["mean", "scales"])
@@ -159,7 +160,7 @@ def test_numbers_that_are_none_are_refused(docs: np.ndarray, name: str, value: f
         Cells(9).restore(384, arrays)
 
 
-@pytest.mark.parametrize("name", ["mean", "axes", "scales", "bits", "levels"])
+@pytest.mark.parametrize("name", ["mean", "axes", "axis_bits", "scales", "bits", "levels"])
 def test_arrays_of_other_shapes_are_refused(docs: np.ndarray, name: str) -> None:
     arrays = dict(Cells(9).fit(docs, seed=0, rows=2000, code_bytes=48).arrays)
     assert isinstance(Cells(9).restore(384, arrays), Partition)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from samples import glove
 
+from vecstore.codecs.axes import rounded
 from vecstore.codecs.evaluation import neighbours, overlap
 from vecstore.codecs.normalize import unit
 from vecstore.codecs.pca import principal_axes
@@ -190,18 +191,18 @@ def test_decoded_coefficients_are_as_long_as_before(trained, words):
 
 
 def test_stretch_does_not_change_what_is_encoded(trained, words):
-    arrays = dict(trained.arrays)
-    stretch = arrays.pop("stretch")
-    arrays["levels"] = arrays["levels"] / stretch.repeat(np.diff(trained.layout.starts))
+    arrays, stretch = dict(trained.arrays), trained.stretch
+    del arrays["stretch"], arrays["scale"]
+    arrays["levels"] = trained.levels / stretch.repeat(np.diff(trained.layout.starts))
     plain = TCQ(12).restore(50, arrays)  # as files were before there was a stretch
     codes = trained.encode(words[:500])
     np.testing.assert_array_equal(plain.encode(words[:500]), codes)
     np.testing.assert_allclose(plain.coefficients(codes) * stretch, trained.coefficients(codes), rtol=1e-5)
 
 
-def test_stretching_keeps_more_neighbours(words):
-    fitted = TCQ(6).fit(words[:2000], seed=0)
-    queries, x = words[2000:2300], words[2300:]
+def test_stretching_keeps_more_neighbours(docs):
+    fitted = TCQ(16).fit(docs[:1000], seed=0)
+    queries, x = docs[1000:1300], docs[1300:]
     z = fitted.coefficients(fitted.encode(x))
     wanted = neighbours(queries, x, 10)
     stretched, means = (
@@ -213,7 +214,7 @@ def test_stretching_keeps_more_neighbours(words):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0, 0.5, -1])
 def test_a_stretch_that_is_none_is_refused(trained, value):
-    stretch = trained.stretch.copy()
+    stretch = trained.arrays["stretch"].copy()
     stretch[2] = value
     with pytest.raises(CodecError, match="stretch"):
         TCQ(12).restore(50, {**trained.arrays, "stretch": stretch})
@@ -265,25 +266,35 @@ def test_malformed_arrays_are_refused(trained, name):
             TCQ(12).restore(50, {other: value for other, value in trained.arrays.items() if other != name})
 
 
-@pytest.mark.parametrize("name", ["mean", "axes", "levels"])
+@pytest.mark.parametrize("name", ["mean", "scale", "levels"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_refused(trained, name, value):
-    array = trained.arrays[name].astype("<f4")
+    array = trained.arrays[name].copy()
     array.flat[-1] = value
     with pytest.raises(CodecError, match="not finite"):
         TCQ(12).restore(50, {**trained.arrays, name: array})
 
 
-def test_an_axis_without_direction_is_refused(trained):
-    axes = trained.arrays["axes"].copy()
-    axes[3] = 0
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_axes_of_format_1_1_are_read_and_refused_if_not_finite(trained, value):
+    older = {name: array for name, array in trained.arrays.items() if name != "axis_bits"}
+    axes = trained.axes.astype("<f4")
+    np.testing.assert_array_equal(TCQ(12).restore(50, {**older, "axes": axes}).axes, trained.axes)
+    axes = axes.copy()
+    axes[-1, -1] = value
     with pytest.raises(CodecError, match="not finite"):
-        TCQ(12).restore(50, {**trained.arrays, "axes": axes})
+        TCQ(12).restore(50, {**older, "axes": axes})
 
 
-def test_axes_of_format_1_1_are_read(trained):
-    older = TCQ(12).restore(50, {**trained.arrays, "axes": trained.axes.astype("<f4")})
-    np.testing.assert_array_equal(older.axes, trained.axes)
+def test_axes_of_a_byte_a_number_are_read(trained):
+    """As files had them before they were packed."""
+    older = {name: array for name, array in trained.arrays.items() if name != "axis_bits"}
+    whole = rounded(trained.axes)
+    np.testing.assert_allclose(TCQ(12).restore(50, {**older, "axes": whole}).axes, trained.axes, atol=0.01)
+    whole = whole.copy()
+    whole[3] = 0
+    with pytest.raises(CodecError, match="not finite"):
+        TCQ(12).restore(50, {**older, "axes": whole})
 
 
 @pytest.mark.parametrize("rows", [3, 200])

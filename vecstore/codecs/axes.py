@@ -1,21 +1,136 @@
-"""Orthonormal axes, stored in a byte a number.
+"""Orthonormal axes, stored in a few bits a number.
 
-Rounding tilts axes a little; making them orthonormal again leaves a rotation that is as good as the one before:
-encoding and decoding turn by the same angles, and lengths are kept exactly.
+Rounding tilts axes; making them orthonormal again, each to those before it, leaves a rotation that is nearly as good:
+encoding and decoding turn by the same angles, and lengths are kept exactly. What tilts an axis moves a part of its
+variance to later ones, so axes of much variance are rounded finely, and principal axes of what is left are sought anew
+on the way.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Floats, named
+from vecstore.codecs.base import Arrays, Floats, frozen, named
+from vecstore.codecs.packing import join_uneven, split_uneven
+from vecstore.errors import CodecError
 
-__all__ = ["named_axes", "orthonormal", "rounded"]
+__all__ = ["Axes", "named_axes", "orthonormal", "rounded"]
 
-STEPS = 2  # of Newton and Schulz: each squares what is missing to orthonormality, from a few hundredths on
+Matrix: TypeAlias = NDArray[np.float64]
+
+BITS = (2, 8)  # a number
+TILT = 0.1  # of the variance of the last axis: what rounding may move from an axis to later ones
+FEWEST = 32  # dimensions, below which axes take little and rounding may leave two of them alike
+FIRST = 8  # axes, before what is left is looked at anew; then twice as many
+STEPS = {2: 1.04, 3: 0.6, 4: 0.34, 5: 0.184, 6: 0.101, 7: 0.055, 8: 0.03}  # best for Gaussian numbers, by bits
+SPREADS = (0.8, 1.0, 1.25, 1.6)  # times that, tried for each axis
+SQUARINGS = 2  # of Newton and Schulz: each squares what is missing to orthonormality, from a few hundredths on
+
+
+class Axes:
+    """Orthonormal axes, as they are used and as a file holds them.
+
+    Attributes
+    ----------
+    matrix : (c, d) float32
+        Orthonormal rows.
+    arrays : mapping
+        ``axes``, and ``axis_bits`` where these are packed: what `restore` takes.
+    """
+
+    def __init__(self, matrix: Floats, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+        self.matrix = frozen(matrix)
+        self.arrays: Mapping[str, NDArray[Any]] = {"axes": self.matrix} if arrays is None else arrays
+
+    @classmethod
+    def principal(cls, axes: Floats, variances: NDArray[np.float64], count: int) -> Axes:
+        """Return `count` axes of few bits that keep nearly the variance that the first principal axes keep.
+
+        Parameters
+        ----------
+        axes : (d, d) float32
+            All principal axes.
+        variances : (d,) float64
+            Along them, largest first.
+        """
+        exact, d = axes.astype(np.float64), axes.shape[1]
+        # One more everywhere, so that directions without variance come before those that are found already.
+        covariance = (exact.T * (variances / (variances[0] or 1) + 1)) @ exact
+        allowed = TILT * np.minimum(variances[count - 1] / np.maximum(variances[:count], 1e-300), 1)
+        levels, bits = np.zeros((count, d), np.uint8), np.zeros(count, np.uint8)
+        found, begin = np.empty((0, d)), 0
+        while begin < count:
+            if begin > 0:
+                rest = np.eye(d) - found.T @ found
+                exact = np.linalg.eigh(rest @ covariance @ rest)[1][:, : begin - 1 : -1].T
+            end = min(max(2 * begin, FIRST), count)
+            levels[begin:end], bits[begin:end] = _rounded(exact[: end - begin], allowed[begin:end])
+            found = _in_order(levels[:end], bits[:end])
+            begin = end
+        arrays = {"axes": frozen(join_uneven(levels.T, bits)), "axis_bits": frozen(bits)}
+        return cls(found.astype("<f4"), arrays)
+
+    @classmethod
+    def restore(cls, arrays: Arrays, shape: tuple[int, int]) -> Axes:
+        """Return the axes (c, d) of a file, or raise `CodecError`.
+
+        Files of before have them as float32, ready for use, or as whole numbers of a byte: see `orthonormal`.
+        """
+        count, dimensions = shape
+        if "axis_bits" not in arrays:
+            axes = named_axes(arrays, shape)
+            return cls(orthonormal(axes), {"axes": frozen(axes)})
+        (bits,) = named(arrays, dtype="|u1", axis_bits=(count,))
+        if bits.min(initial=BITS[0]) < BITS[0] or bits.max(initial=BITS[0]) > BITS[1]:
+            raise CodecError(f"the file's axes have numbers of other than {BITS[0]} to {BITS[1]} bits; it is damaged")
+        (axes,) = named(arrays, dtype="|u1", axes=(dimensions, -(-int(bits.sum(dtype=np.int64)) // 8)))
+        try:
+            matrix = _in_order(split_uneven(axes, bits).T, bits)
+        except np.linalg.LinAlgError:
+            raise CodecError("the file's axes are not independent; it is damaged") from None
+        return cls(matrix.astype("<f4"), {"axes": frozen(axes), "axis_bits": frozen(bits)})
+
+    def first(self, count: int) -> Axes:
+        """Return the first axes."""
+        return Axes(self.matrix[:count])
+
+
+def _rounded(axes: Matrix, allowed: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the levels (c, d) and bits (c,) of axes: the fewest bits that tilt an axis by no more than allowed.
+
+    A tilt is the share of the squared length that turns to other directions. Signs are free: the largest number of an
+    axis is made negative, since there is one more negative level.
+    """
+    count, d = axes.shape
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    axes, largest = np.where(largest > 0, -axes, axes), np.abs(largest)
+    levels, bits = np.zeros((count, d), np.uint8), np.zeros(count, np.uint8)
+    left = np.arange(count)
+    for size in range(BITS[0] if d >= FEWEST else BITS[1], BITS[1] + 1):
+        half, tilts = 1 << size - 1, np.full(count, np.inf)
+        # Besides steps for dense axes one that reaches the largest number, for those with few numbers other than zero.
+        for steps in (largest / half, *(spread * STEPS[size] / np.sqrt(d) for spread in SPREADS)):
+            whole = np.clip(np.rint(axes[left] / (steps[left] if np.ndim(steps) else steps)), -half, half - 1)
+            lengths = np.einsum("ij,ij->i", whole, whole)
+            tilt = 1 - np.einsum("ij,ij->i", whole, axes[left]) ** 2 / np.maximum(lengths, 1e-30)
+            better = tilt < tilts[left]
+            levels[left[better]], tilts[left[better]] = whole[better] + half, tilt[better]
+        bits[left] = size
+        left = left[tilts[left] > allowed[left]]
+    return levels, bits
+
+
+def _in_order(levels: NDArray[np.uint8], bits: NDArray[np.uint8]) -> Matrix:
+    """Return the axes that levels (c, d) stand for, each turned to be orthonormal to those before it.
+
+    Level l of b bits is l - 2**(b - 1). With A for these numbers, and A A' = L L' (Cholesky), the axes are L^-1 A.
+    """
+    rough = levels.astype(np.float64) - (1 << bits.astype(np.int64) - 1)[:, None]
+    return np.linalg.solve(np.linalg.cholesky(rough @ rough.T), rough)
 
 
 def rounded(axes: Floats) -> NDArray[np.int8]:
@@ -35,7 +150,7 @@ def orthonormal(axes: NDArray[Any]) -> Floats:
     found = axes.astype(np.float32, order="C")  # sums depend on the order in memory; fitted and read must agree
     with np.errstate(all="ignore"):  # what a damaged file holds; whoever reads it looks at the result
         found /= np.linalg.norm(found, axis=1, keepdims=True)
-        for _ in range(STEPS):
+        for _ in range(SQUARINGS):
             found = np.asarray(1.5 * found - 0.5 * (found @ found.T) @ found, np.float32)
     return found
 

@@ -7,7 +7,17 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
 
-__all__ = ["join", "join_bits", "level_tables", "packed_bytes", "paired", "split", "split_bits"]
+__all__ = [
+    "join",
+    "join_bits",
+    "join_uneven",
+    "level_tables",
+    "packed_bytes",
+    "paired",
+    "split",
+    "split_bits",
+    "split_uneven",
+]
 
 
 def paired(terms: Floats) -> Floats:
@@ -54,6 +64,19 @@ def split_bits(codes: Codes, bits: int, d: int) -> NDArray[np.uint8]:
     if 8 % bits == 0:
         return split(codes, 8 // bits, d)
     single = np.unpackbits(codes, axis=1, count=d * bits, bitorder="little").reshape(len(codes), d, bits)
+    return np.packbits(single, axis=2, bitorder="little")[:, :, 0]
+
+
+def join_uneven(levels: NDArray[np.uint8], bits: NDArray[np.uint8]) -> Codes:
+    """Pack levels (n, d), those of column i of ``bits[i]`` bits, 1 to 8, as `join_bits` does."""
+    single = np.unpackbits(levels[:, :, None], axis=2, bitorder="little")
+    return np.packbits(single[:, np.arange(8) < bits[:, None]], axis=1, bitorder="little")
+
+
+def split_uneven(codes: Codes, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Undo `join_uneven`: (n, d) uint8."""
+    single = np.zeros((len(codes), len(bits), 8), np.uint8)
+    single[:, np.arange(8) < bits[:, None]] = np.unpackbits(codes, axis=1, count=int(bits.sum()), bitorder="little")
     return np.packbits(single, axis=2, bitorder="little")[:, :, 0]
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.axes import named_axes, orthonormal
+from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.trellis import PARITY, STEPS, CodeLayout, subsets, taps
 from vecstore.errors import CodecError
@@ -81,15 +81,18 @@ class TCQ(Quantizer):
         bits, widths = named(arrays, dtype="|u1", bits=steps, widths=steps)
         layout = CodeLayout.checked(bits, widths, self.size_bytes, dimensions)
         coefficients, entries = layout.coefficients, int(layout.starts[-1])
-        mean, levels = named(arrays, dtype="<f4", mean=(dimensions,), levels=(entries,))
-        axes = named_axes(arrays, (coefficients, dimensions))
-        stretch = None  # files of before had none
+        (mean,) = named(arrays, dtype="<f4", mean=(dimensions,))
+        axes = Axes.restore(arrays, (coefficients, dimensions))
+        scale, stretch, dtype = None, None, "<f4"  # as files of before have it
+        if "scale" in arrays:
+            (scale,), dtype = named(arrays, dtype="<f4", scale=(1,)), "<f2"
+        (levels,) = named(arrays, dtype=dtype, levels=(entries,))
         if "stretch" in arrays:
-            (stretch,) = named(arrays, dtype="<f4", stretch=(coefficients,))
+            (stretch,) = named(arrays, dtype=dtype, stretch=(coefficients,))
             if not (np.isfinite(stretch).all() and (stretch >= 1).all()):
                 raise CodecError("tcq: the stretch of coefficients in the file is no number from 1 on; it is damaged")
-        trained = TrainedTCQ(layout, self.states, mean, axes, levels, stretch)
-        if not all(np.isfinite(array).all() for array in (mean, trained.axes, levels)):
+        trained = TrainedTCQ(layout, self.states, mean, axes, levels, stretch, scale)
+        if not all(np.isfinite(array).all() for array in (mean, trained.axes, trained.levels)):
             raise CodecError("tcq: numbers in the file are not finite; it is damaged")
         return trained
 
@@ -107,10 +110,10 @@ class TrainedTCQ(TrainedQuantizer):
     states : int
     mean : (d,) float32
     axes : (coefficients, d) float32
-        Orthonormal rows, so that lengths and products can be taken among coefficients. Given as such, or as `rounded`
-        made them, which is how they are stored then.
+        Orthonormal rows, so that lengths and products can be taken among coefficients.
     levels : (layout.starts[-1],) float32
-        The levels of all coefficients, one coefficient after the other.
+        The levels of all coefficients, one coefficient after the other. Given as they are stored: with a `scale`,
+        float16 times that.
     stretch : (coefficients,) float32
         By how much levels are longer than the coefficients that they stand for, 1 or more. Encoding divides by it.
     """
@@ -122,16 +125,23 @@ class TrainedTCQ(TrainedQuantizer):
         layout: CodeLayout,
         states: int,
         mean: Floats,
-        axes: Array,
-        levels: Floats,
-        stretch: Floats | None = None,
+        axes: Axes,
+        levels: Array,
+        stretch: Array | None = None,
+        scale: Floats | None = None,
     ) -> None:
-        self.layout, self.states, self.levels = layout, states, frozen(levels)
-        self.stretch = frozen(np.ones(layout.coefficients, "<f4") if stretch is None else stretch)
+        self.layout, self.states = layout, states
+        stretch = np.ones(layout.coefficients, levels.dtype) if stretch is None else stretch
+        self._stored = {"levels": frozen(levels), "stretch": frozen(stretch)}
+        if scale is not None:
+            self._stored["scale"] = frozen(scale)
+        with np.errstate(over="ignore", invalid="ignore"):  # what a damaged file holds
+            self.levels = frozen(levels if scale is None else levels.astype("<f4") * scale)
+        self.stretch = frozen(stretch.astype("<f4"))
         self._nearest = frozen(self.levels / self.stretch.repeat(np.diff(layout.starts)))
-        self._stored_axes = frozen(axes)
+        self._axes = axes
         # The mean as one more axis, so that a product adds it on its way.
-        self._affine = frozen(np.concatenate([orthonormal(axes), mean[None]]))
+        self._affine = frozen(np.concatenate([axes.matrix, mean[None]]))
         self.axes, self.mean = self._affine[:-1], self._affine[-1]
         self.dimensions, self.code_bytes = len(mean), layout.code_bytes
         self._subsets, self._taps = subsets(states), taps(states)
@@ -195,7 +205,7 @@ class TrainedTCQ(TrainedQuantizer):
             raise CodecError(f"tcq: {size_bytes} bytes of each code; choose {edges[1]} to {edges[-1]}")
         steps = min(STEPS * groups, len(layout.bits))
         shorter = CodeLayout(layout.bits[:steps], layout.widths[:steps])
-        axes, levels = self.axes[: shorter.coefficients], self.levels[: shorter.starts[-1]]
+        axes, levels = self._axes.first(shorter.coefficients), self.levels[: shorter.starts[-1]]
         return TrainedTCQ(shorter, self.states, self.mean, axes, levels, self.stretch[: shorter.coefficients])
 
     @cached_property
@@ -224,9 +234,8 @@ class TrainedTCQ(TrainedQuantizer):
     def arrays(self) -> Arrays:
         return {
             "mean": self.mean,
-            "axes": self._stored_axes,
+            **self._axes.arrays,
             "bits": self.layout.bits,
             "widths": self.layout.widths,
-            "levels": self.levels,
-            "stretch": self.stretch,
+            **self._stored,
         }

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.axes import orthonormal, rounded
+from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.evaluation import neighbours, overlap
 from vecstore.codecs.pca import principal_axes
@@ -34,12 +34,11 @@ def train(sample: Floats, size_bytes: int, states: int, exponent: float | None =
 
     Without an exponent, `best_exponent` finds one.
     """
-    mean, axes, variances = components = principal_axes(sample, sample.shape[1])
+    mean, exact, variances = components = principal_axes(sample, sample.shape[1])
     if exponent is None:
         exponent = best_exponent(sample, components, size_bytes, seed=seed)
     layout = _layout(variances, exponent, size_bytes)
-    stored = rounded(axes[: layout.coefficients])
-    axes = orthonormal(stored)
+    axes = Axes.principal(exact, variances, layout.coefficients)
     rows = np.random.default_rng(seed).permutation(len(sample))[:LEVEL_ROWS]
     levels = _first_levels(layout, np.sqrt(variances))
     trained = TrainedTCQ(layout, min(states, QUICK_STATES), mean, axes, levels)
@@ -53,13 +52,15 @@ def train(sample: Floats, size_bytes: int, states: int, exponent: float | None =
         levels = ((total + trained.levels) / (count + 1)).astype("<f4")  # a level that nothing uses stays
         trained = TrainedTCQ(layout, trained.states, mean, axes, levels)
     stretch = _stretch(z, levels[numbers])
-    return TrainedTCQ(layout, states, mean, stored, levels * stretch.repeat(np.diff(layout.starts)), stretch)
+    levels = levels * stretch.repeat(np.diff(layout.starts))
+    scale = np.maximum(np.abs(levels).max(keepdims=True), np.float32(1e-30))
+    return TrainedTCQ(layout, states, mean, axes, (levels / scale).astype("<f2"), stretch, scale)
 
 
 def level_numbers(trained: TrainedTCQ, codes: Codes) -> NDArray[np.int64]:
     """Return which of all levels each coefficient of codes has: (n, coefficients) int64."""
     numbers = np.arange(len(trained.levels), dtype="<f4")  # far fewer than float32 counts to
-    counting = TrainedTCQ(trained.layout, trained.states, trained.mean, trained.axes, numbers)
+    counting = TrainedTCQ(trained.layout, trained.states, trained.mean, Axes(trained.axes), numbers)
     return counting.coefficients(codes).astype(np.int64)
 
 
@@ -86,11 +87,11 @@ def _first_levels(layout: CodeLayout, deviations: NDArray[np.float64]) -> Floats
     return np.concatenate(levels).astype("<f4")
 
 
-def _stretch(z: NDArray[np.float64], quantized: Floats) -> Floats:
+def _stretch(z: NDArray[np.float64], quantized: Floats) -> NDArray[np.float16]:
     """Return what lengthens quantized coefficients (n, coefficients) to the variance of those before, 1 to 2 each."""
     before, after = (z**2).sum(axis=0), (quantized.astype(np.float64) ** 2).sum(axis=0)
     ratio = np.divide(before, after, out=np.ones_like(before), where=after > 0)
-    return np.sqrt(np.clip(ratio, 1, 4)).astype("<f4")
+    return np.sqrt(np.clip(ratio, 1, 4)).astype("<f2")
 
 
 def best_exponent(sample: Floats, components: Components, size_bytes: int, *, seed: int) -> float:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.axes import named_axes, orthonormal, rounded
+from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen, named
 from vecstore.codecs.pca import principal_axes
 from vecstore.codecs.pq import PQ, TRAINING_ROWS, TrainedPQ, train_codebooks
@@ -37,13 +36,12 @@ class VAQ(PQ):
         if not 1 <= self.m <= z.shape[1]:
             raise CodecError(f"vaq: {self.m} groups of {z.shape[1]} dimensions; choose 1 to {z.shape[1]}")
         sample = z[:TRAINING_ROWS]
-        mean, axes, variances = principal_axes(sample, z.shape[1])
+        mean, exact, variances = principal_axes(sample, z.shape[1])
         edges = unequal_edges(variances ** (1 + 2 * EMPHASIS), self.m, self.bits)
-        stored = rounded(axes[: edges[-1]])
-        axes = orthonormal(stored)
-        components = np.asarray((sample - mean) @ axes.T, np.float32)
+        axes = Axes.principal(exact, variances, int(edges[-1]))
+        components = np.asarray((sample - mean) @ axes.matrix.T, np.float32)
         codebooks = train_codebooks(components, edges, 1 << self.bits, seed=seed)
-        return TrainedVAQ(mean, stored, TrainedPQ(self.bits, edges, codebooks))
+        return TrainedVAQ(mean, axes, TrainedPQ(self.bits, edges, codebooks))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
         (widths,) = named(arrays, dtype="<u4", widths=(self.m,))
@@ -52,7 +50,7 @@ class VAQ(PQ):
             raise CodecError(f"vaq: the groups in the file are not groups of {dimensions} dimensions; it is damaged")
         kept, k = int(edges[-1]), 1 << self.bits
         mean, centroids = named(arrays, dtype="<f4", mean=(dimensions,), centroids=(kept, k))
-        axes = named_axes(arrays, (kept, dimensions))
+        axes = Axes.restore(arrays, (kept, dimensions))
         codebooks = np.zeros((self.m, k, int(widths.max())), np.float32)
         for group, (begin, end) in enumerate(pairwise(edges)):
             codebooks[group, :, : end - begin] = centroids[begin:end].T
@@ -107,16 +105,13 @@ def _run_costs(variances: NDArray[np.float64], bits: int) -> NDArray[np.float64]
 
 
 class TrainedVAQ(TrainedQuantizer):
-    """``decode(codes) == pq.decode(codes) @ axes + mean``, with orthonormal rows of axes (kept components, d).
-
-    Axes are given as they are stored, see `vecstore.codecs.axes`.
-    """
+    """``decode(codes) == pq.decode(codes) @ axes + mean``, with orthonormal rows of axes (kept components, d)."""
 
     tile_rows = TrainedPQ.tile_rows
 
-    def __init__(self, mean: Floats, axes: NDArray[Any], pq: TrainedPQ) -> None:
-        self.mean, self.axes, self.pq = frozen(mean), frozen(orthonormal(axes)), pq
-        self._stored_axes = frozen(axes)
+    def __init__(self, mean: Floats, axes: Axes, pq: TrainedPQ) -> None:
+        self.mean, self.axes, self.pq = frozen(mean), axes.matrix, pq
+        self._axes = axes
         self.dimensions, self.code_bytes = len(mean), pq.code_bytes
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
@@ -144,7 +139,7 @@ class TrainedVAQ(TrainedQuantizer):
         centroids = [book[:, :width].T for book, width in zip(self.pq.codebooks, widths, strict=True)]
         return {
             "mean": self.mean,
-            "axes": self._stored_axes,
+            **self._axes.arrays,
             "widths": widths.astype("<u4"),
             "centroids": np.ascontiguousarray(np.concatenate(centroids)),
         }

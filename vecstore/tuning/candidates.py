@@ -22,8 +22,8 @@ Sizes: TypeAlias = Callable[[int, int], Iterator[tuple[int, str]]]
 Model: TypeAlias = Callable[[int, int], int]
 Floor: TypeAlias = Callable[[NDArray[np.float64], int], float]
 
-CELL_SHARES = (0.02, 0.08)  # of the budget, that centroids may take
-CENTROID_BYTES = 0.5  # of a centroid's number, about: four bits
+CELL_SHARES = (0.01, 0.02, 0.04)  # of the budget, that centroids may take
+CENTROID_BYTES = 0.25  # of a centroid's number, about
 FEWEST_CELLS, ROWS_OF_A_CELL, TRAINED_ROWS = 8, 16, 20_000  # a centroid is the mean of some rows that train
 
 
@@ -66,8 +66,8 @@ class Family:
 def cell_counts(size_bytes: float, rows: int, dimensions: int) -> list[int]:
     """Return numbers of cells whose centroids take an acceptable share of the budget."""
     room = [share * size_bytes * rows / (CENTROID_BYTES * dimensions) for share in CELL_SHARES]
-    counts = {1 << int(np.log2(most)) for most in room if most >= FEWEST_CELLS}
-    return sorted(count for count in counts if count * ROWS_OF_A_CELL <= min(rows, TRAINED_ROWS))
+    most = min(rows, TRAINED_ROWS) // ROWS_OF_A_CELL
+    return sorted({1 << int(np.log2(min(count, most))) for count in room if min(count, most) >= FEWEST_CELLS})
 
 
 def known(spec: str) -> bool:
@@ -133,7 +133,7 @@ def _axes_and_books(entries: int) -> Model:
 
 
 def _trellis(size: int, d: int) -> int:
-    return (d + 32) * min(3 * size + 32, d)
+    return (2 * d // 5 + 32) * min(3 * size + 64, d)
 
 
 FAMILIES = (
