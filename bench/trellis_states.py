@@ -23,7 +23,6 @@ from vecstore.bench.split import Split, make_split
 from vecstore.bench.timing import machine, table, write_section
 
 import vecstore
-from vecstore.codecs.axes import Axes
 from vecstore.codecs.codec import Codec, fit
 from vecstore.codecs.spec import codec
 from vecstore.codecs.tcq import TrainedTCQ
@@ -96,7 +95,7 @@ def _unstretched(trained: Codec) -> TrainedTCQ:
     """Return the quantizer that decodes to the levels of the least squared error."""
     own: Any = trained.layers[0].quantizer
     levels = own.levels / own.stretch.repeat(np.diff(own.layout.starts))
-    return TrainedTCQ(own.layout, own.states, own.mean, Axes(own.axes), levels)
+    return own.with_levels(levels)
 
 
 def _decoding(trained: Codec, codes: NDArray[np.uint8]) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
-from vecstore.codecs.trellis_lookups import Lookups
+from vecstore.codecs.trellis_lookups import COARSE_BITS, Lookups
 from vecstore.errors import ShapeError
 from vecstore.members import certificate_in
 from vecstore.ranking import Raw, raw_scores
@@ -24,8 +24,9 @@ LEAST_ROWS = 1 << 17  # for a few bytes to be swept unless asked for: among fewe
 SAFETY = 0.3  # standard deviations of limits: real queries lie farther from the rows than held-out rows do
 STEP = 8  # bytes: what of a row lies together
 QUERIES, SAMPLE_ROWS = 200, 20_000
-# What things cost, in nanoseconds: a look-up of a row that is swept, eight bytes of it, those of a row by itself.
-LOOKUP, SWEEPING, FETCHING = 0.02, 0.15, 10.0
+# What things cost, in nanoseconds: a look-up of a row that is swept and each of its sources, eight bytes of a row, and
+# all of a row by itself.
+LOOKUP, SOURCE, SWEEPING, FETCHING = 0.01, 0.004, 0.3, 100.0
 THINNING = 0.1  # of the rows that pass the limit in a sample, those that pass the margin as well in a large store
 
 
@@ -42,31 +43,32 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
     Returns
     -------
     dict
-        ``limits`` and ``margins``: for each number of bytes, what the height and the margin of a `Plan` have to be so
-        that of the ten nearest rows (by the original vectors) that all bytes find, no more are lost than RECALLS say;
-        ``swept``: for each of RECALLS, how many bytes it is expected to be the fastest to sweep, possibly all.
+        ``bits``: COARSE_BITS, with which was measured; ``limits`` and ``margins``: for each number of bytes, what the
+        height and the margin of a `Plan` have to be so that of the ten nearest rows (by the original vectors) that all
+        bytes find, no more are lost than RECALLS say; ``swept``: for each of RECALLS, how many bytes it is expected to
+        be the fastest to sweep, possibly all.
     """
     coefficients = Coefficients.of(codec.layers[0]) if len(codec.layers) == 1 and codec.partition is None else None
     if coefficients is None or len(held_out) == 0 or len(sample) < 2:
         return None
     queries, rows = held_out[:QUERIES], sample[:SAMPLE_ROWS]
-    y = coefficients.quantizer.coefficients(codec.layers[0].encode(rows))
+    codes = codec.layers[0].encode(rows)
+    coarse = coefficients.coarse.coefficients(codes)
     weights, biases = coefficients.weights(queries)
 
-    def scores(size_bytes: int) -> Floats:
-        count = coefficients.count(size_bytes)
-        products = weights[:, :count] @ y[:, :count].T + biases[:, None].astype(np.float32)
-        return raw_scores(raw, products, coefficients.norms(y[:, :count]))
+    def scores(y: Floats) -> Floats:
+        products = weights[:, : y.shape[1]] @ y.T + biases[:, None].astype(np.float32)
+        return raw_scores(raw, products, coefficients.norms(y))
 
     k = min(10, len(rows))
-    by_all = scores(codec.code_bytes)
+    by_all = scores(coefficients.quantizer.coefficients(codes))
     last = np.partition(by_all, -k, axis=1)[:, -k, None]
     found = _best(raw_scores(raw, queries @ rows.T, np.einsum("ij,ij->i", rows, rows)), k) & (by_all >= last)
     limits: dict[str, dict[str, float]] = {}
     margins: dict[str, dict[str, float]] = {}
     passing: dict[float, dict[int, float]] = {recall: {} for recall in RECALLS}
     for size in range(STEP, codec.code_bytes, STEP):
-        by_prefix = scores(size)
+        by_prefix = scores(coarse[:, : coefficients.count(size)])
         gaps = by_all - by_prefix
         heights = (by_prefix - by_prefix.mean(axis=1, keepdims=True)) / (by_prefix.std(axis=1, keepdims=True) + 1e-30)
         # A neighbour's own score bounds the last one's from above: so margins hold in stores of any size.
@@ -78,9 +80,10 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
         margins[str(size)] = {str(recall): round(margin, 3) for recall, margin in widest.items()}
         for recall, height in lowest.items():
             passing[recall][size] = float((heights >= height).mean())
-    sweeping = {size: _sweeping(coefficients, size) for size in (*passing[DEFAULT_RECALL], codec.code_bytes)}
+    sizes = (*passing[DEFAULT_RECALL], codec.code_bytes)
+    sweeping = {size: _sweeping(coefficients.lookups(size), size) for size in sizes}
     swept = {str(recall): _fastest(sweeping, shares) for recall, shares in passing.items()}
-    return {"limits": limits, "margins": margins, "swept": swept}
+    return {"bits": COARSE_BITS, "limits": limits, "margins": margins, "swept": swept}
 
 
 def plan_of(
@@ -126,8 +129,8 @@ def _measured(description: Mapping[str, Any], recall: str) -> tuple[dict[int, tu
     """Return the height and margin of each number of bytes, as far as a description tells, and which to prefer."""
     about = certificate_in(description).get("prefixes")
     plans: dict[int, tuple[float, float]] = {}
-    if not isinstance(about, Mapping):
-        return plans, None
+    if not isinstance(about, Mapping) or about.get("bits") != COARSE_BITS:
+        return plans, None  # measured for other look-ups, or not at all
     limits, margins = about.get("limits"), about.get("margins")
     if not isinstance(limits, Mapping) or not isinstance(margins, Mapping):
         return plans, None
@@ -145,11 +148,10 @@ def _best(scores: Floats, k: int) -> NDArray[np.bool_]:
     return np.asarray(scores >= np.partition(scores, -k, axis=1)[:, -k, None])
 
 
-def _sweeping(coefficients: Coefficients, size: int) -> float:
+def _sweeping(lookups: Lookups, size: int) -> float:
     """Return what it costs to sweep so many bytes of a row."""
-    quantizer = coefficients.quantizer
-    count = len(Lookups.of(quantizer.layout, quantizer.states, quantizer.levels, size).planes)
-    return LOOKUP * count + SWEEPING * -(-size // STEP)
+    _, counts, sources = lookups.passes.T
+    return LOOKUP * len(lookups.planes) + SOURCE * int(counts @ sources) + SWEEPING * -(-size // STEP)
 
 
 def _fastest(sweeping: Mapping[int, float], passing: Mapping[int, float]) -> int:
@@ -158,5 +160,4 @@ def _fastest(sweeping: Mapping[int, float], passing: Mapping[int, float]) -> int
     sweeping[size] is what that costs, for all bytes too; passing[size] the share of a sample's rows that reach the
     limit after so many.
     """
-    going_on = THINNING * FETCHING * max(sweeping) / STEP
-    return min(sweeping, key=lambda size: sweeping[size] + passing.get(size, 0) * going_on)
+    return min(sweeping, key=lambda size: sweeping[size] + passing.get(size, 0) * THINNING * FETCHING)

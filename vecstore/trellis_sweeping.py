@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Layer
 from vecstore.codecs.tcq import TrainedTCQ
-from vecstore.codecs.trellis_lookups import Lookups
+from vecstore.codecs.trellis_lookups import Lookups, coarse_levels
 from vecstore.layers import LayerCodes
 from vecstore.part import LANES
 from vecstore.ranking import Ranking, Raw, raw_scores
@@ -65,6 +65,16 @@ class Coefficients:
         found = cls(layer)
         return found if found.even else None
 
+    @cached_property
+    def coarse(self) -> TrainedTCQ:
+        """The quantizer with coefficients as coarse look-ups see them, which read the first bytes of codes."""
+        return self.quantizer.with_levels(coarse_levels(self.quantizer.layout, self.quantizer.levels))
+
+    def lookups(self, size_bytes: int) -> Lookups:
+        """Return what reads the first bytes of codes: coarsely, unless they are all."""
+        q = self.quantizer
+        return Lookups.of(q.layout, q.states, q.levels, size_bytes, coarse=size_bytes < q.code_bytes)
+
     def weights(self, queries: Floats) -> tuple[Floats, NDArray[np.float64]]:
         """Return the products (q, coefficients) and the biases (q,) of queries (q, d)."""
         inward = self._affine.weights(queries)
@@ -94,8 +104,10 @@ class Stage:
         How many coefficients they hold.
     lookups : Lookups
     norm_terms : (lookups, 64) float32
+    sample : (rows, count) float32
+        Coefficients of the sample of rows by these bytes.
     norms : (rows,) float32
-        Squared lengths of a sample by these bytes.
+        Their squared lengths.
     typical : float
         Length.
     """
@@ -104,6 +116,7 @@ class Stage:
     count: int
     lookups: Lookups
     norm_terms: Floats
+    sample: Floats
     norms: Floats
     typical: float
 
@@ -184,6 +197,10 @@ class Trellis:
         return rows, self.coefficients.quantizer.coefficients(self.codes.gather(rows))
 
     @cached_property
+    def _coarse_sample(self) -> Floats:
+        return self.coefficients.coarse.coefficients(self.codes.gather(self.sample[0]))
+
+    @cached_property
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and covariance of (y, 1) / |x| over the sample: cosines are products with them, but for |q|."""
         rows, y = self.sample
@@ -209,14 +226,15 @@ class Trellis:
     def stage(self, size_bytes: int) -> Stage:
         """Return what a sweep of the first bytes needs."""
         if size_bytes not in self._stages:
-            quantizer, coefficients = self.coefficients.quantizer, self.coefficients
-            lookups = Lookups.of(quantizer.layout, quantizer.states, quantizer.levels, size_bytes)
+            coefficients = self.coefficients
+            lookups = coefficients.lookups(size_bytes)
             squares = np.full(len(coefficients.linear), coefficients.scale, np.float32)
             norm_terms = lookups.terms(coefficients.linear[None], squares)[0]
             count = coefficients.count(size_bytes)
-            norms = coefficients.norms(self.sample[1][:, :count])
+            sample = self.sample[1] if size_bytes == self.codes.layer.code_bytes else self._coarse_sample[:, :count]
+            norms = coefficients.norms(sample)
             typical = max(float(np.sqrt(norms.mean())), LEAST_LENGTH)
-            self._stages[size_bytes] = Stage(size_bytes, count, lookups, norm_terms, norms, typical)
+            self._stages[size_bytes] = Stage(size_bytes, count, lookups, norm_terms, sample, norms, typical)
         return self._stages[size_bytes]
 
 
@@ -259,22 +277,17 @@ class TrellisSweep(Sweep):
         return [self._trellis.stage(size) for size in (*self._plan.sizes, self.codes.layer.code_bytes)]
 
     @cached_property
-    def _terms(self) -> tuple[Floats, ...]:
-        return tuple(stage.lookups.terms(self._weights) for stage in self._stages)
-
-    @cached_property
     def _limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The scores that tables are made for (stages, q), and limits (q,) and margins (stages, q) of the rows."""
         if not self._plan.sizes:
             queries = len(self._weights)
             return self._high[None], np.full(queries, -np.inf), np.zeros((1, queries))
-        rows, y = self._trellis.sample
-        biases = self._biases[:, self._trellis.cells_of(rows)]
-        all_bytes = self._sampled(self._stages[-1], y, biases)
+        biases = self._biases[:, self._trellis.cells_of(self._trellis.sample[0])]
+        all_bytes = self._sampled(self._stages[-1], biases)
         high, plan = all_bytes.mean(axis=1) + EXPECTED * all_bytes.std(axis=1), self._plan
         limits, margins = np.full(len(high), -np.inf), np.zeros((len(self._stages), len(high)))
         for at, (stage, margin) in enumerate(zip(self._stages, plan.margins, strict=False)):
-            scores = self._sampled(stage, y, biases)
+            scores = self._sampled(stage, biases)
             gaps = all_bytes - scores
             margins[at] = gaps.mean(axis=1) + margin * gaps.std(axis=1)
             if at == 0:
@@ -290,10 +303,9 @@ class TrellisSweep(Sweep):
         weights = np.hstack([self._weights, self._biases])
         return weights @ mean + EXPECTED * np.sqrt(np.einsum("ij,ij->i", weights @ covariance, weights).clip(0))
 
-    def _sampled(self, stage: Stage, y: Floats, biases: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scores (q, rows) that coefficients y (rows, coefficients) have by the bytes of a stage."""
-        some = y[:, : stage.count]
-        products = np.asarray(self._weights[:, : stage.count] @ some.T + biases, np.float32)
+    def _sampled(self, stage: Stage, biases: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scores (q, rows) that the sample has by the bytes of a stage."""
+        products = np.asarray(self._weights[:, : stage.count] @ stage.sample.T + biases, np.float32)
         return raw_scores(self._swept, products, stage.norms).astype(np.float64)
 
     def over(
@@ -319,7 +331,9 @@ class TrellisSweep(Sweep):
             raw_number(self._swept),
             np.array([stage.size_bytes for stage in stages]),
             tuple(stage.lookups.kernel for stage in stages),
-            self._terms,
+            tuple(stage.lookups.owners for stage in stages),
+            tuple(stage.lookups.levels for stage in stages),
+            self._weights,
             tuple(stage.norm_terms for stage in stages),
             np.array([stage.typical for stage in stages]),
             np.full(len(stages), self._coefficients.constant),

@@ -208,6 +208,10 @@ class TrainedTCQ(TrainedQuantizer):
         axes, levels = self._axes.first(shorter.coefficients), self.levels[: shorter.starts[-1]]
         return TrainedTCQ(shorter, self.states, self.mean, axes, levels, self.stretch[: shorter.coefficients])
 
+    def with_levels(self, levels: Floats) -> TrainedTCQ:
+        """Return a quantizer of the same codes that takes other levels for them."""
+        return TrainedTCQ(self.layout, self.states, self.mean, self._axes, levels)
+
     @cached_property
     def _places(self) -> NDArray[np.int64]:
         """The places in a code of each step's sub-index bits, filled up with the place beyond the last: (steps, 8)."""

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.trellis import CodeLayout, taps
 
-__all__ = ["ENTRIES", "SOURCES", "TOGETHER", "Lookups"]
+__all__ = ["COARSE_BITS", "ENTRIES", "SOURCES", "TOGETHER", "Lookups", "coarse_levels"]
 
 ENTRIES = 64  # of a table: what one permutation of a register can look up in
 INDEX_BITS = 6
+COARSE_BITS = 2  # of a step, at most, that coarse look-ups read
 SOURCES = 4  # bytes of a code, at most, that an index comes from
 TOGETHER = 4  # look-ups, at most, whose entries are added up in 8 bits
 WINDOW = 8  # look-ups among which those with equally many sources are brought together
@@ -32,6 +33,9 @@ class Lookups:
 
     A step of more than five bits gives the upper bits of its sub-index only, and its entries are means over the lower
     ones: the sums are an approximation.
+
+    Coarse look-ups read the upper two bits of a sub-index and nothing of the path: fewer of them, from fewer bytes,
+    stand for as many coefficients. They say what a sweep of first bytes needs to know, which leaves out more than that.
 
     Attributes
     ----------
@@ -54,7 +58,7 @@ class Lookups:
     levels: Floats
 
     @classmethod
-    def of(cls, layout: CodeLayout, states: int, levels: Floats, size_bytes: int) -> Lookups:
+    def of(cls, layout: CodeLayout, states: int, levels: Floats, size_bytes: int, *, coarse: bool = False) -> Lookups:
         """Return those of the steps that lie in the first `size_bytes` of codes.
 
         Parameters
@@ -64,7 +68,7 @@ class Lookups:
         levels : (layout.starts[-1],) float32
         """
         steps = layout.steps_in(size_bytes)
-        joined = _joined([_bits_of_step(layout, states, step) for step in range(steps)])
+        joined = _joined([_bits_of_step(layout, states, step, coarse) for step in range(steps)])
         order, passes = _passes([len(_planes(bits)) for _, bits in joined])
         planes = np.zeros((len(joined), SOURCES), np.int64)
         masks = np.zeros((len(joined), SOURCES, 8), np.uint8)
@@ -75,12 +79,12 @@ class Lookups:
                 masks[at, source] = [_mask(places, plane) for places in bits] + [0] * (8 - len(bits))
             shift = 0
             for step in members:
-                used = min(int(layout.bits[step]) + 1, INDEX_BITS)
+                used = _coarse_bits(layout, step) if coarse else min(int(layout.bits[step]) + 1, INDEX_BITS)
                 for j in range(layout.firsts[step], layout.firsts[step + 1]):
                     owners[j] = at
-                    meant[j] = _meant(levels[layout.starts[j] : layout.starts[j + 1]], used)[
-                        np.arange(ENTRIES) >> shift & (1 << used) - 1
-                    ]
+                    own = levels[layout.starts[j] : layout.starts[j + 1]].astype(np.float64)
+                    means = own.reshape(1 << used, -1).mean(axis=1) if coarse else _meant(own, used)
+                    meant[j] = means[np.arange(ENTRIES) >> shift & (1 << used) - 1]
                 shift += used
         return cls(planes, masks, passes, owners, meant.astype(np.float32))
 
@@ -118,11 +122,29 @@ class Lookups:
         return self.passes, self.planes, matrices, images
 
 
+def coarse_levels(layout: CodeLayout, levels: Floats) -> Floats:
+    """Return what coarse look-ups take for each level: the mean of those that they do not tell apart."""
+    found = np.empty_like(levels)
+    for step in range(len(layout.bits)):
+        for j in range(layout.firsts[step], layout.firsts[step + 1]):
+            own = slice(layout.starts[j], layout.starts[j + 1])
+            groups = levels[own].reshape(1 << _coarse_bits(layout, step), -1)
+            found[own] = groups.mean(axis=1, dtype=np.float64).repeat(groups.shape[1])
+    return found
+
+
 Bits: TypeAlias = list[set[int]]  # of an index: the places in the code whose parity each is, lowest first
 
 
-def _bits_of_step(layout: CodeLayout, states: int, step: int) -> Bits:
+def _coarse_bits(layout: CodeLayout, step: int) -> int:
+    return min(int(layout.bits[step]) - 1, COARSE_BITS)
+
+
+def _bits_of_step(layout: CodeLayout, states: int, step: int, coarse: bool) -> Bits:
     path, subs = layout.bit_places
+    if coarse:
+        end = int(layout.bits[step]) - 1
+        return [{int(place)} for place in subs[step, end - _coarse_bits(layout, step) : end]]
     high, low = ({int(path[step - back]) for back in backs if back <= step} for backs in taps(states))
     count = int(layout.bits[step]) - 1
     kept = subs[step, max(count - (INDEX_BITS - 2), 0) : count]
@@ -166,9 +188,9 @@ def _passes(sources: list[int]) -> tuple[list[int], NDArray[np.int64]]:
     return order, np.array(passes, np.int64).reshape(-1, 3)
 
 
-def _meant(levels: Floats, used: int) -> NDArray[np.float64]:
+def _meant(levels: NDArray[np.float64], used: int) -> NDArray[np.float64]:
     """Return the level of each number of `used` bits: the mean over the lower bits of the sub-index that are left out.
 
     A level's number is 4 * sub-index + subset.
     """
-    return levels.astype(np.float64).reshape(1 << used - 2, -1, 4).mean(axis=1).reshape(-1)
+    return levels.reshape(1 << used - 2, -1, 4).mean(axis=1).reshape(-1)

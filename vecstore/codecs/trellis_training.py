@@ -60,8 +60,7 @@ def train(sample: Floats, size_bytes: int, states: int, exponent: float | None =
 def level_numbers(trained: TrainedTCQ, codes: Codes) -> NDArray[np.int64]:
     """Return which of all levels each coefficient of codes has: (n, coefficients) int64."""
     numbers = np.arange(len(trained.levels), dtype="<f4")  # far fewer than float32 counts to
-    counting = TrainedTCQ(trained.layout, trained.states, trained.mean, Axes(trained.axes), numbers)
-    return counting.coefficients(codes).astype(np.int64)
+    return trained.with_levels(numbers).coefficients(codes).astype(np.int64)
 
 
 def _layout(variances: NDArray[np.float64], exponent: float, size_bytes: int) -> CodeLayout:

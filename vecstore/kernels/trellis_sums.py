@@ -35,7 +35,8 @@ from vecstore.kernels.trellis_planes import LANES
 
 __all__ = ["BLOCK_QUERIES", "LANES", "add_passes", "at_least", "lowest_bit"]
 
-AHEAD = 128  # bytes fetched for every LANES rows of a pass, so that the memory is never idle
+LINE = 64  # bytes of a cache line
+MOST_LINES = 2  # fetched for every LANES rows of a pass: more keep the next sums waiting
 BLOCK_QUERIES = 4  # so many share the computation of indices
 ONE, FOUR = static(1), static(BLOCK_QUERIES)
 
@@ -64,20 +65,24 @@ def _in_registers(level, planes, vectors, lookups, tables, sums, ahead, ahead_by
     passes, bytes_of, matrices, _ = lookups
     code, stride = planes.ctypes.data, planes.strides[0]
     plane, matrix = bytes_of.ctypes.data, matrices.ctypes.data
+    # Every pass fetches its share of what is ahead, so that the memory is not idle; where there are few, that is left
+    # to who reads it.
+    lines = -(-ahead_bytes // max(len(passes) * vectors * LINE, 1))
+    if lines > MOST_LINES:
+        lines = 0
     for i in range(len(passes)):
         first, count, sources = passes[i]
-        # What is fetched a pass is about as much as there are bytes a pass; where all is, fetch what is here anyway.
-        soon = ahead + i * vectors * AHEAD if i * vectors * AHEAD < ahead_bytes else code
+        soon = ahead + i * vectors * lines * LINE
         which = (count - 1) * SOURCES + sources - 1
-        place, own = plane + 8 * SOURCES * first, matrix + 8 * SOURCES * first
+        of, own = plane + 8 * SOURCES * first, matrix + 8 * SOURCES * first
         q, query_bytes, sums_bytes = 0, tables.strides[0], sums.strides[0]
         while q < len(tables):
             table, into = tables[q].ctypes.data + ENTRIES * first, sums[q].ctypes.data
             if len(tables) - q >= BLOCK_QUERIES:
-                add_pass(which, code, stride, vectors, place, own, table, query_bytes, into, sums_bytes, soon, FOUR)
+                add_pass(which, code, stride, vectors, of, own, table, query_bytes, into, sums_bytes, soon, lines, FOUR)
                 q += BLOCK_QUERIES
             else:
-                add_pass(which, code, stride, vectors, place, own, table, query_bytes, into, sums_bytes, soon, ONE)
+                add_pass(which, code, stride, vectors, of, own, table, query_bytes, into, sums_bytes, soon, lines, ONE)
                 q += 1
 
 
@@ -138,13 +143,14 @@ def compare(typing, sums, threshold):
 
 @intrinsic
 def add_pass(
-    typing, which, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, queries
+    typing, which, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, lines, queries
 ):
     """Do one pass of (which // SOURCES + 1) look-ups from (which % SOURCES + 1) sources; all else are addresses."""
     together = number_of(queries)
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        which, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, _ = arguments
+        which, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes = arguments[:10]
+        soon, lines, _ = arguments[10:]
         code, planes, matrices, tables, sums, soon = (
             b.inttoptr(address, I8.as_pointer()) for address in (code, planes, matrices, tables, sums, soon)
         )
@@ -155,16 +161,18 @@ def add_pass(
             kinds.add_case(ir.Constant(I64, kind), block)
             b.position_at_end(block)
             shape = kind // SOURCES + 1, kind % SOURCES + 1, together
-            _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, shape)
+            ahead = soon, lines
+            _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, ahead, shape)
             b.branch(done)
         b.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 11, queries), generate
+    return types.void(*[types.intp] * 12, queries), generate
 
 
-def _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, soon, shape):
+def _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, sums, sums_bytes, ahead, shape):
     count, sources, queries = shape
+    soon, lines = ahead
     bytes64, wide = vector(I8, LANES), vector(I16, LANES)
     pairs = [(i, source) for i in range(count) for source in range(sources)]
     places, factors = {}, {}
@@ -181,8 +189,9 @@ def _emit_pass(b, code, stride, vectors, planes, matrices, tables, query_bytes, 
     into = [at(b, sums, b.mul(sums_bytes, ir.Constant(I64, q))) for q in range(queries)]
     with cgutils.for_range(b, vectors) as loop:
         lane = b.mul(loop.index, ir.Constant(I64, LANES))
-        for line in range(0, AHEAD, 64):
-            prefetch(b, at(b, soon, b.add(b.mul(loop.index, ir.Constant(I64, AHEAD)), ir.Constant(I64, line))), near=2)
+        with cgutils.for_range(b, lines) as some:
+            line = b.add(b.mul(loop.index, lines), some.index)
+            prefetch(b, at(b, soon, b.mul(line, ir.Constant(I64, LINE))), near=2)
         indices = []
         for i in range(count):
             parts = []

@@ -10,7 +10,7 @@ from numba import njit
 
 from vecstore.kernels.heap import push
 from vecstore.kernels.sweep import PRODUCT, UNIT
-from vecstore.kernels.trellis_planes import CHUNK, LANES, copy_chunk, fetch, to_planes
+from vecstore.kernels.trellis_planes import CHUNK, LANES, copy_chunk, fetch, lined_up, to_planes
 from vecstore.kernels.trellis_sums import add_passes, at_least, lowest_bit
 
 __all__ = ["sweep_trellis"]
@@ -37,7 +37,9 @@ def sweep_trellis(
     kind,
     sizes_bytes,
     lookups,
-    terms,
+    owners,
+    levels,
+    weights,
     norm_terms,
     typical,
     norm_biases,
@@ -76,8 +78,12 @@ def sweep_trellis(
         How many bytes of a row each stage looks at.
     lookups : of each stage, (passes, planes, matrices, images)
         See `trellis_sums.add_passes`.
-    terms, norm_terms : of each stage, (q, lookups, 64) float32 and (lookups, 64) float32
-        Tables that add up to q . x and, with `norm_biases`, to |x|^2.
+    owners, levels : of each stage, (some coefficients,) int64 and (some coefficients, 64) float32
+        See `Lookups`.
+    weights : (q, coefficients) float32
+        Of coefficients, in q . x.
+    norm_terms : of each stage, (lookups, 64) float32
+        Tables that add up, with `norm_biases`, to |x|^2.
     typical, norm_biases : (stages,) float64
         Length of a vector of which so many bytes are known.
     made_for : (stages, q) float64
@@ -102,15 +108,15 @@ def sweep_trellis(
     scales = np.empty((stages, queries, 3))
     widest = 0
     for stage in range(stages):
-        widest = max(widest, terms[stage].shape[1])
-    tables = np.empty((stages, queries, widest, terms[0].shape[2]), np.uint8)
+        widest = max(widest, len(norm_terms[stage]))
+    tables = np.empty((stages, queries, widest, norm_terms[0].shape[1]), np.uint8)
     for q in range(queries):
         for stage in range(stages):
             scales[stage, q] = fill(
                 kind,
                 made_for[stage, q],
                 typical[stage],
-                terms[stage][q],
+                products(weights[q], owners[stage], levels[stage], norm_terms[stage]),
                 norm_terms[stage],
                 norm_biases[stage],
                 lookups[stage][0],
@@ -126,7 +132,7 @@ def sweep_trellis(
             if heap_scores[q, i] > reached[q, 0]:
                 push(reached[q], held[q], wanted, heap_scores[q, i], 0)
     swept = -(-sizes_bytes[0] // CHUNK) * CHUNK
-    planes, sums = np.empty((swept, tile_rows), np.uint8), np.empty((queries, tile_rows), np.uint16)
+    planes, sums = lined_up(swept, tile_rows), lined_up(queries, 2 * tile_rows).view(np.uint16)
     parameters = (sizes_bytes, lookups, tables, margins, scales, biases)
     where = (data, offsets, block_rows, tile_rows, row_bytes, rows, edges)
     heaps = (heap_scores, heap_rows, sizes, floors, reached, held)
@@ -263,7 +269,7 @@ def rescore(level, q, stage, waiting, scores, count, stages, where):
     sizes_bytes, lookups, tables, _, scales, biases = stages
     data, offsets, block_rows, tile_rows, row_bytes, rows, edges = where
     chunks, base = -(-sizes_bytes[stage] // CHUNK), data.ctypes.data
-    codes, planes = np.zeros(chunks * BATCH * CHUNK, np.uint8), np.empty((chunks * CHUNK, BATCH), np.uint8)
+    codes, planes = np.zeros(chunks * BATCH * CHUNK, np.uint8), lined_up(chunks * CHUNK, BATCH)
     sums, scale = np.empty((1, BATCH), np.uint16), scales[stage, q]
     places = np.empty((BATCH, 3), np.int64)  # where a row's tile begins, which row of the tile it is, and of how many
     into = codes.ctypes.data
@@ -320,6 +326,17 @@ def may(allowed, row):
 def threshold(least, base, worth):
     """Return the sum that a row needs to reach a score."""
     return np.int64(min(max(np.ceil((least - base) / worth - 1e-9), 0.0), MOST_SUM + 1.0))
+
+
+@njit(cache=True, nogil=True)
+def products(weights, owners, levels, shape):
+    """Return tables (lookups, 64) float32, as many as `shape` has, that add up to q . x."""
+    terms = np.zeros(shape.shape, np.float32)
+    for coefficient in range(len(owners)):
+        into, own, weight = terms[owners[coefficient]], levels[coefficient], weights[coefficient]
+        for entry in range(len(own)):
+            into[entry] += weight * own[entry]
+    return terms
 
 
 @njit(cache=True, nogil=True)
