@@ -259,13 +259,16 @@ class Contest:
                 return None  # does not suit these vectors, such as more bytes than dimensions
 
     def _fitting(self, rungs: Sequence[Rung]) -> list[Rung]:
-        """Return rungs that the rows suffice for; there are two at least, since the first brings in cells."""
+        """Return rungs that the rows suffice for; there are two at least, since the first brings in cells.
+
+        Few rows are searched rather than few trained on: with a third of them left to search, codecs can be told apart,
+        while one with cells shows what it is worth only when trained on about as many as in the end.
+        """
         there = len(self.x) - self.held_out
         found: list[Rung] = []
         for rung in rungs:
-            share = min(there / (rung.train + rung.base), 1.0)
-            train = max(int(rung.train * share), 1)
-            base = max(min(rung.base, there - train), 1)
+            base = max(min(rung.base, max(there - rung.train, there // 3)), 1)
+            train = max(min(rung.train, there - base), 1)
             found.append(Rung(train, base, rung.queries, rung.keep, rung.margin))
         middle = [rung for rung in found[1:-1] if rung.train < found[-1].train]
         return [found[0], *middle, found[-1]]
