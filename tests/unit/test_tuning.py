@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vecstore
-from vecstore.codecs.spec import codec
+from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import BudgetError, ShapeError
 from vecstore.spectrum import distortion_bound
 from vecstore.tuning.budget import parse_budget, parse_target
@@ -176,3 +176,17 @@ def test_a_store_for_a_budget(tmp_path, words, word_keys):
     assert str(vecstore.open(tmp_path / "w.vecs").codec.spec) == report.codec
     with pytest.raises(ShapeError, match="codec and budget"):
         vecstore.write(tmp_path / "x.vecs", words[:300], codec="sq:8", budget=10)
+
+
+def test_candidates_are_trained_for_the_rows_to_come(words, monkeypatch):
+    """So many centroids are afforded, which have so many bits."""
+    fit, seen = CodecSpec.fit, set()
+
+    def noted(self, x, **options):
+        seen.add(options.get("rows"))
+        return fit(self, x, **options)
+
+    monkeypatch.setattr(CodecSpec, "fit", noted)
+    vecstore.tune(words[:600], budget=12, rows=7000)
+    vecstore.tune(words[:600], budget="8/30", rows=7000)
+    assert seen == {7000}

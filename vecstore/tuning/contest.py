@@ -254,7 +254,7 @@ class Contest:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is to be said of the chosen codec is said when it is used
             try:
-                return codec(spec).fit(train, seed=self.seed)
+                return codec(spec).fit(train, seed=self.seed, rows=self.rows)
             except CodecError:
                 return None  # does not suit these vectors, such as more bytes than dimensions
 

@@ -156,7 +156,9 @@ def _two_layers(contest: Contest, budget: Budget, scanned: float) -> Tuned:
     fine = _best(contest, FAMILIES, room, role="stored", cells=False)
     rung, limit = contest.rungs[-1], room
     while True:
-        pair = codec(f"{coarse.codec.spec}/{fine.codec.spec}").fit(contest.x[contest.held_out :], seed=contest.seed)
+        pair = codec(f"{coarse.codec.spec}/{fine.codec.spec}").fit(
+            contest.x[contest.held_out :], seed=contest.seed, rows=contest.rows
+        )
         excess = row_bytes(pair, contest.rows) - budget.stored
         if excess <= 0:
             break
@@ -165,7 +167,7 @@ def _two_layers(contest: Contest, budget: Budget, scanned: float) -> Tuned:
         if smaller is None:
             raise BudgetError(f"a budget of {scanned:g}/{budget.stored:g} bytes leaves nothing for the fine layer")
         fine = replace(fine, codec=smaller)
-    judged = codec(str(pair.spec)).fit(contest.training(rung), seed=contest.seed)
+    judged = codec(str(pair.spec)).fit(contest.training(rung), seed=contest.seed, rows=contest.rows)
     exam = contest.exam(rung)
     decoded = [trained.decode(trained.encode(exam.base)) for trained in (coarse.codec, judged)]
     marks = exam.mark_rescored(*decoded, rescored=RESCORED)
