@@ -77,7 +77,7 @@ def tune(
 
 
 def _print(found: list[Tuned]) -> None:
-    shown = table("", "codec", "bytes", "code", "recall@10", "R²", "dB", "rows", right=("bytes", "code", "recall@10"))
+    shown = table("", "codec", "bytes", "code", "recall@10", "R²", "dB", "trained on", right=("bytes", "code", "recall@10"))
     for one in found:
         for entry in one.table:
             recall = entry.recall
@@ -89,10 +89,10 @@ def _print(found: list[Tuned]) -> None:
                 f"{recall.mean:.3f} ± {(recall.high - recall.low) / 2:.3f}",
                 f"{1 - entry.error:.3f}",
                 f"{entry.decibels:+.2f}",
-                f"{entry.base_rows:,}",
+                f"{entry.train_rows:,}",
             )
     out = stdout()
     out.print(shown)
-    out.print("\n±: 95% interval; dB: error above the bound of a Gaussian with this spectrum; rows: searched.")
+    out.print("\n±: 95% interval; dB: error above the bound of a Gaussian with this spectrum.")
     for one in found:
         out.print(Text(one.summary))

@@ -194,7 +194,7 @@ class Contest:
             error=trial.error,
             decibels=float(10 * np.log10(trial.error / bound)) if bound > 0 and trial.error > 0 else 0.0,
             speed=trial.family.speed,
-            base_rows=rung.base,
+            train_rows=rung.train,
             chosen=chosen,
         )
 

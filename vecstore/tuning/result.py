@@ -33,8 +33,8 @@ class Entry:
         with the same spectrum.
     speed : int
         Class of scan speed, 0 being the fastest.
-    base_rows : int
-        Rows that were searched; candidates that dropped out early were judged on fewer.
+    train_rows : int
+        Rows that it was trained on; candidates that dropped out early were trained on fewer.
     chosen : bool
     """
 
@@ -47,7 +47,7 @@ class Entry:
     error: float
     decibels: float
     speed: int
-    base_rows: int
+    train_rows: int
     chosen: bool = False
 
 
@@ -55,7 +55,7 @@ class Table(Sequence[Entry]):
     """All candidates, those that stayed longest first and, among them, by falling recall."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._entries = sorted(entries, key=lambda entry: (-entry.base_rows, -entry.recall.mean, entry.row_bytes))
+        self._entries = sorted(entries, key=lambda entry: (-entry.train_rows, -entry.recall.mean, entry.row_bytes))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -68,8 +68,8 @@ class Table(Sequence[Entry]):
 
     @property
     def pareto(self) -> list[Entry]:
-        """The candidates judged on most rows that no other beats in recall with as few bytes, by rising bytes."""
-        last = [entry for entry in self if entry.base_rows == self[0].base_rows]
+        """The candidates trained on most rows that no other beats in recall with as few bytes, by rising bytes."""
+        last = [entry for entry in self if entry.train_rows == self[0].train_rows]
         kept: list[Entry] = []
         for entry in sorted(last, key=lambda entry: (entry.row_bytes, -entry.recall.mean)):
             if not kept or entry.recall.mean > kept[-1].recall.mean:
