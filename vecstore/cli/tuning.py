@@ -77,7 +77,8 @@ def tune(
 
 
 def _print(found: list[Tuned]) -> None:
-    shown = table("", "codec", "bytes", "code", "recall@10", "R²", "dB", "trained on", right=("bytes", "code", "recall@10"))
+    columns = ("", "codec", "bytes", "code", "recall@10", "R²", "dB", "trained on")
+    shown = table(*columns, right=("bytes", "code", "recall@10"))
     for one in found:
         for entry in one.table:
             recall = entry.recall
