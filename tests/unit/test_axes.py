@@ -63,7 +63,7 @@ def test_packed_axes_are_orthonormal_and_keep_what_principal_axes_keep(docs: np.
     _, exact, variances = principal_axes(docs, 384)
     axes = Axes.principal(exact, variances, count)
     np.testing.assert_allclose(axes.matrix @ axes.matrix.T, np.eye(count), atol=1e-5)
-    assert kept(docs, axes.matrix) > (0.95 if count > 1 else 0.88) * kept(docs, exact[:count])
+    assert kept(docs, axes.matrix) > (0.95 if count > 1 else 0.9) * kept(docs, exact[:count])
     if count <= 100:  # the last axes have no variance worth naming, and nothing may be moved there
         assert sum(array.nbytes for array in axes.arrays.values()) <= (0.6 * count + 1) * 384
     np.testing.assert_array_equal(Axes.restore(axes.arrays, (count, 384)).matrix, axes.matrix)

@@ -144,9 +144,8 @@ def held_to(found, scores, slack, may=None):
 @every_level
 @pytest.mark.parametrize("states", PARITY)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("coarse", [False, True])
-def test_sums_stand_for_products(level, layout, states, coarse):
-    coded = Coded(layout, states, 70, coarse=coarse)
+def test_sums_stand_for_products(level, layout, states):
+    coded = Coded(layout, states, 70)
     weights = RNG.normal(size=(1, coded.y.shape[1])).astype(np.float32)
     found, slack = coded.sweep(level, weights, 70)
     held_to(found, weights @ coded.y.T, slack)
@@ -208,7 +207,7 @@ def test_rows_that_reach_the_limit_go_on(level, layout, size):
     limit = float(np.quantile(partial, 0.4))
     found, slack = coded.sweep(level, weights, 450, sizes=[size, coded.size], limit=limit)
     for q in range(2):
-        near = slack[q]
+        near = slack[q] / 3  # roundings cancel: three standard deviations
         rows = found.rows[q][: found.sizes[q]]
         assert (partial[q, rows] >= limit - near).all()
         assert np.isin(np.flatnonzero(partial[q] > limit + near), rows).all()
@@ -456,3 +455,13 @@ def test_first_bytes_decode_to_the_first_coefficients(summaries):
     np.testing.assert_allclose(
         shorter.decode(codes[:, : shorter.code_bytes]), y[:, :count] @ trained.axes[:count] + trained.mean, atol=1e-5
     )
+
+
+@every_level
+@pytest.mark.parametrize("states", PARITY)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_coarse_sums_stand_for_products_of_means(level, layout, states):
+    coded = Coded(layout, states, 70, coarse=True)
+    weights = RNG.normal(size=(1, coded.y.shape[1])).astype(np.float32)
+    found, slack = coded.sweep(level, weights, 70)
+    held_to(found, weights @ coded.y.T, slack)

@@ -113,8 +113,9 @@ def _rounded(axes: Matrix, allowed: NDArray[np.float64]) -> tuple[NDArray[np.uin
     for size in range(BITS[0] if d >= FEWEST else BITS[1], BITS[1] + 1):
         half, tilts = 1 << size - 1, np.full(count, np.inf)
         # Besides steps for dense axes one that reaches the largest number, for those with few numbers other than zero.
-        for steps in (largest / half, *(spread * STEPS[size] / np.sqrt(d) for spread in SPREADS)):
-            whole = np.clip(np.rint(axes[left] / (steps[left] if np.ndim(steps) else steps)), -half, half - 1)
+        dense = np.full_like(largest, STEPS[size] / np.sqrt(d))
+        for steps in (largest / half, *(spread * dense for spread in SPREADS)):
+            whole = np.clip(np.rint(axes[left] / steps[left]), -half, half - 1)
             lengths = np.einsum("ij,ij->i", whole, whole)
             tilt = 1 - np.einsum("ij,ij->i", whole, axes[left]) ** 2 / np.maximum(lengths, 1e-30)
             better = tilt < tilts[left]

@@ -52,10 +52,12 @@ class Entry:
 
 
 class Table(Sequence[Entry]):
-    """All candidates, those that stayed longest first and, among them, by falling recall."""
+    """All candidates: the chosen one, then those that stayed longest and, among them, by falling recall."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._entries = sorted(entries, key=lambda entry: (-entry.train_rows, -entry.recall.mean, entry.row_bytes))
+        self._entries = sorted(
+            entries, key=lambda entry: (not entry.chosen, -entry.train_rows, -entry.recall.mean, entry.row_bytes)
+        )
 
     def __len__(self) -> int:
         return len(self._entries)
