@@ -62,6 +62,17 @@ def test_families_write_codes_of_the_size_they_say(family, words):
             assert size <= codec(spec).fit(words[:300]).code_bytes <= limit + 8  # some have factors beside
 
 
+@pytest.mark.parametrize("spec", ["tcq:16", "tcq:130", "opq:60x4", "opq:50", "pq:50"])
+def test_guesses_of_models_are_near(spec, docs):
+    """Each miss costs a candidate's training: it is trained again with a byte less, or more."""
+    trained = codec(spec).fit(docs[:600], rows=40_000)
+    guesses = [
+        family.model(size, 384) for family in FAMILIES for size, named in family.sizes(384, 384) if named == spec
+    ]
+    assert len(guesses) == 1
+    assert guesses[0] / 40_000 == pytest.approx(trained.model_bytes / 40_000, abs=1, rel=0.1)
+
+
 @pytest.mark.filterwarnings("ignore::vecstore.codecs.truncate.TruncationWarning")
 def test_floors_are_below_what_codecs_reach(words):
     """A family must not be passed over that could have won."""

@@ -128,21 +128,34 @@ def _first_components(bits: int) -> Floor:
     return floor
 
 
-def _axes_and_books(entries: int) -> Model:
-    return lambda size, d: d * d + 4 * entries * d
+def _books(bits: int, *, axes: bool = True) -> Model:
+    """Books of groups of equal width, all stored as wide as the widest, and a byte a number of a rotation."""
+
+    def model(size: int, d: int) -> int:
+        groups = size * 8 // bits
+        return (d * d if axes else 0) + 4 * (1 << bits) * groups * -(-d // groups)
+
+    return model
+
+
+def _variable_books(bits: int) -> Model:
+    """Packed axes, and books as wide as each group, were all components kept (the last ones often are not)."""
+    return lambda size, d: int((0.6 * d + 4 * (1 << bits)) * d)
 
 
 def _trellis(size: int, d: int) -> int:
-    return (2 * d // 5 + 32) * min(3 * size + 64, d)
+    """Axes of half a byte a number, and the levels of each coefficient, more the more bits it has."""
+    kept = min(3 * size + 64, d)
+    return int((d / 2 + min(6 * 2 ** (8 * size / kept), 1024)) * kept)
 
 
 FAMILIES = (
     Family("tcq", 1, _every("tcq"), model=_trellis, cells=True),
-    Family("opq", 2, _every("opq"), model=_axes_and_books(256), cells=True),
-    Family("opq x4", 0, _every("opq", per_byte=2, suffix="x4"), model=_axes_and_books(16), cells=True),
-    Family("vaq", 2, _every("vaq"), model=_axes_and_books(256), cells=True),
-    Family("vaq x4", 0, _every("vaq", per_byte=2, suffix="x4"), model=_axes_and_books(16)),
-    Family("pq", 2, _every("pq"), model=lambda size, d: 1024 * d),
+    Family("opq", 2, _every("opq"), model=_books(8), cells=True),
+    Family("opq x4", 0, _every("opq", per_byte=2, suffix="x4"), model=_books(4), cells=True),
+    Family("vaq", 2, _every("vaq"), model=_variable_books(8), cells=True),
+    Family("vaq x4", 0, _every("vaq", per_byte=2, suffix="x4"), model=_variable_books(4)),
+    Family("pq", 2, _every("pq"), model=_books(8, axes=False)),
     Family("rq", 2, _every("rq"), model=lambda size, d: 1024 * d * size, cells=True),
     Family("lsq", 2, _every("lsq"), model=lambda size, d: 1024 * d * size),
     Family("pca, sq:8", 1, _numbers("sq:8", 8), floor=_first_components(8)),
