@@ -24,6 +24,7 @@ from vecstore.bench.timing import machine, table, write_section
 
 import vecstore
 from vecstore.codecs.evaluation import overlap
+from vecstore.codecs.kmeans import matrix_products
 from vecstore.errors import MissingExtraError, require
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -119,7 +120,8 @@ def _train(index: Any, sample: Floats) -> None:
     """Train an OPQ index in fewer rounds than the 50 by default, which take minutes and change little."""
     faiss = require("faiss", extra="train", purpose="measuring faiss")
     faiss.downcast_VectorTransform(index.chain.at(0)).niter = OPQ_ROUNDS
-    index.train(sample)
+    with matrix_products(faiss):
+        index.train(sample)
 
 
 def _refined(index: Any, factor: int, queries: Floats) -> NDArray[np.int64]:

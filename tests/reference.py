@@ -99,24 +99,49 @@ def trellis_subset(path: list[int], i: int, parity: tuple[int, int]) -> int:
     return 2 * high + low
 
 
+def trellis_bits(code: bytes, bits: list[int], *, head: bool) -> tuple[list[int], list[int]]:
+    """Return the path bits and the sub-indices of one code, in the layout with a head or in the one of before."""
+    if not head:
+        path: list[int] = []
+        subs: list[int] = []
+        for start in range(0, len(bits), 8):
+            group = bits[start : start + 8]
+            size = sum(group) // 8
+            number, code = int.from_bytes(code[:size], "little"), code[size:]
+            for _ in group:
+                path.append(number & 1)
+                number >>= 1
+            for count in group:
+                subs.append(number & ((1 << count - 1) - 1))
+                number >>= count - 1
+            assert number == 0
+        assert code == b""
+        return path, subs
+    number = int.from_bytes(code, "little")
+
+    def taken(count: int) -> int:
+        nonlocal number
+        found, number = number & ((1 << count) - 1), number >> count
+        return found
+
+    uppers = [taken(min(count - 1, 2)) for count in bits]
+    lowers = [(taken(max(count - 3, 0)), max(count - 3, 0)) for count in bits]
+    path = [taken(1) for _ in bits]
+    assert number == 0
+    return path, [upper << count | lower for upper, (lower, count) in zip(uppers, lowers, strict=True)]
+
+
 def trellis_decode(
-    code: bytes, bits: list[int], widths: list[int], levels: list[np.ndarray], parity: tuple[int, int]
+    code: bytes,
+    bits: list[int],
+    widths: list[int],
+    levels: list[np.ndarray],
+    parity: tuple[int, int],
+    *,
+    head: bool = True,
 ) -> list[float]:
     """Return the coefficients of one code; levels[j] are those of coefficient j."""
-    path: list[int] = []
-    subs: list[int] = []
-    for start in range(0, len(bits), 8):
-        group = bits[start : start + 8]
-        size = sum(group) // 8
-        number, code = int.from_bytes(code[:size], "little"), code[size:]
-        for _ in group:
-            path.append(number & 1)
-            number >>= 1
-        for count in group:
-            subs.append(number & ((1 << count - 1) - 1))
-            number >>= count - 1
-        assert number == 0
-    assert code == b""
+    path, subs = trellis_bits(code, bits, head=head)
     found: list[float] = []
     for i, width in enumerate(widths):
         for _ in range(width):

@@ -67,7 +67,7 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
     limits: dict[str, dict[str, float]] = {}
     margins: dict[str, dict[str, float]] = {}
     passing: dict[float, dict[int, float]] = {recall: {} for recall in RECALLS}
-    for size in range(STEP, codec.code_bytes, STEP):
+    for size in _sizes(coefficients):
         by_prefix = scores(coarse[:, : coefficients.count(size)])
         gaps = by_all - by_prefix
         heights = (by_prefix - by_prefix.mean(axis=1, keepdims=True)) / (by_prefix.std(axis=1, keepdims=True) + 1e-30)
@@ -141,6 +141,17 @@ def _measured(description: Mapping[str, Any], recall: str) -> tuple[dict[int, tu
             plans[int(size)] = height, margin
     swept = about.get("swept")
     return plans, swept.get(recall) if isinstance(swept, Mapping) else None
+
+
+def _sizes(coefficients: Coefficients) -> list[int]:
+    """Return how many first bytes may be swept: as long as more of them tell of more coefficients."""
+    sizes, known = [], 0
+    for size in range(STEP, coefficients.quantizer.code_bytes, STEP):
+        count = coefficients.count(size)
+        if count > known:
+            sizes.append(size)
+        known = count
+    return sizes
 
 
 def _best(scores: Floats, k: int) -> NDArray[np.bool_]:

@@ -219,9 +219,8 @@ class Store:
         dimensions : int, optional
             The vectors are the first so many dimensions, scaled to length one: for models trained so (Matryoshka).
         bytes : int, optional
-            Of a `tcq` store: the vectors are coarser ones, all dimensions from the first so many bytes. Codes can be
-            cut where a group of eight steps ends, so up to eight bytes fewer are read; ``info()["bytes"]["code"]``
-            of the truncated store says how many.
+            Of a `tcq` store: the vectors are coarser ones, all dimensions from the first so many bytes. (Codes of files
+            without `head_bits` are cut where a group of eight steps ends, up to eight bytes below.)
 
         Raises
         ------

@@ -73,7 +73,7 @@ class Coefficients:
     def lookups(self, size_bytes: int) -> Lookups:
         """Return what reads the first bytes of codes: coarsely, unless they are all."""
         q = self.quantizer
-        return Lookups.of(q.layout, q.states, q.levels, size_bytes, coarse=size_bytes < q.code_bytes)
+        return Lookups.of(q.layout, q.states, q.levels, size_bytes if size_bytes < q.code_bytes else None)
 
     def weights(self, queries: Floats) -> tuple[Floats, NDArray[np.float64]]:
         """Return the products (q, coefficients) and the biases (q,) of queries (q, d)."""

@@ -416,11 +416,17 @@ def trellis(how, codes, d, model):
     groups = [bits[start : start + 8] for start in range(0, len(bits), 8)]
     assert not any(sum(group) % 8 for group in groups) and sum(bits) // 8 == how["size_bytes"] == codes.shape[1]
     assert len(levels) == sum(2 ** (b + 1) * width for b, width in zip(bits, widths, strict=True))
-    return np.array([trellis_row(how["states"], code.tobytes(), groups, widths, levels) for code in codes])
+    head = model("head_bits")
+    assert head is None or head.tolist() == [2]
+    bits_of = grouped if head is None else headed
+    return np.array(
+        [trellis_row(how["states"], *bits_of(code.tobytes(), groups), bits, widths, levels) for code in codes]
+    )
 
 
-def trellis_row(states, code, groups, widths, levels):
-    u, x, sizes, at = [], [], [], 0
+def grouped(code, groups):
+    """The path bits and sub-indices of a code without a head."""
+    u, x, at = [], [], 0
     for group in groups:
         size = sum(group) // 8
         integer = int.from_bytes(code[at : at + size], "little")
@@ -431,14 +437,33 @@ def trellis_row(states, code, groups, widths, levels):
         for b in group:
             x.append(integer & (2 ** (b - 1) - 1))
             integer >>= b - 1
-            sizes.append(2 ** (b + 1))
         assert integer == 0
+    return u, x
+
+
+def headed(code, groups):
+    """The path bits and sub-indices of a code with a head."""
+    steps, integer, x = [b for group in groups for b in group], int.from_bytes(code, "little"), []
+    for b in steps:
+        upper = min(b - 1, 2)
+        x.append(integer % 2**upper)
+        integer >>= upper
+    for i, b in enumerate(steps):
+        lower = max(b - 3, 0)
+        x[i] = x[i] * 2**lower + integer % 2**lower
+        integer >>= lower
+    u = [integer >> i & 1 for i in range(len(steps))]
+    assert integer >> len(steps) == 0
+    return u, x
+
+
+def trellis_row(states, u, x, bits, widths, levels):
     y, start = [], 0
     for i, width in enumerate(widths):
         z1, z0 = (sum(u[i - b] for b in back if b <= i) % 2 for back in PATH_BITS[states])
         for _ in range(width):
             y.append(levels[start + 4 * x[i] + 2 * z1 + z0])
-            start += sizes[i]
+            start += 2 ** (bits[i] + 1)
     return y
 
 

@@ -27,12 +27,13 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "cells": (400, 10, "cells:6,bin/sq:6", "str", {"keep_norms": True}),
     "order": (300, 12, "cells:5,pq:4x4", None, {"metric": "l2"}),
     "axes": (400, 40, "cells:4,tcq:9:8", None, {}),
+    "heads": (600, 24, "tcq:13:16", None, {}),
     "tables": (300, 8, "hash:90:2:word&shape&ngrams3-4:mean/pq:2x4", "str", {"keep_norms": True, **INSISTING}),
     "mixed": (300, 8, "f16@40+qr:6x7x9:mult", None, {"metric": "dot", **INSISTING}),
 }
 SINCE = {
     "trellis": "1.1",
-    **dict.fromkeys(("cells", "order", "axes", "tables", "mixed"), "1.2"),
+    **dict.fromkeys(("cells", "order", "axes", "heads", "tables", "mixed"), "1.2"),
 }  # the version that a store needs, where it is not the first
 
 

@@ -196,8 +196,9 @@ def compare_unknown(other: independent.Store, path: Path) -> None:
         found = store.lookup(absent)
         assert not found.known.any()
         np.testing.assert_allclose(np.array(made), found.vectors, rtol=1e-5, atol=1e-5)
-        # many at once take another way through the package
-        np.testing.assert_array_equal(store.lookup(absent * 30).vectors, np.tile(found.vectors, (30, 1)))
+        # Many at once take another way through the package; a product of more rows may round otherwise.
+        many = store.lookup(absent * 30).vectors
+        np.testing.assert_allclose(many, np.tile(found.vectors, (30, 1)), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("key_type", [None, "str", "int64"])
@@ -464,6 +465,7 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
             "cells": 0.01,
             "order": 0.5,
             "axes": 0.2,
+            "heads": 0.01,
             "tables": 0.3,
             "mixed": 0.9,
         }

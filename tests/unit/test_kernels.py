@@ -11,7 +11,7 @@ import pytest
 import reference
 
 from vecstore.codecs.pq import group_edges
-from vecstore.codecs.trellis import PARITY, CodeLayout, subsets, taps
+from vecstore.codecs.trellis import HEAD_BITS, PARITY, CodeLayout, subsets, taps
 from vecstore.container import Container, ContainerWriter
 from vecstore.kernels.gather import gather_tiled
 from vecstore.kernels.hashing import xxh64_packed
@@ -148,19 +148,23 @@ TRELLIS_LAYOUTS = {
 @pytest.mark.parametrize(
     ("layout", "states"), [*((layout, 4) for layout in TRELLIS_LAYOUTS), ("pairs last", 64), ("short group", 256)]
 )
-def test_trellis(rows, layout, states):
+@pytest.mark.parametrize("head", [True, False])
+def test_trellis(rows, layout, states, head):
     rng = np.random.default_rng(rows)
     bits, widths = TRELLIS_LAYOUTS[layout]
-    plan = CodeLayout(np.array(bits, np.uint8), np.array(widths, np.uint8))
+    plan = CodeLayout(np.array(bits, np.uint8), np.array(widths, np.uint8), head_bits=HEAD_BITS * head)
     levels = rng.normal(size=plan.starts[-1]).astype(np.float32)
     own = np.split(levels.astype(np.float64), plan.starts[1:-1])
-    arguments = (plan.bits, plan.firsts, plan.shifts, plan.edges, plan.starts, levels)
+    places = plan.paths, plan.heads, plan.rests, plan.uppers
+    arguments = (plan.bits, plan.firsts, plan.starts, levels, places)
     z = rng.normal(size=(rows, plan.coefficients)).astype(np.float32)
     codes = np.full((rows, plan.code_bytes), 0xAA, np.uint8)
     encode_trellis(z, *arguments, subsets(states), codes)
     out = np.full((plan.coefficients, rows), np.nan, np.float32)
     decode_trellis(codes, *arguments, *map(np.array, taps(states)), states.bit_length() - 1, out)
-    expected = [reference.trellis_decode(code.tobytes(), bits, widths, own, PARITY[states]) for code in codes]
+    expected = [
+        reference.trellis_decode(code.tobytes(), bits, widths, own, PARITY[states], head=head) for code in codes
+    ]
     np.testing.assert_array_equal(out.T, np.array(expected).reshape(out.T.shape))
     found = ((z - out.T.astype(np.float64)) ** 2).sum(axis=1)
     some = range(0, rows, 8)
@@ -175,7 +179,8 @@ def test_trellis_reads_any_bytes():
     codes = RNG.integers(0, 256, (70, plan.code_bytes), np.uint8)
     out = np.empty((plan.coefficients, 70), np.float32)
     own = np.split(levels, plan.starts[1:-1])
-    arguments = (plan.bits, plan.firsts, plan.shifts, plan.edges, plan.starts, levels)
+    places = plan.paths, plan.heads, plan.rests, plan.uppers
+    arguments = (plan.bits, plan.firsts, plan.starts, levels, places)
     decode_trellis(codes, *arguments, *map(np.array, taps(32)), 5, out)
     expected = [reference.trellis_decode(code.tobytes(), bits, widths, own, PARITY[32]) for code in codes]
     np.testing.assert_array_equal(out.T, expected)

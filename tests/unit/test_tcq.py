@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import trellis_bits, trellis_subset
 from samples import glove
 
 from vecstore.codecs.axes import rounded
@@ -15,7 +16,7 @@ from vecstore.codecs.normalize import unit
 from vecstore.codecs.pca import principal_axes
 from vecstore.codecs.spec import codec
 from vecstore.codecs.tcq import KERNEL_ROWS, TCQ
-from vecstore.codecs.trellis import PARITY, CodeLayout, subsets, taps
+from vecstore.codecs.trellis import HEAD_BITS, PARITY, CodeLayout, subsets, taps
 from vecstore.codecs.trellis_training import EXPONENTS, best_exponent, train
 from vecstore.codecs.waterfilling import DISTORTION, allocate_bits, expected_distortion
 from vecstore.errors import CodecError
@@ -99,29 +100,50 @@ def test_branches_that_meet_or_part_lead_to_levels_far_apart(states):
     assert (own[2 * windows] ^ own[2 * windows + 1] == 2).all()
 
 
-def test_a_layout_to_the_bit():
-    """The example of the documentation: eight steps of 2 bits, then two of 5 and 3; 4 states, h0 = 1 + D^2, h1 = D."""
-    layout = CodeLayout(np.array([2] * 8 + [5, 3], np.uint8), np.ones(10, np.uint8))
-    path, subs = layout.bit_places
-    assert layout.edges.tolist() == [0, 2, 3]
-    assert path.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 16, 17]
-    assert [row[row < 24].tolist() for row in subs] == [[8 + i] for i in range(8)] + [[18, 19, 20, 21], [22, 23]]
-    fitted = TCQ(3, 4).restore(
-        10,
+BITS, WIDTHS = np.array([2] * 8 + [5, 3], np.uint8), np.ones(10, np.uint8)
+
+
+def fitted_to(layout, states, levels=None):
+    """Return a quantizer with these levels, or some that are their own numbers."""
+    if levels is None:
+        levels = np.concatenate([np.arange(2 << bits) for bits in layout.bits.repeat(layout.widths).tolist()])
+    head = {"head_bits": np.uint8([layout.head_bits])} if layout.head_bits else {}
+    return TCQ(layout.code_bytes, states).restore(
+        layout.coefficients,
         {
             "bits": layout.bits,
             "widths": layout.widths,
-            "mean": np.zeros(10, "<f4"),
-            "axes": np.eye(10, dtype="<f4"),
-            "levels": np.concatenate([np.arange(2 << bits) for bits in layout.bits.tolist()]).astype("<f4"),
+            **head,
+            "mean": np.zeros(layout.coefficients, "<f4"),
+            "axes": np.eye(layout.coefficients, dtype="<f4"),
+            "levels": levels.astype("<f4"),
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("head_bits", "code"),
+    [(HEAD_BITS, [0b00000101, 0b11_01_10_10, 0b10000000]), (0, [0b00000011, 0b00000101, 0b10_1001_10])],
+)
+def test_a_layout_to_the_bit(head_bits, code):
+    """The example of the documentation: eight steps of 2 bits, then two of 5 and 3; 4 states, h0 = 1 + D^2, h1 = D."""
+    layout = CodeLayout(BITS, WIDTHS, head_bits=head_bits)
+    path, subs = layout.bit_places
+    places = [row[row < 24].tolist() for row in subs]
+    if head_bits:
+        assert path.tolist() == list(range(14, 24))
+        assert places == [*([i] for i in range(8)), [12, 13, 8, 9], [10, 11]]
+    else:
+        assert path.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 16, 17]
+        assert places == [*([8 + i] for i in range(8)), [18, 19, 20, 21], [22, 23]]
+    fitted = fitted_to(layout, 4)
     # Path 1, 1, 0 ...: subsets 2 z1 + z0 with z1 = u[i] ^ u[i - 2] and z0 = u[i - 1] are 2, 3, 3, 2, 0, ...
-    code = np.array([[0b00000011, 0b00000101, 0b10_1001_10]], np.uint8)
+    code = np.uint8([code])
     # Step 8 has path bit 0 and sub-index 9, step 9 path bit 1 and sub-index 2.
     expected = [4 + 2, 3, 4 + 3, 2, 0, 0, 0, 0, 4 * 9, 4 * 2 + 2]
     np.testing.assert_array_equal(fitted.decode(code)[0], expected)
     np.testing.assert_array_equal(fitted.decode(np.repeat(code, 99, axis=0)), [expected] * 99)
+    np.testing.assert_array_equal(fitted.encode(np.float32([expected])), code)
 
 
 def test_few_rows_are_decoded_as_many(trained, words):
@@ -150,17 +172,45 @@ def test_coefficients_are_an_orthonormal_map_away_from_vectors(trained, words):
 def test_first_bytes_are_a_coarser_code(trained, words):
     x = words[2000:2500]
     codes = trained.encode(x)
-    shares = []
-    for size in trained.layout.edges.tolist():
-        steps = trained.layout.edges.searchsorted(size) * 8
-        coefficients = trained.layout.firsts[min(steps, len(trained.layout.bits))]
-        cut = codes.copy()
-        cut[:, size:] = 0
-        z = trained.coefficients(cut)
-        np.testing.assert_array_equal(z[:, :coefficients], trained.coefficients(codes)[:, :coefficients])
-        coarse = z[:, :coefficients] @ trained.axes[:coefficients] + trained.mean
-        shares.append(((coarse - x) ** 2).sum())
-    assert (np.diff(shares) < 0).all()
+    errors = []
+    for size in range(1, 13):
+        coarse = trained.first_bytes(size)
+        assert coarse.code_bytes == size
+        errors.append(((coarse.decode(codes[:, :size]) - x) ** 2).sum())
+        few = coarse.decode(codes[:5, :size])
+        np.testing.assert_allclose(few, coarse.decode(codes[:, :size])[:5], atol=1e-6)
+    assert (np.diff(errors) <= 1e-6 * errors[0]).all() and errors[-1] < 0.5 * errors[3] < 0.5 * errors[0]
+
+
+def test_first_bytes_tell_means(trained, words):
+    """Each coefficient is the mean of all levels that the bits at hand leave open."""
+    codes = trained.encode(words[2000:2200])
+    layout = trained.layout
+    for size in (2, 5, 8, 10, 11):
+        coarse = trained.first_bytes(size)
+        z = coarse.coefficients(codes[:, :size])
+        for row, code in enumerate(codes[:20]):
+            path, subs = trellis_bits(code.tobytes(), layout.bits.tolist(), head=True)
+            for j, step in enumerate(np.repeat(np.arange(len(coarse.layout.bits)), coarse.layout.widths)):
+                known, lower = coarse.layout.known_bits[step], layout.bits[step] - 1 - coarse.layout.known_bits[step]
+                numbers = np.arange(2 << layout.bits[step])
+                open_ = numbers[numbers >> 2 >> lower == subs[step] >> lower] if known else numbers
+                if coarse.layout.known_paths[step]:
+                    open_ = open_[open_ % 4 == trellis_subset(path, step, PARITY[trained.states])]
+                own = trained.levels[layout.starts[j] : layout.starts[j + 1]]
+                np.testing.assert_allclose(z[row, j], own[open_].mean(dtype=np.float64), rtol=1e-5, atol=1e-7)
+
+
+def test_groups_of_before_are_cut_where_they_end(words):
+    bits = np.uint8([5] * 8 + [3] * 8)
+    layout = CodeLayout(bits, np.ones(16, np.uint8), head_bits=0)
+    fitted = fitted_to(layout, 64)
+    codes = np.random.default_rng(0).integers(0, 256, (99, 8), np.uint8)
+    for size in (5, 6, 7):
+        assert fitted.first_bytes(size).code_bytes == 5
+    np.testing.assert_array_equal(fitted.first_bytes(5).coefficients(codes[:, :5]), fitted.coefficients(codes)[:, :8])
+    with pytest.raises(CodecError, match="choose 5 to 8"):
+        fitted.first_bytes(4)
 
 
 def test_more_states_lower_the_error(words):
@@ -236,6 +286,12 @@ def test_unequal_lengths(words):
     assert error_of("tcq:12", x[:2000], x[2000:]) < 0.15 * ((x[2000:] - x.mean(axis=0)) ** 2).sum()
 
 
+@pytest.mark.parametrize("value", [1, 3, 255])
+def test_a_head_of_other_bits_is_refused(trained, value):
+    with pytest.raises(CodecError, match="damaged"):
+        TCQ(12).restore(50, {**trained.arrays, "head_bits": np.uint8([value])})
+
+
 @pytest.mark.parametrize("name", ["bits", "widths"])
 @pytest.mark.parametrize("value", [0, 9, 255])
 def test_a_damaged_layout_is_refused(trained, name, value):
@@ -298,7 +354,8 @@ def test_axes_of_a_byte_a_number_are_read(trained):
 
 
 @pytest.mark.parametrize("rows", [3, 200])
-def test_any_bytes_are_a_code_of_any_layout(rows):
+@pytest.mark.parametrize("head_bits", [HEAD_BITS, 0])
+def test_any_bytes_are_a_code_of_any_layout(rows, head_bits):
     """Decoding stays inside the tables, and finds in them what the layout says; encoding gives the bytes back."""
     rng = np.random.default_rng(0)
     for states in PARITY:
@@ -307,16 +364,8 @@ def test_any_bytes_are_a_code_of_any_layout(rows):
             while bits[start : start + 8].sum() % 8:
                 bits[start + rng.integers(len(bits[start : start + 8]))] = rng.integers(1, 9)
         widths = rng.integers(1, 3, 21).astype(np.uint8)
-        layout = CodeLayout(bits, widths)
-        d = layout.coefficients
-        arrays = {
-            "bits": bits,
-            "widths": widths,
-            "mean": np.zeros(d, "<f4"),
-            "axes": np.eye(d, dtype="<f4"),
-            "levels": rng.permutation(int(layout.starts[-1])).astype("<f4"),
-        }
-        fitted = TCQ(layout.code_bytes, states).restore(d, arrays)
+        layout = CodeLayout(bits, widths, head_bits=head_bits)
+        d, fitted = layout.coefficients, fitted_to(layout, states, rng.permutation(int(layout.starts[-1])))
         codes = rng.integers(0, 256, (rows, layout.code_bytes)).astype(np.uint8)
         codes[0], codes[-1] = 0, 255
         z = fitted.decode(codes)

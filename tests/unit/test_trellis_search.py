@@ -11,7 +11,6 @@ import reference
 
 import vecstore
 from vecstore.codecs.normalize import unit
-from vecstore.codecs.tcq import TCQ
 from vecstore.codecs.trellis import PARITY, CodeLayout
 from vecstore.codecs.trellis_lookups import Lookups, coarse_levels
 from vecstore.container import Container
@@ -50,19 +49,20 @@ class Coded:
         self.levels = RNG.normal(size=int(self.layout.starts[-1])).astype(np.float32)
         self.coarse = coarse
         of_each = np.split(self.levels.astype(np.float64), self.layout.starts[1:-1])
-        if coarse:  # the upper two bits of a sub-index, nothing of the path
-            known = np.repeat(np.minimum(np.array(bits) - 1, 2), widths)
-            of_each = [
-                own.reshape(1 << k, -1).mean(axis=1).repeat(own.size >> k)
-                for own, k in zip(of_each, known, strict=True)
-            ]
-            np.testing.assert_allclose(coarse_levels(self.layout, self.levels), np.concatenate(of_each), rtol=1e-6)
-        else:
-            of_each = reference.trellis_means(of_each, bits, widths, 5)
         self.codes = RNG.integers(0, 256, (rows, self.size), np.uint8)
-        self.y = np.array(
-            [reference.trellis_decode(code.tobytes(), bits, widths, of_each, PARITY[states]) for code in self.codes]
-        ).reshape(rows, -1)
+
+        def decoded(levels):
+            of_row = (code.tobytes() for code in self.codes)
+            return np.array([reference.trellis_decode(code, bits, widths, levels, PARITY[states]) for code in of_row])
+
+        # The upper two bits of a sub-index, nothing of the path: what the first bytes say.
+        known = np.repeat(np.minimum(np.array(bits) - 1, 2), widths)
+        upper = [
+            own.reshape(1 << k, -1).mean(axis=1).repeat(own.size >> k) for own, k in zip(of_each, known, strict=True)
+        ]
+        np.testing.assert_allclose(coarse_levels(self.layout, self.levels), np.concatenate(upper), rtol=1e-6)
+        self.rough = decoded(upper).reshape(rows, -1)
+        self.y = self.rough if coarse else decoded(reference.trellis_means(of_each, bits, widths, 5)).reshape(rows, -1)
         pieces, offsets, at = [b"\xaa" * 5], [], 5
         for start in range(0, rows, block_rows):
             offsets.append(at)
@@ -71,8 +71,9 @@ class Coded:
         self.data = np.frombuffer(b"".join(pieces)[:-3], np.uint8)  # nothing lies behind the last row
         self.offsets = np.array(offsets, np.int64)
 
-    def lookups(self, size_bytes=None):
-        return Lookups.of(self.layout, self.states, self.levels, size_bytes or self.size, coarse=self.coarse)
+    def lookups(self, size_bytes):
+        part = size_bytes if self.coarse or size_bytes < self.size else None
+        return Lookups.of(self.layout, self.states, self.levels, part)
 
     def count(self, size_bytes):
         return int(self.layout.firsts[self.layout.steps_in(size_bytes)])
@@ -203,7 +204,7 @@ def test_rows_that_reach_the_limit_go_on(level, layout, size):
         return
     weights = RNG.normal(size=(2, coded.y.shape[1])).astype(np.float32)
     count = coded.count(size)
-    partial, scores = weights[:, :count] @ coded.y[:, :count].T, weights @ coded.y.T
+    partial, scores = weights[:, :count] @ coded.rough[:, :count].T, weights @ coded.y.T
     limit = float(np.quantile(partial, 0.4))
     found, slack = coded.sweep(level, weights, 450, sizes=[size, coded.size], limit=limit)
     for q in range(2):
@@ -220,7 +221,7 @@ def test_rows_near_the_best_are_all_found(level, rows):
     coded = Coded("two bits", 8, rows)
     weights = RNG.normal(size=(3, coded.y.shape[1])).astype(np.float32)
     weights[:, coded.count(3) :] *= 0.1
-    partial, scores = weights[:, : coded.count(3)] @ coded.y[:, : coded.count(3)].T, weights @ coded.y.T
+    partial, scores = weights[:, : coded.count(3)] @ coded.rough[:, : coded.count(3)].T, weights @ coded.y.T
     margin, wanted = float((scores - partial).max()), 10
     found, slack = coded.sweep(level, weights, 40, sizes=[3, 3, coded.size], margin=margin + 0.1, wanted=wanted)
     for q in range(3):
@@ -430,13 +431,12 @@ def test_truncated_to_bytes(store, summaries, measured):
     assert [len(vecstore.open(store.path)), shorter.verify() > 0] == [2000, True]
 
 
-def test_codes_are_cut_where_a_group_ends(store):
-    layout = Shard(store.path).codec.layers[0].quantizer.layout
-    edges = layout.edges.tolist()
-    for size in range(edges[1], 49):
-        assert store.truncated(bytes=size).info()["bytes"]["code"] == [max(e for e in edges if e <= size)]
-    with pytest.raises(CodecError, match=f"choose {edges[1]} to 48"):
-        store.truncated(bytes=edges[1] - 1)
+def test_codes_are_cut_anywhere(store):
+    for size in (1, 7, 20, 47):
+        assert store.truncated(bytes=size).info()["bytes"]["code"] == [size]
+    for size in (0, 49):
+        with pytest.raises(CodecError, match="choose 1 to 48"):
+            store.truncated(bytes=size)
 
 
 def test_what_cannot_be_cut(tmp_path, store):
@@ -445,16 +445,6 @@ def test_what_cannot_be_cut(tmp_path, store):
     vecstore.write(tmp_path / "a.vecs", np.eye(40, 8), codec="sq:8")
     with vecstore.open(tmp_path / "a.vecs") as other, pytest.raises(CodecError, match="no coarser code"):
         other.truncated(bytes=4)
-
-
-def test_first_bytes_decode_to_the_first_coefficients(summaries):
-    trained = TCQ(20, 8).fit(summaries[0][:500], seed=0)
-    codes = trained.encode(summaries[0][500:700])
-    shorter = trained.first_bytes(11)
-    y, count = trained.coefficients(codes), shorter.layout.coefficients
-    np.testing.assert_allclose(
-        shorter.decode(codes[:, : shorter.code_bytes]), y[:, :count] @ trained.axes[:count] + trained.mean, atol=1e-5
-    )
 
 
 @every_level

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.codecs.trellis import PARITY, STEPS, CodeLayout, subsets, taps
+from vecstore.codecs.trellis import PARITY, CodeLayout, means, subsets, taps
 from vecstore.errors import CodecError
 from vecstore.parallel import over_slices
 
@@ -25,7 +25,7 @@ DECODED_ROWS = 1024
 TILE_ROWS = 2048  # large, so that the first bytes of a tile's rows are one run that a sweep of them reads alone
 TRAINING_ROWS = 1 << 15
 Array: TypeAlias = NDArray[Any]
-Plan: TypeAlias = tuple[Array, Array, Array, Array, Array, Array]
+Plan: TypeAlias = tuple[Array, Array, Array, Array, tuple[Array, Array, Array, Array]]
 GATHERING = np.uint64(0x0102040810204080)  # times eight bytes that are 0 or 1: these bits in the highest byte
 
 
@@ -79,7 +79,10 @@ class TCQ(Quantizer):
         self._check_width(dimensions)
         steps = (arrays["bits"].size if "bits" in arrays else 0,)
         bits, widths = named(arrays, dtype="|u1", bits=steps, widths=steps)
-        layout = CodeLayout.checked(bits, widths, self.size_bytes, dimensions)
+        head_bits = 0  # in codes of before
+        if "head_bits" in arrays:
+            head_bits = int(named(arrays, dtype="|u1", head_bits=(1,))[0][0])
+        layout = CodeLayout.checked(bits, widths, head_bits, self.size_bytes, dimensions)
         coefficients, entries = layout.coefficients, int(layout.starts[-1])
         (mean,) = named(arrays, dtype="<f4", mean=(dimensions,))
         axes = Axes.restore(arrays, (coefficients, dimensions))
@@ -199,14 +202,13 @@ class TrainedTCQ(TrainedQuantizer):
         return self.levels.take(numbers.take(self._steps, axis=1) + self.layout.starts[:-1])
 
     def first_bytes(self, size_bytes: int) -> TrainedTCQ:
-        layout, edges = self.layout, self.layout.edges
-        groups = int(np.searchsorted(edges, size_bytes, side="right")) - 1
-        if groups < 1:
-            raise CodecError(f"tcq: {size_bytes} bytes of each code; choose {edges[1]} to {edges[-1]}")
-        steps = min(STEPS * groups, len(layout.bits))
-        shorter = CodeLayout(layout.bits[:steps], layout.widths[:steps])
-        axes, levels = self._axes.first(shorter.coefficients), self.levels[: shorter.starts[-1]]
-        return TrainedTCQ(shorter, self.states, self.mean, axes, levels, self.stretch[: shorter.coefficients])
+        layout = self.layout.first(size_bytes) if 1 <= size_bytes <= self.code_bytes else None
+        if layout is None or not len(layout.bits):
+            least = next(size for size in range(1, self.code_bytes + 1) if len(self.layout.first(size).bits))
+            raise CodecError(f"tcq: {size_bytes} bytes of each code; choose {least} to {self.code_bytes}")
+        levels = means(layout, self.levels[: layout.starts[-1]], layout.known_bits, layout.known_paths)
+        axes, stretch = self._axes.first(layout.coefficients), self.stretch[: layout.coefficients]
+        return TrainedTCQ(layout, self.states, self.mean, axes, levels, stretch)
 
     def with_levels(self, levels: Floats) -> TrainedTCQ:
         """Return a quantizer of the same codes that takes other levels for them."""
@@ -232,7 +234,8 @@ class TrainedTCQ(TrainedQuantizer):
     def _plan(self, levels: Floats) -> Plan:
         """Return what both kernels need to know, in their order."""
         layout = self.layout
-        return (layout.bits, layout.firsts, layout.shifts, layout.edges, layout.starts, levels)
+        places = layout.paths, layout.heads, layout.rests, layout.uppers
+        return layout.bits, layout.firsts, layout.starts, levels, places
 
     @property
     def arrays(self) -> Arrays:
@@ -241,5 +244,6 @@ class TrainedTCQ(TrainedQuantizer):
             **self._axes.arrays,
             "bits": self.layout.bits,
             "widths": self.layout.widths,
+            **({"head_bits": np.array([self.layout.head_bits], np.uint8)} if self.layout.head_bits else {}),
             **self._stored,
         }

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.trellis import CodeLayout, taps
+from vecstore.codecs.trellis import HEAD_BITS, CodeLayout, means, taps
 
 __all__ = ["COARSE_BITS", "ENTRIES", "SOURCES", "TOGETHER", "Lookups", "coarse_levels"]
 
 ENTRIES = 64  # of a table: what one permutation of a register can look up in
 INDEX_BITS = 6
-COARSE_BITS = 2  # of a step, at most, that coarse look-ups read
+COARSE_BITS = HEAD_BITS  # of a step, at most, that coarse look-ups read
 SOURCES = 4  # bytes of a code, at most, that an index comes from
 TOGETHER = 4  # look-ups, at most, whose entries are added up in 8 bits
 WINDOW = 8  # look-ups among which those with equally many sources are brought together
@@ -31,8 +31,9 @@ class Lookups:
     as many consecutive steps as fit six bits: it is the exclusive-or, over its source bytes, of a matrix of 8 x 8 bits
     times the byte. The entry of a table at the index stands for all coefficients of these steps.
 
-    A step of more than five bits gives the upper bits of its sub-index only, and its entries are means over the lower
-    ones: the sums are an approximation.
+    A step of more than five bits, or from more bytes than an index may come from, gives the upper bits of its sub-index
+    only, and its entries are means over the lower ones: the sums are an approximation. So is what a short code does not
+    tell.
 
     Coarse look-ups read the upper two bits of a sub-index and nothing of the path: fewer of them, from fewer bytes,
     stand for as many coefficients. They say what a sweep of first bytes needs to know, which leaves out more than that.
@@ -58,17 +59,21 @@ class Lookups:
     levels: Floats
 
     @classmethod
-    def of(cls, layout: CodeLayout, states: int, levels: Floats, size_bytes: int, *, coarse: bool = False) -> Lookups:
-        """Return those of the steps that lie in the first `size_bytes` of codes.
+    def of(cls, layout: CodeLayout, states: int, levels: Floats, size_bytes: int | None = None) -> Lookups:
+        """Return those of codes, or coarse ones of their first bytes.
 
         Parameters
         ----------
         layout : CodeLayout
         states : int
         levels : (layout.starts[-1],) float32
+        size_bytes : int, optional
+            How many first bytes.
         """
-        steps = layout.steps_in(size_bytes)
-        joined = _joined([_bits_of_step(layout, states, step, coarse) for step in range(steps)])
+        coarse = size_bytes is not None
+        steps = len(layout.bits) if size_bytes is None else layout.steps_in(size_bytes)
+        looks = [_look(layout, states, step, coarse) for step in range(steps)]
+        joined = _joined([look.bits for look in looks])
         order, passes = _passes([len(_planes(bits)) for _, bits in joined])
         planes = np.zeros((len(joined), SOURCES), np.int64)
         masks = np.zeros((len(joined), SOURCES, 8), np.uint8)
@@ -79,12 +84,11 @@ class Lookups:
                 masks[at, source] = [_mask(places, plane) for places in bits] + [0] * (8 - len(bits))
             shift = 0
             for step in members:
-                used = _coarse_bits(layout, step) if coarse else min(int(layout.bits[step]) + 1, INDEX_BITS)
+                used = len(looks[step].bits)
                 for j in range(layout.firsts[step], layout.firsts[step + 1]):
                     owners[j] = at
-                    own = levels[layout.starts[j] : layout.starts[j + 1]].astype(np.float64)
-                    means = own.reshape(1 << used, -1).mean(axis=1) if coarse else _meant(own, used)
-                    meant[j] = means[np.arange(ENTRIES) >> shift & (1 << used) - 1]
+                    own = looks[step].seen(levels[layout.starts[j] : layout.starts[j + 1]])
+                    meant[j] = own[np.arange(ENTRIES) >> shift & (1 << used) - 1]
                 shift += used
         return cls(planes, masks, passes, owners, meant.astype(np.float32))
 
@@ -124,31 +128,38 @@ class Lookups:
 
 def coarse_levels(layout: CodeLayout, levels: Floats) -> Floats:
     """Return what coarse look-ups take for each level: the mean of those that they do not tell apart."""
-    found = np.empty_like(levels)
-    for step in range(len(layout.bits)):
-        for j in range(layout.firsts[step], layout.firsts[step + 1]):
-            own = slice(layout.starts[j], layout.starts[j + 1])
-            groups = levels[own].reshape(1 << _coarse_bits(layout, step), -1)
-            found[own] = groups.mean(axis=1, dtype=np.float64).repeat(groups.shape[1])
-    return found
+    return means(layout, levels, np.minimum(layout.known_bits, COARSE_BITS), np.zeros(len(layout.bits), bool))
 
 
 Bits: TypeAlias = list[set[int]]  # of an index: the places in the code whose parity each is, lowest first
 
 
-def _coarse_bits(layout: CodeLayout, step: int) -> int:
-    return min(int(layout.bits[step]) - 1, COARSE_BITS)
+@dataclass(frozen=True)
+class _Look:
+    """What of a step is looked at: the subset and the upper `subs` bits of the sub-index, or these alone."""
+
+    bits: Bits
+    subset: bool
+    subs: int
+
+    def seen(self, levels: Floats) -> NDArray[np.float64]:
+        """Return the mean of a coefficient's levels for each number that the bits can be."""
+        alike = levels.astype(np.float64).reshape(1 << self.subs, -1, 4)
+        return np.asarray(alike.mean(axis=1 if self.subset else (1, 2)).reshape(-1))
 
 
-def _bits_of_step(layout: CodeLayout, states: int, step: int, coarse: bool) -> Bits:
+def _look(layout: CodeLayout, states: int, step: int, coarse: bool) -> _Look:
+    """Return what of a step is looked at, as much as comes from few enough bytes."""
     path, subs = layout.bit_places
-    if coarse:
-        end = int(layout.bits[step]) - 1
-        return [{int(place)} for place in subs[step, end - _coarse_bits(layout, step) : end]]
-    high, low = ({int(path[step - back]) for back in backs if back <= step} for backs in taps(states))
-    count = int(layout.bits[step]) - 1
-    kept = subs[step, max(count - (INDEX_BITS - 2), 0) : count]
-    return [low, high, *({int(place)} for place in kept)]
+    subset = bool(layout.known_paths[step]) and not coarse
+    ways = taps(states) if subset else ()
+    parities = [{int(path[step - back]) for back in backs if back <= step} for backs in reversed(ways)]
+    count, most = int(layout.bits[step]) - 1, COARSE_BITS if coarse else INDEX_BITS - len(parities)
+    for kept in range(min(int(layout.known_bits[step]), most), -1, -1):
+        bits = [*parities, *({int(place)} for place in subs[step, count - kept : count])]
+        if len(_planes(bits)) <= SOURCES:
+            return _Look(bits, subset, kept)
+    raise AssertionError("path bits lie in three bytes at most")
 
 
 def _joined(steps: list[Bits]) -> list[tuple[list[int], Bits]]:
@@ -186,11 +197,3 @@ def _passes(sources: list[int]) -> tuple[list[int], NDArray[np.int64]]:
             passes.append((len(order), len(some), max(max(sources[at] for at in some), 1)))
             order += some
     return order, np.array(passes, np.int64).reshape(-1, 3)
-
-
-def _meant(levels: NDArray[np.float64], used: int) -> NDArray[np.float64]:
-    """Return the level of each number of `used` bits: the mean over the lower bits of the sub-index that are left out.
-
-    A level's number is 4 * sub-index + subset.
-    """
-    return levels.reshape(1 << used - 2, -1, 4).mean(axis=1).reshape(-1)

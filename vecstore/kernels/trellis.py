@@ -6,12 +6,11 @@ Both kernels describe a code by the same arrays, which `vecstore.codecs.trellis.
     bits that step i takes: one of the path, the others a sub-index.
 ``firsts[i] : firsts[i + 1]``
     the coefficients that step i codes (one or two).
-``shifts[i]``
-    where the step's sub-index begins in the integer that its group of eight steps is.
-``edges[g] : edges[g + 1]``
-    the bytes of group g.
 ``starts[j]``
     where the levels of coefficient j begin in ``levels``; a level's number is sub-index * 4 + subset.
+``paths[i]``, ``heads[i]``, ``rests[i]``
+    places in the code, in bits: of the step's path bit, of the upper ``uppers[i]`` bits of its sub-index, and of the
+    others. Those of eight steps from a multiple of eight on are next to each other.
 
 The encoder also takes ``subsets[w]``, the subset that the window w of path bits names, newest bit highest.
 """
@@ -28,8 +27,11 @@ LANES = 32  # rows that go through the trellis side by side, so that every inner
 
 # fastmath: a product and the sum it enters may be fused; no other liberty is taken, and infinity stays infinity.
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def encode_rows(z, bits, firsts, shifts, edges, starts, levels, subsets, out):
-    """out[n] = the code whose coefficients are nearest to z[n] (Viterbi's algorithm); ties go to the lower branch."""
+def encode_rows(z, bits, firsts, starts, levels, places, subsets, out):
+    """out[n] = the code whose coefficients are nearest to z[n] (Viterbi's algorithm); ties go to the lower branch.
+
+    places are paths, heads, rests and uppers.
+    """
     steps, windows = len(bits), len(subsets)
     states = windows // 2
     block = np.empty((z.shape[1], LANES), np.float32)  # block[coefficient, row]
@@ -53,7 +55,7 @@ def encode_rows(z, bits, firsts, shifts, edges, starts, levels, subsets, out):
                 _extend(cost, gap, subsets, state, oldest[i], extended)
             cost, extended = extended, cost
         for lane in range(rows):
-            _trace(cost, nearest, oldest, bits, shifts, edges, subsets, lane, out[start + lane])
+            _trace(cost, nearest, oldest, bits, places, subsets, lane, out[start + lane])
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -93,64 +95,89 @@ def _extend(cost, gap, subsets, state, oldest, extended):
 
 
 @njit(cache=True, nogil=True)
-def _trace(cost, nearest, oldest, bits, shifts, edges, subsets, lane, code):
+def _trace(cost, nearest, oldest, bits, places, subsets, lane, code):
     """Walk back from the cheapest last state and write one row's code."""
+    paths, heads, rests, uppers = places
     state = 0
     for other in range(len(cost)):
         if cost[other, lane] < cost[state, lane]:
             state = other
     newest = len(cost)  # the window's highest bit
     mask = len(cost) - 1
-    for g in range(len(edges) - 2, -1, -1):
-        group = np.uint64(0)
-        for i in range(min(8 * g + 8, len(bits)) - 1, 8 * g - 1, -1):
-            window = 2 * state + (1 if oldest[i, state, lane] else 0)
-            sub = np.uint64(nearest[i, subsets[window], lane])
-            group |= sub << np.uint64(shifts[i])
-            if window & newest:
-                group |= np.uint64(1) << np.uint64(i - 8 * g)
-            state = window & mask
-        for at in range(edges[g], edges[g + 1]):
-            code[at] = group & np.uint64(255)
-            group >>= np.uint64(8)
+    code[:] = 0
+    for i in range(len(bits) - 1, -1, -1):
+        window = 2 * state + (1 if oldest[i, state, lane] else 0)
+        sub = np.uint64(nearest[i, subsets[window], lane])
+        lower = np.uint64(bits[i] - 1 - uppers[i])
+        _put(code, heads[i], sub >> lower)
+        _put(code, rests[i], sub & ((np.uint64(1) << lower) - np.uint64(1)))
+        _put(code, paths[i], np.uint64(1 if window & newest else 0))
+        state = window & mask
+
+
+@njit(inline="always")
+def _put(code, place, value):
+    """Set those bits of a code, from a place on, that are set in a value of up to nine bits."""
+    shifted = value << np.uint64(place & 7)
+    if shifted & np.uint64(255):
+        code[place >> 3] |= np.uint8(shifted & np.uint64(255))
+    if shifted >> np.uint64(8):
+        code[(place >> 3) + 1] |= np.uint8(shifted >> np.uint64(8))
+
+
+@njit(inline="always")
+def _taken(code, place, end):
+    """Return bits `place` to `end` of a code, 57 at most; those behind its last byte are 0."""
+    packed = np.uint64(0)
+    for at in range(min((end + 7) >> 3, len(code)) - 1, (place >> 3) - 1, -1):
+        packed = packed << np.uint64(8) | np.uint64(code[at])
+    return packed >> np.uint64(place & 7)
 
 
 @njit(cache=True, nogil=True)
-def decode_rows(codes, bits, firsts, shifts, edges, starts, levels, high, low, memory, out):
+def decode_rows(codes, bits, firsts, starts, levels, places, high, low, memory, out):
     """out[:, n] = the coefficients that codes[n] stands for; coefficient by coefficient, so that rows are lanes.
 
+    places are as for `encode_rows`; bits that a short code does not have are 0.
+
     high and low tell the steps back (``vecstore.codecs.trellis.taps``) whose path bits make up the bits of a subset;
-    those of a whole group come from a few shifts of its path bits and of the `memory` ones before.
+    those of eight steps come from a few shifts of their path bits and of the `memory` ones before.
     """
+    paths, heads, rests, uppers = places
     one, two = np.uint64(1), np.uint64(2)
-    group = np.empty(2 * LANES, np.uint64)
-    path = np.empty(2 * LANES, np.uint64)  # path bits of the group, above those that are remembered
-    upper = np.empty(2 * LANES, np.uint64)  # bit i: the upper bit of the subset of the group's step i
+    head, rest = np.empty(2 * LANES, np.uint64), np.empty(2 * LANES, np.uint64)
+    path = np.empty(2 * LANES, np.uint64)  # path bits of eight steps, above those that are remembered
+    upper = np.empty(2 * LANES, np.uint64)  # bit i: the upper bit of the subset of the i-th of the eight steps
     lower = np.empty(2 * LANES, np.uint64)
     number = np.empty(2 * LANES, np.uint64)  # unsigned, so that indexing need not look for negative numbers
     for start in range(0, codes.shape[0], 2 * LANES):
         rows = min(2 * LANES, codes.shape[0] - start)
-        group[:] = 0
+        head[:] = 0
+        rest[:] = 0
         path[:] = 0
-        for g in range(len(edges) - 1):
-            first, end = 8 * g, min(8 * g + 8, len(bits))
-            mask = np.uint64((1 << (end - first)) - 1)
+        for first in range(0, len(bits), 8):
+            last = min(first + 8, len(bits)) - 1
+            mask = np.uint64((1 << (last + 1 - first)) - 1)
+            head_end, rest_end = heads[last] + uppers[last], rests[last] + bits[last] - 1 - uppers[last]
             for lane in range(rows):
-                packed = np.uint64(0)
-                for at in range(edges[g + 1] - 1, edges[g] - 1, -1):
-                    packed = packed << np.uint64(8) | np.uint64(codes[start + lane, at])
-                group[lane] = packed
-                path[lane] |= (packed & mask) << np.uint64(memory)
+                code = codes[start + lane]
+                head[lane] = _taken(code, heads[first], head_end)
+                rest[lane] = _taken(code, rests[first], rest_end)
+                path[lane] |= (_taken(code, paths[first], paths[last] + 1) & mask) << np.uint64(memory)
             _parities(path, high, memory, upper)
             _parities(path, low, memory, lower)
             for lane in range(2 * LANES):
-                path[lane] >>= np.uint64(end - first)
-            for i in range(first, end):
-                shift, mask = np.uint64(shifts[i]), np.uint64((1 << (bits[i] - 1)) - 1)
+                path[lane] >>= np.uint64(last + 1 - first)
+            for i in range(first, last + 1):
+                in_head, in_rest = np.uint64(heads[i] - heads[first]), np.uint64(rests[i] - rests[first])
+                wide = np.uint64(bits[i] - 1 - uppers[i])
+                head_mask = np.uint64((1 << uppers[i]) - 1)
+                rest_mask = np.uint64((1 << (bits[i] - 1 - uppers[i])) - 1)
                 step = np.uint64(i - first)
                 for lane in range(2 * LANES):
                     subset = (upper[lane] >> step & one) << one | (lower[lane] >> step & one)
-                    number[lane] = (group[lane] >> shift & mask) << two | subset
+                    sub = (head[lane] >> in_head & head_mask) << wide | (rest[lane] >> in_rest & rest_mask)
+                    number[lane] = sub << two | subset
                 for j in range(firsts[i], firsts[i + 1]):
                     own, into = levels[starts[j] : starts[j + 1]], out[j]
                     for lane in range(rows):

@@ -33,20 +33,20 @@ def lined_up(count, size):
     return room[first : first + count * size].reshape(count, size)
 
 
-def to_planes(level, data, start, wide, vectors, planes, first):
+def to_planes(level, data, start, wide, vectors, planes, first, ahead):
     """planes[first + byte, row] = data[start + row * wide + byte], for `vectors` * LANES rows of `wide` bytes, 1 to 8.
 
-    There is room for eight planes from `first` on, whatever `wide` is.
+    There is room for eight planes from `first` on, whatever `wide` is. What lies `ahead` bytes further is fetched.
     """
     raise NotImplementedError
 
 
 @overload(to_planes, jit_options={"nogil": True})
-def _to_planes(level, data, start, wide, vectors, planes, first):
+def _to_planes(level, data, start, wide, vectors, planes, first, ahead):
     return _in_registers if name_of(level) == "avx512" else _one_by_one
 
 
-def _in_registers(level, data, start, wide, vectors, planes, first):
+def _in_registers(level, data, start, wide, vectors, planes, first, ahead):
     kept = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 8 * wide)
     turn(
         data.ctypes.data + start,
@@ -56,10 +56,11 @@ def _in_registers(level, data, start, wide, vectors, planes, first):
         vectors,
         planes[first].ctypes.data,
         planes.strides[0],
+        ahead,
     )
 
 
-def _one_by_one(level, data, start, wide, vectors, planes, first):
+def _one_by_one(level, data, start, wide, vectors, planes, first, ahead):
     for byte in range(wide):
         plane = planes[first + byte]
         for row in range(vectors * LANES):
@@ -67,11 +68,11 @@ def _one_by_one(level, data, start, wide, vectors, planes, first):
 
 
 @intrinsic
-def turn(typing, code, step, kept, order, vectors, planes, stride):
+def turn(typing, code, step, kept, order, vectors, planes, stride, ahead):
     """Turn `vectors` times LANES rows; eight of them are `step` bytes, those that are set in `kept`."""
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        code, step, kept, order, vectors, planes, stride = arguments
+        code, step, kept, order, vectors, planes, stride, ahead = arguments
         code, order, planes = (b.inttoptr(address, I8.as_pointer()) for address in (code, order, planes))
         bytes64, qwords, mask = vector(I8, LANES), vector(I64, 8), vector(ir.IntType(1), LANES)
         # Nothing is read behind the last row: a mapped file may end there.
@@ -85,6 +86,7 @@ def turn(typing, code, step, kept, order, vectors, planes, stride):
             given = []
             for i in range(8):
                 place = b.mul(b.add(b.mul(loop.index, ir.Constant(I64, 8)), ir.Constant(I64, i)), step)
+                prefetch(b, at(b, code, b.add(place, ahead)), near=2)
                 address = b.bitcast(at(b, code, place), bytes64.as_pointer())
                 name = "llvm.masked.load.v64i8.p0"
                 rows = call(b, name, bytes64, address, ir.Constant(ir.IntType(32), 1), kept, nothing)
@@ -100,7 +102,7 @@ def turn(typing, code, step, kept, order, vectors, planes, stride):
                         store(b, shuffled(left, right, pairs), at(b, planes, place))
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 2, types.uint64, *[types.intp] * 4), generate
+    return types.void(*[types.intp] * 2, types.uint64, *[types.intp] * 5), generate
 
 
 @intrinsic

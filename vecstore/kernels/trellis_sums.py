@@ -65,11 +65,8 @@ def _in_registers(level, planes, vectors, lookups, tables, sums, ahead, ahead_by
     passes, bytes_of, matrices, _ = lookups
     code, stride = planes.ctypes.data, planes.strides[0]
     plane, matrix = bytes_of.ctypes.data, matrices.ctypes.data
-    # Every pass fetches its share of what is ahead, so that the memory is not idle; where there are few, that is left
-    # to who reads it.
-    lines = -(-ahead_bytes // max(len(passes) * vectors * LINE, 1))
-    if lines > MOST_LINES:
-        lines = 0
+    # Every pass fetches its share of what is ahead, so that the memory is not idle; `to_planes` fetches the rest.
+    lines = min(-(-ahead_bytes // max(len(passes) * vectors * LINE, 1)), MOST_LINES)
     for i in range(len(passes)):
         first, count, sources = passes[i]
         soon = ahead + i * vectors * lines * LINE

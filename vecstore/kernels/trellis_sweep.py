@@ -146,14 +146,15 @@ def sweep_trellis(
         if not some:
             row = stop
             continue
-        ahead, ahead_bytes = 0, 0
+        ahead, ahead_bytes = start, 0
         if stop < last:
             _, after, ahead = place(stop, offsets, block_rows, tile_rows, row_bytes, rows)
             ahead_bytes = min(swept, row_bytes) * after
         vectors = (stop - begin + LANES - 1) // LANES
         for byte in range(0, sizes_bytes[0], CHUNK):
             wide = min(CHUNK, row_bytes - byte)
-            to_planes(level, data, start + byte * height + (begin - tile) * wide, wide, vectors, planes, byte)
+            own = start + byte * height + (begin - tile) * wide
+            to_planes(level, data, own, wide, vectors, planes, byte, ahead - start)
         sums[:] = 0
         add_passes(level, planes, vectors, lookups[0], tables[0], sums, data.ctypes.data + ahead, ahead_bytes)
         while row < stop:
@@ -294,7 +295,7 @@ def rescore(level, q, stage, waiting, scores, count, stages, where):
                         codes[target + j] = data[source + j]
         vectors = (some + LANES - 1) // LANES
         for chunk in range(chunks):
-            to_planes(level, codes, chunk * BATCH * CHUNK, CHUNK, vectors, planes, chunk * CHUNK)
+            to_planes(level, codes, chunk * BATCH * CHUNK, CHUNK, vectors, planes, chunk * CHUNK, 0)
         sums[:] = 0
         add_passes(level, planes, vectors, lookups[stage], tables[stage, q : q + 1], sums, base, 0)
         for lane in range(some):
