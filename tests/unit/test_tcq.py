@@ -177,6 +177,7 @@ def test_first_bytes_are_a_coarser_code(trained, words):
         coarse = trained.first_bytes(size)
         assert coarse.code_bytes == size
         errors.append(((coarse.decode(codes[:, :size]) - x) ** 2).sum())
+        np.testing.assert_array_equal(coarse.encode(x[:50]), codes[:50, :size])
         few = coarse.decode(codes[:5, :size])
         np.testing.assert_allclose(few, coarse.decode(codes[:, :size])[:5], atol=1e-6)
     assert (np.diff(errors) <= 1e-6 * errors[0]).all() and errors[-1] < 0.5 * errors[3] < 0.5 * errors[0]

@@ -439,6 +439,12 @@ def test_codes_are_cut_anywhere(store):
             store.truncated(bytes=size)
 
 
+def test_a_truncated_codec_makes_no_stores(tmp_path, store, summaries):
+    with pytest.raises(CodecError, match="train one for 16 bytes"):
+        vecstore.write(tmp_path / "a.vecs", summaries[0], codec=store.truncated(bytes=16).codec)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_cut(tmp_path, store):
     with pytest.raises(ShapeError, match="either dimensions or bytes"):
         store.truncated()

@@ -185,10 +185,14 @@ class Codec:
         store the cell follows from the position.
     model_bytes : int
         Bytes of its trained arrays, centroids included.
+    cut : bool
+        It reads the first bytes of the codes of `spec`.
     """
 
-    def __init__(self, spec: CodecSpec, layers: Sequence[Layer], partition: Partition | None = None) -> None:
-        self.spec, self.layers, self.partition = spec, tuple(layers), partition
+    def __init__(
+        self, spec: CodecSpec, layers: Sequence[Layer], partition: Partition | None = None, *, cut: bool = False
+    ) -> None:
+        self.spec, self.layers, self.partition, self.cut = spec, tuple(layers), partition, cut
         self.dimensions = self.layers[0].dimensions
         self.code_bytes = sum(layer.code_bytes for layer in self.layers)
         self.cell_bytes = partition.cell_bytes if partition else 0
@@ -294,7 +298,7 @@ class Codec:
         layer = self.layers[0].first_bytes(size_bytes) if len(self.layers) == 1 else None
         if layer is None:
             raise CodecError(f"{self.spec}: the first bytes of a code are no coarser code; of tcq codes they are")
-        return Codec(self.spec, [layer])
+        return Codec(self.spec, [layer], cut=True)
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:

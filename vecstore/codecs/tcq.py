@@ -119,6 +119,8 @@ class TrainedTCQ(TrainedQuantizer):
         float16 times that.
     stretch : (coefficients,) float32
         By how much levels are longer than the coefficients that they stand for, 1 or more. Encoding divides by it.
+    whole : TrainedTCQ, optional
+        Of which this reads the first bytes.
     """
 
     tile_rows = TILE_ROWS
@@ -132,8 +134,10 @@ class TrainedTCQ(TrainedQuantizer):
         levels: Array,
         stretch: Array | None = None,
         scale: Floats | None = None,
+        *,
+        whole: TrainedTCQ | None = None,
     ) -> None:
-        self.layout, self.states = layout, states
+        self.layout, self.states, self._whole = layout, states, whole
         stretch = np.ones(layout.coefficients, levels.dtype) if stretch is None else stretch
         self._stored = {"levels": frozen(levels), "stretch": frozen(stretch)}
         if scale is not None:
@@ -152,6 +156,8 @@ class TrainedTCQ(TrainedQuantizer):
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         from vecstore.kernels.trellis import encode_rows
 
+        if self._whole is not None:
+            return np.ascontiguousarray(self._whole.encode(z)[:, : self.code_bytes])
         out = np.empty((len(z), self.code_bytes), np.uint8)
         for start in range(0, len(z), ENCODED_ROWS):
             block, codes = self.project(z[start : start + ENCODED_ROWS]), out[start : start + ENCODED_ROWS]
@@ -208,11 +214,11 @@ class TrainedTCQ(TrainedQuantizer):
             raise CodecError(f"tcq: {size_bytes} bytes of each code; choose {least} to {self.code_bytes}")
         levels = means(layout, self.levels[: layout.starts[-1]], layout.known_bits, layout.known_paths)
         axes, stretch = self._axes.first(layout.coefficients), self.stretch[: layout.coefficients]
-        return TrainedTCQ(layout, self.states, self.mean, axes, levels, stretch)
+        return TrainedTCQ(layout, self.states, self.mean, axes, levels, stretch, whole=self)
 
     def with_levels(self, levels: Floats) -> TrainedTCQ:
         """Return a quantizer of the same codes that takes other levels for them."""
-        return TrainedTCQ(self.layout, self.states, self.mean, self._axes, levels)
+        return TrainedTCQ(self.layout, self.states, self.mean, self._axes, levels, whole=self._whole)
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:
