@@ -8,10 +8,13 @@ import pytest
 import vecstore
 from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import BudgetError, ShapeError
+from vecstore.ranking import Ranking
+from vecstore.shard import Shard
 from vecstore.spectrum import distortion_bound
+from vecstore.sweeping import DecodingSweep, NumberSweep, TableSweep, sweep_of
 from vecstore.tuning.budget import parse_budget, parse_target
 from vecstore.tuning.candidates import CENTROID_BYTES, FAMILIES, Family, cell_counts, known
-from vecstore.tuning.contest import row_bytes
+from vecstore.tuning.contest import row_bytes, scan_class
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,25 @@ def test_families_write_codes_of_the_size_they_say(family, words):
         for size, spec in options[:1]:
             assert size <= limit
             assert size <= codec(spec).fit(words[:300]).code_bytes <= limit + 8  # some have factors beside
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot"])
+@pytest.mark.parametrize(
+    ("spec", "speed"),
+    [
+        *(("pq:8x4", 0), ("bin", 0), ("sq:4", 0), ("opq:8", 2), ("vaq:8", 2), ("tcq:8", 1), ("sq:8", 1), ("f16", 1)),
+        *(("rabitq:2", 3), ("lvq:4", 3), ("rotate,lloyd:7", 3), ("rq:2", {"cosine": 3, "dot": 2})),
+    ],
+)
+def test_scan_classes_are_what_searches_do(tmp_path, words, spec, speed, metric):
+    speed = speed[metric] if isinstance(speed, dict) else speed
+    x = words[:400]
+    vecstore.write(tmp_path / "a.vecs", x, codec=spec, metric=metric)
+    shard = Shard(tmp_path / "a.vecs")
+    assert scan_class(shard.codec, metric) == speed
+    sweep = sweep_of(shard.layers[0], Ranking.of(metric, x[:1], unit_rows=False), shard.coarse_lengths)
+    expected = {0: TableSweep, 1: NumberSweep, 2: TableSweep, 3: DecodingSweep}[speed]
+    assert isinstance(sweep, expected) or (spec.startswith("tcq") and shard.trellis.serves(metric))
 
 
 @pytest.mark.parametrize("spec", ["tcq:16", "tcq:130", "opq:60x4", "opq:50", "pq:50"])

@@ -39,9 +39,6 @@ class Family:
     Attributes
     ----------
     name : str
-    speed : int
-        How fast a scan of so many bytes is: 0 for 4-bit tables and bits, 1 for whole numbers, 2 for 256-entry tables,
-        3 for codes that are decoded before they are scored. A tie goes to the smallest.
     sizes : callable
         Yields code bytes and specification for (bytes allowed, dimensions), largest first. Bytes are what
         the code takes at least; training tells.
@@ -56,7 +53,6 @@ class Family:
     """
 
     name: str
-    speed: int
     sizes: Sizes
     model: Model = _nothing
     floor: Floor | None = None
@@ -150,23 +146,23 @@ def _trellis(size: int, d: int) -> int:
 
 
 FAMILIES = (
-    Family("tcq", 1, _every("tcq"), model=_trellis, cells=True),
-    Family("opq", 2, _every("opq"), model=_books(8), cells=True),
-    Family("opq x4", 0, _every("opq", per_byte=2, suffix="x4"), model=_books(4), cells=True),
-    Family("vaq", 2, _every("vaq"), model=_variable_books(8), cells=True),
-    Family("vaq x4", 0, _every("vaq", per_byte=2, suffix="x4"), model=_variable_books(4)),
-    Family("pq", 2, _every("pq"), model=_books(8, axes=False)),
-    Family("rq", 2, _every("rq"), model=lambda size, d: 1024 * d * size, cells=True),
-    Family("lsq", 2, _every("lsq"), model=lambda size, d: 1024 * d * size),
-    Family("pca, sq:8", 1, _numbers("sq:8", 8), floor=_first_components(8)),
-    Family("pca, sq:6", 1, _numbers("sq:6", 6), floor=_first_components(6)),
-    Family("pca, sq:4", 0, _numbers("sq:4", 4), floor=_first_components(4)),
-    Family("pca, bin", 0, _numbers("bin", 1), floor=_first_components(1)),
-    Family("truncate, sq:8", 1, _numbers("sq:8", 8, before="truncate"), floor=_first_components(8)),
-    Family("sq", 1, _whole(("sq:8", 8), ("sq:6", 6), ("sq:4", 4)), floor=_equal_bits),
-    Family("bin", 0, _whole(("bin", 1)), floor=_equal_bits),
-    Family("rabitq", 0, _whole(*((f"rabitq:{bits}", bits) for bits in range(1, 9))), floor=_equal_bits),
-    Family("rotate, lloyd", 0, _whole(*((f"rotate,lloyd:{bits}", bits) for bits in range(1, 9))), floor=_equal_bits),
-    Family("lvq", 1, _whole(("lvq:4", 4), ("lvq:8", 8), ("lvq:4x8", 12)), floor=_equal_bits),
-    Family("floats", 3, _whole(("f32", 32), ("f16", 16), ("bf16", 16)), floor=_equal_bits),
+    Family("tcq", _every("tcq"), model=_trellis, cells=True),
+    Family("opq", _every("opq"), model=_books(8), cells=True),
+    Family("opq x4", _every("opq", per_byte=2, suffix="x4"), model=_books(4), cells=True),
+    Family("vaq", _every("vaq"), model=_variable_books(8), cells=True),
+    Family("vaq x4", _every("vaq", per_byte=2, suffix="x4"), model=_variable_books(4)),
+    Family("pq", _every("pq"), model=_books(8, axes=False)),
+    Family("rq", _every("rq"), model=lambda size, d: 1024 * d * size, cells=True),
+    Family("lsq", _every("lsq"), model=lambda size, d: 1024 * d * size),
+    Family("pca, sq:8", _numbers("sq:8", 8), floor=_first_components(8)),
+    Family("pca, sq:6", _numbers("sq:6", 6), floor=_first_components(6)),
+    Family("pca, sq:4", _numbers("sq:4", 4), floor=_first_components(4)),
+    Family("pca, bin", _numbers("bin", 1), floor=_first_components(1)),
+    Family("truncate, sq:8", _numbers("sq:8", 8, before="truncate"), floor=_first_components(8)),
+    Family("sq", _whole(("sq:8", 8), ("sq:6", 6), ("sq:4", 4)), floor=_equal_bits),
+    Family("bin", _whole(("bin", 1)), floor=_equal_bits),
+    Family("rabitq", _whole(*((f"rabitq:{bits}", bits) for bits in range(1, 9))), floor=_equal_bits),
+    Family("rotate, lloyd", _whole(*((f"rotate,lloyd:{bits}", bits) for bits in range(1, 9))), floor=_equal_bits),
+    Family("lvq", _whole(("lvq:4", 4), ("lvq:8", 8), ("lvq:4x8", 12)), floor=_equal_bits),
+    Family("floats", _whole(("f32", 32), ("f16", 16), ("bf16", 16)), floor=_equal_bits),
 )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.spec import codec
+from vecstore.codecs.tcq import TrainedTCQ
 from vecstore.errors import CodecError
 from vecstore.recall import Exam, interval, paired
 from vecstore.shard import Metric
@@ -20,11 +21,12 @@ from vecstore.spectrum import distortion_bound, spectrum
 from vecstore.tuning.candidates import CENTROID_BYTES, Family, cell_counts, known
 from vecstore.tuning.result import Entry
 
-__all__ = ["Contest", "Rung", "Trial", "row_bytes"]
+__all__ = ["Contest", "Rung", "Trial", "row_bytes", "scan_class"]
 
 K = 10
 TIE = 0.003  # recall that may be given up for a faster codec, where the queries cannot tell the two apart
 HOPELESS = 2.0  # times the error of the best: what cannot get below even as an ideal code is not tried
+FEW_ENTRIES = 16  # of a table that fits a register
 RESIDUAL_BYTES = 1 + 4 / 4096  # a row of a two-layer store has beside its codes
 
 
@@ -70,6 +72,18 @@ def row_bytes(trained: Codec, rows: int) -> float:
     """Return what a row takes: its codes, and its share of the trained arrays."""
     residual = RESIDUAL_BYTES if len(trained.layers) > 1 else 0
     return trained.code_bytes + trained.model_bytes / rows + residual
+
+
+def scan_class(trained: Codec, metric: Metric) -> int:
+    """Return how fast a scan of so many bytes is, as `Entry.speed` says."""
+    quantizer = trained.layers[0].quantizer
+    if isinstance(quantizer, TrainedTCQ) or quantizer.numbers is not None:
+        return 1
+    d = quantizer.dimensions
+    tables = quantizer.tables(np.zeros((1, d), np.float32), None if metric == "dot" else np.ones(d, np.float32))
+    if tables is None:
+        return 3
+    return 0 if tables.shape[-1] == FEW_ENTRIES else 2
 
 
 class Contest:
@@ -193,7 +207,7 @@ class Contest:
             recall=interval(trial.marks, seed=self.seed),
             error=trial.error,
             decibels=float(10 * np.log10(trial.error / bound)) if bound > 0 and trial.error > 0 else 0.0,
-            speed=trial.family.speed,
+            speed=scan_class(trial.codec, self.metric),
             train_rows=rung.train,
             chosen=chosen,
         )
@@ -248,7 +262,7 @@ class Contest:
             behind = paired(best.marks, trial.marks, seed=self.seed)
             return behind.low <= 0 and behind.mean <= TIE
 
-        return min(filter(tied, trials), key=lambda trial: (trial.family.speed, -trial.marks.mean()))
+        return min(filter(tied, trials), key=lambda trial: (scan_class(trial.codec, self.metric), -trial.marks.mean()))
 
     def _trained(self, spec: str, train: Floats) -> Codec | None:
         with warnings.catch_warnings():

@@ -32,7 +32,8 @@ class Entry:
         How far that is above the rate-distortion bound of a code of as many bytes (the model apart), for a Gaussian
         with the same spectrum.
     speed : int
-        Class of scan speed, 0 being the fastest.
+        Class of scan speed: 0 for tables of 16 entries (4-bit codes and bits), 1 for numbers and trellis codes, 2 for
+        tables of 256 entries, 3 for codes that are decoded before they are scored.
     train_rows : int
         Rows that it was trained on; candidates that dropped out early were trained on fewer.
     chosen : bool

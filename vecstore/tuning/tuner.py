@@ -16,7 +16,7 @@ from vecstore.recall import interval
 from vecstore.shard import METRICS, Metric
 from vecstore.tuning.budget import Budget, parse_budget, parse_target
 from vecstore.tuning.candidates import FAMILIES, Family
-from vecstore.tuning.contest import RESIDUAL_BYTES, Contest, Trial, row_bytes
+from vecstore.tuning.contest import RESIDUAL_BYTES, Contest, Trial, row_bytes, scan_class
 from vecstore.tuning.result import Entry, Table, Tuned
 
 __all__ = ["TuningProgress", "tune"]
@@ -173,7 +173,7 @@ def _two_layers(contest: Contest, budget: Budget, scanned: float) -> Tuned:
     marks = exam.mark_rescored(*decoded, rescored=RESCORED)
     both = replace(
         contest.entry(replace(fine, codec=judged, marks=marks), rung, "stored", chosen=True),
-        speed=coarse.family.speed,
+        speed=scan_class(coarse.codec, contest.metric),
         recall=interval(marks, seed=contest.seed),
     )
     contest.entries = [both, *(replace(entry, chosen=False) for entry in contest.entries)]
