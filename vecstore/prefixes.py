@@ -18,7 +18,17 @@ from vecstore.trellis_sweeping import Coefficients, Plan
 
 __all__ = ["measure_prefixes", "plan_of"]
 
-RECALLS = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998, 0.999)  # shares of the neighbours that a scan of all bytes finds
+RECALLS = (
+    0.3,
+    0.6,
+    0.8,
+    0.9,
+    0.95,
+    0.98,
+    0.99,
+    0.998,
+    0.999,
+)  # shares of the neighbours that a scan of all bytes finds
 DEFAULT_RECALL = 0.998
 LEAST_ROWS = 1 << 17  # for a few bytes to be swept unless asked for: among fewer rows a sweep of all is as fast
 SAFETY = 0.3  # standard deviations of limits: real queries lie farther from the rows than held-out rows do

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vecstore.calibration import Calibration
     from vecstore.search import Question, SearchResult
     from vecstore.topk import TopK
+    from vecstore.trellis_sweeping import Plan
 
 __all__ = ["SEARCH_METRICS", "Lookup", "SearchMetric", "Store", "open_store"]
 
@@ -96,6 +97,7 @@ class Store:
         self._manifest: Manifest | None = None
         self._key_maps: list[tuple[int, KeyMap]] = []  # with the first shard that each covers
         self._unmapped: list[int] = []  # shards that no key map covers
+        self._plans: dict[tuple[float | None, int | str], Plan] = {}  # of searches by (recall, prefix)
         self._shards = self._open_shards()
         first = self._shards[0]
         self.dimensions, self.metric = first.dimensions, first.metric
@@ -427,7 +429,11 @@ class Store:
             return Question(metric, selection, least, 0, False, cells)
         descriptions = [shard.description for shard in self._shards]
         if sweepable and prefix is not None:
-            plan = plan_of(descriptions, self._shards[0].codec.code_bytes, recall, prefix, rows=self._rows)
+            asked = recall, prefix
+            if asked not in self._plans:
+                size = self._shards[0].codec.code_bytes
+                self._plans[asked] = plan_of(descriptions, size, recall, prefix, rows=self._rows)
+            plan = self._plans[asked]
             in_cells = any(shard.cells is not None for shard in self._shards) and metric != "dot"
             factor = (CANDIDATES_IN_CELLS if in_cells else CANDIDATES) if rescore == "auto" else int(rescore)
             return Question(metric, selection, least, factor, False, cells, plan)
