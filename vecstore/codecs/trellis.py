@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats, frozen
 from vecstore.errors import CodecError
 
-__all__ = ["HEAD_BITS", "MOST_BITS", "PARITY", "STEPS", "CodeLayout", "means", "subsets", "taps"]
+__all__ = ["HEAD_BITS", "MOST_BITS", "PARITY", "STEPS", "CodeLayout", "means", "seen", "subsets", "taps"]
 
 # Parity-check polynomials (h0, h1) of Ungerboeck's best codes for amplitude modulation, by number of states:
 # Channel coding with multilevel/phase signals, IEEE Trans. Information Theory 28, 1982, table I.
@@ -198,6 +198,15 @@ def means(layout: CodeLayout, levels: Floats, bits: NDArray[np.int64], paths: ND
         How many bits of the sub-index are known.
     paths : (steps,) bool
         Whether the subset is.
+def seen(levels: Floats, bits: int, subset: bool) -> NDArray[np.float64]:
+    """Return the means of a coefficient's levels that upper bits of a sub-index, and perhaps the subset, leave open.
+
+    (2 ** bits, 1, 4) float64, or (2 ** bits, 1, 1) without the subset: a level's number is 4 * sub-index + subset.
+    """
+    alike = levels.astype(np.float64).reshape(1 << bits, -1, 4)
+    return np.asarray(alike.mean(axis=1 if subset else (1, 2), keepdims=True))
+
+
 
     Returns
     -------
@@ -208,7 +217,7 @@ def means(layout: CodeLayout, levels: Floats, bits: NDArray[np.int64], paths: ND
     for step in range(len(layout.bits)):
         for j in range(layout.firsts[step], layout.firsts[step + 1]):
             own = slice(layout.starts[j], layout.starts[j + 1])
-            alike = levels[own].reshape(1 << int(bits[step]), -1, 4)
-            over = 1 if paths[step] else (1, 2)
-            found[own] = np.broadcast_to(alike.mean(axis=over, keepdims=True, dtype=np.float64), alike.shape).ravel()
+            known = 1 << int(bits[step])
+            alike = seen(levels[own], int(bits[step]), bool(paths[step]))
+            found[own] = np.broadcast_to(alike, (known, len(levels[own]) // known // 4, 4)).ravel()
     return found

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.trellis import HEAD_BITS, CodeLayout, means, taps
+from vecstore.codecs.trellis import HEAD_BITS, CodeLayout, means, seen, taps
 
 __all__ = ["COARSE_BITS", "ENTRIES", "SOURCES", "TOGETHER", "Lookups", "coarse_levels"]
 
@@ -144,8 +144,7 @@ class _Look:
 
     def seen(self, levels: Floats) -> NDArray[np.float64]:
         """Return the mean of a coefficient's levels for each number that the bits can be."""
-        alike = levels.astype(np.float64).reshape(1 << self.subs, -1, 4)
-        return np.asarray(alike.mean(axis=1 if self.subset else (1, 2)).reshape(-1))
+        return seen(levels, self.subs, self.subset).reshape(-1)
 
 
 def _look(layout: CodeLayout, states: int, step: int, coarse: bool) -> _Look:
@@ -159,7 +158,7 @@ def _look(layout: CodeLayout, states: int, step: int, coarse: bool) -> _Look:
         bits = [*parities, *({int(place)} for place in subs[step, count - kept : count])]
         if len(_planes(bits)) <= SOURCES:
             return _Look(bits, subset, kept)
-    raise AssertionError("path bits lie in three bytes at most")
+    raise AssertionError("the path bits of a step lie in two bytes at most")
 
 
 def _joined(steps: list[Bits]) -> list[tuple[list[int], Bits]]:
