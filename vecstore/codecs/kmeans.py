@@ -30,16 +30,18 @@ def kmeans(x: Floats, k: int, *, seed: int, iterations: int = 25, start: Floats 
     clustering = faiss.Kmeans(
         x.shape[1], k, niter=iterations, seed=seed, min_points_per_centroid=1, max_points_per_centroid=256
     )
+    mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)  # products of rows far from 0 cancel each other out
     with matrix_products(faiss):
-        clustering.train(x, init_centroids=start)
-    return np.asarray(clustering.centroids, np.float32)
+        clustering.train(x - mean, init_centroids=None if start is None else start - mean)
+    return np.asarray(clustering.centroids + mean, np.float32)
 
 
 @contextmanager
 def matrix_products(faiss: Any) -> Iterator[None]:
     """Have faiss find nearest centroids by matrix products, however few numbers the rows have.
 
-    Below its threshold it compares row by row, which takes ten times as long for the narrow groups of a quantizer.
+    Below its threshold it compares row by row, which takes up to ten times as long for few rows of few numbers. The
+    threshold is one for the process: what other threads search meanwhile is found in the same way.
     """
     before = faiss.cvar.distance_compute_blas_threshold
     faiss.cvar.distance_compute_blas_threshold = 1
