@@ -112,6 +112,10 @@ class Store:
         self._find: Callable[[Any], int] = first.keys.find if first.keys and single else self._find_row
         self._read: Callable[[int], Floats] = first.vector if single else self._vector
 
+    @property
+    def _truncated(self) -> bool:
+        return self._prefix is not None or self._code_bytes is not None
+
     # Lookup
 
     def __len__(self) -> int:
@@ -232,7 +236,7 @@ class Store:
             Neither or both are given.
         """
         self._open_or_raise()
-        if (dimensions is None) == (bytes is None) or self._prefix is not None:
+        if (dimensions is None) == (bytes is None) or self._truncated:
             raise ShapeError("truncated takes either dimensions or bytes, of a store that is not truncated")
         return Store(self.path, check=self._check, prefix=dimensions, code_bytes=bytes)
 
@@ -470,7 +474,7 @@ class Store:
             raise ShapeError(f"{self.path} holds no map to the original scores; convert the dump again for one")
         calibration = Calibration.from_dict(found, self._shards[0].path)
         coarse = len(self._shards[0].layers) > 1 and not asked.oversample
-        if asked.metric != calibration.metric or self._prefix is not None or coarse:
+        if asked.metric != calibration.metric or self._truncated or coarse:
             raise ShapeError(
                 f"calibrated scores are those of all stored bytes by {calibration.metric}: no other metric, no "
                 "truncated store, no rescore=0"

@@ -18,7 +18,6 @@ from vecstore.codecs.normalize import unit
 from vecstore.codecs.population import Block, Population
 from vecstore.codecs.spec import CodecSpec
 from vecstore.drift import DriftWarning, Reference, drift_of, reference_of
-from vecstore.errors import CodecError
 from vecstore.fidelity import RAW, measure_oversampling
 from vecstore.formats import Dump
 from vecstore.keys import PackedKeys
@@ -206,11 +205,8 @@ def _trained(
     shard_bytes: int | None,
     seed: int,
 ) -> Codec | MixedCodec:
-    if isinstance(given, Codec) and given.cut:
-        raise CodecError(
-            f"the codec of a truncated store reads the first bytes of {given.spec} codes, but does not make stores; "
-            f"train one for {given.code_bytes} bytes, or take the codec of the whole store"
-        )
+    if isinstance(given, Codec):
+        given.refuse_if_cut()  # here already, before anything is measured
     if isinstance(given, (Codec, MixedCodec)):
         return given
     if not isinstance(given, CodecSpec):

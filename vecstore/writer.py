@@ -78,8 +78,11 @@ class Writer:
     ) -> None:
         if metric not in METRICS:
             raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+        each = codec.codecs if isinstance(codec, MixedCodec) else [codec]
+        for one in each:
+            one.refuse_if_cut()
         self._current, self._first_row, _ = codec.span(0)
-        least = max(map(_fixed_bytes, codec.codecs if isinstance(codec, MixedCodec) else [codec])) + FIXED_BYTES
+        least = max(map(_fixed_bytes, each)) + FIXED_BYTES
         if shard_bytes is not None and shard_bytes < least:
             raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms

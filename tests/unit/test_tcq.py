@@ -202,6 +202,20 @@ def test_first_bytes_tell_means(trained, words):
                 np.testing.assert_allclose(z[row, j], own[open_].mean(dtype=np.float64), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(("d", "size", "fall"), [(64, 8, 0.3), (192, 24, 0.4)])
+def test_path_bits_tell_of_steps_of_one_bit(d, size, fall):
+    """They lie last, and every one of them counts: also where no step has more."""
+    x = np.random.default_rng(0).normal(size=(3000, d)).astype(np.float32) * np.arange(1, d + 1) ** -np.float32(fall)
+    fitted = TCQ(size).fit(x[:2000], seed=0)
+    codes, layout = fitted.encode(x[2000:]), fitted.layout
+    assert (layout.bits == 1).any()
+    first = int(layout.paths[np.flatnonzero(layout.bits == 1)[0]]) // 8 + 1
+    errors = [
+        ((fitted.first_bytes(cut).decode(codes[:, :cut]) - x[2000:]) ** 2).sum() for cut in range(first, size + 1)
+    ]
+    assert len(errors) > 2 and (np.diff(errors) < 0).all()
+
+
 def test_groups_of_before_are_cut_where_they_end(words):
     bits = np.uint8([5] * 8 + [3] * 8)
     layout = CodeLayout(bits, np.ones(16, np.uint8), head_bits=0)
@@ -287,7 +301,7 @@ def test_unequal_lengths(words):
     assert error_of("tcq:12", x[:2000], x[2000:]) < 0.15 * ((x[2000:] - x.mean(axis=0)) ** 2).sum()
 
 
-@pytest.mark.parametrize("value", [1, 3, 255])
+@pytest.mark.parametrize("value", [0, 1, 3, 255])
 def test_a_head_of_other_bits_is_refused(trained, value):
     with pytest.raises(CodecError, match="damaged"):
         TCQ(12).restore(50, {**trained.arrays, "head_bits": np.uint8([value])})

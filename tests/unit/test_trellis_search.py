@@ -442,7 +442,30 @@ def test_codes_are_cut_anywhere(store):
 def test_a_truncated_codec_makes_no_stores(tmp_path, store, summaries):
     with pytest.raises(CodecError, match="train one for 16 bytes"):
         vecstore.write(tmp_path / "a.vecs", summaries[0], codec=store.truncated(bytes=16).codec)
+    with pytest.raises(CodecError, match="train one for 16 bytes"):
+        vecstore.Writer(tmp_path / "a.vecs", store.truncated(bytes=16).codec)
     assert not list(tmp_path.iterdir())
+
+
+def test_truncated_cells_keep_their_centroids(tmp_path, summaries):
+    x, queries = summaries[0], summaries[1][:20]
+    vecstore.write(tmp_path / "a.vecs", x, codec="cells:8,tcq:24:8", keep_order=True)
+    with vecstore.open(tmp_path / "a.vecs") as whole:
+        np.testing.assert_allclose(whole.truncated(bytes=24).vectors[:], whole.vectors[:], atol=1e-6)
+        shorter = whole.truncated(bytes=16)
+        errors = [((found.vectors[:] - x) ** 2).sum() for found in (whole, shorter, whole.truncated(bytes=8))]
+        assert errors[0] < errors[1] < errors[2] < ((x - x.mean(axis=0)) ** 2).sum()
+        expected = -np.sort(-(queries @ unit(shorter.vectors[:]).T), axis=1)[:, :10]
+        np.testing.assert_allclose(shorter.search(queries, exact=True).scores, expected, atol=1e-5)
+        np.testing.assert_allclose(shorter.search(queries).scores, expected, atol=1e-5)
+
+
+def test_what_a_truncated_store_does_not_do(store, summaries):
+    shorter = store.truncated(bytes=16)
+    with pytest.raises(ShapeError, match="no truncated store"):
+        shorter.search(summaries[1][0], calibrated=True)
+    with pytest.raises(ShapeError, match="not truncated"):
+        shorter.truncated(bytes=20)
 
 
 def test_what_cannot_be_cut(tmp_path, store):

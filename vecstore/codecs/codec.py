@@ -198,6 +198,14 @@ class Codec:
         self.cell_bytes = partition.cell_bytes if partition else 0
         self.model_bytes = sum(array.nbytes for array in self.arrays.values())
 
+    def refuse_if_cut(self) -> None:
+        """Raise `CodecError` if this reads the first bytes of codes only: a store of such codes could not be opened."""
+        if self.cut:
+            raise CodecError(
+                f"the codec of a truncated store reads the first bytes of {self.spec} codes, but does not make stores; "
+                f"train one for {self.code_bytes} bytes, or take the codec of the whole store"
+            )
+
     @property
     def shared(self) -> bool:
         """Whether rows share tables, so that it depends on their numbers or keys what codes stand for."""
@@ -298,7 +306,7 @@ class Codec:
         layer = self.layers[0].first_bytes(size_bytes) if len(self.layers) == 1 else None
         if layer is None:
             raise CodecError(f"{self.spec}: the first bytes of a code are no coarser code; of tcq codes they are")
-        return Codec(self.spec, [layer], cut=True)
+        return Codec(self.spec, [layer], self.partition, cut=True)
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:

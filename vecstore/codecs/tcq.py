@@ -79,7 +79,7 @@ class TCQ(Quantizer):
         self._check_width(dimensions)
         steps = (arrays["bits"].size if "bits" in arrays else 0,)
         bits, widths = named(arrays, dtype="|u1", bits=steps, widths=steps)
-        head_bits = 0  # in codes of before
+        head_bits = None  # in codes of before
         if "head_bits" in arrays:
             head_bits = int(named(arrays, dtype="|u1", head_bits=(1,))[0][0])
         layout = CodeLayout.checked(bits, widths, head_bits, self.size_bytes, dimensions)
@@ -107,6 +107,8 @@ class TCQ(Quantizer):
 class TrainedTCQ(TrainedQuantizer):
     """A trellis behind a rotation: ``decode(codes) == coefficients(codes) @ axes + mean``.
 
+    One that reads the first bytes of codes is given the `whole` of which it does.
+
     Attributes
     ----------
     layout : CodeLayout
@@ -119,8 +121,6 @@ class TrainedTCQ(TrainedQuantizer):
         float16 times that.
     stretch : (coefficients,) float32
         By how much levels are longer than the coefficients that they stand for, 1 or more. Encoding divides by it.
-    whole : TrainedTCQ, optional
-        Of which this reads the first bytes.
     """
 
     tile_rows = TILE_ROWS

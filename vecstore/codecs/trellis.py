@@ -125,11 +125,19 @@ class CodeLayout:
 
     @classmethod
     def checked(
-        cls, bits: NDArray[np.uint8], widths: NDArray[np.uint8], head_bits: int, size_bytes: int, dimensions: int
+        cls,
+        bits: NDArray[np.uint8],
+        widths: NDArray[np.uint8],
+        head_bits: int | None,
+        size_bytes: int,
+        dimensions: int,
     ) -> CodeLayout:
-        """Return the layout that a file tells, or raise `CodecError` when it is none of that many bytes."""
+        """Return the layout that a file tells, or raise `CodecError` when it is none of that many bytes.
+
+        head_bits is None where the file tells nothing of a head.
+        """
         known = len(bits) > 0 and np.isin(bits, np.arange(1, MOST_BITS + 1)).all() and np.isin(widths, (1, 2)).all()
-        layout = cls(bits, widths, head_bits=head_bits) if known and head_bits in (0, HEAD_BITS) else None
+        layout = cls(bits, widths, head_bits=head_bits or 0) if known and head_bits in (None, HEAD_BITS) else None
         if layout is None or not layout.gapless or layout.code_bytes != size_bytes or layout.coefficients > dimensions:
             raise CodecError(f"tcq: the bits in the file do not make up codes of {size_bytes} bytes; it is damaged")
         return layout
@@ -145,6 +153,8 @@ class CodeLayout:
             groups = int(np.searchsorted(self._edges, size_bytes, side="right")) - 1
             size_bytes = int(self._edges[groups])
         steps = self.steps_in(size_bytes)
+        if self.head_bits:  # a path bit is all that steps of one bit have
+            steps = max(steps, int(np.searchsorted(self.paths, 8 * size_bytes)))
         for name in ("bits", "widths", "uppers", "lowers", "paths", "heads", "rests"):
             setattr(shorter, name, getattr(self, name)[:steps])
         shorter.code_bytes, shorter.firsts = size_bytes, self.firsts[: steps + 1]
@@ -153,9 +163,9 @@ class CodeLayout:
         return shorter
 
     def steps_in(self, size_bytes: int) -> int:
-        """Return of how many steps, all from the first on, something is known from the first bytes of codes.
+        """Return up to which step a sub-index is known from the first bytes of codes, by its upper bits.
 
-        That is the upper bits of their sub-indices; in codes of before, all bits.
+        Steps of one bit have none. In codes of before, all bits of these steps are known.
         """
         if size_bytes >= self.code_bytes:
             return len(self.bits)
@@ -188,6 +198,15 @@ class CodeLayout:
         return np.minimum(self.paths, 8 * self.code_bytes), np.minimum(subs, 8 * self.code_bytes)
 
 
+def seen(levels: Floats, bits: int, subset: bool) -> NDArray[np.float64]:
+    """Return the means of a coefficient's levels that upper bits of a sub-index, and perhaps the subset, leave open.
+
+    (2 ** bits, 1, 4) float64, or (2 ** bits, 1, 1) without the subset: a level's number is 4 * sub-index + subset.
+    """
+    alike = levels.astype(np.float64).reshape(1 << bits, -1, 4)
+    return np.asarray(alike.mean(axis=1 if subset else (1, 2), keepdims=True))
+
+
 def means(layout: CodeLayout, levels: Floats, bits: NDArray[np.int64], paths: NDArray[np.bool_]) -> Floats:
     """Return the levels as they look to who knows of each step some upper bits of its sub-index, and perhaps its path.
 
@@ -198,15 +217,6 @@ def means(layout: CodeLayout, levels: Floats, bits: NDArray[np.int64], paths: ND
         How many bits of the sub-index are known.
     paths : (steps,) bool
         Whether the subset is.
-def seen(levels: Floats, bits: int, subset: bool) -> NDArray[np.float64]:
-    """Return the means of a coefficient's levels that upper bits of a sub-index, and perhaps the subset, leave open.
-
-    (2 ** bits, 1, 4) float64, or (2 ** bits, 1, 1) without the subset: a level's number is 4 * sub-index + subset.
-    """
-    alike = levels.astype(np.float64).reshape(1 << bits, -1, 4)
-    return np.asarray(alike.mean(axis=1 if subset else (1, 2), keepdims=True))
-
-
 
     Returns
     -------
