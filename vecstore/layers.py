@@ -136,8 +136,11 @@ class LayerCodes:
         data, width = self.part.data, self.layer.code_bytes
         return np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
 
-    def gather(self, rows: NDArray[np.int64]) -> Codes:
-        """Return the codes of rows in range: (n, code_bytes) uint8, a new array."""
+    def gather(self, rows: NDArray[np.int64], *, compiled: bool = False) -> Codes:
+        """Return the codes of rows in range: (n, code_bytes) uint8, a new array.
+
+        Where compiled code is loaded already it is faster for few rows, too.
+        """
         part, width = self.part, self.layer.code_bytes
         if not len(rows) or not width:
             return np.zeros((len(rows), width), np.uint8)
@@ -145,15 +148,16 @@ class LayerCodes:
             return self._gather_packed(rows)
         if part.unchecked:
             part.check_rows(rows)
-        block, row = np.divmod(rows, part.block_rows)
         if part.tile_rows == 1:
+            block, row = np.divmod(rows, part.block_rows)
             found = self._windows[part.offsets[block] + row * part.row_bytes]
             return found.view(np.uint8).reshape(-1, width)
-        if len(rows) >= KERNEL_ROWS:
+        if compiled or len(rows) >= KERNEL_ROWS:
             from vecstore.kernels.gather import gather_tiled
 
             out = np.empty((len(rows), width), np.uint8)
-            gather_tiled(part.data, *part.places(rows), part.row_bytes, part.together, out)
+            lies = part.offsets, part.block_rows, part.tile_rows, part.row_bytes, part.together, part.rows
+            gather_tiled(part.data, *lies, rows, out)
             return out
         starts, heights, places = (found[:, None] for found in part.places(rows))
         first, wide, rest = (found[:width] for found in part.strides)

@@ -132,8 +132,10 @@ def _find_at_once(
         found = search.exact(k, floors, min(k * SEEDS, rows))
     else:
         wanted = max(k * asked.oversample, 0 if asked.plan is None else LEAST_CANDIDATES)
-        candidates = search.coarse(min(wanted, rows), np.full(len(floors), -np.inf))
-        found = search.fine(candidates.rows, k).least(floors)
+        candidates = search.coarse(min(wanted, rows), np.full(len(floors), -np.inf), ordered=False)
+        found = search.fine(candidates.rows, k)
+        if asked.least > -np.inf:
+            found = found.least(floors)
     found.scores = search.ranking.final(found.scores)
     found.rows = search.numbered(found.rows)
     return found, search.rescored
@@ -199,8 +201,8 @@ class Search:
                 rows[inside] = shard.order.rows(places[inside] - first) + first
         return rows
 
-    def coarse(self, k: int, floors: NDArray[np.float64]) -> TopK:
-        """Return the best k rows by the coarse layer whose raw scores reach the floors (q,)."""
+    def coarse(self, k: int, floors: NDArray[np.float64], *, ordered: bool = True) -> TopK:
+        """Return the best k rows by the coarse layer whose raw scores reach the floors (q,), best first if ordered."""
         sweeps = [self._sweep(shard) for shard in self._shards]
         # A thread goes on with its heaps from piece to piece, and all raise the same floors.
         heaps: dict[tuple[int, int], TopK] = {}
@@ -216,7 +218,8 @@ class Search:
         over_items(over, self._pieces(sweeps))
         if len(heaps) == 1 and len(sweeps) == 1:
             (only,) = heaps.values()
-            only.sort()
+            if ordered:
+                only.sort()
             return only
         best = TopK(len(floors), k)
         for (_, number), found in heaps.items():

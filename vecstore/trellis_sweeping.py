@@ -6,7 +6,7 @@ are orthonormal, so that products and lengths are taken among coefficients and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -120,6 +120,47 @@ class Stage:
     norms: Floats
     typical: float
 
+    def features(self, raw: Raw) -> NDArray[np.float64]:
+        """Return what raw scores of the sample are products of queries' (1, bias, weights) with: (rows, 2 + count)."""
+        found = np.zeros((len(self.sample), 2 + self.count))
+        found[:, 1], found[:, 2:] = 1, self.sample
+        if raw == "unit":
+            found /= np.sqrt(np.maximum(self.norms, LEAST_LENGTH**2))[:, None]
+        elif raw == "squared":
+            found *= 2
+            found[:, 0] = -self.norms
+        return found
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How a sum of features varies from row to row, for any weights.
+
+    Attributes
+    ----------
+    mean : (features,) float64
+    covariance : (features, features) or (features,) float64
+        The latter where coefficients are taken for uncorrelated. Principal components nearly are: this is as exact as a
+        sample of hundreds of rows, and much less has to be read.
+    """
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: NDArray[np.float64], *, correlated: bool) -> Moments:
+        """Return those of (rows, features)."""
+        covariance = np.cov(features, rowvar=False, bias=True) if correlated else features.var(axis=0)
+        return cls(features.mean(axis=0), covariance)
+
+    def above(self, weights: NDArray[np.float64], deviations: float) -> NDArray[np.float64]:
+        """Return what lies so many standard deviations above the mean, for weights (q, features): (q,)."""
+        if self.covariance.ndim == 1:
+            squares = weights**2 @ self.covariance
+        else:
+            squares = np.einsum("ij,ij->i", weights @ self.covariance, weights)
+        return np.asarray(weights @ self.mean + deviations * np.sqrt(np.maximum(squares, 0)))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -161,6 +202,7 @@ class Trellis:
         self.codes, self.coefficients = codes, coefficients
         self.edges = np.array([0, codes.rows]) if codes.cells is None else codes.cells.edges
         self._stages: dict[int, Stage] = {}
+        self._moments: dict[tuple[Raw, int], tuple[Moments, Moments]] = {}
 
     @classmethod
     def of(cls, codes: LayerCodes) -> Self | None:
@@ -200,13 +242,21 @@ class Trellis:
     def _coarse_sample(self) -> Floats:
         return self.coefficients.coarse.coefficients(self.codes.gather(self.sample[0]))
 
-    @cached_property
-    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and covariance of (y, 1) / |x| over the sample: cosines are products with them, but for |q|."""
-        rows, y = self.sample
-        lengths = np.sqrt(np.maximum(self.norms(rows, y), LEAST_LENGTH))
-        scaled = np.hstack([y, np.ones((len(y), 1))]) / lengths[:, None]
-        return scaled.mean(axis=0), np.atleast_2d(np.cov(scaled, rowvar=False, bias=True))
+    def moments(self, stage: Stage, raw: Raw) -> tuple[Moments, Moments]:
+        """Return how raw scores by the bytes of a stage vary, and how what those by all bytes are above them does.
+
+        Of all bytes the former is returned twice.
+        """
+        key = raw, stage.size_bytes
+        if key not in self._moments:
+            own = stage.features(raw)
+            if stage.size_bytes == self.codes.layer.code_bytes:
+                self._moments[key] = (Moments.of(own, correlated=False),) * 2
+            else:
+                gaps = self.stage(self.codes.layer.code_bytes).features(raw)
+                gaps[:, : own.shape[1]] -= own
+                self._moments[key] = Moments.of(own, correlated=True), Moments.of(gaps, correlated=False)
+        return self._moments[key]
 
     def serves(self, metric: str) -> bool:
         """Return whether a sweep finds what is best by a metric: lengths may have to be nearly one, as embeddings' are.
@@ -264,7 +314,8 @@ class TrellisSweep(Sweep):
     ) -> None:
         super().__init__(trellis.codes, ranking)
         self._trellis, self._coefficients, self._wanted = trellis, trellis.coefficients, wanted
-        self._plan = plan or Plan()
+        # In cells all bytes are swept: how scores of first bytes vary is not known there.
+        self._plan = plan if plan is not None and trellis.codes.cells is None else Plan()
         self._weights, biases = self._coefficients.weights(ranking.queries)
         self._biases = biases[:, None]  # [query, cell]: what is added to the products of a cell's rows
         self._swept: Raw = ranking.raw
@@ -279,34 +330,18 @@ class TrellisSweep(Sweep):
     @cached_property
     def _limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The scores that tables are made for (stages, q), and limits (q,) and margins (stages, q) of the rows."""
-        if not self._plan.sizes:
-            queries = len(self._weights)
-            return self._high[None], np.full(queries, -np.inf), np.zeros((1, queries))
-        biases = self._biases[:, self._trellis.cells_of(self._trellis.sample[0])]
-        all_bytes = self._sampled(self._stages[-1], biases)
-        high, plan = all_bytes.mean(axis=1) + EXPECTED * all_bytes.std(axis=1), self._plan
-        limits, margins = np.full(len(high), -np.inf), np.zeros((len(self._stages), len(high)))
-        for at, (stage, margin) in enumerate(zip(self._stages, plan.margins, strict=False)):
-            scores = self._sampled(stage, biases)
-            gaps = all_bytes - scores
-            margins[at] = gaps.mean(axis=1) + margin * gaps.std(axis=1)
+        plan, queries, stages = self._plan, len(self._weights), self._stages
+        limits, margins = np.full(queries, -np.inf), np.zeros((len(stages), queries))
+        if not plan.sizes and self._swept != "unit":
+            return margins, limits, margins  # tables of what are no cosines serve all scores alike
+        weights = np.hstack([np.ones((queries, 1)), self._biases, self._weights])
+        whole, _ = self._trellis.moments(stages[-1], self._swept)
+        for at, (stage, margin) in enumerate(zip(stages, plan.margins, strict=False)):
+            own, gaps = self._trellis.moments(stage, self._swept)
+            margins[at] = gaps.above(weights, margin)
             if at == 0:
-                limits = scores.mean(axis=1) + plan.height * scores.std(axis=1)
-        return high - margins, limits, margins
-
-    @property
-    def _high(self) -> NDArray[np.float64]:
-        """What the best rows score, about: (q,); 0 unless scores are cosines, since tables of others serve all."""
-        if self._swept != "unit":
-            return np.zeros(len(self._weights))
-        mean, covariance = self._trellis.moments
-        weights = np.hstack([self._weights, self._biases])
-        return weights @ mean + EXPECTED * np.sqrt(np.einsum("ij,ij->i", weights @ covariance, weights).clip(0))
-
-    def _sampled(self, stage: Stage, biases: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scores (q, rows) that the sample has by the bytes of a stage."""
-        products = np.asarray(self._weights[:, : stage.count] @ stage.sample.T + biases, np.float32)
-        return raw_scores(self._swept, products, stage.norms).astype(np.float64)
+                limits = own.above(weights[:, : 2 + stage.count], plan.height)
+        return whole.above(weights, EXPECTED) - margins, limits, margins
 
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
@@ -351,13 +386,16 @@ class TrellisSweep(Sweep):
         )
 
     def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
-        y = self._coefficients.quantizer.coefficients(codes)
-        products = self._weights @ y.T + self._biases[:, self._trellis.cells_of(rows)].astype(np.float32)
+        return self._scores(slice(None), codes, rows)
+
+    def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        codes = self.codes.gather(rows, compiled=True)
+        return self._scores(slice(query, query + 1), codes, rows)[0].astype(np.float64)
+
+    def _scores(self, queries: slice, codes: Codes, rows: NDArray[np.int64]) -> Floats:
+        y, biases = self._coefficients.quantizer.coefficients(codes), self._biases[queries]
+        if self.codes.cells is not None:
+            biases = biases[:, self._trellis.cells_of(rows)]
+        products = self._weights[queries] @ y.T + biases.astype(np.float32)
         norms = None if self.ranking.raw == "product" else self._trellis.norms(rows, y)
         return raw_scores(self.ranking.raw, products, norms)
-
-    def one(self, query: int) -> Sweep:
-        if len(self.ranking.queries) == 1:
-            return self
-        ranking = replace(self.ranking, queries=self.ranking.queries[query : query + 1])
-        return TrellisSweep(self._trellis, ranking)

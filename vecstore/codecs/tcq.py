@@ -26,6 +26,7 @@ TILE_ROWS = 2048  # large, so that the first bytes of a tile's rows are one run 
 TRAINING_ROWS = 1 << 15
 Array: TypeAlias = NDArray[Any]
 Plan: TypeAlias = tuple[Array, Array, Array, Array, tuple[Array, Array, Array, Array]]
+Decoding: TypeAlias = tuple[Array, Array, Array, Array, tuple[Array, Array, Array, Array], Array, Array, int]
 GATHERING = np.uint64(0x0102040810204080)  # times eight bytes that are 0 or 1: these bits in the highest byte
 
 
@@ -194,8 +195,7 @@ class TrainedTCQ(TrainedQuantizer):
     def _decode_coefficients(self, codes: Codes, out: Floats) -> None:
         from vecstore.kernels.trellis import decode_rows
 
-        high, low = (np.array(backs) for backs in self._taps)
-        plan = (*self._plan(self.levels), high, low, self.states.bit_length() - 1)
+        plan = self._decoding
         over_slices(lambda part: decode_rows(codes[part], *plan, out[:, part]), len(codes), at_least=512)
 
     def _few_coefficients(self, codes: Codes) -> Floats:
@@ -236,6 +236,12 @@ class TrainedTCQ(TrainedQuantizer):
     def _steps(self) -> NDArray[np.int64]:
         """The step of each coefficient."""
         return np.repeat(np.arange(len(self.layout.widths)), self.layout.widths)
+
+    @cached_property
+    def _decoding(self) -> Decoding:
+        """What the kernel that decodes needs to know, in its order."""
+        high, low = (np.array(backs) for backs in self._taps)
+        return *self._plan(self.levels), high, low, self.states.bit_length() - 1
 
     def _plan(self, levels: Floats) -> Plan:
         """Return what both kernels need to know, in their order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from vecstore.kernels.gather import place
 from vecstore.kernels.heap import push
 from vecstore.kernels.sweep import PRODUCT, UNIT
 from vecstore.kernels.trellis_planes import CHUNK, LANES, copy_chunk, fetch, lined_up, to_planes
@@ -17,8 +18,8 @@ __all__ = ["sweep_trellis"]
 
 MOST_ENTRY, MOST_SUM = 255, 65535
 WAITING, LEAST_WAITING = 65536, 8192  # rows that may wait, of all queries and of one
-SOON = 2048  # rows that wait when some are dropped for the first time
-FIRST = 128  # rows, the best by their first bytes, that are scored by all before others are dropped
+SOON = 2048  # rows that wait when the best of them are scored by all bytes for the first time
+FIRST = 128  # of them
 BATCH = 256  # rows whose codes are fetched together
 BINS = 512
 
@@ -58,10 +59,10 @@ def sweep_trellis(
     """Offer rows `first` to `last` to the heaps of all queries, by approximate scores.
 
     The first of several stages sweeps the first bytes of all rows. Rows whose scores by these reach a limit wait. Now
-    and then, and at the end, those that score best among them are scored by all bytes and offered; then the `wanted`-th
-    best score so far says which others may still matter, and what rows have to reach from then on. Those are looked at
-    by the bytes of the next stage, what still matters by those of the one after it. One stage alone offers what it
-    sweeps.
+    and then, and at the end, those that score best among the new ones are scored by all bytes and offered: the
+    `wanted`-th best score so far says what rows have to reach from then on. In the end those that wait and may still
+    matter are looked at by the bytes of the next stage, what still matters by those of the one after it. One stage
+    alone offers what it sweeps.
 
     Parameters
     ----------
@@ -122,9 +123,10 @@ def sweep_trellis(
                 lookups[stage][0],
                 tables[stage, q],
             )
-    room = max(WAITING // queries, LEAST_WAITING) + tile_rows if stages > 1 else 1
+    room = max(WAITING // queries, LEAST_WAITING) + tile_rows if stages > 1 else tile_rows
     waiting, waiting_scores = np.empty((queries, room), np.int64), np.empty((queries, room), np.float32)
-    counts, patience = np.zeros(queries, np.int64), np.full(queries, SOON)
+    # How many rows wait; after how many of them new ones begin, and of how many the best are next scored by all bytes.
+    counts, judged, patience = np.zeros(queries, np.int64), np.zeros(queries, np.int64), np.full(queries, SOON)
     # The best scores by all bytes, of rows that were offered in this call or before.
     reached, held = np.full((queries, wanted), -np.inf), np.zeros((queries, wanted), np.int64)
     for q in range(queries):
@@ -173,11 +175,11 @@ def sweep_trellis(
                 own, own_scores, count = waiting[q], waiting_scores[q], counts[q]
                 for lanes in range(row // LANES * LANES, end, LANES):
                     mask = at_least(level, sums[q], lanes - begin, np.uint16(limit))
+                    if mask != 0:
+                        mask &= between(row, end, lanes) & may(allowed, lanes)
                     while mask != 0:
                         at = lanes + lowest_bit(mask)
                         mask &= mask - np.uint64(1)
-                        if at < row or at >= end or not may(allowed, at):
-                            continue
                         score = base + worth * sums[q, at - begin]
                         if stages > 1:
                             own[count], own_scores[count] = at, score
@@ -188,50 +190,65 @@ def sweep_trellis(
                 counts[q] = count
             row = end
         for q in range(queries):
-            if counts[q] >= patience[q]:
-                counts[q] = judge(level, q, waiting[q], waiting_scores[q], counts[q], False, parameters, where, heaps)
-                patience[q] = min(max(2 * counts[q], SOON), room - tile_rows)
+            own, own_scores, count = waiting[q], waiting_scores[q], counts[q]
+            full = count > room - tile_rows
+            if full or count - judged[q] >= patience[q]:
+                count = judge(level, q, own, own_scores, judged[q], count, parameters, where, heaps)
+                if full:
+                    count = settle(level, q, own, own_scores, count, False, parameters, where, heaps)
+                counts[q], judged[q], patience[q] = count, count, 2 * patience[q]
     for q in range(queries):
         if counts[q] > 0:
-            judge(level, q, waiting[q], waiting_scores[q], counts[q], True, parameters, where, heaps)
+            own, own_scores = waiting[q], waiting_scores[q]
+            count = judge(level, q, own, own_scores, judged[q], counts[q], parameters, where, heaps)
+            settle(level, q, own, own_scores, count, True, parameters, where, heaps)
 
 
 @njit(cache=True, nogil=True)
-def judge(level, q, waiting, scores, count, final, stages, where, heaps):
-    """Score the best of a query's waiting rows by all bytes, drop those that do not matter then; return what is left.
+def judge(level, q, waiting, scores, first, count, stages, where, heaps):
+    """Score the best of a query's waiting rows `first` to `count` by all bytes; return how many wait then."""
+    if count - first <= FIRST:
+        return count
+    waiting, scores, count = waiting[first:count], scores[first:count], count - first
+    least, found = best_of(scores, FIRST), 0
+    for i in range(count):
+        if scores[i] >= least:
+            waiting[i], waiting[found] = waiting[found], waiting[i]
+            scores[i], scores[found] = scores[found], scores[i]
+            found += 1
+    rescore(level, q, len(stages[0]) - 1, waiting, scores, found, stages, where)
+    offer(q, waiting, scores, found, heaps)
+    for i in range(min(found, count - found)):
+        waiting[i], scores[i] = waiting[count - 1 - i], scores[count - 1 - i]
+    return first + count - found
+
+
+@njit(cache=True, nogil=True)
+def settle(level, q, waiting, scores, count, final, stages, where, heaps):
+    """Drop the waiting rows of a query that do not matter; return what is left.
 
     Nothing is left in the end, or where most would be: they go through the stages then.
     """
     _, _, _, margins, _, _ = stages
-    reached, last, begin = heaps[4][q], len(margins) - 1, 0
-    if count > FIRST:
-        least = best_of(scores[:count], FIRST)
-        for i in range(count):
-            if scores[i] >= least:
-                waiting[i], waiting[begin] = waiting[begin], waiting[i]
-                scores[i], scores[begin] = scores[begin], scores[i]
-                begin += 1
-        rescore(level, q, last, waiting, scores, begin, stages, where)
-        offer(q, waiting, scores, begin, heaps)
-    count = keep(waiting, scores, begin, count, reached[0] - margins[0, q])
+    reached, last = heaps[4][q], len(margins) - 1
+    count = keep(waiting, scores, count, reached[0] - margins[0, q])
     if not final and count < len(scores) // 2:
         return count
     for stage in range(1, last):
         rescore(level, q, stage, waiting, scores, count, stages, where)
-        count = keep(waiting, scores, 0, count, reached[0] - margins[stage, q])
+        count = keep(waiting, scores, count, reached[0] - margins[stage, q])
     rescore(level, q, last, waiting, scores, count, stages, where)
     offer(q, waiting, scores, count, heaps)
     return 0
 
 
 @njit(cache=True, nogil=True)
-def keep(waiting, scores, first, last, least):
-    """Move those of rows `first` to `last` that score at least so much to the front; return how many they are."""
+def keep(waiting, scores, count, least):
+    """Move those rows that score at least so much to the front; return how many they are."""
     kept = 0
-    for i in range(first, last):
-        if scores[i] >= least:
-            waiting[kept], scores[kept] = waiting[i], scores[i]
-            kept += 1
+    for i in range(count):
+        waiting[kept], scores[kept] = waiting[i], scores[i]
+        kept += scores[i] >= least  # no branch: nothing could predict it
     return kept
 
 
@@ -304,23 +321,28 @@ def rescore(level, q, stage, waiting, scores, count, stages, where):
 
 
 @njit(inline="always")
-def place(row, offsets, block_rows, tile_rows, row_bytes, rows):
-    """Return the first row of the tile that a row is in, for how many rows it has room, and where it begins."""
-    block, tile = row // block_rows, row // tile_rows * tile_rows
-    left = min((block + 1) * block_rows, rows) - tile
-    height = min(tile_rows, (left + LANES - 1) // LANES * LANES)
-    return tile, height, offsets[block] + (tile - block * block_rows) * row_bytes
-
-
-@njit(inline="always")
 def needed(floor, scores, size):
     """Return the score that a row has to reach to enter a heap."""
     return max(floor, scores[0]) if size == len(scores) else floor
 
 
 @njit(inline="always")
-def may(allowed, row):
-    return len(allowed) == 0 or allowed[row >> 5] >> np.uint32(row & 31) & np.uint32(1) != 0
+def between(first, last, lanes):
+    """Return which of LANES rows from `lanes` on are rows `first` to `last`, some of which are."""
+    every = np.uint64(0xFFFFFFFFFFFFFFFF)
+    return (every << np.uint64(max(first - lanes, 0))) & (every >> np.uint64(max(lanes + LANES - last, 0)))
+
+
+@njit(inline="always")
+def may(allowed, lanes):
+    """Return which of LANES rows from `lanes` on may be found."""
+    if len(allowed) == 0:
+        return np.uint64(0xFFFFFFFFFFFFFFFF)
+    word = lanes >> 5
+    mask = np.uint64(allowed[word])
+    if word + 1 < len(allowed):
+        mask |= np.uint64(allowed[word + 1]) << np.uint64(32)
+    return mask
 
 
 @njit(inline="always")
