@@ -156,7 +156,9 @@ def sweep_trellis(
         for byte in range(0, sizes_bytes[0], CHUNK):
             wide = min(CHUNK, row_bytes - byte)
             own = start + byte * height + (begin - tile) * wide
-            to_planes(level, data, own, wide, vectors, planes, byte, ahead - start)
+            # Look-ups fetch what is ahead from its front on and have no time for all of it.
+            soon = ahead - start if byte >= sizes_bytes[0] // 2 else 0
+            to_planes(level, data, own, wide, vectors, planes, byte, soon)
         sums[:] = 0
         add_passes(level, planes, vectors, lookups[0], tables[0], sums, data.ctypes.data + ahead, ahead_bytes)
         while row < stop:
