@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,9 @@ __all__ = ["kmeans", "matrix_products", "progressive_kmeans"]
 
 STEPS = 6  # of growing numbers of dimensions
 STEP_ITERATIONS = 5
+
+_entering = threading.Lock()
+_before: list[int] = []  # faiss's threshold before, once for every thread that is inside `matrix_products`
 
 
 def kmeans(x: Floats, k: int, *, seed: int, iterations: int = 25, start: Floats | None = None) -> Floats:
@@ -41,14 +45,19 @@ def matrix_products(faiss: Any) -> Iterator[None]:
     """Have faiss find nearest centroids by matrix products, however few numbers the rows have.
 
     Below its threshold it compares row by row, which takes up to ten times as long for few rows of few numbers. The
-    threshold is one for the process: what other threads search meanwhile is found in the same way.
+    threshold is one for the process: what other threads search meanwhile is found in the same way, and the last thread
+    to leave puts it back.
     """
-    before = faiss.cvar.distance_compute_blas_threshold
-    faiss.cvar.distance_compute_blas_threshold = 1
+    with _entering:
+        _before.append(_before[0] if _before else faiss.cvar.distance_compute_blas_threshold)
+        faiss.cvar.distance_compute_blas_threshold = 1
     try:
         yield
     finally:
-        faiss.cvar.distance_compute_blas_threshold = before
+        with _entering:
+            before = _before.pop()
+            if not _before:
+                faiss.cvar.distance_compute_blas_threshold = before
 
 
 def progressive_kmeans(x: Floats, k: int, *, seed: int) -> Floats:
