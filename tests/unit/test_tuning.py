@@ -14,7 +14,7 @@ from vecstore.spectrum import distortion_bound
 from vecstore.sweeping import DecodingSweep, NumberSweep, TableSweep, sweep_of
 from vecstore.tuning.budget import parse_budget, parse_target
 from vecstore.tuning.candidates import CENTROID_BYTES, FAMILIES, Family, cell_counts, known
-from vecstore.tuning.contest import row_bytes, scan_class
+from vecstore.tuning.contest import Contest, row_bytes, scan_class
 
 
 @pytest.fixture(scope="module")
@@ -222,3 +222,17 @@ def test_candidates_are_trained_for_the_rows_to_come(words, monkeypatch):
     vecstore.tune(words[:600], budget=12, rows=7000)
     vecstore.tune(words[:600], budget="8/30", rows=7000)
     assert seen == {7000}
+
+
+@pytest.mark.parametrize(("name", "limit"), [("tcq", 30.0), ("pca, sq:8", 24.0), ("pca, bin", 40.0), ("sq", 400.0)])
+def test_the_largest_size_that_fits_is_found_in_few_trainings(monkeypatch, name, limit):
+    x = (np.random.default_rng(5).standard_normal((1000, 400)) * np.linspace(1, 0.1, 400)).astype(np.float32)
+    contest = Contest(x, 100, None, metric="cosine", rows=1000, seed=0, report=lambda *_: None)
+    (family,) = (family for family in FAMILIES if family.name == name)
+    tried, train = [], Contest._trained
+    monkeypatch.setattr(Contest, "_trained", lambda self, spec, rows: tried.append(spec) or train(self, spec, rows))
+    found = contest.fitted(family, 0, x[100:], limit)
+    sizes = [spec for _, spec in family.sizes(int(limit), 400)]
+    larger = train(contest, sizes[max(sizes.index(str(found.spec)) - 1, 0)], x[100:])
+    assert row_bytes(found, 1000) <= limit < row_bytes(larger, 1000) or larger.spec == found.spec
+    assert len(tried) == len(set(tried)) <= 5

@@ -28,6 +28,7 @@ FEWEST = 32  # dimensions, below which axes take little and rounding may leave t
 FIRST = 8  # axes, before what is left is looked at anew; then twice as many
 STEPS = {2: 1.04, 3: 0.6, 4: 0.34, 5: 0.184, 6: 0.101, 7: 0.055, 8: 0.03}  # best for Gaussian numbers, by bits
 SPREADS = (0.8, 1.0, 1.25, 1.6)  # times that, tried for each axis
+LEAST_LEFT = 1e-5  # squared length, below which what is left of an axis is rounding
 SQUARINGS = 2  # of Newton and Schulz: each squares what is missing to orthonormality, from a few hundredths on
 
 
@@ -58,17 +59,13 @@ class Axes:
             Along them, largest first.
         """
         exact, d = axes.astype(np.float64), axes.shape[1]
-        # One more everywhere, so that directions without variance come before those that are found already.
-        covariance = (exact.T * (variances / (variances[0] or 1) + 1)) @ exact
         allowed = TILT * np.minimum(variances[count - 1] / np.maximum(variances[:count], 1e-300), 1)
         levels, bits = np.zeros((count, d), np.uint8), np.zeros(count, np.uint8)
         found, begin = np.empty((0, d)), 0
         while begin < count:
-            if begin > 0:
-                rest = np.eye(d) - found.T @ found
-                exact = np.linalg.eigh(rest @ covariance @ rest)[1][:, : begin - 1 : -1].T
             end = min(max(2 * begin, FIRST), count)
-            levels[begin:end], bits[begin:end] = _rounded(exact[: end - begin], allowed[begin:end])
+            wanted = _leading(exact, variances, found, end - begin) if begin > 0 else exact[:end]
+            levels[begin:end], bits[begin:end] = _rounded(wanted, allowed[begin:end])
             found = _in_order(levels[:end], bits[:end])
             begin = end
         arrays = {"axes": frozen(join_uneven(levels.T, bits)), "axis_bits": frozen(bits)}
@@ -97,6 +94,22 @@ class Axes:
     def first(self, count: int) -> Axes:
         """Return the first axes."""
         return Axes(self.matrix[:count])
+
+
+def _leading(exact: Matrix, variances: NDArray[np.float64], found: Matrix, count: int) -> Matrix:
+    """Return the principal axes (count, d) of what axes that are found (n, d) have left.
+
+    Sought among what is left of the first n + 2 count of the exact principal axes (d, d): that is where what tilted the
+    found ones has gone, too, and far fewer than d dimensions (Rayleigh and Ritz).
+    """
+    tilted = found @ exact.T  # among the exact axes, along which the covariance is diagonal
+    some = min(len(found) + 2 * count, len(exact))
+    left = np.eye(some, len(exact)) - tilted[:, :some].T @ tilted
+    sizes, turn = np.linalg.eigh(left[:, :some])  # its rows' products with each other: a projection is its own square
+    known = sizes > LEAST_LEFT
+    basis = (turn[:, known] / np.sqrt(sizes[known])).T @ left
+    order = np.linalg.eigh((basis * variances) @ basis.T)[1][:, ::-1]
+    return np.asarray(order[:, :count].T @ basis @ exact)
 
 
 def _rounded(axes: Matrix, allowed: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -171,26 +171,32 @@ class Contest:
         if start is not None:
             sizes = {spec: size for size, spec in options}
             options = [(size, spec) for size, spec in options if size <= sizes[start]]
-        within = [size + (family.model(size, d) + centroids) / self.rows <= limit for size, _ in options]
+        guesses = [(family.model(size, d) + centroids) / self.rows for size, _ in options]
+        within = [size + guess <= limit for (size, _), guess in zip(options, guesses, strict=True)]
         at = within.index(True) if True in within else len(options) - 1
         found: Codec | None = None
-        while 0 <= at < len(options):
+        too_large, fits = -1, len(options)  # options up to the former are, those from the latter on do
+        while too_large < at < fits:
             size, spec = options[at]
             trained = self._trained(f"cells:{cells},{spec}" if cells else spec, train)
             if trained is None:
                 return found
-            excess = row_bytes(trained, self.rows) - limit
-            if excess > 0:
-                if found is not None:
-                    return found
-                smaller = [i for i in range(at + 1, len(options)) if options[i][0] <= size - max(int(excess), 1)]
-                at = smaller[0] if smaller else len(options)
-                continue
-            found = trained
-            # The guess of the model was too large if the next size would fit with the model as it is.
-            at -= 1
-            if at < 0 or options[at][0] - size > -excess:
-                return found
+            taken = row_bytes(trained, self.rows)
+            if taken > limit:
+                too_large = at
+            else:
+                found, fits = trained, at
+            # Models of other sizes are to their guesses as this one is to its own; without a guess, to the codes.
+            guessed = guesses if guesses[at] > 0 else [size for size, _ in options]
+            wrong = (taken - size) / guessed[at]
+            between = range(too_large + 1, fits)
+            likely = [i for i in between if options[i][0] + wrong * guessed[i] <= limit]
+            if likely:
+                at = likely[0]
+            elif found is None or row_bytes(found, self.rows) + options[fits - 1][0] - options[fits][0] <= limit:
+                at = fits - 1  # the smallest, or what fits if its model is no larger than that of the one found
+            else:
+                break
         return found
 
     def entry(self, trial: Trial, rung: Rung, role: str, *, chosen: bool) -> Entry:
