@@ -33,7 +33,7 @@ DEFAULT_RECALL = 0.998
 LEAST_ROWS = 1 << 17  # for a few bytes to be swept unless asked for: among fewer rows a sweep of all is as fast
 SAFETY = 0.3  # standard deviations of limits: real queries lie farther from the rows than held-out rows do
 STEP = 8  # bytes: what of a row lies together
-QUERIES, SAMPLE_ROWS = 200, 20_000
+QUERIES, SAMPLE_ROWS, NEIGHBORS = 200, 20_000, 10
 # What things cost, in nanoseconds: a look-up of a row that is swept and each of its sources, eight bytes of a row, and
 # all of a row by itself.
 LOOKUP, SOURCE, SWEEPING, FETCHING = 0.01, 0.004, 0.3, 100.0
@@ -53,10 +53,10 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
     Returns
     -------
     dict
-        ``bits``: COARSE_BITS, with which was measured; ``limits`` and ``margins``: for each number of bytes, what the
-        height and the margin of a `Plan` have to be so that of the ten nearest rows (by the original vectors) that all
-        bytes find, no more are lost than RECALLS say; ``swept``: for each of RECALLS, how many bytes it is expected to
-        be the fastest to sweep, possibly all.
+        ``bits``: COARSE_BITS, with which was measured; ``rows``: among how many; ``limits`` and ``margins``: for each
+        number of bytes, what the height and the margin of a `Plan` have to be so that of the ten nearest rows (by the
+        original vectors) that all bytes find, no more are lost than RECALLS say; ``swept``: for each of RECALLS, how
+        many bytes it is expected to be the fastest to sweep, possibly all.
     """
     coefficients = Coefficients.of(codec.layers[0]) if len(codec.layers) == 1 and codec.partition is None else None
     if coefficients is None or len(held_out) == 0 or len(sample) < 2:
@@ -70,7 +70,7 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
         products = weights[:, : y.shape[1]] @ y.T + biases[:, None].astype(np.float32)
         return raw_scores(raw, products, coefficients.norms(y))
 
-    k = min(10, len(rows))
+    k = min(NEIGHBORS, len(rows))
     by_all = scores(coefficients.quantizer.coefficients(codes))
     last = np.partition(by_all, -k, axis=1)[:, -k, None]
     found = _best(raw_scores(raw, queries @ rows.T, np.einsum("ij,ij->i", rows, rows)), k) & (by_all >= last)
@@ -93,7 +93,7 @@ def measure_prefixes(codec: Codec, held_out: Floats, sample: Floats, *, raw: Raw
     sizes = (*passing[DEFAULT_RECALL], codec.code_bytes)
     sweeping = {size: _sweeping(coefficients.lookups(size), size) for size in sizes}
     swept = {str(recall): _fastest(sweeping, shares) for recall, shares in passing.items()}
-    return {"bits": COARSE_BITS, "limits": limits, "margins": margins, "swept": swept}
+    return {"bits": COARSE_BITS, "rows": len(rows), "limits": limits, "margins": margins, "swept": swept}
 
 
 def plan_of(
@@ -123,7 +123,9 @@ def plan_of(
         return Plan()
     wanted = str(min(known for known in RECALLS if known >= (recall or DEFAULT_RECALL)))
     measured = [_measured(description, wanted) for description in descriptions]
-    reachable = sorted(size for size in set.intersection(*(set(plans) for plans, _ in measured)) if size < size_bytes)
+    reachable = sorted(
+        size for size in set.intersection(*(set(plans) for plans, _, _ in measured)) if size < size_bytes
+    )
     size = measured[0][1] if prefix == "auto" else prefix
     if prefix not in ("auto", size_bytes, *reachable):
         choices = ", ".join(map(str, [*reachable, size_bytes]))
@@ -131,26 +133,28 @@ def plan_of(
     if size not in reachable:
         return Plan()
     sizes = (int(size), *(other for other in reachable if other >= 2 * int(size)))[:2]
-    margins = tuple(max(plans[each][1] for plans, _ in measured) for each in sizes)
-    return Plan(sizes, min(plans[sizes[0]][0] for plans, _ in measured), margins)
+    margins = tuple(max(plans[each][1] for plans, _, _ in measured) for each in sizes)
+    share = min(share for _, _, share in measured)
+    return Plan(sizes, min(plans[sizes[0]][0] for plans, _, _ in measured), margins, share)
 
 
-def _measured(description: Mapping[str, Any], recall: str) -> tuple[dict[int, tuple[float, float]], Any]:
-    """Return the height and margin of each number of bytes, as far as a description tells, and which to prefer."""
+def _measured(description: Mapping[str, Any], recall: str) -> tuple[dict[int, tuple[float, float]], Any, float]:
+    """Return what a description tells: height and margin by number of bytes, which to prefer, and a `Plan`'s share."""
     about = certificate_in(description).get("prefixes")
     plans: dict[int, tuple[float, float]] = {}
     if not isinstance(about, Mapping) or about.get("bits") != COARSE_BITS:
-        return plans, None  # measured for other look-ups, or not at all
+        return plans, None, 0.0  # measured for other look-ups, or not at all
     limits, margins = about.get("limits"), about.get("margins")
     if not isinstance(limits, Mapping) or not isinstance(margins, Mapping):
-        return plans, None
+        return plans, None, 0.0
     for size, heights in limits.items():
         both = [found.get(recall) if isinstance(found, Mapping) else None for found in (heights, margins.get(size))]
         height, margin = (float(n) if isinstance(n, (int, float)) else np.nan for n in both)
         if str(size).isdecimal() and np.isfinite(height) and np.isfinite(margin):
             plans[int(size)] = height, margin
-    swept = about.get("swept")
-    return plans, swept.get(recall) if isinstance(swept, Mapping) else None
+    swept, rows = about.get("swept"), about.get("rows", SAMPLE_ROWS)
+    share = NEIGHBORS / rows if isinstance(rows, int) and rows > 0 else 0.0
+    return plans, swept.get(recall) if isinstance(swept, Mapping) else None, share
 
 
 def _sizes(coefficients: Coefficients) -> list[int]:

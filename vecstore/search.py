@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -124,7 +125,10 @@ def find(
 def _find_at_once(
     shards: Sequence[Shard], edges: Sequence[int], queries: Floats, k: int, asked: Question
 ) -> tuple[TopK, NDArray[np.int64]]:
-    search, rows = Search(shards, edges, queries, asked, wanted=k), edges[len(shards)]
+    rows = edges[len(shards)]
+    if asked.plan is not None:
+        asked = replace(asked, plan=asked.plan.finding(k + asked.selection.left_out, rows))
+    search = Search(shards, edges, queries, asked, wanted=k)
     floors = search.ranking.floors(asked.least)
     if not asked.oversample:
         found = search.coarse(k, floors)
@@ -133,6 +137,11 @@ def _find_at_once(
     else:
         wanted = max(k * asked.oversample, 0 if asked.plan is None else LEAST_CANDIDATES)
         candidates = search.coarse(min(wanted, rows), np.full(len(floors), -np.inf), ordered=False)
+        few = candidates.sizes < min(k, rows - asked.selection.left_out)
+        if few.any() and asked.plan is not None and asked.plan.sizes:
+            # Limits that were measured with other queries are too high for these.
+            again = Search(shards, edges, queries[few], replace(asked, plan=Plan()), wanted=k)
+            candidates.rows[few] = again.coarse(candidates.k, np.full(few.sum(), -np.inf), ordered=False).rows
         found = search.fine(candidates.rows, k)
         if asked.least > -np.inf:
             found = found.least(floors)
@@ -179,7 +188,6 @@ class Search:
     ) -> None:
         self._shards, self._edges, self._selection = shards, edges, asked.selection
         self._plan, self._wanted = asked.plan, wanted
-        self._by_plan: dict[Shard, TrellisSweep] = {}
         self.ranking = Ranking.of(asked.metric, queries, unit_rows=shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
         self._probed = None if asked.nprobe is None else [self._near(shard, asked.nprobe) for shard in shards]
@@ -204,13 +212,14 @@ class Search:
     def coarse(self, k: int, floors: NDArray[np.float64], *, ordered: bool = True) -> TopK:
         """Return the best k rows by the coarse layer whose raw scores reach the floors (q,), best first if ordered."""
         sweeps = [self._sweep(shard) for shard in self._shards]
-        # A thread goes on with its heaps from piece to piece, and all raise the same floors.
+        # A thread goes on with its heaps from piece to piece, and all raise the same floors. But what a sweep of first
+        # bytes loses depends on the rows that went into the heaps before.
         heaps: dict[tuple[int, int], TopK] = {}
-        raised = floors.copy()
+        raised, by_piece = floors.copy(), self._plan is not None and bool(self._plan.sizes)
 
         def over(piece: tuple[int, int, int]) -> None:
             number, start, stop = piece
-            mine = threading.get_ident(), number
+            mine = start if by_piece else threading.get_ident(), number
             if mine not in heaps:
                 heaps[mine] = TopK(len(floors), k)
             self._over(sweeps[number], number, start, stop, heaps[mine], raised)
@@ -399,20 +408,24 @@ class Search:
 
     def _sweep(self, shard: Shard) -> Sweep:
         if self._plan is not None:
-            return self._trellis_sweep(shard)
+            return self._by_plan[shard]
         choose = sweep_of if shard.cells is None else cell_sweep_of
         return choose(shard.layers[0], self.ranking, shard.coarse_lengths, self._row_lengths(shard))
 
     def _scorer(self, shard: Shard) -> Sweep:
         if self._plan is not None:
-            return self._trellis_sweep(shard)
+            return self._by_plan[shard]
         return scorer_of(shard.layers[-1], self.ranking, self._row_lengths(shard))
 
-    def _trellis_sweep(self, shard: Shard) -> TrellisSweep:
-        """Return what sweeps a shard by the plan, and scores single rows."""
-        if shard not in self._by_plan:
-            self._by_plan[shard] = TrellisSweep(shard.trellis, self.ranking, self._plan, wanted=self._wanted)
-        return self._by_plan[shard]
+    @cached_property
+    def _by_plan(self) -> dict[Shard, TrellisSweep]:
+        """What sweeps the shards by the plan, and scores single rows."""
+        assert self._plan is not None
+        found = {
+            shard: TrellisSweep(shard.trellis, self.ranking, self._plan, wanted=self._wanted) for shard in self._shards
+        }
+        TrellisSweep.share_limits([*found.values()])
+        return found
 
     @staticmethod
     def _row_lengths(shard: Shard) -> Any:

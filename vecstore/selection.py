@@ -22,6 +22,11 @@ class Selection:
     rows, exclude : array or None
         A mask (total,) of bool, or row numbers.
 
+    Attributes
+    ----------
+    left_out : int
+        How many rows may not be found, or more: those that both leave out count twice.
+
     Raises
     ------
     ShapeError
@@ -31,6 +36,11 @@ class Selection:
     def __init__(self, total: int, rows: ArrayLike | None, exclude: ArrayLike | None) -> None:
         self._rows = None if rows is None else _given(total, rows, "rows")
         self._exclude = None if exclude is None else _given(total, exclude, "exclude")
+        self.left_out = 0
+        if self._rows is not None:
+            self.left_out += total - _count(self._rows)
+        if self._exclude is not None:
+            self.left_out += _count(self._exclude)
 
     @property
     def everything(self) -> bool:
@@ -83,6 +93,13 @@ def _given(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
     if low < 0 or high >= total:
         raise ShapeError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows")
     return np.sort(found.astype(np.int64))
+
+
+def _count(given: NDArray[Any]) -> int:
+    """Return how many different rows a mask, or sorted row numbers, name."""
+    if given.dtype == bool:
+        return int(np.count_nonzero(given))
+    return min(len(given), 1) + int(np.count_nonzero(np.diff(given)))
 
 
 def _mask(given: NDArray[Any], first: int, count: int) -> NDArray[np.bool_]:

@@ -6,9 +6,10 @@ are orthonormal, so that products and lengths are taken among coefficients and n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,14 @@ from vecstore.topk import TopK
 
 __all__ = ["Coefficients", "Plan", "Trellis", "TrellisSweep"]
 
+MOST_TILE_ROWS = 1 << 16  # that the kernel takes room for
 SAMPLE_ROWS = 512  # of a shard, from which is seen how scores vary
 EXPECTED = 4.0  # standard deviations by which the best rows score above the mean: tables are made for them
 LEAST_LENGTH = 1e-15
 EVEN, VERY_EVEN = 0.15, 0.03  # of the mean length: how much lengths may vary
+
+# How many rows there are, and mean and variance (q,) of what differs from row to row.
+Varying: TypeAlias = tuple[int, NDArray[np.float64], NDArray[np.float64]]
 
 
 class Coefficients:
@@ -87,6 +92,28 @@ class Coefficients:
         found = self.scale * np.einsum("ij,ij->i", y, y) + y @ self.linear[:some] + self.constant
         return np.asarray(np.maximum(found, 0), np.float32)
 
+    def features(self, y: Floats, raw: Raw) -> NDArray[np.float64]:
+        """Return what raw scores are products of `feature_weights` with: (n, 2 + some).
+
+        y are the first coefficients (n, some).
+        """
+        found = np.ones((len(y), 2 + y.shape[1]))
+        found[:, 2:] = y
+        if raw == "unit":
+            found /= np.sqrt(np.maximum(self.norms(y), LEAST_LENGTH**2))[:, None]
+        elif raw == "squared":
+            found *= 2
+            found[:, 0] = -self.scale * np.einsum("ij,ij->i", y, y) - self.constant
+        return found
+
+    def feature_weights(self, weights: Floats, biases: NDArray[np.float64], raw: Raw) -> NDArray[np.float64]:
+        """Return what raw scores weigh features with: (q, 2 + coefficients), for products and biases (q, 1)."""
+        inward = weights.astype(np.float64)
+        if raw == "squared":
+            inward -= self.linear / 2  # of lengths: a product that nearly cancels another says nothing of their sum
+        first = np.full((len(weights), 1), float(raw == "squared"))
+        return np.hstack([first, biases, inward])
+
     def count(self, size_bytes: int) -> int:
         """Return how many coefficients the first bytes of a code hold."""
         layout = self.quantizer.layout
@@ -106,8 +133,6 @@ class Stage:
     norm_terms : (lookups, 64) float32
     sample : (rows, count) float32
         Coefficients of the sample of rows by these bytes.
-    norms : (rows,) float32
-        Their squared lengths.
     typical : float
         Length.
     """
@@ -117,19 +142,7 @@ class Stage:
     lookups: Lookups
     norm_terms: Floats
     sample: Floats
-    norms: Floats
     typical: float
-
-    def features(self, raw: Raw) -> NDArray[np.float64]:
-        """Return what raw scores of the sample are products of queries' (1, bias, weights) with: (rows, 2 + count)."""
-        found = np.zeros((len(self.sample), 2 + self.count))
-        found[:, 1], found[:, 2:] = 1, self.sample
-        if raw == "unit":
-            found /= np.sqrt(np.maximum(self.norms, LEAST_LENGTH**2))[:, None]
-        elif raw == "squared":
-            found *= 2
-            found[:, 0] = -self.norms
-        return found
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,7 @@ class Moments:
     ----------
     mean : (features,) float64
     covariance : (features, features) or (features,) float64
-        The latter where coefficients are taken for uncorrelated. Principal components nearly are: this is as exact as a
+        The latter where features are taken for uncorrelated. Principal components nearly are: this is as exact as a
         sample of hundreds of rows, and much less has to be read.
     """
 
@@ -153,13 +166,13 @@ class Moments:
         covariance = np.cov(features, rowvar=False, bias=True) if correlated else features.var(axis=0)
         return cls(features.mean(axis=0), covariance)
 
-    def above(self, weights: NDArray[np.float64], deviations: float) -> NDArray[np.float64]:
-        """Return what lies so many standard deviations above the mean, for weights (q, features): (q,)."""
+    def along(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and variance of the sums that weights (q, features) make of features: (q,) and (q,)."""
         if self.covariance.ndim == 1:
             squares = weights**2 @ self.covariance
         else:
             squares = np.einsum("ij,ij->i", weights @ self.covariance, weights)
-        return np.asarray(weights @ self.mean + deviations * np.sqrt(np.maximum(squares, 0)))
+        return weights @ self.mean, np.maximum(squares, 0)
 
 
 @dataclass(frozen=True)
@@ -177,11 +190,18 @@ class Plan:
     margins : tuple of float
         How far the score by these bytes may be below the last of the rows wanted: in standard deviations of what all
         others add.
+    share : float
+        Height and margins are those of so many of the store's rows, the best ones.
     """
 
     sizes: tuple[int, ...] = ()
     height: float = 0.0
     margins: tuple[float, ...] = ()
+    share: float = 1.0
+
+    def finding(self, rank: int, rows: int) -> Plan:
+        """Return a plan that finds the best rows up to a rank, of so many: all bytes where those were not measured."""
+        return self if rank <= self.share * rows else Plan()
 
 
 class Trellis:
@@ -202,12 +222,13 @@ class Trellis:
         self.codes, self.coefficients = codes, coefficients
         self.edges = np.array([0, codes.rows]) if codes.cells is None else codes.cells.edges
         self._stages: dict[int, Stage] = {}
-        self._moments: dict[tuple[Raw, int], tuple[Moments, Moments]] = {}
+        self._moments: dict[tuple[str, int, Raw], Moments] = {}
 
     @classmethod
     def of(cls, codes: LayerCodes) -> Self | None:
-        """Return None where the codes are others, or lie in the layout of format 1.1."""
-        if codes.packed or codes.part.tile_rows % LANES:
+        """Return None where the codes are others, or lie in another layout than those of format 1.2."""
+        tile_rows = codes.part.tile_rows
+        if codes.packed or tile_rows % LANES or not LANES < tile_rows <= MOST_TILE_ROWS:
             return None
         coefficients = Coefficients.of(codes.layer)
         return None if coefficients is None else cls(codes, coefficients)
@@ -242,20 +263,22 @@ class Trellis:
     def _coarse_sample(self) -> Floats:
         return self.coefficients.coarse.coefficients(self.codes.gather(self.sample[0]))
 
-    def moments(self, stage: Stage, raw: Raw) -> tuple[Moments, Moments]:
-        """Return how raw scores by the bytes of a stage vary, and how what those by all bytes are above them does.
-
-        Of all bytes the former is returned twice.
-        """
-        key = raw, stage.size_bytes
+    def scores(self, size_bytes: int, raw: Raw) -> Moments:
+        """Return how raw scores by the first bytes of codes vary."""
+        key = "scores", size_bytes, raw
         if key not in self._moments:
-            own = stage.features(raw)
-            if stage.size_bytes == self.codes.layer.code_bytes:
-                self._moments[key] = (Moments.of(own, correlated=False),) * 2
-            else:
-                gaps = self.stage(self.codes.layer.code_bytes).features(raw)
-                gaps[:, : own.shape[1]] -= own
-                self._moments[key] = Moments.of(own, correlated=True), Moments.of(gaps, correlated=False)
+            found = self.coefficients.features(self.stage(size_bytes).sample, raw)
+            self._moments[key] = Moments.of(found, correlated=size_bytes < self.codes.layer.code_bytes)
+        return self._moments[key]
+
+    def gaps(self, size_bytes: int, raw: Raw) -> Moments:
+        """Return how that varies by which raw scores of all bytes are above those of the first ones."""
+        key = "gaps", size_bytes, raw
+        if key not in self._moments:
+            sizes = size_bytes, self.codes.layer.code_bytes
+            own, found = (self.coefficients.features(self.stage(size).sample, raw) for size in sizes)
+            found[:, : own.shape[1]] -= own
+            self._moments[key] = Moments.of(found, correlated=False)
         return self._moments[key]
 
     def serves(self, metric: str) -> bool:
@@ -282,9 +305,8 @@ class Trellis:
             norm_terms = lookups.terms(coefficients.linear[None], squares)[0]
             count = coefficients.count(size_bytes)
             sample = self.sample[1] if size_bytes == self.codes.layer.code_bytes else self._coarse_sample[:, :count]
-            norms = coefficients.norms(sample)
-            typical = max(float(np.sqrt(norms.mean())), LEAST_LENGTH)
-            self._stages[size_bytes] = Stage(size_bytes, count, lookups, norm_terms, sample, norms, typical)
+            typical = max(float(np.sqrt(coefficients.norms(sample).mean())), LEAST_LENGTH)
+            self._stages[size_bytes] = Stage(size_bytes, count, lookups, norm_terms, sample, typical)
         return self._stages[size_bytes]
 
 
@@ -298,24 +320,17 @@ class TrellisSweep(Sweep):
     ----------
     trellis : Trellis
     ranking : Ranking
-    plan : Plan, optional
-        What is swept; all bytes if not given.
+    plan : Plan
+        What is swept.
     wanted : int
         How many of the best rows the plan has to find; others may be lost.
     """
 
-    def __init__(
-        self,
-        trellis: Trellis,
-        ranking: Ranking,
-        plan: Plan | None = None,
-        *,
-        wanted: int = 1,
-    ) -> None:
+    def __init__(self, trellis: Trellis, ranking: Ranking, plan: Plan, *, wanted: int) -> None:
         super().__init__(trellis.codes, ranking)
         self._trellis, self._coefficients, self._wanted = trellis, trellis.coefficients, wanted
         # In cells all bytes are swept: how scores of first bytes vary is not known there.
-        self._plan = plan if plan is not None and trellis.codes.cells is None else Plan()
+        self._plan = plan if trellis.codes.cells is None else Plan()
         self._weights, biases = self._coefficients.weights(ranking.queries)
         self._biases = biases[:, None]  # [query, cell]: what is added to the products of a cell's rows
         self._swept: Raw = ranking.raw
@@ -323,25 +338,40 @@ class TrellisSweep(Sweep):
             self._biases = self._biases + self._centroid_products
             self._swept = "product"
 
-    @cached_property
-    def _stages(self) -> list[Stage]:
-        return [self._trellis.stage(size) for size in (*self._plan.sizes, self.codes.layer.code_bytes)]
+        self._stages = [trellis.stage(size) for size in (*self._plan.sizes, self.codes.layer.code_bytes)]
+        queries, stages = len(self._weights), len(self._stages)
+        self._made_for, self._limits = np.zeros((stages, queries)), np.full(queries, -np.inf)
+        self._margins = np.zeros((stages, queries))
+
+    @staticmethod
+    def share_limits(sweeps: Sequence[TrellisSweep]) -> None:
+        """Tell the sweeps of all shards what rows have to score, and about which scores tables are to be exact.
+
+        Limits are those of the whole store: what a shard's rows have in common says nothing of how good they are.
+        """
+        sweeps = [sweep for sweep in sweeps if sweep.codes.cells is None]
+        if not sweeps or (not sweeps[0]._plan.sizes and sweeps[0]._swept != "unit"):
+            return  # tables of what are no cosines serve all scores alike
+        plan, queries = sweeps[0]._plan, len(sweeps[0]._weights)
+        margins, limits = np.zeros((len(plan.sizes) + 1, queries)), np.full(queries, -np.inf)
+        for at, margin in enumerate(plan.margins):
+            margins[at] = _above([sweep._varying("gaps", at) for sweep in sweeps], margin)
+        if plan.sizes:
+            limits = _above([sweep._varying("scores", 0) for sweep in sweeps], plan.height)
+        best = _above([sweep._varying("scores", -1) for sweep in sweeps], EXPECTED)
+        for sweep in sweeps:
+            sweep._made_for, sweep._limits, sweep._margins = best - margins, limits, margins
+
+    def _varying(self, what: Literal["scores", "gaps"], at: int) -> Varying:
+        """Return how many rows there are, and mean and variance (q,) of what a stage tells of them."""
+        size_bytes = self._stages[at].size_bytes
+        of = self._trellis.scores if what == "scores" else self._trellis.gaps
+        moments = of(size_bytes, self._swept)
+        return self.codes.rows, *moments.along(self._feature_weights[:, : len(moments.mean)])
 
     @cached_property
-    def _limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """The scores that tables are made for (stages, q), and limits (q,) and margins (stages, q) of the rows."""
-        plan, queries, stages = self._plan, len(self._weights), self._stages
-        limits, margins = np.full(queries, -np.inf), np.zeros((len(stages), queries))
-        if not plan.sizes and self._swept != "unit":
-            return margins, limits, margins  # tables of what are no cosines serve all scores alike
-        weights = np.hstack([np.ones((queries, 1)), self._biases, self._weights])
-        whole, _ = self._trellis.moments(stages[-1], self._swept)
-        for at, (stage, margin) in enumerate(zip(stages, plan.margins, strict=False)):
-            own, gaps = self._trellis.moments(stage, self._swept)
-            margins[at] = gaps.above(weights, margin)
-            if at == 0:
-                limits = own.above(weights[:, : 2 + stage.count], plan.height)
-        return whole.above(weights, EXPECTED) - margins, limits, margins
+    def _feature_weights(self) -> NDArray[np.float64]:
+        return self._coefficients.feature_weights(self._weights, self._biases, self._swept)
 
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
@@ -352,7 +382,6 @@ class TrellisSweep(Sweep):
         part, stages = self.codes.part, self._stages
         if part.unchecked:
             part.check_prefixes(start, stop, stages[-1].size_bytes)
-        made_for, limits, margins = self._limits
         sweep_trellis(
             tag(best_level()),
             part.data,
@@ -372,9 +401,9 @@ class TrellisSweep(Sweep):
             tuple(stage.norm_terms for stage in stages),
             np.array([stage.typical for stage in stages]),
             np.full(len(stages), self._coefficients.constant),
-            made_for,
-            limits,
-            margins,
+            self._made_for,
+            self._limits,
+            self._margins,
             min(self._wanted, best.k),
             self._biases,
             self._trellis.edges,
@@ -399,3 +428,11 @@ class TrellisSweep(Sweep):
         products = self._weights[queries] @ y.T + biases.astype(np.float32)
         norms = None if self.ranking.raw == "product" else self._trellis.norms(rows, y)
         return raw_scores(self.ranking.raw, products, norms)
+
+
+def _above(parts: Sequence[Varying], deviations: float) -> NDArray[np.float64]:
+    """Return what lies so many standard deviations above the mean of all rows, which are given part by part: (q,)."""
+    total = sum(rows for rows, _, _ in parts)
+    mean = sum((rows / total * own for rows, own, _ in parts), start=np.float64(0))
+    variance = sum((rows / total * (around + (own - mean) ** 2) for rows, own, around in parts), start=np.float64(0))
+    return np.asarray(mean + deviations * np.sqrt(variance))

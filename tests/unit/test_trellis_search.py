@@ -19,6 +19,7 @@ from vecstore.kernels import simd
 from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT
 from vecstore.kernels.trellis_sweep import fill, sweep_trellis
 from vecstore.prefixes import LEAST_ROWS, plan_of
+from vecstore.ranking import raw_scores
 from vecstore.shard import Shard
 from vecstore.topk import TopK
 from vecstore.trellis_sweeping import Plan
@@ -231,6 +232,18 @@ def test_rows_near_the_best_are_all_found(level, rows):
 
 
 @every_level
+def test_tiles_of_many_rows_do_not_overflow_what_waits(level):
+    """Rows that go on waiting and those of the next tile have room together, however large the tiles of a file are."""
+    coded = Coded("one step", 8, 30_000, tile_rows=8192, block_rows=8192)
+    weights = RNG.normal(size=(9, coded.y.shape[1])).astype(np.float32)
+    # Half of the rows are near enough to the best one to go on waiting.
+    margins = np.quantile(weights[:, :1] @ coded.rough.T, [0.5, 1.0], axis=1)
+    margin = float((margins[1] - margins[0]).min())
+    found, _ = coded.sweep(level, weights, 10, sizes=[1, 1], margin=margin)
+    assert (found.sizes == 10).all() and (found.rows < 30_000).all()
+
+
+@every_level
 def test_floors(level):
     coded = Coded("falling", 64, 300)
     weights = RNG.normal(size=(1, coded.y.shape[1])).astype(np.float32)
@@ -305,6 +318,26 @@ def test_fewer_bytes_are_swept_where_a_recall_is_given_for_many_rows(store):
     assert auto(0.99, LEAST_ROWS).sizes[0] == store.info()["certificate"]["prefixes"]["swept"]["0.99"] < 48
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"k": 300}, {"rows": np.arange(7, 2000, 100)}, {"exclude": np.arange(1900)}, {"rows": np.arange(2000) < 100}],
+    ids=["many are wanted", "few numbers", "nearly all left out", "mask"],
+)
+def test_all_bytes_are_swept_where_first_ones_were_not_measured(store, summaries, measured, options):
+    queries = summaries[1][:9]
+    found, expected = (store.search(queries, prefix=size, recall=0.3, **options) for size in (measured[0], 48))
+    np.testing.assert_array_equal(found.rows, expected.rows)
+
+
+def test_no_query_gets_fewer_rows_than_there_are(store, summaries, measured):
+    """At a low recall the limit leaves too few rows of some queries, such as those that are like no row."""
+    x, queries = summaries
+    odd = np.concatenate([queries, -x[:50], RNG.normal(size=(50, x.shape[1])).astype(np.float32)])
+    found = store.search(odd, prefix=measured[0], recall=0.3)
+    assert found.rows.shape == (len(odd), 10) and (found.rows >= 0).all()
+    assert all(len(set(rows)) == 10 for rows in found.rows.tolist())
+
+
 def test_selections_and_limits(store, summaries):
     queries = summaries[1][:5]
     mask = np.arange(2000) % 3 == 0
@@ -327,6 +360,49 @@ def test_several_shards(tmp_path, summaries):
     with vecstore.open(tmp_path / "s.vecs") as store:
         assert store.info()["shards"] > 1
         same_rows(store.search(queries, prefix=48), store.search(queries, exact=True))
+
+
+def test_limits_are_those_of_the_store_whatever_its_shards_hold(tmp_path):
+    """A dump by topics: where a shard's rows are all alike, the best of all score no better than its others."""
+    centers = RNG.normal(size=(8, 48)) * np.linspace(1.5, 0.3, 48)
+    x = np.repeat(centers, 750, axis=0) + 0.8 * RNG.normal(size=(6000, 48)) * np.linspace(1.5, 0.3, 48)
+    x = x.astype(np.float32)
+    queries = x[::120] + 0.1 * RNG.normal(size=(50, 48)).astype(np.float32)
+    trained = vecstore.codec("tcq:48:8").fit(x[RNG.permutation(6000)[:2000]])
+    found = []
+    for name, shard_bytes in (("one", 2**30), ("some", trained.model_bytes + 2**17)):
+        vecstore.write(tmp_path / name, x, codec=trained, metric="l2", shard_bytes=shard_bytes)
+        with vecstore.open(tmp_path / name) as store:
+            assert (store.info()["shards"] > 3) == (name == "some")
+            expected = store.search(queries, prefix=48).rows
+            rows = [store.search(queries, prefix=8, recall=recall).rows for recall in (0.998, 0.6, 0.6)]
+            found.append([np.mean([np.isin(a, b).mean() for a, b in zip(expected, own, strict=True)]) for own in rows])
+            np.testing.assert_array_equal(rows[1], rows[2])  # whichever thread was first
+    assert min(found[0][0], found[1][0]) > 0.99 and abs(found[0][1] - found[1][1]) < 0.1
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("offset", [0, 2])
+def test_what_scores_differ_by_is_known_from_moments(tmp_path, summaries, metric, offset):
+    x, queries = summaries
+    vecstore.write(tmp_path / "a.vecs", x[:600] + offset / 20, codec="tcq:48:8", metric=metric)
+    trellis, queries = Shard(tmp_path / "a.vecs").trellis, queries[:20] + np.float32(offset / 20)
+    raw = {"cosine": "unit", "dot": "product", "l2": "squared"}[metric]
+    own, weights = trellis.coefficients, trellis.coefficients.weights(queries)
+    size, given = 16, own.feature_weights(weights[0], weights[1][:, None], raw)
+
+    def scores(size_bytes):
+        y = trellis.stage(size_bytes).sample
+        products = weights[0][:, : y.shape[1]] @ y.T + weights[1][:, None]
+        return raw_scores(raw, products, own.norms(y))
+
+    for moments, expected in (
+        (trellis.scores(size, raw), scores(size)),
+        (trellis.gaps(size, raw), scores(48) - scores(size)),
+    ):
+        mean, variance = moments.along(given[:, : len(moments.mean)])
+        np.testing.assert_allclose(mean, expected.mean(axis=1), atol=1e-4)
+        assert 0.8 < np.median(variance / expected.var(axis=1)) < 1.5
 
 
 @pytest.mark.parametrize("codec", ["center,tcq:20:8", "rotate,tcq:20:8", "pca:100,tcq:20:8"])

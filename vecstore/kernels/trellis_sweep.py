@@ -62,7 +62,7 @@ def sweep_trellis(
     and then, and at the end, those that score best among the new ones are scored by all bytes and offered: the
     `wanted`-th best score so far says what rows have to reach from then on. In the end those that wait and may still
     matter are looked at by the bytes of the next stage, what still matters by those of the one after it. One stage
-    alone offers what it sweeps.
+    alone offers what it sweeps. Several need rows that are all in one cell.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def sweep_trellis(
                 lookups[stage][0],
                 tables[stage, q],
             )
-    room = max(WAITING // queries, LEAST_WAITING) + tile_rows if stages > 1 else tile_rows
+    room = max(WAITING // queries, LEAST_WAITING) + tile_rows if stages > 1 else 1
     waiting, waiting_scores = np.empty((queries, room), np.int64), np.empty((queries, room), np.float32)
     # How many rows wait; after how many of them new ones begin, and of how many the best are next scored by all bytes.
     counts, judged, patience = np.zeros(queries, np.int64), np.zeros(queries, np.int64), np.full(queries, SOON)
@@ -136,7 +136,7 @@ def sweep_trellis(
     swept = -(-sizes_bytes[0] // CHUNK) * CHUNK
     planes, sums = lined_up(swept, tile_rows), lined_up(queries, 2 * tile_rows).view(np.uint16)
     parameters = (sizes_bytes, lookups, tables, margins, scales, biases)
-    where = (data, offsets, block_rows, tile_rows, row_bytes, rows, edges)
+    where = (data, offsets, block_rows, tile_rows, row_bytes, rows)
     heaps = (heap_scores, heap_rows, sizes, floors, reached, held)
     row, cell = first, np.searchsorted(edges, first, side="right") - 1
     while row < last:
@@ -191,6 +191,8 @@ def sweep_trellis(
                             limit = threshold(needed(floors[q], heap_scores[q], sizes[q]), base, worth)
                 counts[q] = count
             row = end
+        if stages == 1:
+            continue
         for q in range(queries):
             own, own_scores, count = waiting[q], waiting_scores[q], counts[q]
             full = count > room - tile_rows
@@ -198,7 +200,7 @@ def sweep_trellis(
                 count = judge(level, q, own, own_scores, judged[q], count, parameters, where, heaps)
                 if full:
                     count = settle(level, q, own, own_scores, count, False, parameters, where, heaps)
-                counts[q], judged[q], patience[q] = count, count, 2 * patience[q]
+                counts[q], judged[q], patience[q] = count, count, min(2 * patience[q], room)
     for q in range(queries):
         if counts[q] > 0:
             own, own_scores = waiting[q], waiting_scores[q]
@@ -208,7 +210,10 @@ def sweep_trellis(
 
 @njit(cache=True, nogil=True)
 def judge(level, q, waiting, scores, first, count, stages, where, heaps):
-    """Score the best of a query's waiting rows `first` to `count` by all bytes; return how many wait then."""
+    """Score the best of a query's waiting rows `first` to `count` by all bytes; return how many wait then.
+
+    Those that go on waiting, and their scores, are moved to the front.
+    """
     if count - first <= FIRST:
         return count
     waiting, scores, count = waiting[first:count], scores[first:count], count - first
@@ -227,14 +232,14 @@ def judge(level, q, waiting, scores, first, count, stages, where, heaps):
 
 @njit(cache=True, nogil=True)
 def settle(level, q, waiting, scores, count, final, stages, where, heaps):
-    """Drop the waiting rows of a query that do not matter; return what is left.
+    """Drop the waiting rows of a query that do not matter; return how many are left, which are moved to the front.
 
     Nothing is left in the end, or where most would be: they go through the stages then.
     """
-    _, _, _, margins, _, _ = stages
+    margins, tile_rows = stages[3], where[3]
     reached, last = heaps[4][q], len(margins) - 1
     count = keep(waiting, scores, count, reached[0] - margins[0, q])
-    if not final and count < len(scores) // 2:
+    if not final and count <= (len(scores) - tile_rows) // 2:
         return count
     for stage in range(1, last):
         rescore(level, q, stage, waiting, scores, count, stages, where)
@@ -287,7 +292,7 @@ def best_of(scores, count):
 def rescore(level, q, stage, waiting, scores, count, stages, where):
     """scores[:count] = the scores of waiting rows by the bytes of a stage."""
     sizes_bytes, lookups, tables, _, scales, biases = stages
-    data, offsets, block_rows, tile_rows, row_bytes, rows, edges = where
+    data, offsets, block_rows, tile_rows, row_bytes, rows = where
     chunks, base = -(-sizes_bytes[stage] // CHUNK), data.ctypes.data
     codes, planes = np.zeros(chunks * BATCH * CHUNK, np.uint8), lined_up(chunks * CHUNK, BATCH)
     sums, scale = np.empty((1, BATCH), np.uint16), scales[stage, q]
@@ -318,8 +323,7 @@ def rescore(level, q, stage, waiting, scores, count, stages, where):
         sums[:] = 0
         add_passes(level, planes, vectors, lookups[stage], tables[stage, q : q + 1], sums, base, 0)
         for lane in range(some):
-            cell = np.searchsorted(edges, waiting[first + lane], side="right") - 1 if len(edges) > 2 else 0
-            scores[first + lane] = biases[q, cell] * scale[0] + scale[1] + scale[2] * sums[0, lane]
+            scores[first + lane] = biases[q, 0] * scale[0] + scale[1] + scale[2] * sums[0, lane]
 
 
 @njit(inline="always")
