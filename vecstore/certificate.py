@@ -35,6 +35,7 @@ def measure_certificate(
     metric: Metric,
     keep_norms: bool,
     rows: int,
+    beside: float = 0.0,
     seed: int,
     queries: Floats | None = None,
 ) -> tuple[dict[str, Any], Calibration | None]:
@@ -47,7 +48,9 @@ def measure_certificate(
     searched : Block
         Rows that are searched.
     rows : int
-        Of the store, that share the model.
+        Of the store (of one of its shards), that share the model.
+    beside : float
+        Bytes that a row takes beside its code and key.
     queries : (q, d) float32, optional
         The user's own.
 
@@ -76,7 +79,7 @@ def measure_certificate(
         exam = Exam(queries, base, metric, KS)  # the map is to serve these as well
         found["query_recall"] = _recall(exam, decoded, seed=seed)
     code_bytes = round(trained.code_bytes, 2)
-    row = code_bytes + trained.model_bytes / rows + (4 if keep_norms else 0)
+    row = code_bytes + trained.model_bytes / rows + beside
     found["bytes"] = {"code": code_bytes, "model": trained.model_bytes, "row": round(row, 2)}
     found["bound"] = _bound(base, trained.layers[-1].code_bytes, found["relative_error"])
     return found, calibrate(exam, decoded, seed=seed)

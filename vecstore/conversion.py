@@ -16,7 +16,7 @@ import xxhash
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.advisor import Advice, advise, refuse_dominated
-from vecstore.codecs.codec import Codec
+from vecstore.codecs.codec import Codec, check_seed
 from vecstore.codecs.mixed import MixedBudget, MixedCodec, MixedSpec, plan
 from vecstore.codecs.spec import CodecSpec
 from vecstore.drift import reference_in
@@ -165,11 +165,13 @@ def convert(
     _require(
         on_duplicate in ("error", "first", "last"), f"on_duplicate is error, first or last, found {on_duplicate!r}"
     )
-    _require(0 <= seed < 2**31, f"a seed is a number from 0 to 2**31 - 1, found {seed!r}")
+    check_seed(seed)
     if Path(dump.path).exists() and Path(path).exists() and Path(dump.path).samefile(path):
         raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
     given = [
-        name for name, value in (("codec", codec), ("budget", budget), ("target", target), ("like", like)) if value
+        name
+        for name, value in (("codec", codec), ("budget", budget), ("target", target), ("like", like))
+        if value is not None
     ]
     _require(len(given) <= 1, f"{' and '.join(given)} both choose the codec; give one of them")
     wish = _wish(codec, like, Wish(None, budget, target, queries))
@@ -200,7 +202,7 @@ def convert(
             population_of(dump, survey, sample, on_bad=on_bad, keep_norms=keep_norms),
             metric=metric,
             keep_norms=keep_norms,
-            shards=_shards(survey, wish, dump.dimensions, shard_bytes),
+            keep_order=keep_order or dump.key_type is None,
             shard_bytes=shard_bytes,
             seed=seed,
             report=report,
@@ -307,17 +309,9 @@ def _wish(given: Coding | None, like: str | Path | Store | None, wish: Wish) -> 
         return replace(wish, codec=store.codec, reference=reference_in(store.description, store.dimensions))
     if wish.budget is not None or wish.target is not None:
         return wish
-    return replace(wish, codec=given if isinstance(given, (Codec, MixedCodec)) else plan(given or DEFAULT_CODEC))
-
-
-def _shards(survey: Survey, wish: Wish, dimensions: int, shard_bytes: int | None) -> int:
-    """Return how many shards a tuned store has, about: each holds the model."""
-    if shard_bytes is None or wish.codec is not None:
-        return 1
-    from vecstore.tuning.budget import parse_budget
-
-    row = 4.0 * dimensions if wish.budget is None else parse_budget(wish.budget, dimensions).stored
-    return max(int(np.ceil(survey.kept * row / shard_bytes)), 1)
+    return replace(
+        wish, codec=given if isinstance(given, (Codec, MixedCodec)) else plan(DEFAULT_CODEC if given is None else given)
+    )
 
 
 def _provenance(dump: Dump, survey: Survey, options: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from vecstore.container import Container
 from vecstore.errors import CorruptError
 
-__all__ = ["ROW_OF", "Order"]
+__all__ = ["ORDER_BYTES", "ROW_OF", "Order"]
 
 ROW_OF = "order.row_of"
+ORDER_BYTES = 4  # of a row: its number, where that is not its position
 
 
 class Order:

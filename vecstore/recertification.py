@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vecstore.certificate import measure_certificate
 from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import as_queries
 from vecstore.errors import FormatError, ShapeError
 from vecstore.formats import Dump, open_dump
 from vecstore.store import Store
@@ -41,22 +42,24 @@ class Finding:
     holds: bool
 
 
-def recertify(store: Store, source: str | Path | Dump) -> list[Finding]:
+def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | None = None) -> list[Finding]:
     """Measure again what the certificate of a store states, with the same sample of the original dump.
 
     The stored rows of the sample are read from the store and compared with the dump's; recall and errors are measured
-    with the store's codec as at conversion.
+    with the store's codec as at conversion, and with `queries`, those of the conversion, what it says of these.
 
     Raises
     ------
     ShapeError
-        The store has no certificate, or was not written by a conversion.
+        The store has no certificate, or was not written by a conversion; or there are queries and it was given none.
     FormatError
         The dump is another one: other dimensions, rows or keys.
     """
     certificate, provenance = store.description.get("certificate"), store.description.get("provenance")
     if not isinstance(certificate, dict) or not isinstance(provenance, dict):
         raise ShapeError(f"{store.path} has no certificate; stores that convert or write makes have one")
+    if queries is not None and "query_recall" not in certificate:
+        raise ShapeError(f"{store.path}: the certificate tells nothing of queries; convert with them for one that does")
     dump = source if isinstance(source, Dump) else open_dump(source, key_type=store.key_type)
     if dump.dimensions != store.dimensions:
         raise FormatError(
@@ -92,6 +95,7 @@ def recertify(store: Store, source: str | Path | Dump) -> list[Finding]:
         keep_norms=bool(store.info()["norms"]),
         rows=len(store),
         seed=int(provenance.get("seed", 0)),
+        queries=None if queries is None else as_queries(queries, store.dimensions),
     )
     return [*_compared(certificate, again), _stored(store, dump, survey, policies["on_bad"], again)]
 
@@ -99,11 +103,12 @@ def recertify(store: Store, source: str | Path | Dump) -> list[Finding]:
 def _compared(stated: dict[str, Any], again: dict[str, Any]) -> Iterator[Finding]:
     for name in ("cosine_mean", "cosine_p1", "relative_error"):
         yield _finding(name, stated.get(name), again[name])
-    recall = stated.get("recall")
-    at = recall.get("at") if isinstance(recall, dict) else None
-    for k, (mean, _, _) in again["recall"]["at"].items():
-        interval = at.get(k) if isinstance(at, dict) else None
-        yield _finding(f"recall@{k}", interval[0] if isinstance(interval, list) and interval else None, mean)
+    for name, asked in (("recall", ""), ("query_recall", " of the queries")):
+        recall = stated.get(name)
+        at = recall.get("at") if isinstance(recall, dict) else None
+        for k, (mean, _, _) in again.get(name, {"at": {}})["at"].items():
+            interval = at.get(k) if isinstance(at, dict) else None
+            yield _finding(f"recall@{k}{asked}", interval[0] if isinstance(interval, list) and interval else None, mean)
 
 
 def _finding(name: str, stated: Any, found: float) -> Finding:

@@ -15,10 +15,11 @@ from vecstore.codecs.normalize import unit
 from vecstore.container import ColumnWriter, Container, ContainerWriter
 from vecstore.errors import CorruptError
 
-__all__ = ["GROUP_ROWS", "ResidualWriter", "Residuals", "distances"]
+__all__ = ["GROUP_ROWS", "RESIDUAL_BYTES", "ResidualWriter", "Residuals", "distances"]
 
 PART, SCALES = "residuals", "residuals.scales"
 GROUP_ROWS = 4096
+RESIDUAL_BYTES = 1 + 4 / GROUP_ROWS  # of a row
 ROUNDING = 4e-6  # of a vector's length: scores are computed in float32
 
 

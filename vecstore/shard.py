@@ -24,22 +24,34 @@ from vecstore.keyindex import KeyIndex, KeyIndexWriter
 from vecstore.keys import KeyType, PackedKeys
 from vecstore.layers import LayerCodes, LayerWriter
 from vecstore.members import member, refuse_features, whole
-from vecstore.order import ROW_OF, Order
-from vecstore.residuals import Residuals, ResidualWriter, distances
+from vecstore.order import ORDER_BYTES, ROW_OF, Order
+from vecstore.residuals import RESIDUAL_BYTES, Residuals, ResidualWriter, distances
 
 if TYPE_CHECKING:
     from vecstore.cellspill import CellSpill
+    from vecstore.codecs.mixed import MixedCodec
 
-__all__ = ["METRICS", "Metric", "Shard", "ShardWriter"]
+__all__ = ["METRICS", "NORM_BYTES", "Metric", "Shard", "ShardWriter", "bytes_beside"]
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
 KNOWN_FEATURES = {"cells": dict, "order": bool}  # what a description may require of its reader: members of these types
 MOST_DIMENSIONS = 1 << 20
+NORM_BYTES = 4  # of a row whose length is kept
 MOST_ROWS = 1 << 32
 LENGTH_MARGIN = 1e-4
 ENCODE_BYTES = 16 * 1024 * 1024  # float32 input encoded at once; fixed, so that the same rows give the same bytes
+
+
+def bytes_beside(codec: Codec | MixedCodec, *, keep_norms: bool, keep_order: bool) -> float:
+    """Return how many bytes a row takes beside its code and its key."""
+    cells = isinstance(codec, Codec) and codec.partition is not None
+    return (
+        (RESIDUAL_BYTES if len(codec.layers) > 1 else 0.0)
+        + (NORM_BYTES if keep_norms else 0)
+        + (ORDER_BYTES if keep_order and cells else 0)
+    )
 
 
 class ShardWriter:

@@ -238,6 +238,9 @@ class Store:
         self._open_or_raise()
         if (dimensions is None) == (bytes is None) or self._truncated:
             raise ShapeError("truncated takes either dimensions or bytes, of a store that is not truncated")
+        size = dimensions if bytes is None else bytes
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+            raise ShapeError(f"truncated takes a whole number of dimensions or bytes, found {size!r}")
         return Store(self.path, check=self._check, prefix=dimensions, code_bytes=bytes)
 
     # Search
@@ -416,12 +419,17 @@ class Store:
         if limit is not None and not np.isfinite(limit):
             raise ShapeError(f"a limit of scores is a number, found {limit!r}")
         sweepable = prefix is not None and self._sweepable(metric)
+        of_trellis = sweepable or all(_of_trellis(shard) for shard in self._shards)
+        if prefix not in (None, "auto") and any(shard.cells is not None for shard in self._shards):
+            raise ShapeError(
+                "prefix is for stores without cells: in cells all bytes are read, of as many as nprobe= says"
+            )
         if prefix not in (None, "auto") and (not sweepable or exact):
             raise ShapeError(
                 f"prefix is for tcq codes in one layer, in the layout of format 1.2, and without exact=; "
                 f"here {self._shards[0].codec.spec} is searched by {metric}"
             )
-        if exact and not sweepable and (metric != self.metric or len(self._shards[0].layers) < 2):
+        if exact and not of_trellis and (metric != self.metric or len(self._shards[0].layers) < 2):
             raise ShapeError(
                 f"exact is for two-layer stores and their own metric, here {self.metric}: "
                 f"a search of {self._shards[0].codec.spec} by {metric} is exact for one layer, or not bounded"
@@ -429,7 +437,7 @@ class Store:
         least = -np.inf if limit is None else -float(limit) if distance else float(limit)
         two_step = len(self._shards[0].layers) > 1 and metric != "hamming"
         selection, cells = Selection(self._rows, rows, exclude), self._cells_to_look_into(nprobe)
-        if sweepable and exact:
+        if of_trellis and (exact or not sweepable):  # by decoding
             return Question(metric, selection, least, 0, False, cells)
         descriptions = [shard.description for shard in self._shards]
         if sweepable and prefix is not None:
@@ -552,7 +560,10 @@ class Store:
             return f"<Store {self.path!r}, closed>"
         from vecstore.description import codec_text
 
-        return f"<Store {self.path!r}: {self._rows} x {self.dimensions}, {codec_text(self._shards)}, {self.metric}>"
+        cut = "" if self._code_bytes is None else f", first {self._code_bytes} bytes"
+        cut = cut if self._prefix is None else f", first {self._prefix} dimensions"
+        codec = codec_text(self._shards) + cut
+        return f"<Store {self.path!r}: {self._rows} x {self.dimensions}, {codec}, {self.metric}>"
 
     # Inside
 
@@ -741,6 +752,13 @@ class Store:
         keys = self._shards[shard].keys
         assert keys is not None
         return keys.key(row - self._edges[shard])
+
+
+def _of_trellis(shard: Shard) -> bool:
+    """Return whether a shard has one layer of `tcq` codes, whether they can be swept where they lie or not."""
+    from vecstore.codecs.tcq import TrainedTCQ
+
+    return len(shard.codec.layers) == 1 and isinstance(shard.codec.layers[0].quantizer, TrainedTCQ)
 
 
 def _reopen(path: str, check: bool, prefix: int | None, code_bytes: int | None) -> Store:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from vecstore.certificate import measure_certificate
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec, as_vectors, code_bytes_of
+from vecstore.codecs.codec import Codec, as_queries, as_vectors, code_bytes_of
 from vecstore.codecs.mixed import MixedBudget, MixedCodec, MixedSpec
 from vecstore.codecs.normalize import unit
 from vecstore.codecs.population import Block, Population
@@ -23,8 +23,9 @@ from vecstore.formats import Dump
 from vecstore.keys import PackedKeys
 from vecstore.ordering import OrderedDump
 from vecstore.prefixes import measure_prefixes
-from vecstore.shard import Metric
+from vecstore.shard import NORM_BYTES, Metric, bytes_beside
 from vecstore.survey import OnBad, Survey, clean_batches
+from vecstore.writer import FIXED_BYTES
 
 __all__ = ["Progress", "RescoringWarning", "Sample", "Stage", "Wish", "population_of", "prepare", "sample_of"]
 
@@ -35,7 +36,6 @@ HELD_OUT_ROWS = 1024
 UNSEEN = 3  # one sampled row in so many is searched and not trained on, where the store has rows beyond the sample
 DEEP = 0.1  # share of the rows from which on rescoring costs what a scan does
 DEEP_ROWS = 20_000  # stores below this are searched in no time anyway
-NORM_BYTES = 4
 
 
 class RescoringWarning(UserWarning):
@@ -145,16 +145,29 @@ def prepare(
     *,
     metric: Metric,
     keep_norms: bool,
-    shards: int,
+    keep_order: bool,
     shard_bytes: int | None,
     seed: int,
     report: Progress,
 ) -> tuple[Codec | MixedCodec, dict[str, Any]]:
-    """Return the trained codec and what the store says of it: certificate, calibration and reference."""
+    """Return the trained codec and what the store says of it: certificate, calibration and reference.
+
+    keep_order says whether rows keep their numbers in cells too.
+    """
     train, total = sample.train, population.total
     coded = unit(train) if keep_norms else train
     if wish.codec is None:
-        trained: Codec | MixedCodec = _tuned(wish, coded, total // shards, metric, keep_norms, seed, report)
+        trained: Codec | MixedCodec = _tuned(
+            wish,
+            coded,
+            total,
+            shard_bytes,
+            metric,
+            keep_norms=keep_norms,
+            keep_order=keep_order,
+            seed=seed,
+            report=report,
+        )
     else:
         report("training", len(train), 0.0)
         trained = _trained(wish.codec, coded, population, shard_bytes, seed)
@@ -163,15 +176,20 @@ def prepare(
     as_vectors(sample.measured.vectors, trained.dimensions)  # raises where they are of another width
     if any(layer.quantizer.by_key for layer in trained.layers):
         sample = sample.keyed(population)
+    beside = bytes_beside(trained, keep_norms=keep_norms, keep_order=keep_order)
+    rows = total
+    if shard_bytes is not None and isinstance(trained, Codec):
+        rows = _rows_of_a_shard(total, trained.code_bytes + beside, shard_bytes - trained.model_bytes)
     certificate, calibration = measure_certificate(
         trained,
         sample.measured,
         sample.searched,
         metric=metric,
         keep_norms=keep_norms,
-        rows=max(total // shards, 1),
+        rows=rows,
+        beside=beside,
         seed=seed,
-        queries=None if wish.queries is None else as_vectors(wish.queries, trained.dimensions),
+        queries=None if wish.queries is None else as_queries(wish.queries, trained.dimensions),
     )
     certificate |= {
         "held_out": sample.held_out and not trained.shared,
@@ -219,22 +237,41 @@ def _trained(
     return given.fit(coded, seed=seed, rows=rows)
 
 
+def _rows_of_a_shard(total: int, row_bytes: float, shard_bytes: float) -> int:
+    """Return how many rows share a model, about: keys take their part of a shard as well."""
+    shards = np.ceil(total * row_bytes / max(shard_bytes - FIXED_BYTES, row_bytes))
+    return int(max(total // max(shards, 1), 1))
+
+
 def _tuned(
-    wish: Wish, train: Floats, rows: int, metric: Metric, keep_norms: bool, seed: int, report: Progress
+    wish: Wish,
+    train: Floats,
+    total: int,
+    shard_bytes: int | None,
+    metric: Metric,
+    *,
+    keep_norms: bool,
+    keep_order: bool,
+    seed: int,
+    report: Progress,
 ) -> Codec:
     from vecstore.tuning.budget import Budget, parse_budget, reduced
     from vecstore.tuning.tuner import tune
 
-    budget: int | float | str | Budget | None = wish.budget
+    d, rows = train.shape[1], total
+    budget: Budget | None = None if wish.budget is None else parse_budget(wish.budget, d)
+    if shard_bytes is not None:
+        rows = _rows_of_a_shard(total, 4.0 * d if budget is None else budget.stored, shard_bytes)
     if budget is not None and keep_norms:
-        budget = reduced(parse_budget(budget, train.shape[1]), NORM_BYTES)
+        budget = reduced(budget, NORM_BYTES)
     return tune(
         train,
         budget,
         target=wish.target,
         metric=metric,
         queries=wish.queries,
-        rows=max(rows, 1),
+        rows=rows,
+        keep_order=keep_order,
         seed=seed,
         progress=lambda trying, share: report("tuning", len(train), share),
     )

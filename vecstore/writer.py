@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,13 +19,12 @@ from vecstore.errors import BudgetError, ShapeError
 from vecstore.keymap import write_key_map
 from vecstore.keys import KeyType, PackedKeys, key_type_of
 from vecstore.manifest import Manifest
-from vecstore.shard import METRICS, Metric, Shard, ShardWriter
+from vecstore.shard import METRICS, Metric, Shard, ShardWriter, bytes_beside
 from vecstore.workplace import Workplace
 
 __all__ = ["Writer"]
 
 KEY_BYTES = 6  # what the index takes beside the key text, at most
-ORDER_BYTES = 4  # a row's number, where it is not its position
 CELL_BYTES = 4  # how many rows a cell has
 FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
 
@@ -186,9 +186,9 @@ class Writer:
         """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
         if self._shard_bytes is None:
             return [(0, rows, 0)]
-        ordered = self._current.partition is not None and (self._keep_order or self._key_type is None)
-        row_bytes = self._current.code_bytes + (4 if self._keep_norms else 0)
-        sizes = np.full(rows, row_bytes + (ORDER_BYTES if ordered else 0), np.int64)
+        keep_order = self._keep_order or self._key_type is None
+        beside = bytes_beside(self._current, keep_norms=self._keep_norms, keep_order=keep_order)
+        sizes = np.full(rows, self._current.code_bytes + ceil(beside), np.int64)
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
         pieces: list[tuple[int, int, int]] = []

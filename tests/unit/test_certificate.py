@@ -54,6 +54,18 @@ def test_a_certificate_holds_for_its_own_dump(tmp_path, words, word_keys, keyed,
     assert all(finding.holds for finding in findings)
 
 
+def test_the_recall_of_queries_is_measured_again_with_these(tmp_path, words):
+    dump, queries = ArrayDump(words[:2000]), words[2000:2100]
+    with_queries = vecstore.convert(dump, tmp_path / "q.vecs", "tcq:12", queries=queries).path
+    findings = recertify(vecstore.open(with_queries), dump, queries=queries)
+    assert [f.name for f in findings if "queries" in f.name] == [f"recall@{k} of the queries" for k in (1, 10, 100)]
+    assert all(finding.holds for finding in findings)
+    assert not all(finding.holds for finding in recertify(vecstore.open(with_queries), dump, queries=-queries))
+    vecstore.convert(dump, tmp_path / "w.vecs", "tcq:12")
+    with pytest.raises(ShapeError, match="tells nothing of queries"):
+        recertify(vecstore.open(tmp_path / "w.vecs"), dump, queries=queries)
+
+
 def test_and_not_for_another(tmp_path, words, word_keys):
     vecstore.write(tmp_path / "w.vecs", words[:2000], word_keys[:2000], "tcq:12")
     store = vecstore.open(tmp_path / "w.vecs")

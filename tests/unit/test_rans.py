@@ -72,6 +72,12 @@ def test_a_row_takes_what_was_asked_for(size_bytes):
     assert 0.95 * size_bytes < len(packed) / len(codes) < 1.05 * size_bytes + 0.2
 
 
+def test_columns_are_the_bytes_of_a_code():
+    x = np.random.default_rng(0).standard_normal((300, 24)).astype(np.float32)
+    with pytest.raises(CodecError, match="rans:20 behind codes of 24 bytes; write rans:24"):
+        vecstore.codec("uniform:8,rans:20").fit(x)
+
+
 def test_a_store_with_it_is_smaller_and_read_alike(tmp_path):
     x = glove()[0][:6000]
     for name, spec in (("plain", "pca:50,uniform:12"), ("packed", "pca:50,uniform:12,rans:50")):

@@ -55,6 +55,8 @@ def test_canonical_form(text, canonical):
     [
         ("opp:48", "no codec 'opp' (did you mean 'opq'?); known: normalize, center"),
         ("norm,f32", "did you mean 'normalize'"),
+        ("cell:16,tcq:4", "did you mean 'cells'"),
+        ("mixd:12", "did you mean 'mixed'"),
         ("PQ:48", "no codec 'PQ'"),
         ("wholly-unknown", "no codec 'wholly-unknown'; known:"),
     ],

@@ -450,6 +450,18 @@ def test_distances_in_cells_need_even_lengths(tmp_path, summaries):
             np.testing.assert_allclose(store.search(queries[:5]).scores, np.sort(distances)[:, :10], atol=1e-3)
 
 
+def test_exact_and_recall_where_codes_are_not_swept(tmp_path, summaries):
+    """By l2 in cells rows of uneven lengths are decoded anyway: both ask for no more."""
+    x, queries = summaries
+    uneven = x * np.linspace(1, 3, len(x), dtype=np.float32)[:, None]
+    vecstore.write(tmp_path / "a.vecs", uneven, codec="cells:9,tcq:48", metric="l2")
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        for options in ({"exact": True}, {"recall": 0.9}):
+            np.testing.assert_array_equal(store.search(queries, **options).rows, store.search(queries).rows)
+        with pytest.raises(ShapeError, match="prefix is for stores without cells"):
+            store.search(queries, prefix=8)
+
+
 def test_what_is_not_measured_is_refused(store, tmp_path, summaries, measured):
     with pytest.raises(ShapeError, match=rf"was measured, or all: {measured[0]}, .*48; found 1$"):
         store.search(summaries[1][0], prefix=1)
@@ -489,6 +501,13 @@ def test_damage_is_found_where_it_is_read(tmp_path, path, summaries):
 
 
 # Truncated stores
+
+
+def test_truncated_says_so_and_takes_whole_numbers(store, measured):
+    assert f", first {measured[-1]} bytes" in repr(store.truncated(bytes=measured[-1]))
+    for wrong in (1.5, "16", True):
+        with pytest.raises(ShapeError, match="a whole number of dimensions or bytes"):
+            store.truncated(bytes=wrong)
 
 
 def test_truncated_to_bytes(store, summaries, measured):

@@ -14,7 +14,7 @@ from vecstore.spectrum import distortion_bound
 from vecstore.sweeping import DecodingSweep, NumberSweep, TableSweep, sweep_of
 from vecstore.tuning.budget import parse_budget, parse_target
 from vecstore.tuning.candidates import CENTROID_BYTES, FAMILIES, Family, cell_counts, known
-from vecstore.tuning.contest import Contest, row_bytes, scan_class
+from vecstore.tuning.contest import Contest, scan_class
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def tuned(words):
         ("5%", 76.8, None),
         ("24/200", 200, 24),
         (" 64x / 8x ", 192, 24),
+        (".5", 0.5, None),
     ],
 )
 def test_budgets_as_people_write_them(given, stored, scanned):
@@ -120,7 +121,7 @@ def test_cells_take_a_share_of_the_budget_at_most():
 def test_what_is_chosen_keeps_to_the_budget_and_works_alone(tuned, words):
     entry = tuned.entry
     assert isinstance(tuned, vecstore.Codec) and entry.row_bytes <= 24
-    assert entry.row_bytes == tuned.code_bytes + tuned.model_bytes / 100_000 == row_bytes(tuned.codec, 100_000)
+    assert entry.row_bytes == tuned.code_bytes + tuned.model_bytes / 100_000
     codes = tuned.encode(words[:7])
     assert codes.shape[1] >= tuned.code_bytes and tuned.decode(codes).shape == (7, 50)
     assert [other for other in tuned.table if other.chosen] == [entry]
@@ -185,8 +186,47 @@ def test_impossible_budgets_say_what_is_reachable(words):
     with pytest.raises(BudgetError, match=r"budget of 0.01 bytes a row: the smallest codec .* with \d+\.\d+ bytes"):
         vecstore.tune(words[:500], 0.01)
 
+    with pytest.raises(BudgetError, match=r"budget of 20/21 .* beside \S+, which .* give 20/2\d or more"):
+        vecstore.tune(words[:500], "20/21", rows=10**6)
+
+
+def test_a_budget_counts_all_that_a_row_takes(tmp_path, words, word_keys):
+    """In cells rows without keys keep their numbers, and every shard holds the model."""
+    free, paid = (vecstore.tune(words[:2000], 12, rows=10**5, keep_order=order) for order in (False, True))
+    assert free.partition is not None and free.table[0].row_bytes <= 12
+    for entry in paid.table:
+        order = 4 if entry.codec.startswith("cells") else 0
+        assert entry.row_bytes == pytest.approx(entry.code_bytes + entry.model_bytes / 10**5 + order)
+    keyed = {"keys": word_keys[:2000], "codec": free}
+    for name, options, order in (("a", keyed, 0), ("b", keyed | {"keep_order": True}, 4), ("c", {"codec": free}, 4)):
+        stated = vecstore.write(tmp_path / name, words[:2000], **options).certificate["bytes"]
+        assert stated["row"] == pytest.approx(stated["code"] + stated["model"] / 2000 + order, abs=0.01)
+    large = codec("tcq:40").fit(words[:2000])
+    options = {"codec": large, "shard_bytes": large.model_bytes + 2**17}
+    report = vecstore.write(tmp_path / "d", words[:5000], word_keys[:5000], **options)
+    shards, stated = vecstore.open(tmp_path / "d").info()["shards"], report.certificate["bytes"]
+    assert shards > 1 and stated["row"] == pytest.approx(40 + stated["model"] / (5000 // shards), abs=0.01)
+    both = vecstore.write(tmp_path / "e", words[:2000], codec="bin/sq:8").certificate["bytes"]
+    assert both["row"] == pytest.approx(both["code"] + both["model"] / 2000 + 1, abs=0.01)
+
+
+def test_few_rows_of_many_dimensions():
+    x = np.random.default_rng(1).standard_normal((300, 300)).astype(np.float32)
+    for spec in ("rq:2", "lsq:2"):
+        assert codec(spec).fit(x).code_bytes == 2
+    assert vecstore.tune(x, 16, rows=10**6).entry.row_bytes <= 16
+
 
 def test_wrong_questions(words):
+    for options, message in (
+        ({"seed": -1}, "a seed is"),
+        ({"rows": 0}, "rows is how many"),
+        ({"queries": words[:0]}, "there are no queries"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            vecstore.tune(words[:500], 10, **options)
+    with pytest.raises(BudgetError, match="write bytes a row"):
+        vecstore.tune(words[:500], "")
     for options in ({}, {"budget": 10, "target": 0.9}):
         with pytest.raises(ShapeError, match="a budget"):
             vecstore.tune(words[:500], **options)
@@ -227,12 +267,12 @@ def test_candidates_are_trained_for_the_rows_to_come(words, monkeypatch):
 @pytest.mark.parametrize(("name", "limit"), [("tcq", 30.0), ("pca, sq:8", 24.0), ("pca, bin", 40.0), ("sq", 400.0)])
 def test_the_largest_size_that_fits_is_found_in_few_trainings(monkeypatch, name, limit):
     x = (np.random.default_rng(5).standard_normal((1000, 400)) * np.linspace(1, 0.1, 400)).astype(np.float32)
-    contest = Contest(x, 100, None, metric="cosine", rows=1000, seed=0, report=lambda *_: None)
+    contest = Contest(x, 100, None, metric="cosine", rows=1000, keep_order=False, seed=0, report=lambda *_: None)
     (family,) = (family for family in FAMILIES if family.name == name)
     tried, train = [], Contest._trained
     monkeypatch.setattr(Contest, "_trained", lambda self, spec, rows: tried.append(spec) or train(self, spec, rows))
     found = contest.fitted(family, 0, x[100:], limit)
     sizes = [spec for _, spec in family.sizes(int(limit), 400)]
     larger = train(contest, sizes[max(sizes.index(str(found.spec)) - 1, 0)], x[100:])
-    assert row_bytes(found, 1000) <= limit < row_bytes(larger, 1000) or larger.spec == found.spec
+    assert contest.row_bytes(found) <= limit < contest.row_bytes(larger) or larger.spec == found.spec
     assert len(tried) == len(set(tried)) <= 5

@@ -221,6 +221,10 @@ def verify(
         typer.Option("--certificate", metavar="DUMP", help="Measure the certificate again, with the original dump."),
     ] = None,
     keys: Annotated[Path | None, typer.Option(metavar="FILE", help="Keys of that dump, one a line.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npy", help="With --certificate: the queries that the conversion was given."),
+    ] = None,
 ) -> None:
     """Check every byte of a store against its checksum, and that every key finds its row.
 
@@ -235,18 +239,21 @@ def verify(
         elapsed_s = time.perf_counter() - start
         stdout().print(Text(f"{store}: sound; {rows:,} rows, {size:,} bytes checked in {elapsed_s:.2f} s"))
         if dump is not None:
-            _verify_certificate(opened, open_dump(dump, keys=keys, key_type=opened.key_type))
+            asked = None if queries is None else read_queries(str(queries))
+            _verify_certificate(opened, open_dump(dump, keys=keys, key_type=opened.key_type), asked)
 
 
-def _verify_certificate(opened: Store, dump: Dump) -> None:
+def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] | None) -> None:
     from vecstore.recertification import recertify
 
-    findings = recertify(opened, dump)
+    findings = recertify(opened, dump, queries=queries)
     shown = table("certificate", "stated", "measured", "", right=("stated", "measured"))
     for finding in findings:
         verdict = "holds" if finding.holds else "does not hold"
         shown.add_row(finding.name, f"{finding.stated:.4f}", f"{finding.found:.4f}", verdict)
     stdout().print(shown)
+    if queries is None and "query_recall" in opened.description["certificate"]:
+        stdout().print("Not measured again: the recall of queries; give them with --queries.")
     if not all(finding.holds for finding in findings):
         raise CorruptError("the certificate does not hold for this dump", path=opened.path)
 

@@ -44,6 +44,10 @@ def tune(
     queries: Annotated[
         Path | None, typer.Option(metavar="FILE.npy", help="Real queries, beside rows that are held out.")
     ] = None,
+    keep_order: Annotated[
+        bool,
+        typer.Option("--keep-order", help="Count what a row's number takes in cells: for stores without keys."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the sample and the training.")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -68,8 +72,8 @@ def tune(
             def show(trying: str, share: float, name: str = budget or "target") -> None:
                 bars(name, len(sample), share)
 
-            options: dict[str, Any] = {"metric": metric, "queries": asked, "rows": rows, "seed": seed, "progress": show}
-            found.append(choose(sample, budget, target=target, **options))
+            options: dict[str, Any] = {"metric": metric, "queries": asked, "rows": rows, "keep_order": keep_order}
+            found.append(choose(sample, budget, target=target, **options, seed=seed, progress=show))
     if as_json:
         print_json([{"chosen": one.entry.codec, "table": one.table.to_list()} for one in found])
         return

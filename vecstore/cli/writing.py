@@ -78,7 +78,7 @@ def convert(
         str | None,
         typer.Option(
             metavar="B",
-            help="Choose the codec: bytes a vector (64), times smaller (32x), scanned/stored bytes (24/200).",
+            help="Choose the codec: bytes a vector (64), times smaller (32x), share (5%), scanned/stored (24/200).",
         ),
     ] = None,
     target: Annotated[

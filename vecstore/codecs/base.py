@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
@@ -65,7 +65,8 @@ class Step(ABC):
         try:
             return cls(**values)
         except TypeError:
-            raise CodecError(f"{cls.name} needs {', '.join(names)}: {cls.usage}") from None
+            needed = [field.name for field in fields(cls) if field.default is MISSING]
+            raise CodecError(f"{cls.name} needs {', '.join(needed)}: {cls.usage}") from None
 
     @classmethod
     def integer(cls, text: str) -> int:
@@ -273,6 +274,9 @@ class ByteStep(Step):
     """Bytes to bytes, without loss; for archival layers, whose codes cannot be scanned where they lie."""
 
     kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "bytes"
+
+    def check(self, code_bytes: int) -> None:
+        """Raise `CodecError` where codes of so many bytes are not what the step is for."""
 
     @abstractmethod
     def pack(self, block: bytes, item_bytes: int) -> bytes:

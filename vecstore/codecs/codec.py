@@ -369,7 +369,10 @@ def _fit_layer(spec: LayerSpec, x: Floats, population: Population, seed: int) ->
         transforms.append(step.fit(x, seed=seed))
         x = transforms[-1].apply(x)
         population = population.mapped(transforms[-1].apply)
-    return Layer(spec, transforms, spec.quantizer.fit_all(x, population, seed=seed), dimensions)
+    quantizer = spec.quantizer.fit_all(x, population, seed=seed)
+    for byte_step in spec.byte_steps:
+        byte_step.check(quantizer.code_bytes)
+    return Layer(spec, transforms, quantizer, dimensions)
 
 
 def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
@@ -394,6 +397,20 @@ def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
             raise ShapeError(f"row {row} holds a value beyond {LARGEST:g}; scale the vectors")
         raise ShapeError(f"row {row} holds NaN or infinity (or a value beyond float32)")
     return vectors
+
+
+def as_queries(queries: ArrayLike, dimensions: int) -> Floats:
+    """Return queries to measure with as (q, d) float32, or raise `ShapeError`: as vectors, and at least one."""
+    found = as_vectors(queries, dimensions)
+    if not len(found):
+        raise ShapeError("there are no queries in what was given; leave it out to measure with held-out rows alone")
+    return found
+
+
+def check_seed(seed: int) -> None:
+    """Raise `ShapeError` for what is no seed."""
+    if not 0 <= seed < 2**31:
+        raise ShapeError(f"a seed is a number from 0 to 2**31 - 1, found {seed!r}")
 
 
 def sound_rows(x: Floats) -> NDArray[np.bool_]:

@@ -66,7 +66,7 @@ def progressive_kmeans(x: Floats, k: int, *, seed: int) -> Floats:
     For rows of many dimensions with little structure, such as what earlier stages of a quantizer have left: among them
     k-means begun at random rows stays near these. Liu, Lu & Guo, Improved residual vector quantization, 2015.
     """
-    if len(x) <= k or x.shape[1] < 2 * STEPS:
+    if len(x) <= max(k, 2 * x.shape[1]) or x.shape[1] < 2 * STEPS:  # few rows do not tell all principal axes
         return kmeans(x, k, seed=seed)
     faiss = require("faiss", extra="train", purpose="training a codebook")
     x = np.ascontiguousarray(x, np.float32)

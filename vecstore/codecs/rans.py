@@ -39,6 +39,10 @@ class Rans(ByteStep):
         if self.columns < 1:
             raise CodecError(f"rans: {self.columns} columns; choose 1 or more ({self.usage})")
 
+    def check(self, code_bytes: int) -> None:
+        if self.columns != code_bytes:
+            raise CodecError(f"rans:{self.columns} behind codes of {code_bytes} bytes; write rans:{code_bytes}")
+
     def pack(self, block: bytes, item_bytes: int) -> bytes:
         import zstandard
 

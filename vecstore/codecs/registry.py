@@ -53,6 +53,9 @@ BUILT_IN = {
 ALIASES = {"mrl": "truncate"}
 
 
+ELSEWHERE = ("cells", "mixed")  # what is written like a step, but stands before all of a codec's steps or for all of it
+
+
 @cache
 def _plugins() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points  # 20 ms, which opening a store with built-in codecs need not pay
@@ -75,7 +78,7 @@ def step_class(name: str) -> type[Step]:
     elif name in _plugins():
         found = _plugins()[name].load()
     else:
-        known = [*codec_names(), *ALIASES]
+        known = [*codec_names(), *ALIASES, *ELSEWHERE]
         raise UnknownCodecError(f"no codec {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
     if not (isinstance(found, type) and issubclass(found, Step)):
         raise CodecError(f"codec {name!r} is not a vecstore.codecs.base.Step; its package is at fault")

@@ -9,7 +9,7 @@ from vecstore.errors import BudgetError, ShapeError
 
 __all__ = ["Budget", "parse_budget", "parse_target", "reduced"]
 
-NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+NUMBER = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 BYTES = re.compile(rf"{NUMBER}b?", re.IGNORECASE)
 TIMES = re.compile(rf"{NUMBER}x", re.IGNORECASE)
 SHARE = re.compile(rf"{NUMBER}%")

@@ -15,19 +15,19 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.spec import codec
 from vecstore.codecs.tcq import TrainedTCQ
 from vecstore.errors import CodecError
+from vecstore.order import ORDER_BYTES
 from vecstore.recall import Exam, interval, paired
-from vecstore.shard import Metric
+from vecstore.shard import Metric, bytes_beside
 from vecstore.spectrum import distortion_bound, spectrum
 from vecstore.tuning.candidates import CENTROID_BYTES, Family, cell_counts, known
 from vecstore.tuning.result import Entry
 
-__all__ = ["Contest", "Rung", "Trial", "row_bytes", "scan_class"]
+__all__ = ["Contest", "Rung", "Trial", "scan_class"]
 
 K = 10
 TIE = 0.003  # recall that may be given up for a faster codec, where the queries cannot tell the two apart
 HOPELESS = 2.0  # times the error of the best: what cannot get below even as an ideal code is not tried
 FEW_ENTRIES = 16  # of a table that fits a register
-RESIDUAL_BYTES = 1 + 4 / 4096  # a row of a two-layer store has beside its codes
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,6 @@ class Trial:
     error: float
 
 
-def row_bytes(trained: Codec, rows: int) -> float:
-    """Return what a row takes: its codes, and its share of the trained arrays."""
-    residual = RESIDUAL_BYTES if len(trained.layers) > 1 else 0
-    return trained.code_bytes + trained.model_bytes / rows + residual
-
-
 def scan_class(trained: Codec, metric: Metric) -> int:
     """Return how fast a scan of so many bytes is, as `Entry.speed` says."""
     quantizer = trained.layers[0].quantizer
@@ -100,6 +94,8 @@ class Contest:
     metric : {"cosine", "dot", "l2"}
     rows : int
         That share the model.
+    keep_order : bool
+        In cells each row keeps its number.
     report : callable
         Told what is being tried.
     """
@@ -112,11 +108,13 @@ class Contest:
         *,
         metric: Metric,
         rows: int,
+        keep_order: bool,
         seed: int,
         report: Callable[[str, float], None],
     ) -> None:
         self.x, self.held_out, self.given = x, held_out, queries
         self.metric, self.rows, self.seed, self.report = metric, rows, seed, report
+        self._order_bytes = ORDER_BYTES if keep_order else 0
         self.entries: list[Entry] = []
         self.rungs = self._fitting(RUNGS)
 
@@ -124,6 +122,11 @@ class Contest:
     def variances(self) -> NDArray[np.float64]:
         """Along the principal axes of what trains in the last rung."""
         return spectrum(self.training(self.rungs[-1]))
+
+    def row_bytes(self, trained: Codec) -> float:
+        """Return what a row takes: its codes, its share of the trained arrays, and what else is stored of it."""
+        beside = bytes_beside(trained, keep_norms=False, keep_order=self._order_bytes > 0)
+        return trained.code_bytes + trained.model_bytes / self.rows + beside
 
     def training(self, rung: Rung) -> Floats:
         """Return the rows that a rung trains on."""
@@ -166,22 +169,22 @@ class Contest:
         Codes of `start` are the largest that are tried.
         """
         d = train.shape[1]
-        centroids = cells * CENTROID_BYTES * d
+        cell_bytes = cells * CENTROID_BYTES * d / self.rows + (self._order_bytes if cells else 0)
         options = [(size, spec) for size, spec in family.sizes(int(limit), d) if known(spec)]
         if start is not None:
             sizes = {spec: size for size, spec in options}
             options = [(size, spec) for size, spec in options if size <= sizes[start]]
-        guesses = [(family.model(size, d) + centroids) / self.rows for size, _ in options]
+        guesses = [family.model(size, d) / self.rows + cell_bytes for size, _ in options]
         within = [size + guess <= limit for (size, _), guess in zip(options, guesses, strict=True)]
         at = within.index(True) if True in within else len(options) - 1
         found: Codec | None = None
-        too_large, fits = -1, len(options)  # options up to the former are, those from the latter on do
+        too_large, fits = -1, len(options)  # options up to the former are too large, those from the latter on fit
         while too_large < at < fits:
             size, spec = options[at]
             trained = self._trained(f"cells:{cells},{spec}" if cells else spec, train)
             if trained is None:
                 return found
-            taken = row_bytes(trained, self.rows)
+            taken = self.row_bytes(trained)
             if taken > limit:
                 too_large = at
             else:
@@ -193,7 +196,7 @@ class Contest:
             likely = [i for i in between if options[i][0] + wrong * guessed[i] <= limit]
             if likely:
                 at = likely[0]
-            elif found is None or row_bytes(found, self.rows) + options[fits - 1][0] - options[fits][0] <= limit:
+            elif found is None or self.row_bytes(found) + options[fits - 1][0] - options[fits][0] <= limit:
                 at = fits - 1  # the smallest, or what fits if its model is no larger than that of the one found
             else:
                 break
@@ -201,7 +204,7 @@ class Contest:
 
     def entry(self, trial: Trial, rung: Rung, role: str, *, chosen: bool) -> Entry:
         """Return a trial as a line of the table."""
-        size = row_bytes(trial.codec, self.rows)
+        size = self.row_bytes(trial.codec)
         total = float(self.variances.sum())
         bound = distortion_bound(self.variances, trial.codec.layers[-1].code_bytes) / total if total > 0 else 0.0
         return Entry(
@@ -225,7 +228,7 @@ class Contest:
             options = [spec for _, spec in family.sizes(4 * d, d) if known(spec)]
             trained = self._trained(options[-1], self.training(self.rungs[0])) if options else None
             if trained is not None:
-                found.append((row_bytes(trained, self.rows), str(trained.spec)))
+                found.append((self.row_bytes(trained), str(trained.spec)))
         return min(found)
 
     def _round(self, number: int, contenders: Sequence[tuple[Family, int]], limit: float) -> list[Trial]:

@@ -9,14 +9,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.codec import Codec, as_queries, as_vectors, check_seed
 from vecstore.codecs.spec import codec
 from vecstore.errors import BudgetError, ShapeError
 from vecstore.recall import interval
+from vecstore.residuals import RESIDUAL_BYTES
 from vecstore.shard import METRICS, Metric
 from vecstore.tuning.budget import Budget, parse_budget, parse_target
 from vecstore.tuning.candidates import FAMILIES, Family
-from vecstore.tuning.contest import RESIDUAL_BYTES, Contest, Trial, row_bytes, scan_class
+from vecstore.tuning.contest import Contest, Trial, scan_class
 from vecstore.tuning.result import Entry, Table, Tuned
 
 __all__ = ["TuningProgress", "tune"]
@@ -37,6 +38,7 @@ def tune(
     metric: Metric = "cosine",
     queries: ArrayLike | None = None,
     rows: int | None = None,
+    keep_order: bool = False,
     seed: int = 0,
     progress: TuningProgress | None = None,
 ) -> Tuned:
@@ -60,7 +62,10 @@ def tune(
     queries : (q, d) array, optional
         Real queries, which count as much as the held-out rows.
     rows : int, optional
-        Of the store to come, that share the model; n by default.
+        Of the store to come (of each of its shards), that share the model; n by default.
+    keep_order : bool
+        Count the four bytes that a row's number takes where codecs put rows in cells: in stores without keys, or with
+        `keep_order`.
     seed : int
         The same input and seed give the same codec.
     progress : callable, optional
@@ -89,6 +94,9 @@ def tune(
         raise ShapeError('tune takes a budget (64, "32x", "24/200") or a target ("recall@10=0.95"), and not both')
     if metric not in METRICS:
         raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+    if rows is not None and rows < 1:
+        raise ShapeError(f"rows is how many the store will have, 1 or more; found {rows!r}")
+    check_seed(seed)
     vectors = as_vectors(x)
     if len(vectors) < FEWEST_ROWS:
         raise ShapeError(f"{len(vectors)} rows are too few to tell codecs apart; tune on {FEWEST_ROWS} or more")
@@ -97,15 +105,16 @@ def tune(
     contest = Contest(
         vectors,
         min(HELD_OUT_ROWS, len(vectors) // 10),
-        None if queries is None else as_vectors(queries, d),
+        None if queries is None else as_queries(queries, d),
         metric=metric,
-        rows=rows or len(vectors),
+        rows=len(vectors) if rows is None else rows,
+        keep_order=keep_order,
         seed=seed,
         report=progress or (lambda trying, share: None),
     )
     if target is not None:
         return _for_target(contest, parse_target(target))
-    asked = parse_budget(budget or 0, d)
+    asked = parse_budget("" if budget is None else budget, d)
     return _one_layer(contest, asked) if asked.scanned is None else _two_layers(contest, asked, asked.scanned)
 
 
@@ -130,7 +139,7 @@ def _tuned(contest: Contest, trained: Codec, entry: Entry) -> Tuned:
     final = replace(
         entry,
         codec=str(trained.spec),
-        row_bytes=row_bytes(trained, contest.rows),
+        row_bytes=contest.row_bytes(trained),
         code_bytes=trained.code_bytes,
         model_bytes=trained.model_bytes,
     )
@@ -152,14 +161,21 @@ def _two_layers(contest: Contest, budget: Budget, scanned: float) -> Tuned:
     """Choose the layer that is scanned, then what the rest of the bytes buys for rescoring."""
     coarse = _best(contest, FAMILIES, scanned, role="scanned")
     # Cells belong to both layers, so their centroids are paid with the coarse one.
-    room = budget.stored - row_bytes(coarse.codec, contest.rows) - RESIDUAL_BYTES
-    fine = _best(contest, FAMILIES, room, role="stored", cells=False)
+    room = budget.stored - contest.row_bytes(coarse.codec) - RESIDUAL_BYTES
+    fine = contest.best(FAMILIES, room, role="stored", cells=False)
+    if fine is None:
+        size, spec = contest.smallest(FAMILIES)
+        least = np.ceil(budget.stored - room + size)
+        raise BudgetError(
+            f"a budget of {scanned:g}/{budget.stored:g} bytes a row: beside {coarse.codec.spec}, which is scanned, the "
+            f"smallest fine layer is {spec} with {size:.2f} bytes; give {scanned:g}/{least:.0f} or more"
+        )
     rung, limit = contest.rungs[-1], room
     while True:
         pair = codec(f"{coarse.codec.spec}/{fine.codec.spec}").fit(
             contest.x[contest.held_out :], seed=contest.seed, rows=contest.rows
         )
-        excess = row_bytes(pair, contest.rows) - budget.stored
+        excess = contest.row_bytes(pair) - budget.stored
         if excess <= 0:
             break
         limit -= max(excess, 1.0)
