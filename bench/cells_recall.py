@@ -18,6 +18,7 @@ from vecstore.bench.timing import table, write_section
 
 from vecstore.codecs.codec import fit
 from vecstore.codecs.spec import codec
+from vecstore.partition import COUNT_BYTES
 from vecstore.recall import Exam
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -25,7 +26,6 @@ Floats: TypeAlias = NDArray[np.float32]
 SIZES = (16, 32, 64)
 CODECS = ("tcq", "opq")
 CELLS = ("cells:64", "cells:256", "cells:1024", "cells")
-BYTES_OF_A_COUNT = 4  # of the rows of a cell, in a shard
 
 
 def main() -> None:
@@ -69,10 +69,10 @@ def _line(spec: str, split: Split, exam: Exam) -> list[str]:
     partition = trained.partition
     count = partition.count if partition else 0
     centroids = sum(array.nbytes for array in partition.arrays.values()) if partition else 0
-    counts = BYTES_OF_A_COUNT * count
+    counts = COUNT_BYTES * count
     error = float(np.square(split.base - decoded).sum(axis=1).mean())
     recall = float(exam.mark(decoded)[10].mean())
-    whole = trained.code_bytes + (trained.model_bytes + counts) / rows
+    whole = trained.code_bytes + trained.model_bytes / rows
     numbers = [f"{recall:.3f}", f"{error:.4f}", f"{(centroids + counts) / rows:.1f}", f"{whole:.1f}"]
     return [f"`{spec}`", str(count or ""), *numbers]
 

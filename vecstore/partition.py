@@ -22,7 +22,7 @@ from vecstore.codecs.packing import join_uneven, split_uneven
 from vecstore.codecs.pca import principal_axes
 from vecstore.errors import CodecError
 
-__all__ = ["MOST_CELLS", "Cells", "Partition"]
+__all__ = ["COUNT_BYTES", "MOST_CELLS", "Cells", "Partition"]
 
 MOST_CELLS = 1 << 16
 MOST_NUMBERS = 1 << 27  # of all centroids together, which are held in memory

@@ -25,7 +25,6 @@ from vecstore.workplace import Workplace
 __all__ = ["Writer"]
 
 KEY_BYTES = 6  # what the index takes beside the key text, at most
-CELL_BYTES = 4  # how many rows a cell has
 FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
 
 
@@ -256,7 +255,7 @@ class Writer:
 
 def _fixed_bytes(codec: Codec) -> int:
     """Return what a shard takes beside its rows."""
-    return codec.model_bytes + FIXED_BYTES + CELL_BYTES * (codec.partition.count if codec.partition else 0)
+    return codec.model_bytes + FIXED_BYTES
 
 
 def _entry(path: Path, **more: Any) -> dict[str, Any]:

@@ -121,7 +121,8 @@ def test_codes_stand_alone(docs: np.ndarray, spec: str) -> None:
     again = Codec.restore(CodecSpec.from_dict(json.loads(json.dumps(fitted.spec.to_dict()))), 384, arrays)
     np.testing.assert_array_equal(again.decode(codes), fitted.decode(codes))
     np.testing.assert_array_equal(again.encode(x), codes)
-    assert fitted.model_bytes == sum(array.nbytes for array in fitted.arrays.values())
+    stored = sum(array.nbytes for array in fitted.arrays.values())
+    assert fitted.model_bytes == stored + 4 * fitted.partition.count  # rows in each cell
     np.testing.assert_allclose(fitted.decoded(x)[-1], fitted.decode(codes), atol=1e-6)
     assert mean_square(fitted.decode(codes) - x) < 0.02
     codes[3, : fitted.cell_bytes] = 255

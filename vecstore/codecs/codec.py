@@ -16,7 +16,7 @@ from vecstore.codecs.population import Population
 from vecstore.codecs.spec import CodecSpec, LayerSpec
 from vecstore.errors import CodecError, ShapeError
 from vecstore.keys import PackedKeys
-from vecstore.partition import Cells, Partition
+from vecstore.partition import COUNT_BYTES, Cells, Partition
 
 __all__ = ["LARGEST", "AffineMap", "Codec", "Layer", "as_vectors", "code_bytes_of", "fit", "sound_rows"]
 
@@ -184,7 +184,7 @@ class Codec:
         Bytes that the number of a row's cell takes before its code where the row is alone: what `encode` gives. In a
         store the cell follows from the position.
     model_bytes : int
-        Bytes of its trained arrays, centroids included.
+        Bytes of its trained arrays, centroids included, and of the number of rows in each cell.
     cut : bool
         It reads the first bytes of the codes of `spec`.
     """
@@ -197,6 +197,8 @@ class Codec:
         self.code_bytes = sum(layer.code_bytes for layer in self.layers)
         self.cell_bytes = partition.cell_bytes if partition else 0
         self.model_bytes = sum(array.nbytes for array in self.arrays.values())
+        if partition:
+            self.model_bytes += COUNT_BYTES * partition.count
 
     def refuse_if_cut(self) -> None:
         """Raise `CodecError` if this reads the first bytes of codes only: a store of such codes could not be opened."""

@@ -16,6 +16,7 @@ from vecstore.codecs.spec import codec
 from vecstore.codecs.tcq import TrainedTCQ
 from vecstore.errors import CodecError
 from vecstore.order import ORDER_BYTES
+from vecstore.partition import COUNT_BYTES
 from vecstore.recall import Exam, interval, paired
 from vecstore.shard import Metric, bytes_beside
 from vecstore.spectrum import distortion_bound, spectrum
@@ -169,7 +170,7 @@ class Contest:
         Codes of `start` are the largest that are tried.
         """
         d = train.shape[1]
-        cell_bytes = cells * CENTROID_BYTES * d / self.rows + (self._order_bytes if cells else 0)
+        cell_bytes = cells * (CENTROID_BYTES * d + COUNT_BYTES) / self.rows + (self._order_bytes if cells else 0)
         options = [(size, spec) for size, spec in family.sizes(int(limit), d) if known(spec)]
         if start is not None:
             sizes = {spec: size for size, spec in options}
