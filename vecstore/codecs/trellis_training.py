@@ -69,11 +69,14 @@ def _layout(variances: NDArray[np.float64], exponent: float, size_bytes: int) ->
 
 
 def _first_levels(layout: CodeLayout, deviations: NDArray[np.float64]) -> Floats:
-    """Return levels as dense as the cube root of a Gaussian, which is best for many levels (Panter & Dite 1951)."""
-    spread = 1.3  # a Gaussian's cube root is one with sqrt(3) times its deviation; measured, a trellis wants less
+    """Return levels as dense as the cube root of a Gaussian, which is best for many levels (Panter & Dite 1951).
+
+    That is a Gaussian of sqrt(3) times the deviation. A trellis wants less the fewer the levels are, as measured; and it
+    matters, since a few rounds of training move many levels little.
+    """
     inverse = NormalDist().inv_cdf
     grids = {
-        bits: spread * np.array([inverse((i + 0.5) / (2 << bits)) for i in range(2 << bits)])
+        bits: (1.3 + 0.07 * max(bits - 3, 0)) * np.array([inverse((i + 0.5) / (2 << bits)) for i in range(2 << bits)])
         for bits in set(layout.bits.tolist())
     }
     # Two coefficients that share a step have the four signs for levels, opposite signs in subsets 0 and 2, 1 and 3.
