@@ -100,7 +100,8 @@ def _leading(exact: Matrix, variances: NDArray[np.float64], found: Matrix, count
     """Return the principal axes (count, d) of what axes that are found (n, d) have left.
 
     Sought among what is left of the first n + 2 count of the exact principal axes (d, d): that is where what tilted the
-    found ones has gone, too, and far fewer than d dimensions (Rayleigh and Ritz).
+    found ones has gone, too, and far fewer than d dimensions (Rayleigh and Ritz). Found ones are orthonormal, so that
+    they leave at least 2 count of these dimensions, or all that there are.
     """
     tilted = found @ exact.T  # among the exact axes, along which the covariance is diagonal
     some = min(len(found) + 2 * count, len(exact))

@@ -71,8 +71,8 @@ def _layout(variances: NDArray[np.float64], exponent: float, size_bytes: int) ->
 def _first_levels(layout: CodeLayout, deviations: NDArray[np.float64]) -> Floats:
     """Return levels as dense as the cube root of a Gaussian, which is best for many levels (Panter & Dite 1951).
 
-    That is a Gaussian of sqrt(3) times the deviation. A trellis wants less the fewer the levels are, as measured; and it
-    matters, since a few rounds of training move many levels little.
+    That is a Gaussian of sqrt(3) times the deviation. A trellis wants less the fewer the levels are, as measured; and
+    it matters, since a few rounds of training move many levels little.
     """
     inverse = NormalDist().inv_cdf
     grids = {

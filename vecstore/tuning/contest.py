@@ -175,12 +175,14 @@ class Contest:
         if start is not None:
             sizes = {spec: size for size, spec in options}
             options = [(size, spec) for size, spec in options if size <= sizes[start]]
+        if not options:
+            return None
         guesses = [family.model(size, d) / self.rows + cell_bytes for size, _ in options]
         within = [size + guess <= limit for (size, _), guess in zip(options, guesses, strict=True)]
         at = within.index(True) if True in within else len(options) - 1
         found: Codec | None = None
         too_large, fits = -1, len(options)  # options up to the former are too large, those from the latter on fit
-        while too_large < at < fits:
+        while True:
             size, spec = options[at]
             trained = self._trained(f"cells:{cells},{spec}" if cells else spec, train)
             if trained is None:
@@ -190,6 +192,8 @@ class Contest:
                 too_large = at
             else:
                 found, fits = trained, at
+            if too_large + 1 == fits:
+                return found
             # Models of other sizes are to their guesses as this one is to its own; without a guess, to the codes.
             guessed = guesses if guesses[at] > 0 else [size for size, _ in options]
             wrong = (taken - size) / guessed[at]
@@ -200,8 +204,7 @@ class Contest:
             elif found is None or self.row_bytes(found) + options[fits - 1][0] - options[fits][0] <= limit:
                 at = fits - 1  # the smallest, or what fits if its model is no larger than that of the one found
             else:
-                break
-        return found
+                return found
 
     def entry(self, trial: Trial, rung: Rung, role: str, *, chosen: bool) -> Entry:
         """Return a trial as a line of the table."""
