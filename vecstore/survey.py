@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import LARGEST, sound_rows
+from vecstore.codecs.codec import LARGEST, check_seed, sound_rows
 from vecstore.errors import FormatError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.keys import PackedKeys
@@ -114,6 +114,7 @@ def survey_dump(
 
 def sample_dump(dump: Dump, *, seed: int, progress: Callable[[int, float], None]) -> tuple[Floats, int]:
     """Return random sound rows (n, d) float32 of a dump, the same that a conversion samples, and how many it has."""
+    check_seed(seed)
     sampler, rows, sound_count = Sampler(dump.dimensions, seed), 0, 0
     for batch in dump.batches():
         sound = sound_rows(batch.vectors)

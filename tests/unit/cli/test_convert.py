@@ -135,6 +135,9 @@ def test_a_budget_chooses_the_codec(good, fails):
         certificate = store.info()["certificate"]
     assert certificate["bytes"]["row"] <= 12 and certificate["query_recall"]["queries"] == 300
     assert "recall" in text and "given queries" in text
+    asked = "verify", "x.vecs", "--certificate", "x.npy"
+    assert "give them with --queries" in good(*asked).stdout
+    assert "recall@10 of the queries" in good(*asked, "--queries", "x.npy").stdout
     assert "smallest codec" in fails("convert", "x.npy", "y.vecs", "--budget", "0.01")
     assert "codec and budget" in fails("convert", "x.npy", "y.vecs", "--budget", "9", "--codec", "f16")
 
@@ -149,7 +152,8 @@ def test_the_codec_of_another_store(good):
         assert store.info()["codec"] == "pq:4"
 
 
-def test_tune_prints_what_was_tried(good):
+def test_tune_prints_what_was_tried(good, fails):
+    assert "a seed is a number from 0" in fails("tune", "x.npy", "--budget", "12", "--seed", "-1")
     table = good("tune", "x.npy", "--budget", "12", "--budget", "4x").stdout
     assert "recall@10" in table and table.count("->") == 2 and "Gaussian limit" in table
     found = json.loads(good("tune", "x.npy", "--budget", "12", "--json").stdout)
