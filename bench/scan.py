@@ -92,12 +92,12 @@ def run(arguments: argparse.Namespace) -> str:
     return "\n\n".join([*parts, ", ".join([machine(), *_versions()])])
 
 
-def clustered(count: int, d: int) -> tuple[Floats, Floats]:
+def clustered(count: int, d: int, asked: int = QUERIES) -> tuple[Floats, Floats]:
     """Return rows around 1,000 centres whose spectrum falls off as embeddings' do, and queries of the same kind."""
     rng = np.random.default_rng(0)
     scales = (np.arange(1, d + 1) ** -0.5).astype(np.float32)
     centres = rng.standard_normal((1000, d), np.float32) * scales
-    x = np.empty((count + QUERIES, d), np.float32)
+    x = np.empty((count + asked, d), np.float32)
     for start in range(0, len(x), PIECE):
         n = min(PIECE, len(x) - start)
         piece = centres[rng.integers(0, 1000, n)] + rng.standard_normal((n, d), np.float32) * scales / 2
@@ -105,12 +105,12 @@ def clustered(count: int, d: int) -> tuple[Floats, Floats]:
     return x[:count], x[count:]
 
 
-def repeated(path: Path, count: int) -> tuple[Floats, Floats]:
+def repeated(path: Path, count: int, asked: int = QUERIES) -> tuple[Floats, Floats]:
     """Return rows of a dump, repeated with noise up to `count`, and rows held out as queries."""
     rng = np.random.default_rng(0)
     given = np.load(path, mmap_mode="r")
     order = rng.permutation(len(given))
-    held_out, kept = np.sort(order[:QUERIES]), order[QUERIES:]
+    held_out, kept = np.sort(order[:asked]), order[asked:]
     x = np.empty((count, given.shape[1]), np.float32)
     for start in range(0, count, PIECE):
         rows = np.arange(start, min(start + PIECE, count))
