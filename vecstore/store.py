@@ -291,9 +291,10 @@ class Store:
             For "auto": 0.999 by default. Of a `tcq` store, how many of the neighbours that a sweep of all bytes finds a
             sweep of fewer has to find: 0.998 where `prefix` asks for one.
         prefix : int or "auto"
-            Of a `tcq` store, how many bytes of every row are swept: a number for which conversion measured how well
-            they do, or all. "auto" is all, or what is expected to be the fastest where a `recall` is given and the
-            store is large.
+            Of a `tcq` store without cells, how many bytes of every row are swept: a number for which conversion
+            measured how well they do, or all. "auto" is all, or what is expected to be the fastest where a `recall` is
+            given and the store is large. All are swept, too, where `k` or what `rows` and `exclude` leave out make up
+            a larger share of the rows than was measured.
         exact : bool
             Of a `tcq` store: decode all rows, and find what brute force over `vectors` does.
             Of a two-layer store: find what a scan of the fine layer would, provably, by rescoring every row whose
