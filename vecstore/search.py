@@ -136,13 +136,17 @@ def _find_at_once(
         found = search.exact(k, floors, min(k * SEEDS, rows))
     else:
         wanted = max(k * asked.oversample, 0 if asked.plan is None else LEAST_CANDIDATES)
-        candidates = search.coarse(min(wanted, rows), np.full(len(floors), -np.inf), ordered=False)
-        few = candidates.sizes < min(k, rows - asked.selection.left_out)
-        if few.any() and asked.plan is not None and asked.plan.sizes:
-            # Limits that were measured with other queries are too high for these.
+        found = search.coarse(min(wanted, rows), np.full(len(floors), -np.inf), ordered=False)
+    if asked.plan is not None and asked.plan.sizes:
+        few = np.flatnonzero(found.sizes < min(k, rows - asked.selection.left_out))
+        if len(few):  # limits that were measured with other queries are too high for these
             again = Search(shards, edges, queries[few], replace(asked, plan=Plan()), wanted=k)
-            candidates.rows[few] = again.coarse(candidates.k, np.full(few.sum(), -np.inf), ordered=False).rows
-        found = search.fine(candidates.rows, k)
+            lowest = np.full(len(few), -np.inf) if asked.oversample else floors[few]
+            whole = again.coarse(found.k, lowest)
+            for at, query in enumerate(few.tolist()):
+                found.set(query, whole.of(at))
+    if asked.oversample and not asked.exact:
+        found = search.fine(found.rows, k)
         if asked.least > -np.inf:
             found = found.least(floors)
     found.scores = search.ranking.final(found.scores)

@@ -333,9 +333,11 @@ def test_no_query_gets_fewer_rows_than_there_are(store, summaries, measured):
     """At a low recall the limit leaves too few rows of some queries, such as those that are like no row."""
     x, queries = summaries
     odd = np.concatenate([queries, -x[:50], RNG.normal(size=(50, x.shape[1])).astype(np.float32)])
-    found = store.search(odd, prefix=measured[0], recall=0.3)
-    assert found.rows.shape == (len(odd), 10) and (found.rows >= 0).all()
-    assert all(len(set(rows)) == 10 for rows in found.rows.tolist())
+    for options in ({}, {"rescore": 0}):
+        found = store.search(odd, prefix=measured[0], recall=0.3, **options)
+        assert found.rows.shape == (len(odd), 10) and (found.rows >= 0).all()
+        assert all(len(set(rows)) == 10 for rows in found.rows.tolist())
+        assert (np.diff(found.scores, axis=1) <= 0).all()
 
 
 def test_selections_and_limits(store, summaries):
