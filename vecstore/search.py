@@ -130,23 +130,15 @@ def _find_at_once(
         asked = replace(asked, plan=asked.plan.finding(k + asked.selection.left_out, rows))
     search = Search(shards, edges, queries, asked, wanted=k)
     floors = search.ranking.floors(asked.least)
+    least = min(k, rows - asked.selection.left_out)
     if not asked.oversample:
-        found = search.coarse(k, floors)
+        found = search.candidates(k, floors, least)
     elif asked.exact:
         found = search.exact(k, floors, min(k * SEEDS, rows))
     else:
         wanted = max(k * asked.oversample, 0 if asked.plan is None else LEAST_CANDIDATES)
-        found = search.coarse(min(wanted, rows), np.full(len(floors), -np.inf), ordered=False)
-    if asked.plan is not None and asked.plan.sizes:
-        few = np.flatnonzero(found.sizes < min(k, rows - asked.selection.left_out))
-        if len(few):  # limits that were measured with other queries are too high for these
-            again = Search(shards, edges, queries[few], replace(asked, plan=Plan()), wanted=k)
-            lowest = np.full(len(few), -np.inf) if asked.oversample else floors[few]
-            whole = again.coarse(found.k, lowest)
-            for at, query in enumerate(few.tolist()):
-                found.set(query, whole.of(at))
-    if asked.oversample and not asked.exact:
-        found = search.fine(found.rows, k)
+        candidates = search.candidates(min(wanted, rows), np.full(len(floors), -np.inf), least, ordered=False)
+        found = search.fine(candidates.rows, k)
         if asked.least > -np.inf:
             found = found.least(floors)
     found.scores = search.ranking.final(found.scores)
@@ -191,7 +183,7 @@ class Search:
         self, shards: Sequence[Shard], edges: Sequence[int], queries: Floats, asked: Question, *, wanted: int = 1
     ) -> None:
         self._shards, self._edges, self._selection = shards, edges, asked.selection
-        self._plan, self._wanted = asked.plan, wanted
+        self._queries, self._asked, self._plan, self._wanted = queries, asked, asked.plan, wanted
         self.ranking = Ranking.of(asked.metric, queries, unit_rows=shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
         self._probed = None if asked.nprobe is None else [self._near(shard, asked.nprobe) for shard in shards]
@@ -212,6 +204,21 @@ class Search:
             if shard.order is not None:
                 rows[inside] = shard.order.rows(places[inside] - first) + first
         return rows
+
+    def candidates(self, k: int, floors: NDArray[np.float64], least: int, *, ordered: bool = True) -> TopK:
+        """Return what `coarse` does, but at least so many rows of each query, where they reach the floors.
+
+        Limits of first bytes that were measured with other queries can be too high for one: all bytes are swept then.
+        """
+        found = self.coarse(k, floors, ordered=ordered)
+        few = np.flatnonzero(found.sizes < least)
+        if len(few) and self._plan is not None and self._plan.sizes:
+            asked = replace(self._asked, plan=Plan())
+            again = Search(self._shards, self._edges, self._queries[few], asked, wanted=self._wanted)
+            whole = again.coarse(k, floors[few])
+            for at, query in enumerate(few.tolist()):
+                found.set(query, whole.of(at))
+        return found
 
     def coarse(self, k: int, floors: NDArray[np.float64], *, ordered: bool = True) -> TopK:
         """Return the best k rows by the coarse layer whose raw scores reach the floors (q,), best first if ordered."""

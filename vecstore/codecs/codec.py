@@ -18,7 +18,18 @@ from vecstore.errors import CodecError, ShapeError
 from vecstore.keys import PackedKeys
 from vecstore.partition import COUNT_BYTES, Cells, Partition
 
-__all__ = ["LARGEST", "AffineMap", "Codec", "Layer", "as_vectors", "code_bytes_of", "fit", "sound_rows"]
+__all__ = [
+    "LARGEST",
+    "AffineMap",
+    "Codec",
+    "Layer",
+    "as_queries",
+    "as_vectors",
+    "check_seed",
+    "code_bytes_of",
+    "fit",
+    "sound_rows",
+]
 
 FEW_ROWS = 64
 LARGEST = 1e15  # up to here squares of values, summed over dimensions and rows, stay far inside float32

@@ -115,7 +115,7 @@ class Contest:
     ) -> None:
         self.x, self.held_out, self.given = x, held_out, queries
         self.metric, self.rows, self.seed, self.report = metric, rows, seed, report
-        self._order_bytes = ORDER_BYTES if keep_order else 0
+        self.keep_order = keep_order
         self.entries: list[Entry] = []
         self.rungs = self._fitting(RUNGS)
 
@@ -126,7 +126,7 @@ class Contest:
 
     def row_bytes(self, trained: Codec) -> float:
         """Return what a row takes: its codes, its share of the trained arrays, and what else is stored of it."""
-        beside = bytes_beside(trained, keep_norms=False, keep_order=self._order_bytes > 0)
+        beside = bytes_beside(trained, keep_norms=False, keep_order=self.keep_order)
         return trained.code_bytes + trained.model_bytes / self.rows + beside
 
     def training(self, rung: Rung) -> Floats:
@@ -170,7 +170,9 @@ class Contest:
         Codes of `start` are the largest that are tried.
         """
         d = train.shape[1]
-        cell_bytes = cells * (CENTROID_BYTES * d + COUNT_BYTES) / self.rows + (self._order_bytes if cells else 0)
+        cell_bytes = cells * (CENTROID_BYTES * d + COUNT_BYTES) / self.rows
+        if cells and self.keep_order:
+            cell_bytes += ORDER_BYTES
         options = [(size, spec) for size, spec in family.sizes(int(limit), d) if known(spec)]
         if start is not None:
             sizes = {spec: size for size, spec in options}
