@@ -125,8 +125,8 @@ class Record:
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """Write columns of numbers, or of one list of numbers a row, as parquet."""
-    pyarrow: Any = require("pyarrow", extra="bench", purpose="keeping raw results")
-    parquet: Any = require("pyarrow.parquet", extra="bench", purpose="keeping raw results")
+    pyarrow: Any = require("pyarrow", purpose="keeping raw results")
+    parquet: Any = require("pyarrow.parquet", purpose="keeping raw results")
     made = {}
     for name, values in columns.items():
         if isinstance(values, np.ndarray) and values.ndim == 2:
@@ -141,7 +141,7 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 def read_table(path: Path) -> dict[str, NDArray[Any]]:
     """Read what `write_table` wrote; lists of unequal length come as an array of arrays."""
-    parquet: Any = require("pyarrow.parquet", extra="bench", purpose="reading raw results")
+    parquet: Any = require("pyarrow.parquet", purpose="reading raw results")
     table = parquet.read_table(path)
     found: dict[str, NDArray[Any]] = {}
     for name in table.column_names:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.normalize import unit
-from vecstore.spectrum import spectrum
+from vecstore.codecs.transforms.normalize import unit
+from vecstore.measure.spectrum import spectrum
 
 __all__ = ["effective_rank", "geometry_of", "isotropy", "occurrences", "skewness"]
 

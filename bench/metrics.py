@@ -14,7 +14,7 @@ from vecstore.bench.cell import Record, read_table
 from vecstore.bench.geometry import skewness
 from vecstore.bench.split import Split
 
-from vecstore.spectrum import distortion_bound
+from vecstore.measure.spectrum import distortion_bound
 
 __all__ = ["OVERSAMPLING", "Reference", "fidelity", "kendall", "oversampled", "per_query", "systems"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from vecstore.bench.geometry import geometry_of, occurrences
 from vecstore.bench.split import AT_ONCE, DEPTH, Split, exact_scores
 
-from vecstore.codecs.normalize import unit
-from vecstore.shard import Metric
+from vecstore.codecs.transforms.normalize import unit
+from vecstore.metric import Metric
 
 __all__ = ["CLOSE", "Engine", "Observation", "observe", "sampled_rows"]
 

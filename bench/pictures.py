@@ -56,7 +56,7 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
 
 def save(summary: Summary, path: Path, picture: Callable[[Summary, Any], None]) -> Path:
     """Draw one picture to a file."""
-    matplotlib: Any = require("matplotlib", extra="bench", purpose="drawing")
+    matplotlib: Any = require("matplotlib", purpose="drawing")
     matplotlib.use("Agg")
     matplotlib.rcParams |= {"svg.hashsalt": "vecstore", "svg.fonttype": "none"}
     from matplotlib import pyplot

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vecstore.bench.page import page
 from vecstore.bench.pictures import draw
 from vecstore.bench.summary import Line, Summary, summarise
 from vecstore.bench.timing import table as markdown
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-__all__ = ["choices", "markdown_table", "report", "terminal_table"]
+__all__ = ["HEADER", "choices", "markdown_table", "report", "rows"]
 
 HEADER = ("codec", "bytes", "smaller", "recall@10", "", "R²", "q/s", "q/s x64", "fit s", "stored B/row")
 
@@ -38,21 +34,6 @@ def report(out: Path) -> Summary:
     return summary
 
 
-def terminal_table(summary: Summary) -> Table:
-    """Return the lines by rising bytes; what no other line beats at its bytes is marked."""
-    from rich.text import Text
-
-    from vecstore.cli.console import table
-
-    shown = table(*HEADER[:8], right=HEADER[1:4] + HEADER[5:])
-    for column in shown.columns:
-        column.no_wrap = True
-    for _, cells, mark in _rows(summary):
-        style = "bold" if mark == "best" else "dim" if mark == "" else ""
-        shown.add_row(*(Text(cell) for cell in cells[:8]), style=style)
-    return shown
-
-
 def markdown_table(summary: Summary) -> str:
     """Return the same as Markdown, with what it was measured on."""
     about = summary.about["split"]
@@ -61,12 +42,12 @@ def markdown_table(summary: Summary) -> str:
         f"rows, searched {about['base_rows']:,} others with {about['queries']} queries ({about['queries_from']}); "
         "± is a 95% interval over the queries; = is a tie with the best of no more bytes."
     )
-    rows = [[f"`{cells[0]}`", *cells[1:]] for _, cells, _ in _rows(summary)]
+    shown = [[f"`{cells[0]}`", *cells[1:]] for _, cells, _ in rows(summary)]
     failed = [f"Failed: `{one['label']}`: {one['error']}" for one in summary.failed]
     absent = [f"Not installed: {name}: {why}" for name, why in summary.about["absent"].items()]
     peers = {line.label: line.settings for line in summary.lines if line.kind == "peer"}
     settings = [f"Settings of {label}: `{json.dumps(own)}`" for label, own in peers.items()]
-    return "\n\n".join([note, markdown(HEADER, rows), *settings, *failed, *absent, summary.about["machine"]])
+    return "\n\n".join([note, markdown(HEADER, shown), *settings, *failed, *absent, summary.about["machine"]])
 
 
 def choices(summary: Summary, budgets: Sequence[int]) -> list[tuple[int, Line | None, list[Line], Line | None]]:
@@ -88,7 +69,8 @@ def choices(summary: Summary, budgets: Sequence[int]) -> list[tuple[int, Line | 
     return found
 
 
-def _rows(summary: Summary) -> list[tuple[Line, list[str], str]]:
+def rows(summary: Summary) -> list[tuple[Line, list[str], str]]:
+    """Return the lines by rising bytes, each with its cells under `HEADER` and a mark: "best", "=" (a tie) or ""."""
     found = []
     width = 4 * summary.about["split"]["dimensions"]
     for i, line in enumerate(summary.lines):

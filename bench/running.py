@@ -23,7 +23,7 @@ from vecstore.bench.summary import Summary
 from vecstore.bench.sweep import DEFAULT_BUDGETS, LIMIT_S, Plan, Progress, plan, sweep
 
 from vecstore.errors import ShapeError
-from vecstore.shard import Metric
+from vecstore.metric import Metric
 
 __all__ = ["QUICK", "bench", "prepare"]
 

@@ -73,12 +73,12 @@ def read_source(given: str | Path, *, options: dict[str, Any] | None = None) -> 
         family, rows, dimensions, seed = wanted
         return Source(text, generate(family, rows, dimensions, seed=seed))
     if text == "glove":
-        from vecstore.demo import load_words
+        from vecstore.bench.demo import load_words
 
         words = load_words()
         return Source("GloVe 6B, 50-d", words.vectors, words.keys)
     if text == "digits":
-        datasets: Any = require("sklearn.datasets", extra="bench", purpose="the digits")
+        datasets: Any = require("sklearn.datasets", purpose="the digits")
         return Source("digits (scikit-learn)", datasets.load_digits().data.astype(np.float32))
     if text.endswith(HDF5):
         return _ann_benchmarks(Path(text))
@@ -153,7 +153,7 @@ def read_weights(given: str, path: Path | None, rows: int) -> NDArray[np.float64
     elif given.endswith(".npy"):
         weights = np.load(given, allow_pickle=False).astype(np.float64)
     else:
-        parquet: Any = require("pyarrow.parquet", extra="parquet", purpose="a column of weights")
+        parquet: Any = require("pyarrow.parquet", purpose="a column of weights")
         if path is None or path.suffix not in (".parquet", ".pq"):
             raise ShapeError(f"--weights {given}: a column needs a parquet dump; write rank, or name an .npy file")
         table = parquet.read_table(path)
@@ -171,7 +171,7 @@ def named(source: Source, name: str | None) -> Source:
 
 
 def _ann_benchmarks(path: Path) -> Source:
-    h5py: Any = require("h5py", extra="bench", purpose="reading HDF5")
+    h5py: Any = require("h5py", purpose="reading HDF5")
     try:
         with h5py.File(path, "r") as file:
             arrays = {name: file[name][:] for name in ("train", "test", "neighbors") if name in file}

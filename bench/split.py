@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from vecstore.bench.sources import Judgement, Source
 
 from vecstore.codecs.codec import sound_rows
-from vecstore.codecs.normalize import unit
+from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import ShapeError
-from vecstore.shard import Metric
+from vecstore.metric import Metric
 
 __all__ = ["DEPTH", "Split", "exact_scores", "make_split"]
 

@@ -20,7 +20,7 @@ from vecstore.bench.split import Split
 from vecstore.bench.thresholds import drifts
 
 from vecstore.errors import FormatError
-from vecstore.spectrum import distortion_bound
+from vecstore.measure.spectrum import distortion_bound
 
 __all__ = ["Line", "Summary", "disputes", "summarise"]
 

@@ -19,7 +19,7 @@ import numpy as np
 from vecstore.bench.budget import parse_budgets, specs_for
 from vecstore.bench.cell import Cell, Record, write_table
 from vecstore.bench.observation import geometry, own_neighbours
-from vecstore.bench.peers import missing, peer_class, peer_names
+from vecstore.bench.peers.peer import missing, peer_class, peer_names
 from vecstore.bench.split import Split
 from vecstore.bench.timing import machine
 

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.cell import Cell, Record
 from vecstore.bench.observation import observe
-from vecstore.bench.peers import Peer, peer_class
+from vecstore.bench.peers.peer import Peer, peer_class
 from vecstore.bench.split import Split
 from vecstore.bench.systems import lookups, memory, opening, queries_a_second
 from vecstore.bench.timing import machine
 
 import vecstore
-from vecstore.shard import Metric
+from vecstore.metric import Metric
 
 __all__ = ["StoreEngine", "main"]
 

@@ -22,8 +22,8 @@ class Format:
         Usual endings of file names. They decide only where content does not.
     description : str
     readable, writable : bool
-    extra : str or None
-        The pip extra that has to be installed.
+    library : str or None
+        What has to be installed to read or write it.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Format:
     description: str
     readable: bool = True
     writable: bool = False
-    extra: str | None = None
+    library: str | None = None
 
 
 FORMATS: dict[str, Format] = {
@@ -47,13 +47,13 @@ FORMATS: dict[str, Format] = {
             (".parquet", ".pq"),
             "Parquet: a column of lists of numbers and a column of keys",
             writable=True,
-            extra="parquet",
+            library="pyarrow",
         ),
         Format(
             "arrow",
             (".arrow", ".feather", ".arrows", ".ipc"),
             "Arrow IPC file or stream, Feather v2: columns as in Parquet",
-            extra="parquet",
+            library="pyarrow",
         ),
     )
 }

@@ -115,4 +115,4 @@ def _listing(candidates: list[str]) -> str:
 
 
 def _types() -> Any:
-    return require("pyarrow", extra="parquet", purpose="reading columns").types
+    return require("pyarrow", purpose="reading columns").types

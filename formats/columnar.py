@@ -226,7 +226,7 @@ def _checked(column: Any) -> Any:
 
 def _lengths(column: Any) -> NDArray[np.int64]:
     """Return the length of each list; -1 for null."""
-    compute = require("pyarrow.compute", extra="parquet", purpose="reading lists")
+    compute = require("pyarrow.compute", purpose="reading lists")
     lengths: NDArray[Any] = compute.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
     return lengths.astype(np.int64)
 
@@ -239,8 +239,8 @@ def _flattened(column: Any, chosen: NDArray[np.bool_]) -> Any:
 
 
 def _pyarrow(format: str, verb: str = "reading") -> Any:
-    return require("pyarrow", extra="parquet", purpose=f"{verb} {format}")
+    return require("pyarrow", purpose=f"{verb} {format}")
 
 
 def _parquet(verb: str = "reading") -> Any:
-    return require("pyarrow.parquet", extra="parquet", purpose=f"{verb} parquet")
+    return require("pyarrow.parquet", purpose=f"{verb} parquet")

@@ -13,9 +13,9 @@ import pytest
 from samples import glove
 
 import vecstore
-from vecstore.container import Container, ContainerWriter
-from vecstore.keyindex import KeyIndex, KeyIndexWriter
-from vecstore.keys import key_type_of
+from vecstore.container.container import Container, ContainerWriter
+from vecstore.keys.index import KeyIndex, KeyIndexWriter
+from vecstore.keys.packed import key_type_of
 
 DATA = Path(__file__).parent / "data"
 

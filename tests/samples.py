@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-
-from vecstore.demo import load_words
+from vecstore.bench.demo import load_words
 
 
 @cache

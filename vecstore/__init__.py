@@ -12,38 +12,40 @@ Names are loaded at first use: opening a store and reading a vector imports litt
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec
     from vecstore.codecs.spec import CodecSpec, codec
-    from vecstore.conversion import Report, convert, write
+    from vecstore.conversion.conversion import Report, convert, write
+    from vecstore.conversion.writer import Writer
     from vecstore.errors import VecstoreError
-    from vecstore.search import SearchResult
-    from vecstore.store import Store
-    from vecstore.store import open_store as open
+    from vecstore.search.search import SearchResult
+    from vecstore.store.store import Store
+    from vecstore.store.store import open_store as open
+    from vecstore.store.vectors import Vectors
     from vecstore.tuning.result import Tuned
     from vecstore.tuning.tuner import tune
-    from vecstore.vectors import Vectors
     from vecstore.version import __version__
-    from vecstore.writer import Writer
 
 _HOMES = {
     "Codec": "vecstore.codecs.codec:Codec",
     "CodecSpec": "vecstore.codecs.spec:CodecSpec",
-    "Report": "vecstore.conversion:Report",
-    "SearchResult": "vecstore.search:SearchResult",
-    "Store": "vecstore.store:Store",
+    "Report": "vecstore.conversion.conversion:Report",
+    "SearchResult": "vecstore.search.search:SearchResult",
+    "Store": "vecstore.store.store:Store",
     "Tuned": "vecstore.tuning.result:Tuned",
     "VecstoreError": "vecstore.errors:VecstoreError",
-    "Vectors": "vecstore.vectors:Vectors",
-    "Writer": "vecstore.writer:Writer",
+    "Vectors": "vecstore.store.vectors:Vectors",
+    "Writer": "vecstore.conversion.writer:Writer",
     "__version__": "vecstore.version:__version__",
     "codec": "vecstore.codecs.spec:codec",
-    "convert": "vecstore.conversion:convert",
-    "open": "vecstore.store:open_store",
+    "convert": "vecstore.conversion.conversion:convert",
+    "open": "vecstore.store.store:open_store",
     "tune": "vecstore.tuning.tuner:tune",
-    "write": "vecstore.conversion:write",
+    "write": "vecstore.conversion.conversion:write",
 }
 
 __all__ = [
@@ -63,6 +65,24 @@ __all__ = [
     "tune",
     "write",
 ]
+
+
+class _Beside:
+    """Finds `formats` and `bench` in a checkout, where they lie beside this folder; the wheel has them in it."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+        package, _, folder = name.rpartition(".")
+        if package != __name__ or folder not in ("formats", "bench"):
+            return None
+        from importlib.util import spec_from_file_location
+
+        place = os.path.join(os.path.dirname(os.path.dirname(__file__)), folder)
+        return spec_from_file_location(name, os.path.join(place, "__init__.py"), submodule_search_locations=[place])
+
+
+if not os.path.isdir(os.path.join(os.path.dirname(__file__), "formats")):
+    sys.meta_path.append(_Beside)
 
 
 def __getattr__(name: str) -> Any:

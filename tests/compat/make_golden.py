@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import vecstore
-from vecstore.container import FORMAT_VERSION, Container
+from vecstore.container.container import FORMAT_VERSION, Container
 
 VERSION = "1.2"
 VERSIONS = ("1.0", "1.1", VERSION)  # of which there are golden stores

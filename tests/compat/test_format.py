@@ -18,9 +18,9 @@ from make_golden import SINCE, STORES, VERSIONS, source
 import vecstore
 from vecstore.codecs.registry import codec_names
 from vecstore.codecs.spec import codec
-from vecstore.container import Container
+from vecstore.container.container import Container
+from vecstore.conversion.importing import import_hash_embed, import_quotient_remainder, import_subwords
 from vecstore.errors import KeyNotFoundError
-from vecstore.importing import import_hash_embed, import_quotient_remainder, import_subwords
 
 ROWS, DIMENSIONS = 300, 24
 SPECS = [
@@ -153,7 +153,7 @@ def test_specs_name_every_codec() -> None:
     assert any(spec.cells for spec in specs) and named >= {n for n in codec_names() if not n.startswith("test")}
 
 
-@pytest.mark.filterwarnings("ignore::vecstore.codecs.truncate.TruncationWarning")
+@pytest.mark.filterwarnings("ignore::vecstore.codecs.transforms.truncate.TruncationWarning")
 @pytest.mark.parametrize("spec", SPECS)
 def test_every_codec_is_read_alike(tmp_path: Path, spec: str) -> None:
     vecstore.write(tmp_path / "a.vecs", vectors(), codec=spec, accept_dominated=True)

@@ -11,12 +11,12 @@ from typing import Any
 import independent_reader as independent
 import numpy as np
 import pytest
-from vecstore.bench.damage import reseal, reseal_manifest
+from vecstore.bench.scripts.damage import reseal, reseal_manifest
 
 import vecstore
-from vecstore.container import Container, ContainerWriter
+from vecstore.container.container import Container, ContainerWriter
 from vecstore.errors import CodecError, FormatError, UnsupportedVersionError
-from vecstore.manifest import Manifest
+from vecstore.store.manifest import Manifest
 
 ROWS = 3000
 SHARD_BYTES = 131_200
@@ -95,7 +95,7 @@ def test_unknown_parts_are_ignored_and_verified(tmp_path: Path, monkeypatch: pyt
 
 def test_a_later_minor_version_is_read(tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
-        later.setattr("vecstore.container.FORMAT_VERSION", (1, 7))
+        later.setattr("vecstore.container.container.FORMAT_VERSION", (1, 7))
         vecstore.write(tmp_path / "a.vecs", vectors(), keys(), "f32")
     works(tmp_path / "a.vecs")
     with vecstore.open(tmp_path / "a.vecs") as store:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vecstore.bench.damage import reseal
+from vecstore.bench.scripts.damage import reseal
 
 import vecstore
-from vecstore.container import Container, ContainerWriter
+from vecstore.container.container import Container, ContainerWriter
 from vecstore.errors import CodecError, CorruptError, FormatError, VecstoreError
 
 ROWS = 200

@@ -1,4 +1,7 @@
-"""Damaged stores: an error with a message, or exactly the right answers. `vecstore.bench.damage` runs for longer."""
+"""Damaged stores: an error with a message, or exactly the right answers.
+
+`vecstore.bench.scripts.damage` runs for longer.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from vecstore.bench.damage import KINDS, MUTATIONS, Subject, watch
+from vecstore.bench.scripts.damage import KINDS, MUTATIONS, Subject, watch
 
 import vecstore
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vecstore.bench.kill import Conversion, kill_at, kill_before_step, prepare, rerun
+from vecstore.bench.scripts.kill import Conversion, kill_at, kill_before_step, prepare, rerun
 
 KINDS = pytest.mark.parametrize(
     ("sharded", "force"),
@@ -84,7 +84,7 @@ def test_a_full_disk_changes_nothing(force: bool, tmp_path: Path, monkeypatch: p
     def full(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vecstore.container.ContainerWriter.put_block", full)
+    monkeypatch.setattr("vecstore.container.container.ContainerWriter.put_block", full)
     with pytest.raises(OSError, match="No space"):
         conversion.run()
     assert conversion.found() == (1 if force else None)

@@ -13,7 +13,7 @@ import pytest
 
 import vecstore
 from vecstore.errors import CorruptError, FormatError
-from vecstore.manifest import Manifest
+from vecstore.store.manifest import Manifest
 
 
 def empty(path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vecstore.bench.damage import reseal
+from vecstore.bench.scripts.damage import reseal
 
 import vecstore
 from vecstore.codecs.spec import codec
-from vecstore.container import Container, ContainerWriter
+from vecstore.container.container import Container, ContainerWriter
 from vecstore.errors import CodecError, CorruptError, FormatError
 
 ROWS, KEYS = 200, [f"key {i}" for i in range(200)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
-from vecstore.container import Container, ContainerWriter, rows_per_block
+from vecstore.container.container import Container, ContainerWriter, rows_per_block
 from vecstore.errors import CorruptError
 
 DTYPES = st.sampled_from(["<f4", ">f4", "<f8", "<f2", "|u1", "|i1", "<i4", ">i8", "<u8"])

@@ -7,7 +7,7 @@ import reference
 from hypothesis import example, given, settings
 
 from vecstore.errors import ShapeError
-from vecstore.keys import KERNEL_KEYS
+from vecstore.keys.packed import KERNEL_KEYS
 
 LONG = st.builds(lambda piece, times: piece * times, st.text(max_size=3), st.integers(60, 300))
 TEXTS = st.one_of(st.text(max_size=20), LONG).filter(lambda key: not any("\ud800" <= c <= "\udfff" for c in key))

@@ -62,7 +62,7 @@ def test_metadata(wheel):
         return wheel.read(next(path for path in wheel.namelist() if path.endswith(f".dist-info/{name}"))).decode()
 
     about = email.message_from_string(read("METADATA"))
-    assert (about["Name"], about["Version"]) == ("vecstore", vecstore.__version__)
+    assert (about["Name"], about["Version"]) == ("vecstore-format", vecstore.__version__)
     assert about["License-Expression"] == "Apache-2.0" and about["Requires-Python"] == ">=3.11"
     assert "Apache License" in read("licenses/LICENSE")
     points = configparser.ConfigParser()

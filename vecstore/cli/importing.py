@@ -62,7 +62,7 @@ def import_(
 
     Reads safetensors, zips of torch.save (nothing in them is run), fastText and floret files.
     """
-    from vecstore import importing
+    from vecstore.conversion import importing
 
     words = None if keys is None else _lines(keys)
     options: dict[str, Any] = {"metric": metric, "force": force}

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vecstore.keys import Key
-    from vecstore.store import Store
+    from vecstore.keys.packed import Key
+    from vecstore.store.store import Store
 
 __all__ = ["find_rows", "parse_key"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import re
-from functools import cache
+import importlib.util
 
 import typer
 from rich.text import Text
@@ -36,8 +34,6 @@ EXAMPLES = (
     ("sq:8@1000+pq:25", "sq:8 for the first 1,000 rows, pq:25 for the rest"),
     ("f32,zstd", "exact and smaller, for archives; not scanned where it lies"),
 )
-
-REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*;.*extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +81,7 @@ def formats() -> None:
     for entry in FORMATS.values():
         use = [verb for verb, able in (("read", entry.readable), ("write", entry.writable)) if able]
         about = Text(entry.description).append("\n" + " ".join(entry.suffixes), style="dim")
-        needs = "" if entry.extra is None else _state(entry.extra)
+        needs = "" if entry.library is None else _state(entry.library)
         shown.add_row(Text(entry.name, style="bold"), ", ".join(use), Text(needs), about)
     out = stdout()
     out.print(shown)
@@ -95,20 +91,6 @@ def formats() -> None:
     )
 
 
-@cache
-def _extras() -> dict[str, list[str]]:
-    """Return the packages of each extra."""
-    found: dict[str, list[str]] = {}
-    for requirement in importlib.metadata.requires("vecstore") or ():
-        if match := REQUIREMENT.match(requirement):
-            found.setdefault(match[2], []).append(match[1])
-    return found
-
-
-def _state(extra: str) -> str:
-    for package in _extras().get(extra, []):
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return f"pip install 'vecstore[{extra}]'"
-    return f"[{extra}], installed"
+def _state(library: str) -> str:
+    """Return whether a library is there, or how to get it."""
+    return f"{library}, installed" if importlib.util.find_spec(library) else f"pip install {library}"

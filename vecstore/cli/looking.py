@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vecstore.formats import Dump
-    from vecstore.store import Store
+    from vecstore.store.store import Store
 
 __all__ = ["get", "info", "register", "search", "verify"]
 
@@ -244,7 +244,7 @@ def verify(
 
 
 def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] | None) -> None:
-    from vecstore.recertification import recertify
+    from vecstore.conversion.recertification import recertify
 
     findings = recertify(opened, dump, queries=queries)
     shown = table("certificate", "stated", "measured", "", right=("stated", "measured"))

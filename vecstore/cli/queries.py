@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vecstore.store import Store
+    from vecstore.store.store import Store
 
 __all__ = ["read_queries", "read_rows"]
 

@@ -19,8 +19,8 @@ from vecstore.cli.sizes import format_bytes, parse_size
 from vecstore.errors import ExistsError, ShapeError
 
 if TYPE_CHECKING:
-    from vecstore.conversion import Report
-    from vecstore.store import Store
+    from vecstore.conversion.conversion import Report
+    from vecstore.store.store import Store
 
 __all__ = ["convert", "export", "register"]
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from vecstore.errors import CodecError
 
 if TYPE_CHECKING:
-    from vecstore.codecs.population import Population
-    from vecstore.keys import PackedKeys
+    from vecstore.codecs.tables.population import Population
+    from vecstore.keys.packed import PackedKeys
 
 __all__ = [
     "Arrays",

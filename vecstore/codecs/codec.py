@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
-from vecstore.codecs.population import Population
+from vecstore.codecs.partition import COUNT_BYTES, Cells, Partition
 from vecstore.codecs.spec import CodecSpec, LayerSpec
+from vecstore.codecs.tables.population import Population
 from vecstore.errors import CodecError, ShapeError
-from vecstore.keys import PackedKeys
-from vecstore.partition import COUNT_BYTES, Cells, Partition
+from vecstore.keys.packed import PackedKeys
 
 __all__ = [
     "LARGEST",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.normalize import unit
+from vecstore.codecs.transforms.normalize import unit
 
 __all__ = ["neighbours", "overlap", "split_sample"]
 

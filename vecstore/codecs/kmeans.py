@@ -30,7 +30,7 @@ def kmeans(x: Floats, k: int, *, seed: int, iterations: int = 25, start: Floats 
     x = np.ascontiguousarray(x, np.float32)
     if len(x) <= k:
         return x[np.minimum(np.arange(k), len(x) - 1)]
-    faiss = require("faiss", extra="train", purpose="training a codebook")
+    faiss = require("faiss", purpose="training a codebook")
     clustering = faiss.Kmeans(
         x.shape[1], k, niter=iterations, seed=seed, min_points_per_centroid=1, max_points_per_centroid=256
     )
@@ -68,7 +68,7 @@ def progressive_kmeans(x: Floats, k: int, *, seed: int) -> Floats:
     """
     if len(x) <= max(k, 2 * x.shape[1]) or x.shape[1] < 2 * STEPS:  # few rows do not tell all principal axes
         return kmeans(x, k, seed=seed)
-    faiss = require("faiss", extra="train", purpose="training a codebook")
+    faiss = require("faiss", purpose="training a codebook")
     x = np.ascontiguousarray(x, np.float32)
     parameters = faiss.ProgressiveDimClusteringParameters()
     parameters.progressive_dim_steps, parameters.niter, parameters.seed = STEPS, STEP_ITERATIONS, seed

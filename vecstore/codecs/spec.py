@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vecstore.codecs.base import ByteStep, Floats, Quantizer, Step, Transform
+from vecstore.codecs.partition import Cells
 from vecstore.codecs.registry import step_class
 from vecstore.errors import CodecError
-from vecstore.partition import Cells
 
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec
-    from vecstore.codecs.population import Population
+    from vecstore.codecs.tables.population import Population
 
 __all__ = ["CodecSpec", "LayerSpec", "codec"]
 
@@ -174,7 +174,7 @@ def _composed(layers: list[LayerSpec]) -> list[LayerSpec]:
     """Return the layers, a base and the quantizer of what it leaves made one: hash:25000/pq:10 is no coarse layer."""
     if len(layers) < 2 or not layers[0].quantizer.is_base or layers[0].byte_steps or layers[1].transforms:
         return layers
-    from vecstore.codecs.residual import Residual
+    from vecstore.codecs.tables.residual import Residual
 
     whole = Residual.of(layers[0].quantizer, layers[1].quantizer)
     return [LayerSpec((*layers[0].transforms, whole, *layers[1].byte_steps)), *layers[2:]]

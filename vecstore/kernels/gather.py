@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from vecstore.part import LANES
+from vecstore.kernels.layout import LANES
 
 __all__ = ["gather_tiled", "place"]
 

@@ -1,6 +1,6 @@
 """Trellis-coded quantization: the cheapest path through a trellis for every row, and codes back to coefficients.
 
-Both kernels describe a code by the same arrays, which `vecstore.codecs.trellis.CodeLayout` computes:
+Both kernels describe a code by the same arrays, which `vecstore.codecs.trellis.layout.CodeLayout` computes:
 
 ``bits[i]``
     bits that step i takes: one of the path, the others a sub-index.
@@ -140,8 +140,8 @@ def decode_rows(codes, bits, firsts, starts, levels, places, high, low, memory, 
 
     places are as for `encode_rows`; bits that a short code does not have are 0.
 
-    high and low tell the steps back (``vecstore.codecs.trellis.taps``) whose path bits make up the bits of a subset;
-    those of eight steps come from a few shifts of their path bits and of the `memory` ones before.
+    high and low tell the steps back (``vecstore.codecs.trellis.layout.taps``) whose path bits make up the bits of a
+    subset; those of eight steps come from a few shifts of their path bits and of the `memory` ones before.
     """
     paths, heads, rests, uppers = places
     one, two = np.uint64(1), np.uint64(2)

@@ -10,11 +10,11 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from vecstore.kernels.layout import LANES
 from vecstore.kernels.simd import I8, I64, at, call, load, name_of, prefetch, store, vector
 
-__all__ = ["CHUNK", "LANES", "copy_chunk", "fetch", "lined_up", "to_planes"]
+__all__ = ["CHUNK", "copy_chunk", "fetch", "lined_up", "to_planes"]
 
-LANES = 64  # rows that are turned at once
 CHUNK = 8  # bytes of a row that lie together, fewer at the end of a code
 # _ORDERS[wide, 8 * byte + row]: where a byte of one of eight rows lies, when these are `wide` bytes each
 _ORDERS = np.array(

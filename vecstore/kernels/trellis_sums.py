@@ -1,6 +1,6 @@
 """Sums of 64-entry tables at indices that are linear functions of code bytes: how codes of a trellis are scanned.
 
-Codes are given as planes[byte, rows], see `trellis_planes`. `vecstore.codecs.trellis_lookups.Lookups` says what the
+Codes are given as planes[byte, rows], see `trellis_planes`. `vecstore.codecs.trellis.lookups.Lookups` says what the
 indices are and which look-ups make up a pass. With AVX-512 a pass goes over all rows of the planes with its matrices
 and tables in registers: GFNI multiplies 64 bytes by a matrix of bits, VBMI looks up in 64 entries.
 """
@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from vecstore.codecs.trellis_lookups import ENTRIES, SOURCES, TOGETHER
+from vecstore.kernels.layout import ENTRIES, LANES, SOURCES, TOGETHER
 from vecstore.kernels.simd import (
     I8,
     I16,
@@ -31,7 +31,6 @@ from vecstore.kernels.simd import (
     store,
     vector,
 )
-from vecstore.kernels.trellis_planes import LANES
 
 __all__ = ["BLOCK_QUERIES", "LANES", "add_passes", "at_least", "lowest_bit"]
 

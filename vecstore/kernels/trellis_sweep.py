@@ -10,8 +10,9 @@ from numba import njit
 
 from vecstore.kernels.gather import place
 from vecstore.kernels.heap import push
+from vecstore.kernels.layout import LANES
 from vecstore.kernels.sweep import PRODUCT, UNIT
-from vecstore.kernels.trellis_planes import CHUNK, LANES, copy_chunk, fetch, lined_up, to_planes
+from vecstore.kernels.trellis_planes import CHUNK, copy_chunk, fetch, lined_up, to_planes
 from vecstore.kernels.trellis_sums import add_passes, at_least, lowest_bit
 
 __all__ = ["sweep_trellis"]
@@ -69,8 +70,8 @@ def sweep_trellis(
     level : static number
         See `simd`.
     data, offsets, block_rows, tile_rows, row_bytes
-        Block i of `block_rows` rows begins at data[offsets[i]]: tiles of `tile_rows` rows as `vecstore.part.Part` says,
-        the last of which holds as many rows as there are, rounded up to LANES.
+        Block i of `block_rows` rows begins at data[offsets[i]]: tiles of `tile_rows` rows as
+        `vecstore.container.part.Part` says, the last of which holds as many rows as there are, rounded up to LANES.
     rows : int
         Of all blocks together.
     kind : PRODUCT, UNIT or SQUARED

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.partition import COUNT_BYTES
 from vecstore.codecs.spec import codec
-from vecstore.codecs.tcq import TrainedTCQ
+from vecstore.codecs.trellis.tcq import TrainedTCQ
 from vecstore.errors import CodecError
-from vecstore.order import ORDER_BYTES
-from vecstore.partition import COUNT_BYTES
-from vecstore.recall import Exam, interval, paired
-from vecstore.shard import Metric, bytes_beside
-from vecstore.spectrum import distortion_bound, spectrum
+from vecstore.measure.recall import Exam, interval, paired
+from vecstore.measure.spectrum import distortion_bound, spectrum
+from vecstore.metric import Metric
+from vecstore.shard.order import ORDER_BYTES
+from vecstore.shard.shard import bytes_beside
 from vecstore.tuning.candidates import CENTROID_BYTES, Family, cell_counts, known
 from vecstore.tuning.result import Entry
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vecstore.codecs.codec import Codec
-from vecstore.recall import Interval
+from vecstore.measure.recall import Interval
 
 __all__ = ["Entry", "Table", "Tuned"]
 

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 from vecstore.codecs.codec import Codec, as_queries, as_vectors, check_seed
 from vecstore.codecs.spec import codec
 from vecstore.errors import BudgetError, ShapeError
-from vecstore.recall import interval
-from vecstore.residuals import RESIDUAL_BYTES
-from vecstore.shard import METRICS, Metric
+from vecstore.measure.recall import interval
+from vecstore.metric import METRICS, Metric
+from vecstore.shard.residuals import RESIDUAL_BYTES
 from vecstore.tuning.budget import Budget, parse_budget, parse_target
 from vecstore.tuning.candidates import FAMILIES, Family
 from vecstore.tuning.contest import Contest, Trial, scan_class

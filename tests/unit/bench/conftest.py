@@ -20,7 +20,7 @@ from vecstore.bench.sweep import plan
 LIARS = """
     from dataclasses import dataclass
     import numpy as np
-    from vecstore.codecs.floats import F16, TrainedF16
+    from vecstore.codecs.scalar.floats import F16, TrainedF16
 
     class Boaster(TrainedF16):  # its scan sees float16, its lookups give noise
         def decode(self, codes, rows=None):

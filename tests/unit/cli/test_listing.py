@@ -29,13 +29,7 @@ def test_formats(good):
 
 
 @pytest.mark.parametrize(
-    ("known", "state"), [(True, "[parquet], installed"), (False, "pip install 'vecstore[parquet]'")]
+    ("library", "state"), [("numpy", "numpy, installed"), ("no_such_library", "pip install no_such_library")]
 )
-def test_extras(monkeypatch, known, state):
-    def version(name: str) -> str:
-        if not known:
-            raise importlib.metadata.PackageNotFoundError(name)
-        return "1"
-
-    monkeypatch.setattr(listing.importlib.metadata, "version", version)
-    assert listing._extras()["parquet"] == ["pyarrow"] and listing._state("parquet") == state
+def test_libraries(library, state):
+    assert listing._state(library) == state

@@ -1,0 +1,1 @@
+"""Programs that write the tables of the documentation, and that try stores under damage and kills."""

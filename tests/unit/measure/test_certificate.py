@@ -1,0 +1,89 @@
+"""The certificate: what it says is what searches show, and it can be measured again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import vecstore
+from vecstore.conversion.conversion import ArrayDump
+from vecstore.conversion.recertification import recertify
+from vecstore.errors import FormatError, ShapeError
+
+
+def test_recall_is_what_searches_show(tmp_path, words, word_keys):
+    report = vecstore.write(tmp_path / "w.vecs", words[:4000], word_keys[:4000], "tcq:12", queries=words[4000:4300])
+    recall = report.certificate["query_recall"]
+    store = vecstore.open(tmp_path / "w.vecs")
+    queries = words[4000:4300]
+    unit = words[:4000] / np.linalg.norm(words[:4000], axis=1, keepdims=True)
+    wanted = np.argsort(-(queries @ unit.T), axis=1)[:, :10]
+    found = store.search(queries, 10).rows
+    shown = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
+    mean, low, high = recall["at"]["10"]
+    # The certificate searches the rows that did not ask, nine in ten.
+    assert recall["queries"] == 300 and recall["base"] == 3600
+    assert low < mean < high and mean == pytest.approx(shown, abs=0.03)
+    assert list(report.certificate["recall"]["at"]) == ["1", "10", "100"]
+    assert store.info()["certificate"] == report.certificate
+
+
+def test_bytes_count_the_model_and_the_bound_is_below(tmp_path, docs):
+    found = vecstore.write(tmp_path / "d.vecs", docs, codec="tcq:32").certificate
+    model = vecstore.open(tmp_path / "d.vecs").codec.model_bytes
+    assert found["bytes"] == {"code": 32, "model": model, "row": round(32 + model / 2000, 2)}
+    assert 0 < found["bound"]["relative_error"] < found["relative_error"] and 0 < found["bound"]["decibels"] < 6
+    assert found["unseen"] is False
+
+
+def test_a_store_larger_than_its_sample_is_searched_where_training_did_not_look(tmp_path, words, monkeypatch):
+    monkeypatch.setattr("vecstore.conversion.survey.SAMPLE_ROWS", 2000)
+    found = vecstore.write(tmp_path / "w.vecs", words, codec="pq:10").certificate
+    assert found["unseen"] is True and found["training_rows"] == 1200 and found["recall"]["base"] == 600
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("norms", [True, False])
+def test_a_certificate_holds_for_its_own_dump(tmp_path, words, word_keys, keyed, norms):
+    dump = ArrayDump(words[:2000], word_keys[:2000] if keyed else None)
+    vecstore.convert(dump, tmp_path / "w.vecs", "tcq:12", keep_norms=norms, seed=3)
+    findings = recertify(vecstore.open(tmp_path / "w.vecs"), dump)
+    assert [finding.name for finding in findings] == [
+        "cosine_mean", "cosine_p1", "relative_error", "recall@1", "recall@10", "recall@100", "cosine of stored rows"
+    ]  # fmt: skip
+    assert all(finding.holds for finding in findings)
+
+
+def test_the_recall_of_queries_is_measured_again_with_these(tmp_path, words):
+    dump, queries = ArrayDump(words[:2000]), words[2000:2100]
+    with_queries = vecstore.convert(dump, tmp_path / "q.vecs", "tcq:12", queries=queries).path
+    findings = recertify(vecstore.open(with_queries), dump, queries=queries)
+    assert [f.name for f in findings if "queries" in f.name] == [f"recall@{k} of the queries" for k in (1, 10, 100)]
+    assert all(finding.holds for finding in findings)
+    assert not all(finding.holds for finding in recertify(vecstore.open(with_queries), dump, queries=-queries))
+    vecstore.convert(dump, tmp_path / "w.vecs", "tcq:12")
+    with pytest.raises(ShapeError, match="tells nothing of queries"):
+        recertify(vecstore.open(tmp_path / "w.vecs"), dump, queries=queries)
+
+
+def test_and_not_for_another(tmp_path, words, word_keys):
+    vecstore.write(tmp_path / "w.vecs", words[:2000], word_keys[:2000], "tcq:12")
+    store = vecstore.open(tmp_path / "w.vecs")
+    shuffled = ArrayDump(words[:2000][::-1], word_keys[:2000])
+    assert not recertify(store, shuffled)[-1].holds
+    with pytest.raises(FormatError, match="keys are missing"):
+        recertify(store, ArrayDump(words[:2000], word_keys[2000:4000]))
+    with pytest.raises(FormatError, match="expected 2,000 rows, found 1,999"):
+        recertify(store, ArrayDump(words[:1999], word_keys[:1999]))
+    with pytest.raises(FormatError, match="50 dimensions"):
+        recertify(store, ArrayDump(words[:2000, :20], word_keys[:2000]))
+    with pytest.raises(FormatError, match="--keys"):
+        recertify(store, ArrayDump(words[:2000]))
+
+
+def test_stores_written_row_by_row_have_none(tmp_path, words):
+    codec = vecstore.codec("sq:8").fit(words[:100])
+    with vecstore.Writer(tmp_path / "w.vecs", codec) as writer:
+        writer.add(words[:100])
+    with pytest.raises(ShapeError, match="no certificate"):
+        recertify(vecstore.open(tmp_path / "w.vecs"), ArrayDump(words[:100]))

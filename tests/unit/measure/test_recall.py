@@ -1,0 +1,71 @@
+"""Recall query by query, and its intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vecstore.measure.recall import Exam, interval, paired
+
+
+def naive_recall(queries, base, decoded, metric, k):
+    """The same by full sorts, one query at a time."""
+    recalls = []
+    for q in queries:
+
+        def scores(rows, q=q):
+            if metric == "cosine":
+                return rows @ q / np.linalg.norm(rows, axis=1) / np.linalg.norm(q)
+            return rows @ q if metric == "dot" else -((rows - q) ** 2).sum(axis=1)
+
+        wanted = set(np.argsort(-scores(base))[:k].tolist())
+        recalls.append(len(wanted & set(np.argsort(-scores(decoded))[:k].tolist())) / k)
+    return np.array(recalls)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_recall_is_that_of_full_sorts(words, metric):
+    base, queries = words[:1000].astype(np.float64), words[1000:1150].astype(np.float64)
+    decoded = base + np.random.default_rng(0).normal(size=base.shape) * 0.3
+    marks = Exam(queries.astype("f4"), base.astype("f4"), metric, (1, 10)).mark(decoded.astype("f4"))
+    for k in (1, 10):
+        expected = naive_recall(queries, base, decoded, metric, k)
+        assert np.abs(marks[k] - expected).max() <= 1 / k and (marks[k] == expected).mean() > 0.98
+    assert 0.2 < marks[10].mean() < 0.95
+
+
+def test_equally_near_rows_count_alike(words):
+    twice = np.concatenate([words[:200], words[:200]])
+    swapped = np.concatenate([words[200:400], words[:200]])  # only the second copies can be found
+    exam = Exam(words[:50], twice, "cosine", (1,))
+    assert exam.mark(swapped)[1].mean() == 1.0
+
+
+def test_rescoring_gives_what_the_fine_vectors_find(words):
+    exam = Exam(words[4000:4100], words[:2000], "cosine")
+    coarse = words[:2000] + np.random.default_rng(1).normal(size=(2000, 50)).astype("f4") * 0.4
+    assert exam.mark_rescored(coarse, words[:2000], rescored=2000).mean() == 1.0
+    few = exam.mark_rescored(coarse, words[:2000], rescored=10).mean()
+    assert few == pytest.approx(exam.mark(coarse)[10].mean()) and few < 0.9
+
+
+def test_fewer_rows_than_neighbours(words):
+    exam = Exam(words[:5], words[10:17], "cosine", (1, 10, 100))
+    assert exam.ks == (1,) and exam.mark(words[10:17])[1].mean() == 1.0
+
+
+def test_intervals_hold_the_mean_and_shrink_with_more_queries():
+    values = np.random.default_rng(0).integers(0, 11, 900) / 10
+    few, many = interval(values[:100], seed=0), interval(values, seed=0)
+    assert few.low < few.mean < few.high and many.low < many.mean < many.high
+    assert many.high - many.low == pytest.approx((few.high - few.low) / 3, rel=0.3)
+    # The normal approximation says the same.
+    assert many.high - many.mean == pytest.approx(1.96 * values.std() / 30, rel=0.15)
+
+
+def test_pairs_tell_apart_what_intervals_alone_do_not():
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0.1, 0.9, 200)  # queries differ more than codecs do
+    ours, theirs = hard + 0.05 + rng.normal(size=200) * 0.05, hard + rng.normal(size=200) * 0.05
+    assert interval(ours, seed=0).low < interval(theirs, seed=0).high
+    assert paired(ours, theirs, seed=0).low > 0

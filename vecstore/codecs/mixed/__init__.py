@@ -1,0 +1,1 @@
+"""Blocks of rows with a codec each."""

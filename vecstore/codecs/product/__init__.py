@@ -1,0 +1,1 @@
+"""Quantizers with codebooks of vectors: products of subspaces, or sums."""

@@ -1,0 +1,117 @@
+"""Tuples over small codebooks, one a subspace, that no two rows share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, named
+from vecstore.codecs.packing import join, split
+from vecstore.codecs.product.pq import PQ, TrainedPQ, group_edges, train_codebooks
+from vecstore.codecs.tables.population import Population
+from vecstore.errors import CodecError
+
+__all__ = ["Subspace"]
+
+TRAINING_ROWS = 1 << 15
+
+
+@dataclass(frozen=True)
+class Subspace(PQ):
+    """Code a row by its nearest entries in m small codebooks, so that no other row has the same code.
+
+    As `pq`, but where the nearest entries of a row are another one's already, it takes the free tuple that costs least:
+    one entry replaced by its next nearest ones, then two. So a code names its row.
+    """
+
+    m: int
+    bits: int = 4
+
+    name = "subspace"
+    summary = "as pq, with a code of its own for every row"
+    is_table = True
+    usage = "subspace:M or subspace:MxB with B 4 or 8, such as subspace:24x4"
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.m}x{self.bits}"
+
+    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+        return self.fit_all(z, Population.of(z), seed=seed)
+
+    def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
+        if self.bits * self.m < 63 and 1 << (self.bits * self.m) < population.total:
+            tuples = 1 << (self.bits * self.m)
+            raise CodecError(f"{self} has {tuples:,} codes, there are {population.total:,} rows; take a larger M")
+        edges = group_edges(z.shape[1], self.m)
+        books = train_codebooks(z[:TRAINING_ROWS], edges, 1 << self.bits, seed=seed)
+        plain = TrainedPQ(self.bits, edges, books)
+        own, moved = _unique(plain, population)
+        return TrainedSubspace(self.bits, edges, books, own, moved / max(population.total, 1))
+
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+        edges = group_edges(dimensions, self.m)
+        (books,) = named(arrays, codebooks=(self.m, 1 << self.bits, int(np.diff(edges).max())))
+        return TrainedSubspace(self.bits, edges, books, None, 0.0)
+
+
+class TrainedSubspace(TrainedPQ):
+    """Rows that it was fitted to are encoded by their numbers; others, and all after a restore, by nearest entries."""
+
+    shared = True
+
+    def __init__(self, bits: int, edges: NDArray[np.int64], codebooks: Floats, own: Codes | None, moved: float) -> None:
+        super().__init__(bits, edges, codebooks)
+        self._own, self._moved = own, moved
+
+    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        if self._own is None or rows is None:
+            return super().encode(z, rows)
+        return self._own[rows]
+
+    @property
+    def facts(self) -> dict[str, float]:
+        return {"repaired": round(self._moved, 6)}
+
+
+def _unique(plain: TrainedPQ, population: Population) -> tuple[Codes, int]:
+    """Return codes that are all different, and how many rows did not get their nearest entries."""
+    out = np.concatenate([plain.encode(block.vectors) for block in population.blocks()])
+    first = np.unique(out, axis=0, return_index=True)[1]
+    repeated = np.ones(len(out), bool)
+    repeated[first] = False
+    taken = {out[row].tobytes() for row in first.tolist()}
+    for block in population.blocks():
+        for at in np.flatnonzero(repeated[block.rows]).tolist():
+            row = int(block.rows[at])
+            code = _free(plain, block.vectors[at], out[row], taken)
+            taken.add(code.tobytes())
+            out[row] = code
+    return out, int(repeated.sum())
+
+
+def _free(plain: TrainedPQ, x: Floats, code: Codes, taken: set[bytes]) -> Codes:
+    """Return the free code that costs least among those with one entry replaced, else with two, and so on."""
+    entries, per_byte = 1 << plain.bits, 8 // plain.bits
+    levels = split(code[None], per_byte, plain.m)[0]
+    costs = np.empty((plain.m, entries))
+    for j, (low, high) in enumerate(pairwise(plain.edges.tolist())):
+        costs[j] = ((plain.codebooks[j, :, : high - low] - x[low:high]) ** 2).sum(axis=1)
+    costs -= costs[np.arange(plain.m), levels][:, None]
+    costs[np.arange(plain.m), levels] = np.inf
+    order = np.argsort(costs, axis=None, kind="stable")[: plain.m * (entries - 1)].tolist()
+    bases = [levels]
+    while True:
+        replaced: list[NDArray[np.uint8]] = []
+        for base in bases:
+            for place in order:
+                j, level = divmod(place, entries)
+                tried = base.copy()
+                tried[j] = level
+                packed = join(tried[None], per_byte)[0]
+                if packed.tobytes() not in taken:
+                    return packed
+                replaced.append(tried)
+        bases = replaced

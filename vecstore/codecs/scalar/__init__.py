@@ -1,0 +1,1 @@
+"""Quantizers that code each dimension by itself."""

@@ -1,0 +1,1 @@
+"""Quantizers whose rows share tables, by row number or by key."""

@@ -1,0 +1,140 @@
+"""A quantizer on what a base leaves: tables that rows share, corrected row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer
+from vecstore.codecs.registry import step_class
+from vecstore.codecs.tables.population import Block, Population
+from vecstore.errors import CodecError
+from vecstore.keys.packed import PackedKeys
+
+__all__ = ["Residual", "TrainedResidual"]
+
+SAMPLE_ROWS = 1 << 15
+
+
+@dataclass(frozen=True)
+class Residual(Quantizer):
+    """Represent a row by what a base gives for it, and a code of the difference.
+
+    Written ``BASE/QUANTIZER``, where the base is one whose rows share tables, or `anchor`. Keys that the store does not
+    hold are given what the base gives for them.
+    """
+
+    base: str
+    fine: str
+
+    name = "residual"
+    summary = "a quantizer on what a base (hash, qr, floret, hashembed, anchor) leaves"
+    usage = "residual is written BASE/QUANTIZER, such as hash:25000:2/pq:10"
+
+    @classmethod
+    def from_arguments(cls, *arguments: str) -> Self:
+        raise CodecError(f"residual: {cls.usage}")
+
+    @staticmethod
+    def of(base: Quantizer, fine: Quantizer) -> Residual:
+        """Return the composition of two."""
+        return Residual(str(base), str(fine))
+
+    def __str__(self) -> str:
+        return f"{self.base}/{self.fine}"
+
+    def parts(self) -> tuple[Quantizer, Quantizer]:
+        """Return the base and the quantizer of what it leaves."""
+        base, fine = (_parsed(text) for text in (self.base, self.fine))
+        if not base.is_base or fine.by_row or isinstance(fine, Residual):
+            raise CodecError(f"{self}: the quantizer after a base gives every row a code; {self.usage}")
+        return base, fine
+
+    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+        return self.fit_all(z, Population.of(z), seed=seed)
+
+    def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
+        base, fine = self.parts()
+        fitted = base.fit_all(z, population, seed=seed)
+
+        def blocks() -> Iterator[Block]:
+            return (replace(block, vectors=_left(fitted, block)) for block in population.blocks())
+
+        left = replace(population, blocks=blocks)
+        numbers = np.random.default_rng(seed).permutation(population.total)[: SAMPLE_ROWS + len(population.spared)]
+        numbers = numbers[~np.isin(numbers, population.spared)] if len(numbers) > len(population.spared) else numbers
+        drawn = left.pick(np.sort(numbers))
+        sample = drawn.vectors[np.random.default_rng(seed).permutation(len(drawn.rows))]
+        return TrainedResidual(fitted, fine.fit_all(sample, left, seed=seed))
+
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+        base, fine = self.parts()
+        return TrainedResidual(
+            base.restore(dimensions, _under("base.", arrays)), fine.restore(dimensions, _under("fine.", arrays))
+        )
+
+
+class TrainedResidual(TrainedQuantizer):
+    """A trained base and a trained quantizer of what it leaves."""
+
+    def __init__(self, base: TrainedQuantizer, fine: TrainedQuantizer) -> None:
+        self._base, self._fine = base, fine
+        self.dimensions, self.by_key, self.shared = base.dimensions, base.by_key, base.shared
+        self.most_rows, self._cut = base.most_rows, base.code_bytes
+        self.code_bytes = base.code_bytes + fine.code_bytes
+
+    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        first = self._base.encode(z, rows)
+        rest = self._fine.encode(z - self._base.decode(first, rows), rows)
+        return np.concatenate([first, rest], axis=1)
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+        first, rest = self._split(codes)
+        return self._base.decode(first, rows) + self._fine.decode(rest, rows)
+
+    def encode_keys(self, z: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
+        first = self._base.encode_keys(z, keys, rows)
+        rest = self._fine.encode(z - self._base.decode_keys(keys, first), rows)
+        return np.concatenate([first, rest], axis=1)
+
+    def decode_keys(self, keys: PackedKeys, codes: Codes | None) -> Floats:
+        if codes is None:
+            return self._base.decode_keys(keys, None)
+        first, rest = self._split(codes)
+        return self._base.decode_keys(keys, first) + self._fine.decode(rest)
+
+    def _split(self, codes: Codes) -> tuple[Codes, Codes]:
+        return np.ascontiguousarray(codes[:, : self._cut]), np.ascontiguousarray(codes[:, self._cut :])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**self._base.facts, **self._fine.facts}
+
+    @property
+    def arrays(self) -> Arrays:
+        parts = {"base": self._base, "fine": self._fine}
+        return {f"{part}.{name}": array for part, step in parts.items() for name, array in step.arrays.items()}
+
+
+def _left(base: TrainedQuantizer, block: Block) -> Floats:
+    """Return the difference between rows and what the base gives for them."""
+    if base.by_key and block.keys is not None:
+        codes = base.encode_keys(block.vectors, block.keys, block.rows)
+        return block.vectors - base.decode_keys(block.keys, codes)
+    return block.vectors - base.decode(base.encode(block.vectors, block.rows), block.rows)
+
+
+def _parsed(text: str) -> Quantizer:
+    name, *arguments = text.split(":")
+    step = step_class(name).from_arguments(*arguments)
+    if not isinstance(step, Quantizer):
+        raise CodecError(f"{text!r} is no quantizer: {Residual.usage}")
+    return step
+
+
+def _under(prefix: str, arrays: Arrays) -> Arrays:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Array to array: what is done to vectors before they are quantized."""

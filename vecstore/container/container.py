@@ -1,0 +1,282 @@
+"""A container: named arrays and one description in an LMDB file, mapped for reading, every byte under a checksum.
+
+What the arrays mean is the shard's business; here they are parts, cut into blocks of rows, one LMDB value a block.
+`ContainerWriter` goes through the lmdb library. `Container` maps the file itself, at the places that
+`vecstore.container.pages` has checked: so a damaged file raises instead of crashing, two handles on one file do not
+disturb each other, and a handle survives fork (the map is read-only and shared).
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from vecstore.container.members import member, parse, whole
+from vecstore.container.pages import PAGE_HEADER_BYTES, read_tree
+from vecstore.container.part import CHUNK_BYTES, Part, checksum
+from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
+
+__all__ = ["BLOCK_BYTES", "FORMAT_VERSION", "ColumnWriter", "Container", "ContainerWriter", "rows_per_block"]
+
+FORMAT_VERSION = (1, 2)
+MAGIC = b"VECSTORE"
+DESCRIPTION = b"vecstore"
+CHECKSUMS = b"checksums"
+BLOCK_BYTES = 512 * 1024 - PAGE_HEADER_BYTES  # header and value fill whole pages: no slack
+COMMIT_BYTES = 32 * 1024 * 1024  # LMDB holds an open transaction's pages in memory
+
+_HEADER = struct.Struct("<8sHHIQ")  # magic, major, minor, length of the JSON, xxh3 of all before and after this field
+
+
+def rows_per_block(row_bytes: int, tile_rows: int = 1, block_bytes: int = BLOCK_BYTES) -> int:
+    """Return how many rows of `row_bytes` go into one block: whole tiles of rows, at least 32 rows."""
+    unit = max(tile_rows, 32)
+    return max(block_bytes // max(row_bytes, 1) // unit, 1) * unit
+
+
+def _value_name(part: str, index: int) -> bytes:
+    return f"{part}:{index:08x}".encode()
+
+
+class ContainerWriter:
+    """Write a container file, block by block, in bounded memory.
+
+    The file appears under `path` at once and is complete only after `close`; whoever calls this renames it then.
+    The same calls produce the same bytes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        import lmdb
+
+        self.path = Path(path)
+        self._parts: dict[str, dict[str, Any]] = {}
+        self._checksums: dict[str, list[bytes]] = {}
+        # No lock file, no syncing before the end: nobody can open the file under its temporary name anyway.
+        self._environment = lmdb.open(
+            str(path), subdir=False, lock=False, map_size=1 << 44, sync=False, metasync=False, max_dbs=0
+        )
+        self._page_bytes = self._environment.stat()["psize"]
+        self._transaction = self._environment.begin(write=True)
+        self._uncommitted = 0
+
+    def declare(
+        self,
+        part: str,
+        dtype: DTypeLike,
+        shape: tuple[int, ...],
+        *,
+        block_rows: int = 0,
+        tile_rows: int = 1,
+        **more: Any,
+    ) -> None:
+        """Record what `part` is; its blocks may be put before or after.
+
+        `block_rows` 0 means all rows in one block. A `tile_rows` above 1 says that rows are stored in transposed
+        tiles (see `Part`). What else is given goes into the description as it is.
+        """
+        self._parts[part] = {
+            "dtype": np.dtype(dtype).newbyteorder("<").str,
+            "shape": list(shape),
+            "block_rows": block_rows or max(shape[0] if shape else 1, 1),
+            "tile_rows": tile_rows,
+            **more,
+        }
+
+    def put_block(self, part: str, block: bytes | memoryview | NDArray[Any]) -> None:
+        """Append the next block of `part`."""
+        sums = self._checksums.setdefault(part, [])
+        self._put(_value_name(part, len(sums)), sums, memoryview(block).cast("B") if len(block) else memoryview(b""))
+
+    def put_array(self, part: str, array: NDArray[Any], **more: Any) -> None:
+        """Declare `part` and write all of it, in blocks when it is large."""
+        array = np.asarray(array, order="C")  # unlike ascontiguousarray, leaves zero dimensions alone
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        row_bytes = array.nbytes // max(len(array), 1) if array.ndim else array.nbytes
+        block_rows = min(rows_per_block(row_bytes), max(len(array), 1)) if array.ndim else 1
+        self.declare(part, array.dtype, array.shape, block_rows=block_rows, **more)
+        raw = array.reshape(-1).view(np.uint8)
+        step = block_rows * row_bytes
+        for start in range(0, len(raw), max(step, 1)):
+            self.put_block(part, raw[start : start + step])
+
+    def read_block(self, part: str, index: int) -> bytes:
+        """Return a block that was put before, padding included."""
+        return bytes(self._transaction.get(_value_name(part, index)) or b"")
+
+    def close(self, description: Mapping[str, Any]) -> None:
+        """Write the description and make the file durable."""
+        at, sums = 0, []
+        for part in sorted(self._parts):
+            own = self._checksums.get(part, [])
+            self._parts[part] |= {"blocks": len(own), "checksums_at": at}
+            sums += own
+            at += sum(map(len, own)) // 8
+        every = b"".join(sums)
+        self._put(CHECKSUMS, [], memoryview(every))
+        document = {
+            **description,
+            "parts": self._parts,
+            "checksums": {"chunk_bytes": CHUNK_BYTES, "count": at, "xxh3": f"{checksum(every):016x}"},
+        }
+        body = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        head = _HEADER.pack(MAGIC, *FORMAT_VERSION, len(body), 0)
+        total = checksum(head[:-8] + body)
+        self._put(DESCRIPTION, [], memoryview(_HEADER.pack(MAGIC, *FORMAT_VERSION, len(body), total) + body))
+        self._transaction.commit()
+        self._environment.sync(True)
+        last_page = self._environment.info()["last_pgno"]
+        self._environment.close()
+        with open(self.path, "r+b") as file:
+            # LMDB leaves off trailing pages that it took and freed again; the length must agree with the meta page.
+            if os.fstat(file.fileno()).st_size < (last_page + 1) * self._page_bytes:
+                file.truncate((last_page + 1) * self._page_bytes)
+            os.fsync(file.fileno())
+
+    def abort(self) -> None:
+        """Give up: release the file without completing it."""
+        self._transaction.abort()
+        self._environment.close()
+
+    def _put(self, name: bytes, sums: list[bytes], block: memoryview) -> None:
+        # A value of a page or more lies in overflow pages, 16 bytes after a page boundary: that aligns it.
+        value = block if len(block) >= self._page_bytes else bytes(block).ljust(self._page_bytes, b"\0")
+        self._transaction.put(name, value)
+        chunks = range(0, len(value), CHUNK_BYTES)
+        sums.append(b"".join(struct.pack("<Q", checksum(value[at : at + CHUNK_BYTES])) for at in chunks))
+        self._uncommitted += len(value)
+        if self._uncommitted >= COMMIT_BYTES:
+            self._transaction.commit()
+            self._transaction = self._environment.begin(write=True)
+            self._uncommitted = 0
+
+
+class ColumnWriter:
+    """Write a part of one number a row as the rows arrive."""
+
+    def __init__(self, container: ContainerWriter, part: str, dtype: DTypeLike) -> None:
+        self._container, self._part, self._dtype = container, part, np.dtype(dtype)
+        self._block = np.empty(rows_per_block(self._dtype.itemsize), self._dtype)
+        self._filled = self._rows = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Append the values of the next rows."""
+        while len(values):
+            take = min(len(values), len(self._block) - self._filled)
+            self._block[self._filled : self._filled + take] = values[:take]
+            self._filled += take
+            self._rows += take
+            values = values[take:]
+            if self._filled == len(self._block):
+                self._flush()
+
+    def close(self) -> None:
+        """Write the last block and declare the part."""
+        if self._filled:
+            self._flush()
+        self._container.declare(self._part, self._dtype, (self._rows,), block_rows=len(self._block))
+
+    def _flush(self) -> None:
+        self._container.put_block(self._part, self._block[: self._filled].view(np.uint8))
+        self._filled = 0
+
+
+class Container:
+    """A container file, mapped read-only.
+
+    Attributes
+    ----------
+    path : str
+    description : dict
+        The JSON document of the file.
+    version : (int, int)
+        Format version the file was written in.
+    fingerprint : str
+        Checksum of the description, 16 hexadecimal digits. It covers the checksums of all parts, so it stands for
+        the whole content of the file.
+    data : (size,) uint8
+        The whole file: a view on the map. Views of it stay valid as long as they are referenced, also after `close`.
+    """
+
+    def __init__(self, path: str | Path, *, check: bool = True) -> None:
+        self.path = str(path)
+        self.check = check
+        self.data = self._map()
+        self._extents = read_tree(self.data, self.path)
+        self.version, self.description, self.fingerprint = self._read_description()
+        self._about = member(self.description, "parts", dict, self.path)
+        self.checksums = self._read_checksums()
+        self._parts: dict[str, Part] = {}
+
+    def part(self, name: str) -> Part:
+        """Return a part; raises `CorruptError` when the file lacks it or it lacks blocks."""
+        if name not in self._parts:
+            self._parts[name] = self._open_part(name)
+        return self._parts[name]
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the names of all parts that begin with `prefix`."""
+        return [name for name in self._about if name.startswith(prefix)]
+
+    def verify(self) -> int:
+        """Check every block of every part; return the bytes checked or raise `CorruptError`."""
+        return sum(self.part(name).verify() for name in self.names())
+
+    def _map(self) -> NDArray[np.uint8]:
+        with open(self.path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise FormatError("not a vecstore store: the file is empty", path=self.path)
+            data = np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
+            return data[: size // 8 * 8]  # whole words, whatever a copy has put behind the last page
+
+    def _value(self, name: bytes) -> memoryview:
+        extent = self._extents.get(name)
+        if extent is None:
+            raise FormatError(f"not a vecstore store: no entry {name.decode()!r}", path=self.path)
+        return memoryview(self.data)[extent.offset : extent.offset + extent.size]
+
+    def _read_description(self) -> tuple[tuple[int, int], dict[str, Any], str]:
+        value = self._value(DESCRIPTION)
+        if len(value) < _HEADER.size or bytes(value[:8]) != MAGIC:
+            raise FormatError("not a vecstore store: no vecstore description", path=self.path)
+        _, major, minor, length, expected = _HEADER.unpack_from(value)
+        if major > FORMAT_VERSION[0]:
+            raise UnsupportedVersionError(
+                "written by a newer vecstore: upgrade this one",
+                path=self.path,
+                expected=f"format {FORMAT_VERSION[0]}.x",
+                found=f"{major}.{minor}",
+            )
+        body = value[_HEADER.size : _HEADER.size + length]
+        if len(body) != length or checksum(bytes(value[: _HEADER.size - 8]) + bytes(body)) != expected or not major:
+            raise CorruptError("damaged description: restore the file from a copy", path=self.path)
+        return (major, minor), parse(bytes(body), self.path), f"{expected:016x}"
+
+    def _read_checksums(self) -> NDArray[np.uint64]:
+        about = member(self.description, "checksums", dict, self.path)
+        size = 8 * whole(about, "count", self.path)
+        value = self._value(CHECKSUMS)[:size]
+        if len(value) != size or f"{checksum(value):016x}" != about.get("xxh3"):
+            raise CorruptError("damaged checksums: restore the file from a copy", path=self.path)
+        if about.get("chunk_bytes") != CHUNK_BYTES:
+            raise CorruptError("member 'chunk_bytes' is malformed", path=self.path, expected=str(CHUNK_BYTES))
+        return np.frombuffer(value, "<u8")
+
+    def _open_part(self, name: str) -> Part:
+        if name not in self._about:
+            raise CorruptError(f"the store has no part {name!r}", path=self.path)
+        about = member(self._about, name, dict, self.path)
+        blocks = whole(about, "blocks", self.path, most=len(self._extents))
+        extents = [self._extents.get(_value_name(name, index)) for index in range(blocks)]
+        found = [extent for extent in extents if extent is not None]
+        if len(found) != blocks:
+            raise CorruptError(f"part {name!r} has lost blocks: restore the file from a copy", path=self.path)
+        return Part(name, about, found, data=self.data, checksums=self.checksums, path=self.path, check=self.check)

@@ -1,0 +1,140 @@
+"""A store held against the dump that it was made from: is its certificate true?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import as_queries
+from vecstore.conversion.survey import Survey, clean_batches, survey_dump
+from vecstore.conversion.training import population_of, sample_of
+from vecstore.errors import FormatError, ShapeError
+from vecstore.formats import Dump, open_dump
+from vecstore.measure.certificate import measure_certificate
+from vecstore.store.store import Store
+
+__all__ = ["Finding", "recertify"]
+
+TOLERANCE = 0.002  # of a mean, that another machine's rounding may move
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number of the certificate, measured again.
+
+    Attributes
+    ----------
+    name : str
+    stated, found : float
+    holds : bool
+    """
+
+    name: str
+    stated: float
+    found: float
+    holds: bool
+
+
+def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | None = None) -> list[Finding]:
+    """Measure again what the certificate of a store states, with the same sample of the original dump.
+
+    The stored rows of the sample are read from the store and compared with the dump's; recall and errors are measured
+    with the store's codec as at conversion, and with `queries`, those of the conversion, what it says of these.
+
+    Raises
+    ------
+    ShapeError
+        The store has no certificate, or was not written by a conversion; or there are queries and it was given none.
+    FormatError
+        The dump is another one: other dimensions, rows or keys.
+    """
+    certificate, provenance = store.description.get("certificate"), store.description.get("provenance")
+    if not isinstance(certificate, dict) or not isinstance(provenance, dict):
+        raise ShapeError(f"{store.path} has no certificate; stores that convert or write makes have one")
+    if queries is not None and "query_recall" not in certificate:
+        raise ShapeError(f"{store.path}: the certificate tells nothing of queries; convert with them for one that does")
+    dump = source if isinstance(source, Dump) else open_dump(source, key_type=store.key_type)
+    if dump.dimensions != store.dimensions:
+        raise FormatError(
+            "not the dump that the store was made from", path=dump.path, expected=f"{store.dimensions} dimensions"
+        )
+    if store.key_type is not None and dump.key_type is None:
+        raise FormatError("the store has keys and this dump has none: name their file with --keys", path=dump.path)
+    policies = {name: provenance.get(name, "error") for name in ("on_bad", "on_duplicate")}
+    with tempfile.TemporaryDirectory() as directory:
+        survey = survey_dump(
+            dump,
+            seed=int(provenance.get("seed", 0)),
+            directory=Path(directory),
+            progress=lambda rows, share: None,
+            **policies,
+        )
+    if survey.kept != len(store):
+        raise FormatError(
+            "not the dump that the store was made from",
+            path=dump.path,
+            expected=f"{len(store):,} rows",
+            found=f"{survey.kept:,}",
+        )
+    sample = sample_of(survey)
+    if any(layer.quantizer.by_key for layer in store.codec.layers):
+        policy: Any = policies["on_bad"]
+        sample = sample.keyed(population_of(dump, survey, sample, on_bad=policy, keep_norms=False))
+    again, _ = measure_certificate(
+        store.codec,
+        sample.measured,
+        sample.searched,
+        metric=store.metric,
+        keep_norms=bool(store.info()["norms"]),
+        rows=len(store),
+        seed=int(provenance.get("seed", 0)),
+        queries=None if queries is None else as_queries(queries, store.dimensions),
+    )
+    return [*_compared(certificate, again), _stored(store, dump, survey, policies["on_bad"], again)]
+
+
+def _compared(stated: dict[str, Any], again: dict[str, Any]) -> Iterator[Finding]:
+    for name in ("cosine_mean", "cosine_p1", "relative_error"):
+        yield _finding(name, stated.get(name), again[name])
+    for name, asked in (("recall", ""), ("query_recall", " of the queries")):
+        recall = stated.get(name)
+        at = recall.get("at") if isinstance(recall, dict) else None
+        for k, (mean, _, _) in again.get(name, {"at": {}})["at"].items():
+            interval = at.get(k) if isinstance(at, dict) else None
+            yield _finding(f"recall@{k}{asked}", interval[0] if isinstance(interval, list) and interval else None, mean)
+
+
+def _finding(name: str, stated: Any, found: float) -> Finding:
+    value = float(stated) if isinstance(stated, (int, float)) else float("nan")
+    return Finding(name, value, found, abs(value - found) <= TOLERANCE)
+
+
+def _stored(store: Store, dump: Dump, survey: Survey, on_bad: Any, again: dict[str, Any]) -> Finding:
+    """Compare rows as they lie in the store with the dump's: is it these vectors that are stored?"""
+    wanted = np.sort(survey.sample_rows[: again["rows"]])
+    originals: list[Floats] = []
+    rows: list[NDArray[np.int64]] = []
+    first = 0
+    kept = np.setdiff1d(np.arange(survey.rows), survey.dropped, assume_unique=True)
+    for batch in clean_batches(dump, survey, on_bad):
+        here = np.flatnonzero(np.isin(kept[first : first + len(batch)], wanted))
+        originals.append(batch.vectors[here])
+        keys = None if batch.keys is None else [batch.keys[at] for at in here.tolist()]
+        rows.append(here + first if keys is None else store.rows_of(keys) if keys else np.empty(0, np.int64))
+        first += len(batch)
+    found = np.concatenate(rows)
+    if (found < 0).any():
+        raise FormatError("not the dump that the store was made from: keys are missing in the store", path=dump.path)
+    x, decoded = np.concatenate(originals), store.vectors[found]
+    sizes = np.linalg.norm(x, axis=1) * np.linalg.norm(decoded, axis=1)
+    solid = sizes > 0
+    cosines = np.einsum("ij,ij->i", x, decoded)[solid] / sizes[solid]
+    mean = float(cosines.mean()) if len(cosines) else again["cosine_mean"]
+    return Finding("cosine of stored rows", again["cosine_mean"], mean, abs(mean - again["cosine_mean"]) <= TOLERANCE)

@@ -1,0 +1,287 @@
+"""The first pass over a dump: count its rows, find the bad and the duplicate ones, draw the training sample.
+
+Memory stays bounded: hashes of keys go to an anonymous temporary file and are compared a range at a time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import compress, pairwise
+from pathlib import Path
+from typing import IO, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import LARGEST, check_seed, sound_rows
+from vecstore.errors import FormatError, ShapeError
+from vecstore.formats.dump import Batch, Dump
+from vecstore.keys.packed import PackedKeys
+
+__all__ = ["OnBad", "OnDuplicate", "Sampler", "Survey", "clean_batches", "sample_dump", "survey_dump"]
+
+OnBad: TypeAlias = Literal["error", "skip", "zero"]
+OnDuplicate: TypeAlias = Literal["error", "first", "last"]
+
+SAMPLE_BYTES = 64 * 1024 * 1024
+SAMPLE_ROWS = 1 << 16
+EXAMPLES = 5  # bad rows that the report quotes
+SORT_KEYS = 1 << 23  # keys whose hashes are compared in memory at once
+HASH = np.dtype([("a", "<u8"), ("b", "<u8")])  # two independent hashes: 128 bits
+
+
+@dataclass
+class Survey:
+    """What the first pass found.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that the dump holds.
+    kept : int
+        Rows that go into the store.
+    dropped : (n,) int64
+        Numbers of the rows that do not, rising.
+    bad, zeroed, duplicates : int
+        Rows dropped as bad, kept as zero vectors, dropped as duplicates.
+    examples : list of str
+        The first few bad rows, with their places.
+    sample, sample_rows : (n, d) float32, (n,) int64
+        Random rows to train on and to measure with, in random order, and their numbers.
+    """
+
+    rows: int = 0
+    kept: int = 0
+    dropped: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    bad: int = 0
+    zeroed: int = 0
+    duplicates: int = 0
+    examples: list[str] = field(default_factory=list)
+    sample: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    sample_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def survey_dump(
+    dump: Dump,
+    *,
+    on_bad: OnBad,
+    on_duplicate: OnDuplicate,
+    seed: int,
+    directory: Path,
+    progress: Callable[[int, float], None],
+) -> Survey:
+    """Read all of a dump once.
+
+    Raises
+    ------
+    FormatError
+        The dump is malformed; or it has a bad or duplicate row and the policy is "error".
+    ShapeError
+        No row is left.
+    """
+    found = Survey()
+    sampler = Sampler(dump.dimensions, seed)
+    dropped: list[NDArray[np.int64]] = []
+    with tempfile.TemporaryFile(dir=directory) as hashes:
+        for batch in dump.batches():
+            bad, drop = _bad_rows(batch, on_bad)
+            if len(bad):
+                _report_bad(found, dump, batch, bad, drop, on_bad)
+            good = np.ones(len(batch), bool)
+            good[bad] = False
+            rows = np.arange(found.rows, found.rows + len(batch))
+            sampler.offer(batch.vectors[good], rows[good])
+            dropped.append(rows[drop])
+            if batch.keys is not None and dump.key_type is not None:
+                packed = PackedKeys(batch.keys, dump.key_type)
+                pairs = np.empty(len(batch), HASH)
+                pairs["a"], pairs["b"] = packed.hashes(), packed.hashes(seed=1)
+                hashes.write(pairs.tobytes())
+            found.rows += len(batch)
+            progress(found.rows, batch.fraction_read)
+        found.dropped = np.concatenate([np.empty(0, np.int64), *dropped])
+        if dump.key_type is not None:
+            _drop_duplicates(found, dump, hashes, on_duplicate)
+    found.kept = found.rows - len(found.dropped)
+    if not found.kept:
+        raise ShapeError(f"{dump.path}: no rows to store ({found.rows} in the dump, {found.bad} of them bad)")
+    found.sample, found.sample_rows = sampler.drawn()
+    return found
+
+
+def sample_dump(dump: Dump, *, seed: int, progress: Callable[[int, float], None]) -> tuple[Floats, int]:
+    """Return random sound rows (n, d) float32 of a dump, the same that a conversion samples, and how many it has."""
+    check_seed(seed)
+    sampler, rows, sound_count = Sampler(dump.dimensions, seed), 0, 0
+    for batch in dump.batches():
+        sound = sound_rows(batch.vectors)
+        sampler.offer(batch.vectors[sound], np.flatnonzero(sound) + rows)
+        rows, sound_count = rows + len(batch), sound_count + int(sound.sum())
+        progress(rows, batch.fraction_read)
+    return sampler.drawn()[0], sound_count
+
+
+def clean_batches(dump: Dump, survey: Survey, on_bad: OnBad) -> Iterator[Batch]:
+    """Read a dump again and yield what the survey keeps of it: finite vectors, unique keys."""
+    first = 0
+    for batch in dump.batches():
+        end = first + len(batch)
+        here = survey.dropped[np.searchsorted(survey.dropped, first) : np.searchsorted(survey.dropped, end)] - first
+        vectors, keys = batch.vectors, batch.keys
+        if on_bad == "zero":
+            vectors[~sound_rows(vectors)] = 0
+        if len(here):
+            keep = np.ones(len(batch), bool)
+            keep[here] = False
+            vectors = vectors[keep]
+            if keys is not None:
+                keys = _kept(keys, keep)
+        yield Batch(vectors, keys, {}, batch.fraction_read)
+        first = end
+    if first != survey.rows:
+        raise FormatError(
+            "the dump changed while it was read", path=dump.path, found=f"{first} rows, before {survey.rows}"
+        )
+
+
+def _kept(keys: Any, keep: NDArray[np.bool_]) -> Any:
+    return keys[keep] if isinstance(keys, np.ndarray) else list(compress(keys, keep.tolist()))
+
+
+def _bad_rows(batch: Batch, on_bad: OnBad) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the bad rows of a batch, and those of them that are dropped rather than kept as zeros."""
+    unreadable = ~sound_rows(batch.vectors)
+    keyless = np.zeros(len(batch), bool)
+    if isinstance(batch.keys, np.ndarray):  # where a number could not be read, the reader puts 0
+        unread = list(batch.problems)
+        keyless[unread] = batch.keys[unread] == 0
+    elif batch.keys is not None:
+        keyless = np.fromiter((not key for key in batch.keys), bool, len(batch))
+    bad = np.flatnonzero(unreadable | keyless)
+    # A vector can be replaced by zeros; an empty key cannot be replaced by anything.
+    return bad, np.flatnonzero(keyless) if on_bad == "zero" else bad
+
+
+def _report_bad(
+    found: Survey, dump: Dump, batch: Batch, bad: NDArray[np.int64], drop: NDArray[np.int64], on_bad: OnBad
+) -> None:
+    for row in bad.tolist():
+        if len(found.examples) == EXAMPLES:
+            break
+        reason = batch.problems.get(row)
+        if reason is None:
+            reason = f"row {found.rows + row}: {_fault(batch.vectors[row])}"
+        if on_bad == "error":
+            raise FormatError(
+                f"{reason}; leave such rows out with --on-bad skip, or store zeros with --on-bad zero", path=dump.path
+            )
+        found.examples.append(reason)
+    found.bad += len(drop)
+    found.zeroed += len(bad) - len(drop)
+
+
+def _fault(vector: Floats) -> str:
+    if not np.isfinite(vector).all():
+        return "NaN or infinity"
+    return f"a value beyond {LARGEST:g}" if not sound_rows(vector[None]).all() else "empty key"
+
+
+def _drop_duplicates(found: Survey, dump: Dump, hashes: IO[bytes], on_duplicate: OnDuplicate) -> None:
+    hashes.flush()
+    if not found.rows:
+        return
+    pairs = np.memmap(hashes, HASH, "r", shape=(found.rows,))
+    passes = -(-found.rows // SORT_KEYS)
+    edges = [(1 << 64) * step // passes for step in range(passes + 1)]
+    losers: list[NDArray[np.int64]] = []
+    for low, high in pairwise(edges):
+        own, rows = _in_range(pairs, low, high - 1, found.dropped)
+        order = np.lexsort((rows, own["b"], own["a"]))
+        own, rows = own[order], rows[order]
+        same = own[1:] == own[:-1]  # same[i]: row i + 1 has the key of row i
+        if same.any() and on_duplicate == "error":
+            at = int(np.flatnonzero(same)[0])
+            raise FormatError(
+                f"rows {rows[at]} and {rows[at + 1]} have the same key {_key_at(dump, int(rows[at]))!r}; "
+                "keep one of them with --on-duplicate first or last",
+                path=dump.path,
+            )
+        losers.append(rows[1:][same] if on_duplicate == "first" else rows[:-1][same])
+    duplicates = np.concatenate(losers)
+    found.duplicates = len(duplicates)
+    found.dropped = np.sort(np.concatenate([found.dropped, duplicates]))
+
+
+def _in_range(
+    pairs: NDArray[Any], low: int, high: int, dropped: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the hashes that begin between two numbers, and their rows, without the dropped ones."""
+    chunks, numbers = [], []
+    for start in range(0, len(pairs), 1 << 20):
+        chunk = np.asarray(pairs[start : start + (1 << 20)])
+        rows = np.arange(start, start + len(chunk))
+        inside = (chunk["a"] >= np.uint64(low)) & (chunk["a"] <= np.uint64(high))
+        if len(dropped):
+            inside &= ~np.isin(rows, dropped)
+        chunks.append(chunk[inside])
+        numbers.append(rows[inside])
+    return np.concatenate(chunks), np.concatenate(numbers)
+
+
+def _key_at(dump: Dump, row: int) -> Any:
+    for batch in dump.batches():
+        if row < len(batch):
+            return batch.keys[row] if batch.keys is not None else row
+        row -= len(batch)
+    raise AssertionError("the row was there a moment ago")
+
+
+class Sampler:
+    """Draw rows at random from a stream of unknown length.
+
+    Every row gets a pseudo-random priority from its number and the seed; those with the smallest ones are kept. So
+    the sample does not depend on how the stream is cut into batches.
+    """
+
+    def __init__(self, dimensions: int, seed: int) -> None:
+        self.capacity = max(min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * dimensions)), 256)
+        self._seed = np.uint64(seed)
+        self._priorities = np.empty(0, np.uint64)
+        self._vectors = [np.empty((0, dimensions), np.float32)]
+        self._rows = np.empty(0, np.int64)
+        self._limit = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+    def offer(self, vectors: Floats, rows: NDArray[np.int64]) -> None:
+        """Consider rows of the stream."""
+        priorities = _mixed(rows.astype(np.uint64) * np.uint64(2) + np.uint64(1) ^ _mixed(self._seed))
+        low = priorities < self._limit
+        if not low.any():
+            return
+        self._vectors.append(vectors[low])
+        self._priorities = np.concatenate([self._priorities, priorities[low]])
+        self._rows = np.concatenate([self._rows, rows[low]])
+        if len(self._rows) > self.capacity * 5 // 4:
+            self._prune()
+
+    def drawn(self) -> tuple[Floats, NDArray[np.int64]]:
+        """Return the sample in random order, and its row numbers."""
+        self._prune()
+        return self._vectors[0], self._rows
+
+    def _prune(self) -> None:
+        order = np.argsort(self._priorities, kind="stable")[: self.capacity]
+        self._vectors = [np.concatenate(self._vectors)[order]]
+        self._priorities, self._rows = self._priorities[order], self._rows[order]
+        if len(order) == self.capacity:
+            self._limit = self._priorities[-1]
+
+
+def _mixed(x: Any) -> Any:
+    """Return splitmix64's finalizer (Steele, Lea & Flood, Fast splittable pseudorandom number generators, 2014)."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))

@@ -1,0 +1,121 @@
+"""Where a store is built: a hidden directory beside its destination, which nobody mistakes for a store.
+
+It has always the same name, so what a killed process left is cleared by the next one; and it is locked, so that two
+conversions to one destination do not meet in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from pathlib import Path
+
+from vecstore.errors import ExistsError, FormatError
+from vecstore.store.manifest import MANIFEST_NAME, Manifest, fsync_directory
+
+__all__ = ["Workplace"]
+
+_OWN_FILE = re.compile(r"(shard|keys)-\d+(-\d+)?\.vecs")
+
+
+class Workplace:
+    """A locked, empty directory to build in, and the ways to publish what was built.
+
+    Parameters
+    ----------
+    destination : path
+        The store to be: a file, or a directory when `sharded`.
+    force : bool
+        An existing store of the same kind may be replaced.
+
+    Raises
+    ------
+    ExistsError
+        The destination exists and may not be replaced, or another process is building it.
+    FileNotFoundError
+        The destination's directory does not exist.
+    """
+
+    def __init__(self, destination: str | Path, *, sharded: bool, force: bool) -> None:
+        self.destination, self.sharded, self._force = Path(os.path.abspath(destination)), sharded, force
+        self._require_free()
+        self.path = self.destination.with_name(f".{self.destination.name}.partial")
+        self._lock = self._take()
+        for left in self.path.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    def publish_file(self, name: str) -> None:
+        """Move the file `name` to the destination in one step."""
+        self._require_free()  # again: something may have come there while this was built
+        os.replace(self.path / name, self.destination)
+        fsync_directory(self.destination.parent)
+        self.discard()
+
+    def publish_directory(self, manifest: Manifest) -> None:
+        """Make the files built here and `manifest` the store, in one step; then remove what it replaced."""
+        self._require_free()
+        if not self.destination.exists():
+            manifest.write(self.path)
+            os.rename(self.path, self.destination)
+            fsync_directory(self.destination.parent)
+            self._unlock()
+            return
+        old = Manifest.read(self.destination)
+        renamed = manifest.renumbered(old)
+        try:
+            for entry, moved in zip(manifest.entries, renamed.entries, strict=True):
+                os.replace(self.path / entry["file"], self.destination / moved["file"])
+            fsync_directory(self.destination)
+            renamed.write(self.destination)  # from here on readers see the new store
+        finally:
+            self._remove_unnamed()
+        self.discard()
+
+    def _remove_unnamed(self) -> None:
+        """Remove files of shards that the manifest in force does not name: replaced ones, or new ones given up."""
+        named = Manifest.read(self.destination).files
+        for file in self.destination.iterdir():
+            if _OWN_FILE.fullmatch(file.name) and file.name not in named:
+                file.unlink()
+
+    def discard(self) -> None:
+        """Remove the directory and what is in it, unless that has happened or it was published."""
+        if self._lock >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._unlock()
+
+    def _unlock(self) -> None:
+        os.close(self._lock)
+        self._lock = -1
+
+    def _take(self) -> int:
+        while True:
+            self.path.mkdir(exist_ok=True)
+            lock = os.open(self.path, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                raise ExistsError(f"{self.destination}: another process is writing it; wait for it to end") from None
+            try:
+                if os.stat(self.path).st_ino == os.fstat(lock).st_ino:
+                    return lock
+            except FileNotFoundError:
+                pass
+            os.close(lock)  # its owner published or removed it in between
+
+    def _require_free(self) -> None:
+        path = self.destination
+        if not path.parent.is_dir():
+            raise FormatError(f"{path.parent}: no such directory; create it first")
+        if not os.path.lexists(path):
+            return
+        if not self._force:
+            raise ExistsError(f"{path}: exists; choose another name, or replace it with --force (force=True)")
+        if path.is_dir() != self.sharded:
+            kind = ("a directory", "a single file") if path.is_dir() else ("a single file", "a directory of shards")
+            raise ExistsError(f"{path}: is {kind[0]} and would become {kind[1]}; remove it first")
+        if path.is_dir() and not (path / MANIFEST_NAME).is_file():
+            raise ExistsError(f"{path}: is a directory, but not of a store; it is left alone")

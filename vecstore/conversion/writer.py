@@ -1,0 +1,264 @@
+"""Write a store: one file, or a directory of shards. It appears whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.mixed.mixed import MixedCodec
+from vecstore.container.container import Container
+from vecstore.conversion.workplace import Workplace
+from vecstore.errors import BudgetError, ShapeError
+from vecstore.keys.map import write_key_map
+from vecstore.keys.packed import KeyType, PackedKeys, key_type_of
+from vecstore.metric import METRICS, Metric
+from vecstore.shard.shard import Shard, ShardWriter, bytes_beside
+from vecstore.store.manifest import Manifest
+
+__all__ = ["Writer"]
+
+KEY_BYTES = 6  # what the index takes beside the key text, at most
+FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
+
+
+class Writer:
+    """Write vectors and keys to a new store with a trained codec.
+
+    Use it as a context manager: leaving the block publishes the store, an exception in it leaves nothing behind.
+
+    Parameters
+    ----------
+    path : path
+        A file; with `shard_bytes` or a mixed codec, a directory.
+    codec : Codec or MixedCodec
+        Trained: ``vecstore.codec("opq:48").fit(sample)``.
+    metric : {"cosine", "dot", "l2"}
+    shard_bytes : int, optional
+        Start another shard when the next row would make a file larger than this.
+    keep_norms : bool
+        Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
+    keep_order : bool
+        Of a codec with cells, whose rows are stored cell by cell: let row numbers be those of the dump all the same,
+        at 4 bytes a row. Without keys they always are.
+    force : bool
+        Replace an existing store.
+    user : mapping, optional
+        Free-form metadata, anything that JSON can hold.
+    workplace : Workplace, optional
+        Where to build, if the caller holds it already.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(100, 8))
+    >>> codec = vecstore.codec("sq:8").fit(x)
+    >>> with vecstore.Writer("items.vecs", codec) as writer:
+    ...     writer.add(x, [f"item {i}" for i in range(100)])
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        codec: Codec | MixedCodec,
+        *,
+        metric: Metric = "cosine",
+        shard_bytes: int | None = None,
+        keep_norms: bool = False,
+        keep_order: bool = False,
+        force: bool = False,
+        user: Mapping[str, Any] | None = None,
+        workplace: Workplace | None = None,
+    ) -> None:
+        if metric not in METRICS:
+            raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+        each = codec.codecs if isinstance(codec, MixedCodec) else [codec]
+        for one in each:
+            one.refuse_if_cut()
+        self._current, self._first_row, _ = codec.span(0)
+        least = max(map(_fixed_bytes, each)) + FIXED_BYTES
+        if shard_bytes is not None and shard_bytes < least:
+            raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
+        self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
+        self.rows = 0
+        self.description: dict[str, Any] = {"user": dict(user or {})}
+        self._keep_order = keep_order
+        self._key_type: KeyType | None = None
+        self._shard: ShardWriter | None = None
+        self._shard_filled = 0
+        self._shards: list[dict[str, Any]] = []
+        self._hashes: list[NDArray[np.uint64]] = []
+        sharded = shard_bytes is not None or isinstance(codec, MixedCodec)
+        self._workplace = workplace or Workplace(path, sharded=sharded, force=force)
+
+    @property
+    def directory(self) -> Path:
+        """Where the store is being built; temporary files may go there."""
+        return self._workplace.path
+
+    def add(self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+        """Append rows.
+
+        Parameters
+        ----------
+        vectors : (n, d) array of numbers
+        keys : n str, bytes or int, unique in the store; or None in a store without keys
+
+        Raises
+        ------
+        ShapeError
+            Wrong shape or type, NaN or infinity, keys given for some rows only. Duplicates show at `close`.
+        """
+        x = as_vectors(vectors, self.codec.dimensions)
+        if not len(x):
+            return
+        key_type = key_type_of(keys) if keys is not None else None
+        if self.rows and key_type != self._key_type:
+            raise ShapeError(f"keys were {self._key_type or 'not given'} before, now {key_type or 'not given'}")
+        if keys is not None and len(keys) != len(x):
+            raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
+        self._key_type = key_type
+        done = 0
+        while done < len(x):
+            own, first, end = self.codec.span(self.rows)
+            if own is not self._current:
+                self._close_shard()
+                self._current, self._first_row = own, first
+            upto = len(x) if end is None else min(len(x), done + end - self.rows)
+            self._add_pieces(x[done:upto], None if keys is None else keys[done:upto])
+            done = upto
+
+    def close(self) -> None:
+        """Finish the last shard and publish the store.
+
+        Raises
+        ------
+        ShapeError
+            No row was added, or two have the same key.
+        """
+        if not self.rows:
+            raise ShapeError("a store has at least one row; none was added")
+        self._close_shard()
+        if not self._workplace.sharded:
+            self._workplace.publish_file(self._shards[0]["file"])
+            return
+        maps: tuple[dict[str, Any], ...] = ()
+        collisions: dict[str, list[int]] = {}
+        if self._key_type is not None and len(self._shards) > 1:
+            name = "keys-00000.vecs"
+            collisions = write_key_map(self.directory / name, self._hashes)
+            self._refuse_duplicates(collisions)
+            maps = (_entry(self.directory / name, shards=[0, len(self._shards)]),)
+        self._workplace.publish_directory(Manifest(0, tuple(self._shards), maps, collisions))
+
+    def abort(self) -> None:
+        """Give up and leave nothing behind."""
+        if self._shard is not None:
+            self._shard.abort()
+        self._workplace.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.abort()
+            return
+        try:
+            self.close()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _add_pieces(self, x: Floats, keys: Sequence[Any] | NDArray[Any] | None) -> None:
+        for start, stop, size in self._pieces(len(x), keys):
+            self._add(x[start:stop], keys[start:stop] if keys is not None else None, size)
+
+    def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None) -> list[tuple[int, int, int]]:
+        """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
+        if self._shard_bytes is None:
+            return [(0, rows, 0)]
+        keep_order = self._keep_order or self._key_type is None
+        beside = bytes_beside(self._current, keep_norms=self._keep_norms, keep_order=keep_order)
+        sizes = np.full(rows, self._current.code_bytes + ceil(beside), np.int64)
+        if keys is not None and self._key_type is not None:
+            sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
+        pieces: list[tuple[int, int, int]] = []
+        start, room = 0, self._shard_bytes - self._shard_filled
+        if not self._shard_filled:
+            room -= _fixed_bytes(self._current)
+        ends = np.cumsum(sizes)
+        while start < rows:
+            before = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, before + room, side="right"))
+            if stop == start and self._shard_filled == 0 and not pieces:
+                stop += 1  # one row always fits
+            if stop > start:
+                pieces.append((start, stop, int(ends[stop - 1]) - before))
+            start = max(stop, start)
+            room = self._shard_bytes - _fixed_bytes(self._current)
+            if stop < rows and int(sizes[stop]) > room:
+                raise BudgetError(
+                    f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
+                )
+        return pieces
+
+    def _add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None, size: int) -> None:
+        if self._shard_bytes is not None and self._shard is not None and self._shard_filled + size > self._shard_bytes:
+            self._close_shard()
+        if self._shard is None:
+            name = f"shard-{len(self._shards):05d}.vecs"
+            self._shard = ShardWriter(
+                self.directory / name,
+                self._current,
+                metric=self.metric,
+                key_type=self._key_type,
+                keep_norms=self._keep_norms,
+                keep_order=self._keep_order,
+                first_row=self.rows - self._first_row,
+            )
+            self._shard_filled = _fixed_bytes(self._current)
+        self._shard.add(vectors, keys)
+        self._shard_filled += size
+        self.rows += len(vectors)
+
+    def _close_shard(self) -> None:
+        shard = self._shard
+        assert shard is not None
+        self._hashes.append(shard.close(self.description))
+        self._shard, self._shard_filled = None, 0
+        self._shards.append(_entry(shard.path, rows=shard.rows))
+
+    def _refuse_duplicates(self, collisions: dict[str, list[int]]) -> None:
+        for digits, shards in collisions.items():
+            h = np.uint64(int(digits, 16))
+            seen: dict[Any, int] = {}
+            for number in shards:
+                shard = Shard(self.directory / self._shards[number]["file"])
+                assert shard.keys is not None
+                for row in np.flatnonzero(np.asarray(self._hashes[number]) == h).tolist():
+                    key = shard.keys.key(row)
+                    if key in seen:
+                        raise ShapeError(
+                            f"duplicate key {key!r} in shards {seen[key]} and {number}; keys must be unique "
+                            "(convert takes --on-duplicate first or last)"
+                        )
+                    seen[key] = number
+
+
+def _fixed_bytes(codec: Codec) -> int:
+    """Return what a shard takes beside its rows."""
+    return codec.model_bytes + FIXED_BYTES
+
+
+def _entry(path: Path, **more: Any) -> dict[str, Any]:
+    """Return what a manifest says of a finished file; reading it back shows that it opens."""
+    return {"file": path.name, "bytes": path.stat().st_size, "fingerprint": Container(path).fingerprint, **more}

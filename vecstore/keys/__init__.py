@@ -1,0 +1,1 @@
+"""Keys of rows: packed, found by hash, and spread over shards."""

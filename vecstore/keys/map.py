@@ -1,0 +1,170 @@
+"""The key map of a sharded store: which shard holds a key, in one step however many shards there are.
+
+A static function (Bloomier filter: Chazelle, Kilian, Rubinfeld & Tal, SODA 2004; in the form of Graf & Lemire's xor
+filter, JEA 2020): the xor of three cells picked by the hash of the key is the number of its shard. It holds no keys,
+so it answers something for unknown ones too, and the shard it names then says no. 1.23 cells a key; a cell has 1,
+2, 4, 8 or 16 bits, as the number of shards needs: with up to 16 shards 0.62 bytes a key.
+
+Keys are cut into segments of about a million by the top bits of their hash, so that building stays in bounded memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.container.container import Container, ContainerWriter
+from vecstore.container.members import refuse_features, whole
+from vecstore.errors import CorruptError, FormatError
+
+__all__ = ["KeyMap", "write_key_map"]
+
+SEGMENT_KEYS = 1 << 20
+VALUE_BITS = (1, 2, 4, 8, 16)
+MOST_CELLS = 1 << 32  # of a segment: its third is multiplied by 32 bits of hash in 64
+KNOWN_FEATURES: frozenset[str] = frozenset()  # what a key map may require of its reader; none yet
+M64 = (1 << 64) - 1
+
+
+def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dict[str, list[int]]:
+    """Write the key map of shards whose keys have these hashes.
+
+    Parameters
+    ----------
+    path : path
+    hashes : sequence of (n,) uint64
+        XXH64 of the keys, shard by shard; may be mapped from disk.
+
+    Returns
+    -------
+    dict
+        Hashes (16 hexadecimal digits) that occur in several shards, with those shards. Two different keys with one
+        hash are expected once in 10**10 keys; the same key twice is for the caller to find there.
+    """
+    from vecstore.kernels.keymap import peel
+
+    total = sum(map(len, hashes))
+    value_bits = next(bits for bits in VALUE_BITS if len(hashes) <= 1 << bits)
+    segment_bits = max(-(-total // SEGMENT_KEYS) - 1, 0).bit_length()
+    container = ContainerWriter(path)
+    collisions: dict[str, list[int]] = {}
+    shape: list[tuple[int, int]] = []
+    for keys, values in _segments(hashes, segment_bits):
+        order = np.lexsort((values, keys))
+        keys, values = keys[order], values[order]
+        repeated = np.concatenate([[False], keys[1:] == keys[:-1]])
+        for key in np.unique(keys[repeated]).tolist():
+            collisions[f"{key:016x}"] = values[keys == key].tolist()
+        keys, values = keys[~repeated], values[~repeated]
+        third = len(keys) * 41 // 100 + 16
+        cells, seed = np.zeros(3 * third, np.uint16), 0
+        while not peel(keys, values, np.uint64(seed), third, cells):
+            seed += 1
+        shape.append((third, seed))
+        container.put_block("cells", _packed(cells, value_bits))
+    container.declare("cells", "|u1", (len(shape),), block_rows=1, encoding="xor-cells")
+    container.put_array("segments", np.array(shape, "<i8"))
+    container.close(
+        {
+            "kind": "key-map",
+            "features": [],
+            "segment_bits": segment_bits,
+            "value_bits": value_bits,
+            "shards": len(hashes),
+        }
+    )
+    return collisions
+
+
+def _segments(
+    hashes: Sequence[NDArray[np.uint64]], segment_bits: int
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint16]]]:
+    for segment in range(1 << segment_bits):
+        keys, values = [np.empty(0, np.uint64)], [np.empty(0, np.uint16)]
+        for shard, own in enumerate(hashes):
+            for start in range(0, len(own), SEGMENT_KEYS):
+                chunk = np.asarray(own[start : start + SEGMENT_KEYS])
+                inside = chunk[((chunk >> np.uint64(1)) >> np.uint64(63 - segment_bits)) == segment]
+                keys.append(inside)
+                values.append(np.full(len(inside), shard, np.uint16))
+        yield np.concatenate(keys), np.concatenate(values)
+
+
+def _packed(cells: NDArray[np.uint16], bits: int) -> bytes:
+    """Return cells of `bits` bits side by side, lowest first, and two bytes of zeros so that a pair can be read."""
+    if bits == 16:
+        return cells.astype("<u2").tobytes() + b"\0\0"
+    per_byte = 8 // bits
+    padded = np.zeros(-(-len(cells) // per_byte) * per_byte, np.uint8)
+    padded[: len(cells)] = cells
+    joined = padded[0::per_byte].copy()
+    for place in range(1, per_byte):
+        joined |= padded[place::per_byte] << np.uint8(bits * place)
+    return joined.tobytes() + b"\0\0"
+
+
+class KeyMap:
+    """A key map, mapped read-only."""
+
+    def __init__(self, path: str | Path, *, check: bool = True) -> None:
+        self.container = Container(path, check=check)
+        about: dict[str, Any] = self.container.description
+        if about.get("kind") != "key-map":
+            raise FormatError("not the key map of a store", path=path)
+        refuse_features(about, KNOWN_FEATURES, path)
+        self.shards = whole(about, "shards", path, least=1, most=1 << 16)
+        self._value_bits = whole(about, "value_bits", path, least=1, most=16)
+        self._segment_bits = whole(about, "segment_bits", path, most=32)
+        self._cells = self.container.part("cells")
+        segments = self.container.part("segments").array()
+        count = 1 << self._segment_bits
+        if segments.shape != (count, 2) or segments.dtype != "<i8" or self._cells.blocks != count:
+            raise CorruptError("the key map lacks segments", path=path, expected=str(count))
+        self._thirds, self._seeds = segments[:, 0].copy(), segments[:, 1].copy()
+        needed = (3 * self._thirds * self._value_bits + 7) // 8 + 2
+        in_range = (self._thirds >= 0) & (self._thirds <= MOST_CELLS // 3)
+        if self._value_bits not in VALUE_BITS or not (in_range & (self._cells.sizes >= needed)).all():
+            raise CorruptError("the key map is shorter than described", path=path)
+        self._views: list[memoryview | None] = [None] * len(segments)
+
+    def shard(self, h: int) -> int:
+        """Return the shard of the key with hash `h`; any number below 2**16 for unknown keys."""
+        segment = h >> 64 - self._segment_bits
+        view = self._views[segment]
+        if view is None:
+            view = self._views[segment] = self._cells.block_bytes(segment)
+        third, bits = int(self._thirds[segment]), self._value_bits
+        g = (h + int(self._seeds[segment]) * 0x9E3779B97F4A7C15) & M64
+        g = ((g ^ g >> 33) * 0xFF51AFD7ED558CCD) & M64
+        g = ((g ^ g >> 33) * 0xC4CEB9FE1A85EC53) & M64
+        g ^= g >> 33
+        a = ((g & 0xFFFFFFFF) * third >> 32) * bits
+        b = (third + ((g >> 21 & 0xFFFFFFFF) * third >> 32)) * bits
+        c = (2 * third + ((g >> 32) * third >> 32)) * bits
+        found = self._read(view, a) ^ self._read(view, b) ^ self._read(view, c)
+        return found & (1 << bits) - 1
+
+    def shards_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """As `shard`, for many hashes, compiled."""
+        from vecstore.kernels.keymap import find_values
+
+        if self._cells.unchecked:
+            for segment in range(self._cells.blocks):
+                self._cells.check_block(segment)
+        out = np.empty(len(hashes), np.int64)
+        where = (self.container.data, self._cells.offsets, self._thirds, self._seeds)
+        find_values(*where, self._segment_bits, self._value_bits, hashes, out)
+        return out
+
+    def verify(self) -> int:
+        """Check every byte; return how many."""
+        return self.container.verify()
+
+    @staticmethod
+    def _read(view: memoryview, bit: int) -> int:
+        at = bit >> 3
+        return (view[at] | view[at + 1] << 8) >> (bit & 7)

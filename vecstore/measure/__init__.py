@@ -1,0 +1,1 @@
+"""What compression keeps: recall, error, certificates, calibration, drift."""

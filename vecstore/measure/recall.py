@@ -1,0 +1,128 @@
+"""Recall of decoded vectors against the originals, query by query, and what it is worth: bootstrap intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.metric import Metric
+from vecstore.search.ranking import Ranking, raw_scores
+
+__all__ = ["Exam", "Interval", "interval", "paired"]
+
+QUERIES_AT_ONCE = 128
+RESAMPLES = 1000
+ROUNDING = 1e-6  # of a score, that two rows may differ by and still count as equally near
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over queries with the 95% interval of its bootstrap."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def to_list(self) -> list[float]:
+        """Return mean, low and high, rounded, as a file holds them."""
+        return [round(value, 4) for value in (self.mean, self.low, self.high)]
+
+
+class Exam:
+    """Queries and rows whose exact neighbours are known; decoded rows are marked against them.
+
+    A found row counts as right when its exact score is no worse than that of the k-th neighbour: of rows that are
+    equally near, any will do.
+
+    Parameters
+    ----------
+    queries : (q, d) float32
+    base : (n, d) float32
+    metric : {"cosine", "dot", "l2"}
+    ks : the k of recall@k, each at most n
+    """
+
+    def __init__(self, queries: Floats, base: Floats, metric: Metric, ks: tuple[int, ...] = (10,)) -> None:
+        self.base, self.metric = base, metric
+        self.ks = tuple(k for k in ks if k <= len(base))
+        self._ranking = Ranking.of(metric, queries, unit_rows=False)
+        self.queries = self._ranking.queries
+        self._last = self._kth_scores()  # exact score of each query's k-th neighbour: (q, ks)
+
+    def scores(self, rows: Floats, part: slice) -> Floats:
+        """Return raw scores of some queries and rows: (q, n) float32, larger being nearer."""
+        return raw_scores(self._ranking.raw, self.queries[part] @ rows.T, np.einsum("ij,ij->i", rows, rows))
+
+    def final_scores(self, rows: Floats, part: slice) -> NDArray[np.float64]:
+        """Return scores of some queries and rows as a search gives them, a distance with its sign changed: (q, n)."""
+        return self.scores(rows, part) * self._ranking.slope + self._ranking.shifts[part, None]
+
+    def parts(self) -> list[slice]:
+        """Return the queries in portions whose scores fit in memory."""
+        return [slice(at, at + QUERIES_AT_ONCE) for at in range(0, len(self.queries), QUERIES_AT_ONCE)]
+
+    def mark(self, decoded: Floats) -> dict[int, NDArray[np.float64]]:
+        """Return recall@k of every query, (q,) for each k, when `decoded` (n, d) is searched in place of the base."""
+        recalls = {k: np.empty(len(self.queries)) for k in self.ks}
+        for part in self.parts():
+            right = self._right(part, _best(self.scores(decoded, part), self.ks[-1]))
+            for k, column in right.items():
+                recalls[k][part] = column
+        return recalls
+
+    def mark_rescored(self, coarse: Floats, fine: Floats, *, rescored: int) -> NDArray[np.float64]:
+        """Return recall@k (q,), for the largest k, when `fine` ranks the best `rescored` rows of `coarse` again."""
+        marks = np.empty(len(self.queries))
+        for part in self.parts():
+            candidates = np.sort(_best(self.scores(coarse, part), min(rescored, len(coarse))), axis=1)
+            scores = np.take_along_axis(self.scores(fine, part), candidates, axis=1)
+            found = np.take_along_axis(candidates, _best(scores, self.ks[-1]), axis=1)
+            marks[part] = self._right(part, found)[self.ks[-1]]
+        return marks
+
+    def _right(self, part: slice, found: NDArray[np.int64]) -> dict[int, NDArray[np.float64]]:
+        """Return which share of the first k found rows (q, largest k) is right, for each k."""
+        exact = self._exact(part, found)
+        least = self._last[part] - ROUNDING * np.abs(self._last[part]) - 1e-12
+        return {k: (exact[:, :k] >= least[:, column, None]).mean(axis=1) for column, k in enumerate(self.ks)}
+
+    def _kth_scores(self) -> Floats:
+        last = np.empty((len(self.queries), len(self.ks)), np.float32)
+        for part in self.parts():
+            found = _best(self.scores(self.base, part), self.ks[-1])
+            exact = self._exact(part, found)
+            for column, k in enumerate(self.ks):
+                last[part, column] = exact[:, :k].min(axis=1)
+        return last
+
+    def _exact(self, part: slice, found: NDArray[np.int64]) -> Floats:
+        """Exact raw scores of found rows (q, k): summed as in no other place, so that equal rows score the same."""
+        rows = self.base[found]
+        products = np.einsum("qd,qkd->qk", self.queries[part], rows)
+        norms = np.einsum("qkd,qkd->qk", rows, rows)
+        return raw_scores(self._ranking.raw, products, norms)
+
+
+def _best(scores: Floats, k: int) -> NDArray[np.int64]:
+    """Return the columns of the k best scores of each row, best first."""
+    found = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)
+
+
+def interval(values: NDArray[np.float64], *, seed: int) -> Interval:
+    """Return the mean of values (n,) with its 95% percentile interval (Efron & Tibshirani, 1993, chapter 13)."""
+    picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)), dtype=np.int32)
+    low, high = np.quantile(values[picks].mean(axis=1), [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def paired(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, seed: int) -> Interval:
+    """Return by how much `ours` (q,) is better than `theirs` for the same queries."""
+    return interval(ours - theirs, seed=seed)

@@ -1,0 +1,254 @@
+"""Where a shard keeps the codes of one layer, and how they are written and read back."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Codes, Floats
+from vecstore.codecs.codec import Layer
+from vecstore.container.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
+from vecstore.container.part import padded, tiled
+from vecstore.errors import CorruptError
+from vecstore.keys.packed import PackedKeys
+from vecstore.shard.cells import CellRuns
+
+__all__ = ["LayerCodes", "LayerWriter"]
+
+PACKED_BLOCK_BYTES = 128 * 1024  # a packed block is unpacked whole for any row of it
+KERNEL_ROWS = 512  # from this many rows on, the compiled gather pays for its import
+
+_LENGTH = struct.Struct("<Q")
+
+
+class LayerWriter:
+    """Collect codes into blocks and write each as it fills."""
+
+    def __init__(self, container: ContainerWriter, part: str, layer: Layer) -> None:
+        self._container, self._part, self._layer = container, part, layer
+        self._tile = 1 if layer.byte_steps else layer.quantizer.tile_rows
+        block_bytes = PACKED_BLOCK_BYTES if layer.byte_steps else BLOCK_BYTES
+        self._block = np.zeros((rows_per_block(layer.code_bytes, self._tile, block_bytes), layer.code_bytes), np.uint8)
+        self._filled = self._rows = 0
+
+    def add(self, codes: Codes) -> None:
+        """Append the codes of the next rows."""
+        while len(codes):
+            take = min(len(codes), len(self._block) - self._filled)
+            self._block[self._filled : self._filled + take] = codes[:take]
+            self._filled += take
+            self._rows += take
+            codes = codes[take:]
+            if self._filled == len(self._block):
+                self._flush()
+
+    def close(self) -> None:
+        """Write the last block and declare the part."""
+        if self._filled:
+            self._flush()
+        more = {"encoding": "packed"} if self._layer.byte_steps else {}
+        self._container.declare(
+            self._part,
+            "|u1",
+            (self._rows, self._layer.code_bytes),
+            block_rows=len(self._block),
+            tile_rows=self._tile,
+            **more,
+        )
+
+    def _flush(self) -> None:
+        rows = self._block[: self._filled]
+        if self._layer.code_bytes:
+            if self._tile > 1:
+                # The array of the block is whole tiles long; rows beyond the last are zeros.
+                held = padded(self._filled, self._tile)
+                self._block[self._filled : held] = 0
+                rows = tiled(self._block[:held], self._tile)
+            raw = rows.reshape(-1)
+            self._container.put_block(self._part, self._packed(raw.tobytes()) if self._layer.byte_steps else raw)
+        self._filled = 0
+
+    def _packed(self, raw: bytes) -> bytes:
+        for step in self._layer.byte_steps:
+            raw = step.pack(raw, self._layer.quantizer.item_bytes)
+        return _LENGTH.pack(len(raw)) + raw
+
+
+class LayerCodes:
+    """The codes of one layer of a shard, mapped.
+
+    A layer with fewer code bytes than the part has (see `Codec.prefix`) reads the first bytes of every row.
+
+    Parameters
+    ----------
+    first_row : int
+        The number in the store of the shard's first row: table codecs know rows by that.
+    keys_of : function, optional
+        Returns the keys of rows, for table codecs that know rows by their keys.
+
+    Attributes
+    ----------
+    layer : Layer
+    rows : int
+    cells : CellRuns or None
+        Whose centroids are to be added to what the codes stand for.
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        part: str,
+        layer: Layer,
+        rows: int,
+        cells: CellRuns | None = None,
+        *,
+        first_row: int = 0,
+        keys_of: Callable[[NDArray[np.int64]], PackedKeys] | None = None,
+    ) -> None:
+        self.layer, self.rows, self.cells = layer, rows, cells
+        self._first_row, self._keys_of = first_row, keys_of
+        self.part = container.part(part)
+        self.packed = bool(layer.byte_steps)
+        self._unpacked: tuple[int, Codes] | None = None  # the block unpacked last
+        shape, encoding = self.part.shape, "packed" if self.packed else None
+        if len(shape) != 2 or shape[0] != rows or shape[1] < layer.code_bytes or self.part.dtype != "|u1":
+            expected = f"({rows}, {layer.code_bytes}) bytes"
+            raise CorruptError(f"part {part!r} is {shape} {self.part.dtype}", path=container.path, expected=expected)
+        blocks = -(-rows // self.part.block_rows) if layer.code_bytes else 0
+        if self.part.encoding != encoding or self.part.blocks != blocks:
+            raise CorruptError(f"part {part!r} does not agree with the codec", path=container.path)
+        most = layer.quantizer.most_rows
+        if most is not None and first_row + rows > most:
+            raise CorruptError(
+                f"rows {first_row:,} to {first_row + rows - 1:,} are more than the tables tell apart",
+                path=container.path,
+                expected=f"{most:,} at most",
+            )
+
+    @cached_property
+    def _windows(self) -> NDArray[Any]:
+        """Every run of code_bytes bytes of the file as one item, so that one index copies a code."""
+        data, width = self.part.data, self.layer.code_bytes
+        return np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
+
+    def gather(self, rows: NDArray[np.int64], *, compiled: bool = False) -> Codes:
+        """Return the codes of rows in range: (n, code_bytes) uint8, a new array.
+
+        Where compiled code is loaded already it is faster for few rows, too.
+        """
+        part, width = self.part, self.layer.code_bytes
+        if not len(rows) or not width:
+            return np.zeros((len(rows), width), np.uint8)
+        if self.packed:
+            return self._gather_packed(rows)
+        if part.unchecked:
+            part.check_rows(rows)
+        if part.tile_rows == 1:
+            block, row = np.divmod(rows, part.block_rows)
+            found = self._windows[part.offsets[block] + row * part.row_bytes]
+            return found.view(np.uint8).reshape(-1, width)
+        if compiled or len(rows) >= KERNEL_ROWS:
+            from vecstore.kernels.gather import gather_tiled
+
+            out = np.empty((len(rows), width), np.uint8)
+            lies = part.offsets, part.block_rows, part.tile_rows, part.row_bytes, part.together, part.rows
+            gather_tiled(part.data, *lies, rows, out)
+            return out
+        starts, heights, places = (found[:, None] for found in part.places(rows))
+        first, wide, rest = (found[:width] for found in part.strides)
+        return part.data[starts + first * heights + places * wide + rest]
+
+    def one(self, row: int) -> Codes:
+        """Return the code of a row in range, (1, code_bytes): a view where the layout allows."""
+        part, width = self.part, self.layer.code_bytes
+        if self.packed or not width:
+            return self.gather(np.array([row]))
+        block, at = divmod(row, part.block_rows)
+        if part.unchecked:
+            part.check_row(block, at)
+        start, tile = int(part.offsets[block]), part.tile_rows
+        if tile == 1:
+            start += at * part.row_bytes
+            return part.data[start : start + width].reshape(1, width)
+        first = at // tile * tile
+        height = min(tile, padded(min(part.block_rows, self.rows - block * part.block_rows), tile) - first)
+        start += first * part.row_bytes
+        if part.together == 1:
+            start += at - first
+            return part.data[start : start + (width - 1) * height + 1 : height].reshape(1, width)
+        chunks, wide, rest = part.strides
+        return part.data[start + chunks * height + (at - first) * wide + rest][None, :width]
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Codes]]:
+        """Yield (first row, codes) block after block, clipped to rows start to stop; views where possible."""
+        stop = self.rows if stop is None else min(stop, self.rows)
+        step = self.part.block_rows
+        for block in range(start // step, -(-stop // step) if stop > start else 0):
+            first = block * step
+            low, high = max(start - first, 0), min(stop - first, step)
+            yield first + low, self._block(block, low, high)
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
+        """Return the vectors of codes of these rows."""
+        decoded = self.layer.inverted(self.quantized(codes, rows))
+        return decoded if self.cells is None else decoded + self.cells.offsets(rows)
+
+    def quantized(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
+        """Return what the layer's quantizer decodes the codes of these rows to."""
+        quantizer = self.layer.quantizer
+        if quantizer.by_key and self._keys_of is not None:
+            return quantizer.decode_keys(self._keys_of(rows), codes)
+        return quantizer.decode(codes, rows + self._first_row)
+
+    @cached_property
+    def centroid_terms(self) -> tuple[Floats, Floats]:
+        """Weights w (cells, code dimension) and squares (cells,): what a row's length takes from its cell.
+
+        For a code z of cell i, |x|^2 is that of the code alone plus w[i] . z + squares[i].
+        """
+        assert self.cells is not None
+        affine, centroids = self.layer.affine, self.cells.centroids
+        return 2 * affine.weights(centroids), self.cells.squares + 2 * (centroids @ affine.offset)
+
+    def _block(self, block: int, low: int, high: int) -> Codes:
+        """Return the codes of rows `low` to `high` of a block."""
+        width = self.layer.code_bytes
+        if not width:
+            return np.zeros((high - low, 0), np.uint8)
+        if self.packed:
+            return self._unpack(block)[low:high]
+        if self.part.tile_rows > 1:
+            return self.part.untiled(block, low, high, width)
+        return np.ascontiguousarray(self.part.block(block)[low:high, :width])
+
+    def _gather_packed(self, rows: NDArray[np.int64]) -> Codes:
+        out = np.empty((len(rows), self.layer.code_bytes), np.uint8)
+        block, row = np.divmod(rows, self.part.block_rows)
+        for number in np.unique(block).tolist():
+            here = block == number
+            out[here] = self._unpack(number)[row[here]]
+        return out
+
+    def _unpack(self, block: int) -> Codes:
+        held = self._unpacked
+        if held is not None and held[0] == block:
+            return held[1]
+        value = self.part.block_bytes(block)
+        (length,) = _LENGTH.unpack_from(value)
+        if length > len(value) - _LENGTH.size:
+            raise CorruptError(f"block {block} is shorter than it says", path=self.part.path)
+        raw = bytes(value[_LENGTH.size : _LENGTH.size + length])
+        rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)
+        size = rows * self.part.row_bytes
+        for step in reversed(self.layer.byte_steps):
+            raw = step.unpack(raw, size, self.layer.quantizer.item_bytes)
+        if len(raw) != size:
+            raise CorruptError(f"block {block} unpacks to {len(raw)} bytes", path=self.part.path, expected=str(size))
+        codes = np.frombuffer(raw, np.uint8).reshape(rows, -1)[:, : self.layer.code_bytes]
+        self._unpacked = (block, codes)
+        return codes

@@ -1,0 +1,61 @@
+"""The permutation of a shard whose rows are stored in the order of their cells but keep the dump's numbers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.container.container import Container
+from vecstore.errors import CorruptError
+
+__all__ = ["ORDER_BYTES", "ROW_OF", "Order"]
+
+ROW_OF = "order.row_of"
+ORDER_BYTES = 4  # of a row: its number, where that is not its position
+
+
+class Order:
+    """Which row lies at which position; mapped, four bytes a row.
+
+    The way back, `places`, is worked out when it is first asked for, and kept in memory.
+    """
+
+    def __init__(self, container: Container, rows: int) -> None:
+        self._part, self._rows, self._path = container.part(ROW_OF), rows, container.path
+        if self._part.shape != (rows,) or self._part.dtype != "<u4":
+            raise CorruptError(f"part {ROW_OF!r} is malformed", path=container.path, expected=f"{rows} numbers")
+
+    def rows(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows at positions in range: (n,)."""
+        part = self._part
+        if part.unchecked:
+            part.check_rows(places)
+        block, at = np.divmod(places, part.block_rows)
+        found = part.data.view("<u4")[part.offsets[block] // 4 + at].astype(np.int64)
+        if int(found.max(initial=0)) >= self._rows:
+            raise self._damaged()
+        return found
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positions of rows in range: (n,)."""
+        return self._places[rows].astype(np.int64)
+
+    def verify(self) -> None:
+        """Raise `CorruptError` unless every row lies somewhere."""
+        _ = self._places
+
+    @cached_property
+    def _places(self) -> NDArray[np.uint32]:
+        row_of = self._part.array()
+        if int(row_of.max(initial=0)) >= self._rows:
+            raise self._damaged()
+        places, seen = np.zeros(self._rows, np.uint32), np.zeros(self._rows, bool)
+        places[row_of], seen[row_of] = np.arange(self._rows, dtype=np.uint32), True
+        if not seen.all():
+            raise self._damaged()
+        return places
+
+    def _damaged(self) -> CorruptError:
+        return CorruptError("the order of the rows is no permutation; restore the file from a copy", path=self._path)

@@ -1,0 +1,97 @@
+"""How far the fine layer's vectors lie from the coarse layer's, one byte a row: what makes a bound of every score.
+
+For any query q and vectors f (fine) and c (coarse), q . f <= q . c + |q| |f - c| (Cauchy and Schwarz), and a distance
+to f is no less than that to c minus |f - c|. The byte holds |f - c|, rounded up, as a multiple of a scale kept for each
+4,096 rows; where the metric is the cosine, f and c are scaled to length one before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.transforms.normalize import unit
+from vecstore.container.container import ColumnWriter, Container, ContainerWriter
+from vecstore.errors import CorruptError
+
+__all__ = ["GROUP_ROWS", "RESIDUAL_BYTES", "ResidualWriter", "Residuals", "distances"]
+
+PART, SCALES = "residuals", "residuals.scales"
+GROUP_ROWS = 4096
+RESIDUAL_BYTES = 1 + 4 / GROUP_ROWS  # of a row
+ROUNDING = 4e-6  # of a vector's length: scores are computed in float32
+
+
+def distances(coarse: Floats, fine: Floats, *, directions: bool) -> Floats:
+    """Return how far what both layers decode to, (n, d) each, lies apart, with a margin for rounding: (n,).
+
+    With `directions` both are scaled to length one before.
+    """
+    if directions:
+        coarse, fine = unit(coarse), unit(fine)
+    gaps = np.linalg.norm(fine - coarse, axis=1) + ROUNDING * np.linalg.norm(fine, axis=1)
+    return np.asarray(gaps, np.float32)
+
+
+class ResidualWriter:
+    """Write the bounds as the rows arrive."""
+
+    def __init__(self, container: ContainerWriter) -> None:
+        self._bytes = ColumnWriter(container, PART, "|u1")
+        self._scales = ColumnWriter(container, SCALES, "<f4")
+        self._group = np.empty(GROUP_ROWS, np.float32)
+        self._filled = 0
+
+    def add(self, gaps: Floats) -> None:
+        """Append rows: their distances (n,), as `distances` gives them."""
+        while len(gaps):
+            take = min(len(gaps), GROUP_ROWS - self._filled)
+            self._group[self._filled : self._filled + take] = gaps[:take]
+            self._filled += take
+            gaps = gaps[take:]
+            if self._filled == GROUP_ROWS:
+                self._flush()
+
+    def close(self) -> None:
+        """Write the last rows and declare the parts."""
+        if self._filled:
+            self._flush()
+        self._bytes.close()
+        self._scales.close()
+
+    def _flush(self) -> None:
+        gaps = self._group[: self._filled]
+        scale = np.nextafter(np.float32(gaps.max() / 255 * 1.00001), np.float32(np.inf))
+        self._scales.add(np.array([scale], np.float32))
+        self._bytes.add(np.ceil(gaps / scale).astype(np.uint8))
+        self._filled = 0
+
+
+class Residuals:
+    """The bounds of a shard's rows.
+
+    Attributes
+    ----------
+    largest : float
+        No row's bound is larger.
+    """
+
+    def __init__(self, container: Container, rows: int) -> None:
+        self._part = container.part(PART)
+        groups = -(-rows // GROUP_ROWS)
+        scales = container.part(SCALES)
+        if self._part.shape != (rows,) or self._part.dtype != "|u1" or scales.shape != (groups,):
+            raise CorruptError("part 'residuals' is malformed", path=container.path, expected=f"{rows} bytes")
+        self._scales = scales.array()
+        if scales.dtype != "<f4" or not np.isfinite(self._scales).all() or self._scales.min(initial=0) < 0:
+            raise CorruptError("part 'residuals.scales' is malformed", path=container.path)
+        self.largest = float(self._scales.max(initial=0)) * 255
+
+    def of(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the bounds of rows in range: (n,) float32."""
+        part = self._part
+        if part.unchecked:
+            part.check_rows(rows)
+        block, row = np.divmod(rows, part.block_rows)
+        return part.data[part.offsets[block] + row] * self._scales[rows // GROUP_ROWS]

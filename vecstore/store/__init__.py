@@ -1,0 +1,1 @@
+"""What users open: shards, key maps and a manifest, looked up and searched as one."""

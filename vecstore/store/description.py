@@ -1,0 +1,92 @@
+"""What a store says of itself: shape, codec, the three byte counts, provenance, certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vecstore.container.members import certificate_in
+from vecstore.shard.shard import Shard
+from vecstore.store.manifest import MANIFEST_NAME, Manifest
+
+__all__ = ["codec_text", "describe"]
+
+
+def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[str, Any]:
+    """Return the facts of an open store as a plain dictionary, ready for JSON.
+
+    ``bytes`` holds three counts that are never mixed: ``resident`` (codes that a scan touches), ``stored`` (all
+    files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
+    """
+    first = shards[0]
+    rows = sum(shard.rows for shard in shards)
+    stored = sum(Path(shard.path).stat().st_size for shard in shards)
+    if manifest is not None:
+        directory = Path(path)
+        stored += sum((directory / entry["file"]).stat().st_size for entry in manifest.key_maps)
+        stored += (directory / MANIFEST_NAME).stat().st_size
+    parts: dict[str, int] = {}
+    for shard in shards:
+        for name in shard.container.names():
+            group = name.partition(".")[0] if not name.startswith("codes.") else name
+            parts[group] = parts.get(group, 0) + int(shard.container.part(name).sizes.sum())
+    about = first.description
+    return {
+        "path": path,
+        "format": ".".join(map(str, first.container.version)),
+        "rows": rows,
+        "dimensions": first.dimensions,
+        "metric": first.metric,
+        "codec": codec_text(shards),
+        "key_type": first.keys.key_type if first.keys else None,
+        "norms": first.norms is not None,
+        "cells": _cells(first, parts),
+        "shards": len(shards),
+        "bytes": {
+            "resident": parts.get("codes.0", 0),
+            "stored": stored,
+            "per_vector": round(stored / rows, 2),
+            "code": _code_bytes(shards),
+            "parts": parts,
+        },
+        "certificate": certificate_in(about) or None,
+        "provenance": about.get("provenance"),
+        "user": about.get("user") or {},
+    }
+
+
+def codec_text(shards: Sequence[Shard]) -> str:
+    """Return the specification of the codec; where blocks of rows have their own, all, with the rows that they end at.
+
+    Such as ``sq:8@1000+tcq:10``: see `vecstore.codecs.mixed.mixed`.
+    """
+    ends: list[tuple[str, int]] = []
+    row = 0
+    for shard in shards:
+        row += shard.rows
+        spec = str(shard.codec.spec)
+        if ends and ends[-1][0] == spec:
+            ends.pop()
+        ends.append((spec, row))
+    return "+".join([*(f"{spec}@{end}" for spec, end in ends[:-1]), ends[-1][0]])
+
+
+def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:
+    """Return the bytes of a row in each layer, on average where they differ."""
+    rows = sum(shard.rows for shard in shards)
+    sizes = [[layer.layer.code_bytes * shard.rows for layer in shard.layers] for shard in shards]
+    means = [sum(layer) / rows for layer in zip(*sizes, strict=True)]
+    return [int(mean) if mean == int(mean) else round(mean, 2) for mean in means]
+
+
+def _cells(first: Shard, parts: dict[str, int]) -> dict[str, int] | None:
+    """Return how many cells a shard has, the bytes of its centroids, and those of the stored order of all shards."""
+    if first.cells is None or first.codec.partition is None:
+        return None
+    centroids = sum(array.nbytes for array in first.codec.partition.arrays.values())
+    return {
+        "count": first.cells.count,
+        "centroid_bytes": centroids,
+        "order_bytes": parts.get("order", 0),
+    }

@@ -1,0 +1,209 @@
+"""The manifest of a sharded store: a directory's list of shards, replaced atomically.
+
+docs/format.md, section 6, specifies it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vecstore.container.members import member, parse, refuse_features, whole
+from vecstore.container.part import checksum
+from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
+
+__all__ = ["MANIFEST_NAME", "Manifest", "fsync_directory", "replace_file"]
+
+MANIFEST_NAME = "manifest.json"
+MAJOR, MINOR = 1, 0
+KNOWN_FEATURES: frozenset[str] = frozenset()  # what a manifest may require of its reader; none yet
+MOST_SHARDS = 1 << 16
+
+_KNOWN = frozenset(("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3"))
+_END = re.compile(rb',\n "xxh3": "[0-9a-f]{16}"\n}\n')  # how every manifest ends
+_END_BYTES = 32
+_DIGITS_AT = -20  # where the digits of the checksum begin
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.vecs")
+_HASH = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a sharded store consists of.
+
+    Attributes
+    ----------
+    generation : int
+        Grows by one with each replacement.
+    shards : tuple of dict
+        ``{"file", "rows", "bytes", "fingerprint"}`` in row order.
+    key_maps : tuple of dict
+        ``{"file", "shards": [first, end], "bytes", "fingerprint"}``, in the order of the shards that they cover.
+        Shards that none covers are asked one by one.
+    collisions : dict
+        Key hashes that several shards of one key map hold, with those shards.
+    more : dict
+        Members unknown here that a reader may ignore; kept when the manifest is rewritten.
+    """
+
+    generation: int
+    shards: tuple[dict[str, Any], ...]
+    key_maps: tuple[dict[str, Any], ...] = ()
+    collisions: dict[str, list[int]] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """All shards, then all key maps."""
+        return [*self.shards, *self.key_maps]
+
+    def renumbered(self, old: Manifest) -> Manifest:
+        """Return this manifest as the successor of `old`, with file names that the other does not use."""
+        generation = old.generation + 1
+        shards = [entry | {"file": f"shard-{generation:05d}-{i:05d}.vecs"} for i, entry in enumerate(self.shards)]
+        maps = [entry | {"file": f"keys-{generation:05d}-{i:05d}.vecs"} for i, entry in enumerate(self.key_maps)]
+        return replace(self, generation=generation, shards=tuple(shards), key_maps=tuple(maps))
+
+    @property
+    def files(self) -> set[str]:
+        """Names of all files that belong to the store beside the manifest."""
+        return {entry["file"] for entry in self.entries}
+
+    def write(self, directory: Path) -> None:
+        """Replace the manifest of `directory`; afterwards a reader sees the old one or this one, whatever happens."""
+        document = {
+            **self.more,
+            "format": "vecstore",
+            "version": [MAJOR, MINOR],
+            "features": [],
+            "generation": self.generation,
+            "shards": list(self.shards),
+            "key_maps": list(self.key_maps),
+            "collisions": self.collisions,
+        }
+        text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        body = text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n'
+        replace_file(directory / MANIFEST_NAME, _sealed(body))
+
+    @classmethod
+    def read(cls, directory: Path) -> Manifest:
+        """Return the manifest of `directory`.
+
+        Raises
+        ------
+        FormatError
+            There is none, or it is no manifest of a store.
+        CorruptError
+            Its checksum does not match, or a member is malformed.
+        UnsupportedVersionError
+            A newer vecstore wrote it.
+        """
+        path = directory / MANIFEST_NAME
+        try:
+            body = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise FormatError("not a vecstore store: a directory without manifest.json", path=directory) from None
+        document = parse(body, path)
+        if document.get("format") != "vecstore":
+            raise FormatError("not the manifest of a vecstore store", path=path)
+        _require_version(document, path)
+        _require_checksum(body, path)
+        refuse_features(document, KNOWN_FEATURES, path)
+        return cls(
+            whole(document, "generation", path),
+            _shards(document, path),
+            _key_maps(document, path),
+            _collisions(document, path),
+            {name: value for name, value in document.items() if name not in _KNOWN},
+        )
+
+
+def _require_version(document: dict[str, Any], path: Path) -> None:
+    version = member(document, "version", list, path)
+    major = whole({"version": version[0] if version else None}, "version", path, least=1)
+    if major > MAJOR:
+        raise UnsupportedVersionError(
+            "written by a newer vecstore: upgrade this one",
+            path=path,
+            expected=f"version {MAJOR}.x",
+            found=".".join(map(str, version)),
+        )
+
+
+def _require_checksum(body: bytes, path: Path) -> None:
+    if not _END.fullmatch(body[-_END_BYTES:]):
+        raise CorruptError("the manifest has no checksum at its end: restore it from a copy", path=path)
+    if _sealed(body) != body:
+        raise CorruptError("the manifest is damaged: restore it from a copy", path=path)
+
+
+def _sealed(body: bytes) -> bytes:
+    """Return the bytes of a manifest with the right digits at its end."""
+    before, after = body[:_DIGITS_AT], body[_DIGITS_AT + 16 :]
+    return before + f"{checksum(before + b'0' * 16 + after):016x}".encode() + after
+
+
+def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
+    found = _files(document, "shards", path)
+    if not 1 <= len(found) <= MOST_SHARDS:
+        raise CorruptError(f"the manifest names {len(found)} shards", path=path, expected=f"1 to {MOST_SHARDS}")
+    for entry in found:
+        whole(entry, "rows", path)
+    return found
+
+
+def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
+    found, end = _files(document, "key_maps", path), 0
+    for entry in found:
+        edges = dict(zip(("first", "end"), member(entry, "shards", list, path), strict=False))
+        first = whole(edges, "first", path, least=end)
+        end = whole(edges, "end", path, least=first + 1, most=len(document["shards"]))
+    return found
+
+
+def _files(document: dict[str, Any], name: str, path: Path) -> tuple[dict[str, Any], ...]:
+    entries = member(document, name, list, path)
+    for entry in entries:
+        if not isinstance(entry, dict) or not _FILE_NAME.fullmatch(member(entry, "file", str, path)):
+            raise CorruptError(f"{name}: an entry that names no file of the store's directory", path=path)
+        whole(entry, "bytes", path)
+        member(entry, "fingerprint", str, path)
+    return tuple(entries)
+
+
+def _collisions(document: dict[str, Any], path: Path) -> dict[str, list[int]]:
+    found = member(document, "collisions", dict, path)
+    for digits in found:
+        if not _HASH.fullmatch(digits):
+            raise CorruptError(f"collisions: {digits[:40]!r} is not a hash", path=path)
+        for shard in member(found, digits, list, path):
+            whole({digits: shard}, digits, path, most=len(document["shards"]) - 1)
+    return found
+
+
+def replace_file(path: Path, body: bytes) -> None:
+    """Give the file at `path` new content in one step: write beside it, fsync, rename, fsync the directory."""
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        with open(beside, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make renames in `directory` durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
