@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Arrays",
     "ByteStep",
+    "CodeKind",
     "Codes",
     "Floats",
     "Law",
@@ -38,6 +39,7 @@ __all__ = [
     "Transform",
 ]
 
+CodeKind: TypeAlias = Literal["tables16", "tables256", "numbers", "trellis", "decoded"]
 Floats: TypeAlias = NDArray[np.float32]
 Codes: TypeAlias = NDArray[np.uint8]
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -155,6 +157,9 @@ class TrainedQuantizer(ABC):
     """A quantizer that has seen its data; maps (n, dimensions) float32 to (n, code_bytes) uint8 and back.
 
     `tile_rows` says in which layout its codes lie in a file: 1 for row after row, T for transposed tiles of T rows.
+    `code_kind` says what scans its codes: "tables16" and "tables256" add up entries of the tables that `tables` gives,
+    "numbers" multiplies the numbers that `numbers` describes, "trellis" looks up bits of `tcq` codes, and "decoded"
+    decodes blocks of them, which needs nothing more and is the slowest.
     `item_bytes` is the size of one number in a code, for byte steps that shuffle. `by_key` says that vectors come from
     the keys of rows instead of their numbers: `decode_keys` then stands for `decode`. `most_rows` says from which row
     number on there are no vectors, None that there is no end.
@@ -163,6 +168,7 @@ class TrainedQuantizer(ABC):
     dimensions: int
     code_bytes: int
     tile_rows: int = 1
+    code_kind: CodeKind = "decoded"
     item_bytes: int = 1
     by_key: bool = False
     shared: bool = False

@@ -90,6 +90,7 @@ class TrainedOPQ(TrainedQuantizer):
         self.rotation, self.pq = frozen(orthonormal(rotation)), pq
         self._stored_rotation = frozen(rotation)
         self.dimensions, self.code_bytes = pq.dimensions, pq.code_bytes
+        self.code_kind = pq.code_kind
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         return self.pq.encode(z @ self.rotation)

@@ -90,6 +90,7 @@ class TrainedPQ(TrainedQuantizer):
         self.bits, self.edges, self.codebooks = bits, edges, frozen(codebooks.astype("<f4", copy=False))
         self.m, self.dimensions = len(codebooks), int(edges[-1])
         self.code_bytes = self.m if bits == 8 else -(-self.m // 2)
+        self.code_kind = "tables256" if bits == 8 else "tables16"
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         from vecstore.kernels.pq import nearest

@@ -106,6 +106,7 @@ class TrainedAdditive(TrainedQuantizer):
     """
 
     tile_rows = 32
+    code_kind = "tables256"
 
     def __init__(self, codebooks: Floats, *, rounds: int = 0) -> None:
         self.codebooks, self.rounds = frozen(codebooks.astype("<f4", copy=False)), rounds

@@ -113,6 +113,7 @@ class TrainedVAQ(TrainedQuantizer):
         self.mean, self.axes, self.pq = frozen(mean), axes.matrix, pq
         self._axes = axes
         self.dimensions, self.code_bytes = len(mean), pq.code_bytes
+        self.code_kind = pq.code_kind
 
     def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
         return self.pq.encode((z - self.mean) @ self.axes.T)

@@ -77,6 +77,7 @@ class Binary(Quantizer):
 
 class TrainedBinary(TrainedQuantizer):
     tile_rows = 32
+    code_kind = "tables16"
 
     def __init__(self, thresholds: Floats, levels: Floats) -> None:
         self.thresholds, self.levels = frozen(thresholds.astype("<f4", copy=False)), frozen(levels)  # levels[bit, d]

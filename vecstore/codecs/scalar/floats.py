@@ -26,6 +26,7 @@ class _Plain(Quantizer):
 
 class TrainedF32(TrainedQuantizer):
     item_bytes = 4
+    code_kind = "numbers"
     dtype: Literal["f2", "bf2", "f4"] = "f4"
 
     def __init__(self, dimensions: int) -> None:

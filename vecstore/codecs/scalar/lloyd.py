@@ -95,7 +95,8 @@ class TrainedLloyd(TrainedQuantizer):
         self.dimensions, self.bits = dimensions, len(levels).bit_length() - 1
         self._head = FACTOR_BYTES if uneven[0] else 0
         self.code_bytes = self._head + packed_bytes(dimensions, self.bits)
-        self.tile_rows = 32 if self._additive else 1
+        if self._additive:
+            self.tile_rows, self.code_kind = 32, "tables256" if self.bits == 8 else "tables16"
 
     @property
     def _additive(self) -> bool:

@@ -61,7 +61,7 @@ class TrainedSQ(TrainedQuantizer):
         self.bits, self.lowest, self.steps = bits, frozen(lowest), frozen(steps)
         self.dimensions = d = len(lowest)
         self.code_bytes = {8: d, 6: -(-d // 2) + -(-d // 4), 4: -(-d // 2)}[bits]
-        self.tile_rows = 32 if bits == 4 else 1
+        self.tile_rows, self.code_kind = (32, "tables16") if bits == 4 else (1, "numbers")
 
     def levels(self, z: Floats) -> NDArray[np.uint8]:
         """Return the level of each dimension: (n, d) uint8."""

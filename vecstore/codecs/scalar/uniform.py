@@ -64,6 +64,8 @@ class Uniform(Quantizer):
 class TrainedUniform(TrainedQuantizer):
     """``z = middle + step * (level - 128)``; middle (d,), step (1,)."""
 
+    code_kind = "numbers"
+
     def __init__(self, middle: Floats, step: Floats) -> None:
         self.middle, self.step = frozen(middle), frozen(step)
         self.dimensions = self.code_bytes = len(middle)

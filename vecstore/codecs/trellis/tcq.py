@@ -125,6 +125,7 @@ class TrainedTCQ(TrainedQuantizer):
     """
 
     tile_rows = TILE_ROWS
+    code_kind = "trellis"
 
     def __init__(
         self,
