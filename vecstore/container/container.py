@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vecstore.container.members import member, parse, whole
+from vecstore.container.document import field, parse, whole
 from vecstore.container.pages import PAGE_HEADER_BYTES, read_tree
 from vecstore.container.part import CHUNK_BYTES, Part, checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
@@ -211,7 +211,7 @@ class Container:
         self.data = self._map()
         self._extents = read_tree(self.data, self.path)
         self.version, self.description, self.fingerprint = self._read_description()
-        self._about = member(self.description, "parts", dict, self.path)
+        self._about = field(self.description, "parts", dict, self.path)
         self.checksums = self._read_checksums()
         self._parts: dict[str, Part] = {}
 
@@ -261,7 +261,7 @@ class Container:
         return (major, minor), parse(bytes(body), self.path), f"{expected:016x}"
 
     def _read_checksums(self) -> NDArray[np.uint64]:
-        about = member(self.description, "checksums", dict, self.path)
+        about = field(self.description, "checksums", dict, self.path)
         size = 8 * whole(about, "count", self.path)
         value = self._value(CHECKSUMS)[:size]
         if len(value) != size or f"{checksum(value):016x}" != about.get("xxh3"):
@@ -273,7 +273,7 @@ class Container:
     def _open_part(self, name: str) -> Part:
         if name not in self._about:
             raise CorruptError(f"the store has no part {name!r}", path=self.path)
-        about = member(self._about, name, dict, self.path)
+        about = field(self._about, name, dict, self.path)
         blocks = whole(about, "blocks", self.path, most=len(self._extents))
         extents = [self._extents.get(_value_name(name, index)) for index in range(blocks)]
         found = [extent for extent in extents if extent is not None]

@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from vecstore.container.members import member, whole
+from vecstore.container.document import field, whole
 from vecstore.container.pages import Extent
 from vecstore.errors import CorruptError
 from vecstore.kernels.layout import LANES
@@ -89,7 +89,7 @@ class Part:
         if about.get("dtype") not in DTYPES:
             raise CorruptError(f"part {name!r} has an unknown dtype", path=path, found=repr(about.get("dtype"))[:40])
         self.dtype = np.dtype(about["dtype"])
-        lengths = member(about, "shape", list, path)
+        lengths = field(about, "shape", list, path)
         self.shape = tuple(whole({"shape": length}, "shape", path, most=MOST_ROWS) for length in lengths)
         self.rows = self.shape[0] if self.shape else 1
         self.block_rows = whole(about, "block_rows", path, least=1, most=MOST_ROWS)

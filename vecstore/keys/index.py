@@ -23,7 +23,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from vecstore.container.container import Container, ContainerWriter
-from vecstore.container.members import whole
+from vecstore.container.document import whole
 from vecstore.errors import CorruptError, ShapeError, UnsupportedVersionError
 from vecstore.keys.packed import KERNEL_KEYS, Key, KeyType, PackedKeys, key_from_bytes
 from vecstore.parallel import over_slices

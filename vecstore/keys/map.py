@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.container.container import Container, ContainerWriter
-from vecstore.container.members import refuse_features, whole
+from vecstore.container.document import refuse_features, whole
 from vecstore.errors import CorruptError, FormatError
 
 __all__ = ["KeyMap", "write_key_map"]

@@ -12,7 +12,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.container.members import certificate_in
+from vecstore.container.document import certificate_in
 from vecstore.errors import ShapeError
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.trellis.lookups import COARSE_BITS, Lookups
-from vecstore.container.members import certificate_in
+from vecstore.container.document import certificate_in
 from vecstore.errors import ShapeError
 from vecstore.search.ranking import Raw, raw_scores
 from vecstore.search.trellis_sweeping import Coefficients, Plan

@@ -18,7 +18,7 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.spec import CodecSpec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.container import ColumnWriter, Container, ContainerWriter
-from vecstore.container.members import member, refuse_features, whole
+from vecstore.container.document import field, refuse_features, whole
 from vecstore.errors import CorruptError, FormatError, ShapeError
 from vecstore.keys.index import KeyIndex, KeyIndexWriter
 from vecstore.keys.packed import KeyType, PackedKeys
@@ -277,10 +277,10 @@ class Shard:
         self.rows = whole(about, "rows", path, most=MOST_ROWS)
         self.stored_dimensions = whole(about, "dimensions", path, least=1, most=MOST_DIMENSIONS)
         self.dimensions = self.stored_dimensions if prefix is None else prefix
-        self.metric = cast(Metric, member(about, "metric", str, path))  # search refuses others
+        self.metric = cast(Metric, field(about, "metric", str, path))  # search refuses others
         keys = about.get("keys")
-        self.keys = None if keys is None else KeyIndex(self.container, member(about, "keys", dict, path), self.rows)
-        self.norms = self.container.part("norms") if member(about, "norms", bool, path) else None
+        self.keys = None if keys is None else KeyIndex(self.container, field(about, "keys", dict, path), self.rows)
+        self.norms = self.container.part("norms") if field(about, "norms", bool, path) else None
         if self.norms is not None and (self.norms.shape != (self.rows,) or self.norms.dtype != "<f4"):
             raise CorruptError("part 'norms' is malformed", path=path, expected=f"{self.rows} float32")
         self.order = Order(self.container, self.rows) if "order" in about["features"] else None
@@ -309,7 +309,7 @@ class Shard:
         """The trained codec, restored from the file."""
         names = [name.removeprefix("model.") for name in self.container.names("model.")]
         arrays = {name: self.container.part(f"model.{name}").array() for name in names}
-        layers, cells = member(self.description, "codec", list, self.path), self.description.get("cells")
+        layers, cells = field(self.description, "codec", list, self.path), self.description.get("cells")
         spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
         codec = Codec.restore(spec, self.stored_dimensions, arrays)
         codec = codec if self._code_bytes is None else codec.first_bytes(self._code_bytes)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vecstore.container.members import certificate_in
+from vecstore.container.document import certificate_in
 from vecstore.shard.shard import Shard
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 

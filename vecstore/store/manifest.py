@@ -5,14 +5,15 @@ docs/format.md, section 6, specifies it.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vecstore.container.members import member, parse, refuse_features, whole
+from vecstore.container.document import field, parse, refuse_features, whole
 from vecstore.container.part import checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
 
@@ -53,8 +54,8 @@ class Manifest:
     generation: int
     shards: tuple[dict[str, Any], ...]
     key_maps: tuple[dict[str, Any], ...] = ()
-    collisions: dict[str, list[int]] = field(default_factory=dict)
-    more: dict[str, Any] = field(default_factory=dict)
+    collisions: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    more: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -123,7 +124,7 @@ class Manifest:
 
 
 def _require_version(document: dict[str, Any], path: Path) -> None:
-    version = member(document, "version", list, path)
+    version = field(document, "version", list, path)
     major = whole({"version": version[0] if version else None}, "version", path, least=1)
     if major > MAJOR:
         raise UnsupportedVersionError(
@@ -159,28 +160,28 @@ def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
 def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
     found, end = _files(document, "key_maps", path), 0
     for entry in found:
-        edges = dict(zip(("first", "end"), member(entry, "shards", list, path), strict=False))
+        edges = dict(zip(("first", "end"), field(entry, "shards", list, path), strict=False))
         first = whole(edges, "first", path, least=end)
         end = whole(edges, "end", path, least=first + 1, most=len(document["shards"]))
     return found
 
 
 def _files(document: dict[str, Any], name: str, path: Path) -> tuple[dict[str, Any], ...]:
-    entries = member(document, name, list, path)
+    entries = field(document, name, list, path)
     for entry in entries:
-        if not isinstance(entry, dict) or not _FILE_NAME.fullmatch(member(entry, "file", str, path)):
+        if not isinstance(entry, dict) or not _FILE_NAME.fullmatch(field(entry, "file", str, path)):
             raise CorruptError(f"{name}: an entry that names no file of the store's directory", path=path)
         whole(entry, "bytes", path)
-        member(entry, "fingerprint", str, path)
+        field(entry, "fingerprint", str, path)
     return tuple(entries)
 
 
 def _collisions(document: dict[str, Any], path: Path) -> dict[str, list[int]]:
-    found = member(document, "collisions", dict, path)
+    found = field(document, "collisions", dict, path)
     for digits in found:
         if not _HASH.fullmatch(digits):
             raise CorruptError(f"collisions: {digits[:40]!r} is not a hash", path=path)
-        for shard in member(found, digits, list, path):
+        for shard in field(found, digits, list, path):
             whole({digits: shard}, digits, path, most=len(document["shards"]) - 1)
     return found
 

@@ -1,4 +1,4 @@
-"""Take members out of a JSON document that anybody may have written: there, of the right type, in range."""
+"""Take fields out of a JSON document that anybody may have written: there, of the right type, in range."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from vecstore.errors import CorruptError, UnsupportedVersionError
 
-__all__ = ["certificate_in", "member", "parse", "refuse_features", "whole"]
+__all__ = ["certificate_in", "field", "parse", "refuse_features", "whole"]
 
 T = TypeVar("T")
 MOST = 2**63 - 1
@@ -26,8 +26,8 @@ def parse(body: bytes, path: str | Path) -> dict[str, Any]:
     return document
 
 
-def member(document: Mapping[str, Any], name: str, kind: type[T], path: str | Path) -> T:
-    """Return the member called `name`, which must be a `kind`; raises `CorruptError`."""
+def field(document: Mapping[str, Any], name: str, kind: type[T], path: str | Path) -> T:
+    """Return the field called `name`, which must be a `kind`; raises `CorruptError`."""
     value = document.get(name)
     if not isinstance(value, kind):
         found = "nothing" if name not in document else type(value).__name__
@@ -36,7 +36,7 @@ def member(document: Mapping[str, Any], name: str, kind: type[T], path: str | Pa
 
 
 def whole(document: Mapping[str, Any], name: str, path: str | Path, *, least: int = 0, most: int = MOST) -> int:
-    """Return the member called `name`, which must be a whole number from `least` to `most`; raises `CorruptError`."""
+    """Return the field called `name`, which must be a whole number from `least` to `most`; raises `CorruptError`."""
     value = document.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         expected = f"a whole number from {least}" + (f" to {most}" if most != MOST else "")
@@ -46,7 +46,7 @@ def whole(document: Mapping[str, Any], name: str, path: str | Path, *, least: in
 
 def refuse_features(document: Mapping[str, Any], known: frozenset[str], path: str | Path) -> None:
     """Raise `UnsupportedVersionError` when the document asks of its reader what is not `known` here."""
-    unknown = sorted({str(name) for name in member(document, "features", list, path)} - known)
+    unknown = sorted({str(name) for name in field(document, "features", list, path)} - known)
     if unknown:
         raise UnsupportedVersionError(f"needs {', '.join(unknown)}, unknown to this vecstore: upgrade it", path=path)
 
