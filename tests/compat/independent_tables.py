@@ -1,4 +1,4 @@
-"""Tables that rows share, as section 6 of docs/format.md has them; `independent_reader` hands their codes on to it."""
+"""Tables that rows share, as docs/format.md, section 6 (Codecs), has them, called by `independent_reader`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ LMDB believes its own pages: one flipped pointer makes the library read outside 
 A shard has few, large values, so its tree is a handful of pages. They are walked here once, at opening, every
 number checked against the file before it is used, and what comes out is all a reader needs: where each value lies.
 
-The layout is that of LMDB 0.9 data version 1 on 64-bit little-endian machines; see docs/format.md, section 2.
+The layout is that of LMDB 0.9 data version 1 on 64-bit little-endian machines; see docs/format.md,
+section 2 (The LMDB file).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The key index: key -> row and row -> key, static and compact, read where it is mapped.
 
-Three parts of a shard (docs/format.md, section 5, has the bytes):
+Three parts of a shard (docs/format.md, section 7 (Key index), has the bytes):
 
 ``keys.text``   pages of 16,384 keys: a start every 32 keys, a length byte a key, then the key text, once.
 ``keys.int64``  instead of the text when keys are integers: the integers.

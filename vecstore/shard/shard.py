@@ -1,6 +1,6 @@
 """A shard: one file with the codes, keys, parameters and description of some rows. Written once, never changed.
 
-`ShardWriter` writes one, `Shard` reads one. docs/format.md, section 4, specifies the description.
+`ShardWriter` writes one, `Shard` reads one. docs/format.md, section 5 (Shards), specifies both.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The manifest of a sharded store: a directory's list of shards, replaced atomically.
 
-docs/format.md, section 6, specifies it.
+docs/format.md, section 8 (Sharded stores), specifies it.
 """
 
 from __future__ import annotations
