@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vecstore.errors import CodecError
 
 if TYPE_CHECKING:
-    from vecstore.codecs.tables.population import Population
+    from vecstore.codecs.dataset import Dataset
     from vecstore.keys.packed import PackedKeys
 
 __all__ = [
@@ -267,7 +267,7 @@ class Quantizer(Step):
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         """Train on a sample (n, d) float32."""
 
-    def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
+    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
         """Train on a sample, knowing all rows to come. What shares tables among rows has to; others need the sample."""
         return self.fit(z, seed=seed)
 

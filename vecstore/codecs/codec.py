@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
+from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.partition import COUNT_BYTES, Cells, Partition
 from vecstore.codecs.spec import CodecSpec, LayerSpec
-from vecstore.codecs.tables.population import Population
 from vecstore.errors import CodecError, ShapeError
 from vecstore.keys.packed import PackedKeys
 
@@ -339,15 +339,13 @@ class Codec:
         return f"<Codec {self.spec}: {self.dimensions} dimensions in {self.code_bytes} bytes>"
 
 
-def fit(
-    spec: CodecSpec, x: ArrayLike, *, seed: int, rows: int | None = None, population: Population | None = None
-) -> Codec:
+def fit(spec: CodecSpec, x: ArrayLike, *, seed: int, rows: int | None = None, dataset: Dataset | None = None) -> Codec:
     """Train the cells and all layers of `spec` on a sample; see `CodecSpec.fit`."""
     sample = as_vectors(x)
     if not len(sample):
         raise ShapeError("training needs at least one vector")
     partition = None
-    everyone = population or Population.of(sample)
+    everyone = dataset or Dataset.of(sample)
     if spec.cells is not None:
         code_bytes = code_bytes_of(spec, sample, seed=seed)
         partition = spec.cells.fit(sample, seed=seed, rows=rows or len(sample), code_bytes=code_bytes)
@@ -367,7 +365,7 @@ def code_bytes_of(spec: CodecSpec, sample: Floats, *, seed: int) -> int:
     few = sample[:FEW_ROWS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is to be said of the data, is said when all of it is trained on
-        layers = [_fit_layer(layer, few, Population.of(few), seed) for layer in spec.layers]
+        layers = [_fit_layer(layer, few, Dataset.of(few), seed) for layer in spec.layers]
     if any(layer.quantizer.shared for layer in layers):
         raise CodecError(
             f"{spec}: cells put rows in another order, by which table codecs know them; use one or the other"
@@ -375,14 +373,14 @@ def code_bytes_of(spec: CodecSpec, sample: Floats, *, seed: int) -> int:
     return sum(layer.code_bytes for layer in layers)
 
 
-def _fit_layer(spec: LayerSpec, x: Floats, population: Population, seed: int) -> Layer:
+def _fit_layer(spec: LayerSpec, x: Floats, dataset: Dataset, seed: int) -> Layer:
     dimensions = x.shape[1]
     transforms = []
     for step in spec.transforms:
         transforms.append(step.fit(x, seed=seed))
         x = transforms[-1].apply(x)
-        population = population.mapped(transforms[-1].apply)
-    quantizer = spec.quantizer.fit_all(x, population, seed=seed)
+        dataset = dataset.mapped(transforms[-1].apply)
+    quantizer = spec.quantizer.fit_all(x, dataset, seed=seed)
     for byte_step in spec.byte_steps:
         byte_step.check(quantizer.code_bytes)
     return Layer(spec, transforms, quantizer, dimensions)

@@ -18,7 +18,7 @@ from vecstore.errors import CodecError
 
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec
-    from vecstore.codecs.tables.population import Population
+    from vecstore.codecs.dataset import Dataset
 
 __all__ = ["CodecSpec", "LayerSpec", "codec"]
 
@@ -75,7 +75,7 @@ class CodecSpec:
         if len(self.layers) == 2 and self.layers[0].byte_steps:
             raise CodecError(f"{str(self)!r}: the coarse layer is scanned, so it cannot be compressed by byte steps")
 
-    def fit(self, x: Floats, *, seed: int = 0, rows: int | None = None, population: Population | None = None) -> Codec:
+    def fit(self, x: Floats, *, seed: int = 0, rows: int | None = None, dataset: Dataset | None = None) -> Codec:
         """Train on a sample and return the trained codec.
 
         Parameters
@@ -87,7 +87,7 @@ class CodecSpec:
         rows : int, optional
             Of the store to come (of each of its shards), by default those of `x`: the number of cells follows from
             them unless it is named.
-        population : Population, optional
+        dataset : Dataset, optional
             All rows to come, for codecs whose rows share tables; by default they are taken to be `x`.
 
         Raises
@@ -99,7 +99,7 @@ class CodecSpec:
         """
         from vecstore.codecs.codec import fit
 
-        return fit(self, x, seed=seed, rows=rows, population=population)
+        return fit(self, x, seed=seed, rows=rows, dataset=dataset)
 
     def to_dict(self) -> list[list[dict[str, Any]]] | dict[str, Any]:
         """Return the JSON form: layers of steps, each ``{"name": ..., "configuration": {...}}``.

@@ -20,7 +20,7 @@ from vecstore.codecs.mixed.mixed import MixedBudget, MixedCodec, MixedSpec, plan
 from vecstore.codecs.spec import CodecSpec
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.survey import OnBad, OnDuplicate, Survey, clean_batches, survey_dump
-from vecstore.conversion.training import Progress, Stage, Wish, population_of, prepare, sample_of
+from vecstore.conversion.training import Progress, Stage, Wish, dataset_of, prepare, sample_of
 from vecstore.conversion.workplace import Workplace
 from vecstore.conversion.writer import Writer
 from vecstore.errors import ExistsError, ShapeError
@@ -200,7 +200,7 @@ def convert(
         trained, members = prepare(
             wish,
             sample,
-            population_of(dump, survey, sample, on_bad=on_bad, keep_norms=keep_norms),
+            dataset_of(dump, survey, sample, on_bad=on_bad, keep_norms=keep_norms),
             metric=metric,
             keep_norms=keep_norms,
             keep_order=keep_order or dump.key_type is None,

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import as_queries
 from vecstore.conversion.survey import Survey, clean_batches, survey_dump
-from vecstore.conversion.training import population_of, sample_of
+from vecstore.conversion.training import dataset_of, sample_of
 from vecstore.errors import FormatError, ShapeError
 from vecstore.formats import Dump, open_dump
 from vecstore.measure.certificate import measure_certificate
@@ -86,7 +86,7 @@ def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | N
     sample = sample_of(survey)
     if any(layer.quantizer.by_key for layer in store.codec.layers):
         policy: Any = policies["on_bad"]
-        sample = sample.keyed(population_of(dump, survey, sample, on_bad=policy, keep_norms=False))
+        sample = sample.keyed(dataset_of(dump, survey, sample, on_bad=policy, keep_norms=False))
     again, _ = measure_certificate(
         store.codec,
         sample.measured,

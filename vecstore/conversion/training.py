@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, as_queries, as_vectors, code_bytes_of
+from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.mixed.mixed import MixedBudget, MixedCodec, MixedSpec
 from vecstore.codecs.spec import CodecSpec
-from vecstore.codecs.tables.population import Block, Population
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.survey import OnBad, Survey, clean_batches
@@ -28,7 +28,7 @@ from vecstore.metric import Metric
 from vecstore.search.prefixes import measure_prefixes
 from vecstore.shard.shard import NORM_BYTES, bytes_beside
 
-__all__ = ["Progress", "RescoringWarning", "Sample", "Stage", "Wish", "population_of", "prepare", "sample_of"]
+__all__ = ["Progress", "RescoringWarning", "Sample", "Stage", "Wish", "dataset_of", "prepare", "sample_of"]
 
 Stage: TypeAlias = Literal["reading", "tuning", "training", "measuring", "encoding"]
 Progress: TypeAlias = Callable[[Stage, int, float], None]
@@ -88,15 +88,15 @@ class Sample:
     held_out: bool
     unseen: bool
 
-    def keyed(self, population: Population) -> Sample:
+    def keyed(self, dataset: Dataset) -> Sample:
         """Return the same with the keys of the rows that are measured and searched."""
-        return replace(self, measured=_keyed(self.measured, population), searched=_keyed(self.searched, population))
+        return replace(self, measured=_keyed(self.measured, dataset), searched=_keyed(self.searched, dataset))
 
 
-def _keyed(block: Block, population: Population) -> Block:
+def _keyed(block: Block, dataset: Dataset) -> Block:
     order = np.argsort(block.rows)
     rows = block.rows[order]
-    return Block(rows, block.vectors[order], population.pick(rows).keys)
+    return Block(rows, block.vectors[order], dataset.take(rows).keys)
 
 
 def sample_of(survey: Survey) -> Sample:
@@ -123,7 +123,7 @@ def sample_of(survey: Survey) -> Sample:
     )
 
 
-def population_of(dump: Dump, survey: Survey, sample: Sample, *, on_bad: OnBad, keep_norms: bool) -> Population:
+def dataset_of(dump: Dump, survey: Survey, sample: Sample, *, on_bad: OnBad, keep_norms: bool) -> Dataset:
     """Return all rows as codecs see them that are fitted to every one."""
 
     def blocks() -> Iterator[Block]:
@@ -136,13 +136,13 @@ def population_of(dump: Dump, survey: Survey, sample: Sample, *, on_bad: OnBad, 
 
     spared = np.sort(sample.measured.rows) if sample.held_out else np.empty(0, np.int64)
     importance = np.delete(dump.importance, survey.dropped) if isinstance(dump, OrderedDump) else None
-    return Population(survey.kept, blocks, spared=spared, importance=importance)
+    return Dataset(survey.kept, blocks, spared=spared, importance=importance)
 
 
 def prepare(
     wish: Wish,
     sample: Sample,
-    population: Population,
+    dataset: Dataset,
     *,
     metric: Metric,
     keep_norms: bool,
@@ -155,7 +155,7 @@ def prepare(
 
     keep_order says whether rows keep their numbers in cells too.
     """
-    train, total = sample.train, population.total
+    train, total = sample.train, dataset.total
     coded = unit(train) if keep_norms else train
     if wish.codec is None:
         trained: Codec | MixedCodec = _tuned(
@@ -171,12 +171,12 @@ def prepare(
         )
     else:
         report("training", len(train), 0.0)
-        trained = _trained(wish.codec, coded, population, shard_bytes, seed)
+        trained = _trained(wish.codec, coded, dataset, shard_bytes, seed)
         report("training", len(train), 1.0)
     report("measuring", len(sample.measured.rows), 0.0)
     as_vectors(sample.measured.vectors, trained.dimensions)  # raises where they are of another width
     if any(layer.quantizer.by_key for layer in trained.layers):
-        sample = sample.keyed(population)
+        sample = sample.keyed(dataset)
     beside = bytes_beside(trained, keep_norms=keep_norms, keep_order=keep_order)
     rows = total
     if shard_bytes is not None and isinstance(trained, Codec):
@@ -220,7 +220,7 @@ def prepare(
 def _trained(
     given: CodecSpec | MixedSpec | MixedBudget | Codec | MixedCodec,
     coded: Floats,
-    population: Population,
+    dataset: Dataset,
     shard_bytes: int | None,
     seed: int,
 ) -> Codec | MixedCodec:
@@ -229,10 +229,10 @@ def _trained(
     if isinstance(given, (Codec, MixedCodec)):
         return given
     if not isinstance(given, CodecSpec):
-        return given.fit(coded, seed=seed, population=population)
-    rows = population.total
+        return given.fit(coded, seed=seed, dataset=dataset)
+    rows = dataset.total
     if given.cells is None:
-        return given.fit(coded, seed=seed, population=population)
+        return given.fit(coded, seed=seed, dataset=dataset)
     if shard_bytes is not None:
         rows = min(rows, shard_bytes // max(code_bytes_of(given, coded, seed=seed), 1))
     return given.fit(coded, seed=seed, rows=rows)

@@ -12,8 +12,8 @@ import numpy as np
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.dataset import Block
 from vecstore.codecs.mixed.mixed import MixedCodec
-from vecstore.codecs.tables.population import Block
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.measure.calibration import Calibration, calibrate
 from vecstore.measure.fidelity import measure_fidelity

@@ -7,8 +7,8 @@ import pytest
 from samples import glove
 
 import vecstore
+from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.spec import codec
-from vecstore.codecs.tables.population import Population
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 
@@ -132,6 +132,6 @@ def test_a_code_of_no_anchor_is_refused():
 
 def test_residuals_train_on_rows_that_are_not_spared():
     x, _ = glove(500)
-    everyone = Population(500, Population.of(x).blocks, spared=np.arange(50))
-    fitted = codec("hash:100:2/pq:5").fit(x[50:], population=everyone)
+    everyone = Dataset(500, Dataset.of(x).blocks, spared=np.arange(50))
+    fitted = codec("hash:100:2/pq:5").fit(x[50:], dataset=everyone)
     assert np.isfinite(fitted.approximate(x, np.arange(500))).all()

@@ -8,10 +8,10 @@ import xxhash
 from samples import glove
 
 import vecstore
+from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.spec import codec
 from vecstore.codecs.tables.features import Features, ngrams, shape_of
 from vecstore.codecs.tables.picks import Picks
-from vecstore.codecs.tables.population import Block, Population
 from vecstore.errors import CodecError, KeyNotFoundError
 from vecstore.keys.packed import PackedKeys
 from vecstore.measure.advisor import advise, predict
@@ -306,16 +306,16 @@ def test_tables_and_cells_exclude_each_other(tmp_path):
         assert r2(x[200:], store[keys[200:]]) > 0.4
 
 
-def test_a_population_is_read_anew():
+def test_a_dataset_is_read_anew():
     x, keys = glove(100)
-    everyone = Population.of(x, PackedKeys(keys, "str"))
+    everyone = Dataset.of(x, PackedKeys(keys, "str"))
     for _ in range(2):
         blocks = list(everyone.mapped(lambda z: 2 * z).blocks())
         assert isinstance(blocks[0], Block)
         np.testing.assert_array_equal(np.concatenate([block.vectors for block in blocks]), 2 * x)
-    picked = everyone.pick(np.array([3, 50]))
-    np.testing.assert_array_equal(picked.vectors, x[[3, 50]])
-    assert picked.keys is not None and len(picked.keys) == 2
+    taken = everyone.take(np.array([3, 50]))
+    np.testing.assert_array_equal(taken.vectors, x[[3, 50]])
+    assert taken.keys is not None and len(taken.keys) == 2
 
 
 def test_damaged_tables_are_refused(gaussian):

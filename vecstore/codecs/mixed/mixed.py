@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.spec import CodecSpec, codec
-from vecstore.codecs.tables.population import Block, Population
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 
@@ -86,13 +86,13 @@ class MixedBudget:
         except ValueError:
             raise CodecError(f"{text!r} is no mixed codec: {USAGE}") from None
 
-    def fit(self, x: Floats, *, seed: int = 0, population: Population | None = None) -> MixedCodec:
+    def fit(self, x: Floats, *, seed: int = 0, dataset: Dataset | None = None) -> MixedCodec:
         """Choose a codec for each block, and train them; see `MixedSpec.fit`."""
         from vecstore.codecs.mixed.allocation import choose
 
-        everyone = population or Population.of(as_vectors(x))
+        everyone = dataset or Dataset.of(as_vectors(x))
         samples = draw_samples(everyone, popularity_edges(everyone.total), seed)
-        return choose(self, samples, everyone.total, seed=seed).fit(x, seed=seed, population=everyone)
+        return choose(self, samples, everyone.total, seed=seed).fit(x, seed=seed, dataset=everyone)
 
     def __str__(self) -> str:
         dims = f":dims:{self.alpha:g}" if self.dims else ""
@@ -136,13 +136,13 @@ class MixedSpec:
             stops += [int(stop)] if at else []
         return cls(tuple(stops), tuple(codecs))
 
-    def fit(self, x: Floats, *, seed: int = 0, population: Population | None = None) -> MixedCodec:
+    def fit(self, x: Floats, *, seed: int = 0, dataset: Dataset | None = None) -> MixedCodec:
         """Train each block's codec on its own rows.
 
         Parameters
         ----------
         x : (n, d) float32
-        population : Population, optional
+        dataset : Dataset, optional
             All rows to come; by default `x`.
 
         Raises
@@ -150,17 +150,15 @@ class MixedSpec:
         CodecError
             A codec does not fit its rows, or a block would be empty.
         """
-        everyone = population or Population.of(as_vectors(x))
+        everyone = dataset or Dataset.of(as_vectors(x))
         if self.stops and self.stops[-1] >= everyone.total:
             raise CodecError(f"{self}: the last block would be empty, there are {everyone.total:,} rows")
         return self.trained(draw_samples(everyone, (0, *self.stops, everyone.total), seed), everyone, seed=seed)
 
-    def trained(self, samples: Sequence[BlockSample], population: Population, *, seed: int) -> MixedCodec:
+    def trained(self, samples: Sequence[BlockSample], dataset: Dataset, *, seed: int) -> MixedCodec:
         """Train on samples of the blocks that were drawn already."""
         codecs = [
-            spec.fit(
-                sample.train, seed=seed, rows=sample.rows, population=restricted(population, sample.first, sample.stop)
-            )
+            spec.fit(sample.train, seed=seed, rows=sample.rows, dataset=restricted(dataset, sample.first, sample.stop))
             for spec, sample in zip(self.codecs, samples, strict=True)
         ]
         return MixedCodec(self, codecs, _measured(codecs, samples))
@@ -252,42 +250,41 @@ def popularity_edges(total: int) -> tuple[int, ...]:
     return (0, *reversed([stop for stop in stops if stop >= 200 or stop == total]))
 
 
-def draw_samples(population: Population, edges: Sequence[int], seed: int) -> list[BlockSample]:
+def draw_samples(dataset: Dataset, edges: Sequence[int], seed: int) -> list[BlockSample]:
     """Return samples of all blocks, drawn in one pass."""
     random, chosen = np.random.default_rng(seed), []
-    dimensions = next(population.blocks()).vectors.shape[1]
+    dimensions = next(dataset.blocks()).vectors.shape[1]
     most = max(min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * dimensions)), 256)
     for first, stop in pairwise(edges):
         rows = first + random.permutation(stop - first)[: most + TESTED_ROWS]
         held_out = min(TESTED_ROWS, len(rows) // 10)
         chosen += [np.sort(rows[held_out:]), np.sort(rows[:held_out])]
-    found = population.pick(np.sort(np.concatenate(chosen)))
+    found = dataset.take(np.sort(np.concatenate(chosen)))
     samples = []
     for (first, stop), train, test in zip(pairwise(edges), chosen[::2], chosen[1::2], strict=True):
-        train = train[~np.isin(train, population.spared)] if len(train) > 2 * len(population.spared) else train
+        train = train[~np.isin(train, dataset.spared)] if len(train) > 2 * len(dataset.spared) else train
         trained, tested = (found.vectors[np.searchsorted(found.rows, rows)] for rows in (train, test))
         weight = sum(
-            float(population.weights(np.arange(at, min(at + (1 << 20), stop))).sum())
-            for at in range(first, stop, 1 << 20)
+            float(dataset.weights(np.arange(at, min(at + (1 << 20), stop))).sum()) for at in range(first, stop, 1 << 20)
         )
         trained = trained[random.permutation(len(trained))]  # training may look at the first rows only
         samples.append(BlockSample(first, stop, weight, trained, tested if len(tested) else trained))
     return samples
 
 
-def restricted(population: Population, first: int, stop: int) -> Population:
+def restricted(dataset: Dataset, first: int, stop: int) -> Dataset:
     """Return the rows from `first` to `stop`, numbered from 0."""
 
     def blocks() -> Iterator[Block]:
-        for block in population.blocks():
+        for block in dataset.blocks():
             low, high = np.searchsorted(block.rows, [first, stop]).tolist()
             if low < high:
                 keys = None if block.keys is None else block.keys.take(np.arange(low, high))
                 yield Block(block.rows[low:high] - first, block.vectors[low:high], keys)
 
-    spared, importance = population.spared, population.importance
+    spared, importance = dataset.spared, dataset.importance
     return replace(
-        population,
+        dataset,
         total=stop - first,
         blocks=blocks,
         spared=spared[(spared >= first) & (spared < stop)] - first,

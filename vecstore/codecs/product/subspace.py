@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, named
+from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.packing import join, split
 from vecstore.codecs.product.pq import PQ, TrainedPQ, group_edges, train_codebooks
-from vecstore.codecs.tables.population import Population
 from vecstore.errors import CodecError
 
 __all__ = ["Subspace"]
@@ -39,17 +39,17 @@ class Subspace(PQ):
         return f"{self.name}:{self.m}x{self.bits}"
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
-        return self.fit_all(z, Population.of(z), seed=seed)
+        return self.fit_all(z, Dataset.of(z), seed=seed)
 
-    def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
-        if self.bits * self.m < 63 and 1 << (self.bits * self.m) < population.total:
+    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
+        if self.bits * self.m < 63 and 1 << (self.bits * self.m) < dataset.total:
             tuples = 1 << (self.bits * self.m)
-            raise CodecError(f"{self} has {tuples:,} codes, there are {population.total:,} rows; take a larger M")
+            raise CodecError(f"{self} has {tuples:,} codes, there are {dataset.total:,} rows; take a larger M")
         edges = group_edges(z.shape[1], self.m)
         books = train_codebooks(z[:TRAINING_ROWS], edges, 1 << self.bits, seed=seed)
         plain = TrainedPQ(self.bits, edges, books)
-        own, moved = _unique(plain, population)
-        return TrainedSubspace(self.bits, edges, books, own, moved / max(population.total, 1))
+        own, moved = _unique(plain, dataset)
+        return TrainedSubspace(self.bits, edges, books, own, moved / max(dataset.total, 1))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
         edges = group_edges(dimensions, self.m)
@@ -76,14 +76,14 @@ class TrainedSubspace(TrainedPQ):
         return {"repaired": round(self._moved, 6)}
 
 
-def _unique(plain: TrainedPQ, population: Population) -> tuple[Codes, int]:
+def _unique(plain: TrainedPQ, dataset: Dataset) -> tuple[Codes, int]:
     """Return codes that are all different, and how many rows did not get their nearest entries."""
-    out = np.concatenate([plain.encode(block.vectors) for block in population.blocks()])
+    out = np.concatenate([plain.encode(block.vectors) for block in dataset.blocks()])
     first = np.unique(out, axis=0, return_index=True)[1]
     repeated = np.ones(len(out), bool)
     repeated[first] = False
     taken = {out[row].tobytes() for row in first.tolist()}
-    for block in population.blocks():
+    for block in dataset.blocks():
         for at in np.flatnonzero(repeated[block.rows]).tolist():
             row = int(block.rows[at])
             code = _free(plain, block.vectors[at], out[row], taken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.tables.population import Population
+from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.transforms.pca import principal_axes
 
 __all__ = ["balanced_slots"]
@@ -13,15 +13,15 @@ __all__ = ["balanced_slots"]
 AXES = 16  # principal components that decide; the rest of a vector is not kept in memory
 
 
-def balanced_slots(population: Population, group: int) -> NDArray[np.int64]:
+def balanced_slots(dataset: Dataset, group: int) -> NDArray[np.int64]:
     """Return a permutation of the rows, (total,) int64, whose runs of `group` numbers hold rows that are alike.
 
     Rows are halved at the median of the component along which they vary most, again and again (a k-d tree: Bentley,
     Communications of the ACM 18, 1975), cut at multiples of `group`.
     """
-    first = next(population.blocks()).vectors
+    first = next(dataset.blocks()).vectors
     mean, axes, _ = principal_axes(first, min(AXES, first.shape[1]))
-    z = np.concatenate([(block.vectors - mean) @ axes.T for block in population.blocks()])
+    z = np.concatenate([(block.vectors - mean) @ axes.T for block in dataset.blocks()])
     order = np.arange(len(z))
     pending = [(0, len(z))]
     while pending:

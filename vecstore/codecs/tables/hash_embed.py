@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.tables.picks import KERNEL_ROWS, Picks, fit_table, picked_by_key
-from vecstore.codecs.tables.population import Block, Population
 from vecstore.codecs.tables.subword_hashes import murmur2, pieces
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
@@ -51,16 +51,16 @@ class HashEmbed(Quantizer):
         return Law(4 * self.entries * dimensions / total, min(self.entries / total, 1.0))
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
-        return self.fit_all(z, Population.of(z), seed=seed)
+        return self.fit_all(z, Dataset.of(z), seed=seed)
 
-    def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
-        by_key = next(population.blocks()).keys is not None
+    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
+        by_key = next(dataset.blocks()).keys is not None
         untrained = TrainedHashEmbed(self, np.zeros((1, z.shape[1]), np.float32), by_key)
 
         def picks_of(block: Block) -> Picks:
             return untrained.picks(block.keys if block.keys is not None else PackedKeys(block.rows, "int64"))
 
-        table, facts = fit_table(population, picks_of, self.entries)
+        table, facts = fit_table(dataset, picks_of, self.entries)
         return TrainedHashEmbed(self, table, by_key, facts)
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:

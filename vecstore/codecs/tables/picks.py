@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Floats, named
-from vecstore.codecs.tables.population import Block, Population
+from vecstore.codecs.dataset import Block, Dataset
 from vecstore.errors import CodecError
 
 __all__ = ["KERNEL_ROWS", "Collisions", "Picks", "fit_table", "picked_by_key"]
@@ -92,7 +92,7 @@ def picked_by_key(arrays: Arrays) -> bool:
 
 
 def fit_table(
-    population: Population,
+    dataset: Dataset,
     picks_of: Callable[[Block], Picks],
     entries: int,
     *,
@@ -113,10 +113,10 @@ def fit_table(
     held: list[tuple[Picks, NDArray[np.float64]]] = []
     collisions = Collisions()
     target: NDArray[np.float64] | None = None
-    for block in population.blocks():
+    for block in dataset.blocks():
         picks = picks_of(block)
         scales = 1.0 / np.maximum(picks.counts, 1) if mean else np.ones(len(block.rows))
-        weights = population.weights(block.rows) if weighted else np.ones(len(block.rows))
+        weights = dataset.weights(block.rows) if weighted else np.ones(len(block.rows))
         if target is None:
             target = np.zeros((entries, block.vectors.shape[1]))
         add_targets(picks.starts, picks.ids, weights * scales, block.vectors, target)

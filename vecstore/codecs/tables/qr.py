@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.product.pq import group_edges
 from vecstore.codecs.tables.balanced import balanced_slots
 from vecstore.codecs.tables.picks import Picks, fit_table
-from vecstore.codecs.tables.population import Block, Population
 from vecstore.errors import CodecError
 
 __all__ = ["QR", "Digits", "TrainedQR"]
@@ -97,24 +97,24 @@ class QR(Quantizer):
         return Digits(tuple(sizes), self.scheme == "crt", bool(self.compat))
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
-        return self.fit_all(z, Population.of(z), seed=seed)
+        return self.fit_all(z, Dataset.of(z), seed=seed)
 
-    def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
-        digits = self.digits(population.total)
-        slots = balanced_slots(population, digits.sizes[-1]) if self.order == "learned" else None
+    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
+        digits = self.digits(dataset.total)
+        slots = balanced_slots(dataset, digits.sizes[-1]) if self.order == "learned" else None
 
         def entries(block: Block) -> NDArray[np.int64]:
             return digits.of(block.rows if slots is None else slots[block.rows])
 
         if self.operation == "add":
             firsts = np.concatenate([[0], np.cumsum(digits.sizes)])
-            table, _ = fit_table(population, lambda block: Picks.equal(entries(block) + firsts[:-1]), int(firsts[-1]))
+            table, _ = fit_table(dataset, lambda block: Picks.equal(entries(block) + firsts[:-1]), int(firsts[-1]))
             tables: list[NDArray[Any]] = np.split(table, firsts[1:-1])
         elif self.operation == "concat":
             edges = group_edges(z.shape[1], len(digits.sizes))
-            tables = _means(population, entries, digits.sizes, edges)
+            tables = _means(dataset, entries, digits.sizes, edges)
         else:
-            tables = _products(population, entries, digits.sizes, z.shape[1])
+            tables = _products(dataset, entries, digits.sizes, z.shape[1])
         return TrainedQR(self, digits, tables, slots)
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
@@ -199,13 +199,11 @@ class TrainedQR(TrainedQuantizer):
         return {"sizes": np.array(self._digits.sizes, "<i8"), **tables}
 
 
-def _means(
-    population: Population, entries: Any, sizes: tuple[int, ...], edges: NDArray[np.int64]
-) -> list[NDArray[Any]]:
+def _means(dataset: Dataset, entries: Any, sizes: tuple[int, ...], edges: NDArray[np.int64]) -> list[NDArray[Any]]:
     """Return tables put side by side: each entry is the mean of its rows in the table's dimensions."""
     sums = [np.zeros((size, int(width))) for size, width in zip(sizes, np.diff(edges), strict=True)]
     counts = [np.zeros(size) for size in sizes]
-    for block in population.blocks():
+    for block in dataset.blocks():
         digits = entries(block)
         for j, (low, high) in enumerate(pairwise(edges.tolist())):
             np.add.at(sums[j], digits[:, j], block.vectors[:, low:high])
@@ -213,13 +211,13 @@ def _means(
     return [total / np.maximum(count, 1)[:, None] for total, count in zip(sums, counts, strict=True)]
 
 
-def _products(population: Population, entries: Any, sizes: tuple[int, ...], d: int) -> list[NDArray[Any]]:
+def _products(dataset: Dataset, entries: Any, sizes: tuple[int, ...], d: int) -> list[NDArray[Any]]:
     """Return tables whose entries multiply, by alternating least squares: given the others, each table is exact."""
     tables = [np.ones((size, d)) for size in sizes]
     for _ in range(SWEEPS):
         for j, table in enumerate(tables):
             above, below = np.zeros_like(table), np.zeros_like(table)
-            for block in population.blocks():
+            for block in dataset.blocks():
                 digits = entries(block)
                 others = [other[digits[:, i]] for i, other in enumerate(tables) if i != j]
                 factor = reduce(np.multiply, others)

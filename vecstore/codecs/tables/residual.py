@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer
+from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.registry import step_class
-from vecstore.codecs.tables.population import Block, Population
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 
@@ -55,19 +55,19 @@ class Residual(Quantizer):
         return base, fine
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
-        return self.fit_all(z, Population.of(z), seed=seed)
+        return self.fit_all(z, Dataset.of(z), seed=seed)
 
-    def fit_all(self, z: Floats, population: Population, *, seed: int) -> TrainedQuantizer:
+    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
         base, fine = self.parts()
-        fitted = base.fit_all(z, population, seed=seed)
+        fitted = base.fit_all(z, dataset, seed=seed)
 
         def blocks() -> Iterator[Block]:
-            return (replace(block, vectors=_left(fitted, block)) for block in population.blocks())
+            return (replace(block, vectors=_left(fitted, block)) for block in dataset.blocks())
 
-        left = replace(population, blocks=blocks)
-        numbers = np.random.default_rng(seed).permutation(population.total)[: SAMPLE_ROWS + len(population.spared)]
-        numbers = numbers[~np.isin(numbers, population.spared)] if len(numbers) > len(population.spared) else numbers
-        drawn = left.pick(np.sort(numbers))
+        left = replace(dataset, blocks=blocks)
+        numbers = np.random.default_rng(seed).permutation(dataset.total)[: SAMPLE_ROWS + len(dataset.spared)]
+        numbers = numbers[~np.isin(numbers, dataset.spared)] if len(numbers) > len(dataset.spared) else numbers
+        drawn = left.take(np.sort(numbers))
         sample = drawn.vectors[np.random.default_rng(seed).permutation(len(drawn.rows))]
         return TrainedResidual(fitted, fine.fit_all(sample, left, seed=seed))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.keys.packed import PackedKeys
 
-__all__ = ["Block", "Population"]
+__all__ = ["Block", "Dataset"]
 
 BLOCK_ROWS = 8192
 
@@ -26,7 +26,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Population:
+class Dataset:
     """All rows, read anew, block by block, as often as a codec asks.
 
     Attributes
@@ -48,8 +48,8 @@ class Population:
     importance: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, x: Floats, keys: PackedKeys | None = None) -> Population:
-        """Return the population of rows in memory."""
+    def of(cls, x: Floats, keys: PackedKeys | None = None) -> Dataset:
+        """Return the dataset of rows in memory."""
 
         def blocks() -> Iterator[Block]:
             for start in range(0, len(x), BLOCK_ROWS):
@@ -58,7 +58,7 @@ class Population:
 
         return cls(len(x), blocks)
 
-    def mapped(self, apply: Callable[[Floats], Floats]) -> Population:
+    def mapped(self, apply: Callable[[Floats], Floats]) -> Dataset:
         """Return the same rows as a transform leaves them."""
         blocks = self.blocks
         return replace(self, blocks=lambda: (replace(block, vectors=apply(block.vectors)) for block in blocks()))
@@ -67,7 +67,7 @@ class Population:
         """Return the importance of rows: (n,) float64."""
         return np.asarray(1.0 / (rows + 1.0)) if self.importance is None else self.importance[rows]
 
-    def pick(self, rows: NDArray[np.int64]) -> Block:
+    def take(self, rows: NDArray[np.int64]) -> Block:
         """Return some rows (their numbers rising)."""
         taken: list[Block] = []
         for block in self.blocks():
