@@ -19,7 +19,7 @@ from vecstore.bench.timing import table, write_section
 from vecstore.codecs.codec import fit
 from vecstore.codecs.partition import COUNT_BYTES
 from vecstore.codecs.spec import codec
-from vecstore.measure.recall import Exam
+from vecstore.measure.recall import GroundTruth
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -53,16 +53,16 @@ def main() -> None:
 def run(source: Source, queries: Floats, specs: list[str]) -> str:
     """Return the table as Markdown."""
     split = make_split(source, metric="cosine", queries=queries)
-    exam = Exam(split.queries, split.base, "cosine")
+    truth = GroundTruth(split.queries, split.base, "cosine")
     lines = []
     for spec in specs:
-        lines.append(_line(spec, split, exam))
+        lines.append(_line(spec, split, truth))
         print(*lines[-1], file=sys.stderr, flush=True)
     header = ["codec", "cells", "recall@10", "squared error", "bytes a row of cells", "in all, with the model"]
     return f"{split.outline(source.name, len(queries))}\n\n{table(header, lines)}"
 
 
-def _line(spec: str, split: Split, exam: Exam) -> list[str]:
+def _line(spec: str, split: Split, truth: GroundTruth) -> list[str]:
     rows = len(split.base)
     trained = fit(codec(spec), split.train, seed=0, rows=rows)
     decoded = trained.decode(trained.encode(split.base))
@@ -71,7 +71,7 @@ def _line(spec: str, split: Split, exam: Exam) -> list[str]:
     centroids = sum(array.nbytes for array in partition.arrays.values()) if partition else 0
     counts = COUNT_BYTES * count
     error = float(np.square(split.base - decoded).sum(axis=1).mean())
-    recall = float(exam.mark(decoded)[10].mean())
+    recall = float(truth.recalls(decoded)[10].mean())
     whole = trained.code_bytes + trained.model_bytes / rows
     numbers = [f"{recall:.3f}", f"{error:.4f}", f"{(centroids + counts) / rows:.1f}", f"{whole:.1f}"]
     return [f"`{spec}`", str(count or ""), *numbers]

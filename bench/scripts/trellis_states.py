@@ -29,7 +29,7 @@ from vecstore.codecs.codec import Codec, fit
 from vecstore.codecs.spec import codec
 from vecstore.codecs.trellis.layout import PARITY
 from vecstore.codecs.trellis.tcq import TrainedTCQ
-from vecstore.measure.recall import Exam
+from vecstore.measure.recall import GroundTruth
 from vecstore.measure.spectrum import distortion_bound, spectrum
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -56,21 +56,21 @@ def main() -> None:
 def run(source: Source, queries: Floats, sizes: list[int]) -> str:
     """Return the table as Markdown."""
     split = make_split(source, metric="cosine", queries=queries)
-    exam = Exam(split.queries, split.base, "cosine")
+    truth = GroundTruth(split.queries, split.base, "cosine")
     variances = spectrum(split.base)
     lines = []
     with threads(1):
         for size in sizes:
             bound = distortion_bound(variances, size)
             for states in PARITY:
-                lines.append([f"`tcq:{size}:{states}`", *_line(f"tcq:{size}:{states}", split, exam, bound)])
+                lines.append([f"`tcq:{size}:{states}`", *_line(f"tcq:{size}:{states}", split, truth, bound)])
                 print(*lines[-1], file=sys.stderr, flush=True)
     error = ["dB above the bound", "least squares"]
     header = ["codec", *error, "recall@10", "rows/s encoded", "decoding / product", "lookup us"]
     return f"{split.outline(source.name, len(queries))}\n\n{table(header, lines)}\n\n{machine()}"
 
 
-def _line(spec: str, split: Split, exam: Exam, bound: float) -> list[str]:
+def _line(spec: str, split: Split, truth: GroundTruth, bound: float) -> list[str]:
     trained = fit(codec(spec), split.train, seed=0)
     trained.encode(split.base[:1])  # loads the kernel
     start = time.process_time()
@@ -78,7 +78,7 @@ def _line(spec: str, split: Split, exam: Exam, bound: float) -> list[str]:
     rate = len(codes) / (time.process_time() - start)
     decoded = trained.decode(codes)
     errors = [_error(split.base, decoded), _error(split.base, _unstretched(trained).decode(codes))]
-    recall = float(exam.mark(decoded)[10].mean())
+    recall = float(truth.recalls(decoded)[10].mean())
     numbers = [f"{10 * np.log10(error / bound):.2f}" for error in errors]
     return [
         *numbers,

@@ -18,7 +18,6 @@ from vecstore.codecs.spec import CodecSpec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.survey import OnBad, Survey, clean_batches
-from vecstore.conversion.writer import FIXED_BYTES
 from vecstore.formats import Dump
 from vecstore.keys.packed import PackedKeys
 from vecstore.measure.certificate import measure_certificate
@@ -26,7 +25,7 @@ from vecstore.measure.drift import DriftWarning, Reference, drift_of, reference_
 from vecstore.measure.fidelity import RAW, measure_oversampling
 from vecstore.metric import Metric
 from vecstore.search.prefixes import measure_prefixes
-from vecstore.shard.shard import NORM_BYTES, bytes_beside
+from vecstore.shard.sizes import FIXED_BYTES, NORM_BYTES, bytes_beside
 
 __all__ = ["Progress", "RescoringWarning", "Sample", "Stage", "Wish", "dataset_of", "prepare", "sample_of"]
 

@@ -20,13 +20,12 @@ from vecstore.errors import BudgetError, ShapeError
 from vecstore.keys.map import write_key_map
 from vecstore.keys.packed import KeyType, PackedKeys, key_type_of
 from vecstore.metric import METRICS, Metric
-from vecstore.shard.shard import Shard, ShardWriter, bytes_beside
+from vecstore.shard.shard import Shard
+from vecstore.shard.sizes import FIXED_BYTES, KEY_BYTES, bytes_beside, fixed_bytes
+from vecstore.shard.writer import ShardWriter
 from vecstore.store.manifest import Manifest
 
 __all__ = ["Writer"]
-
-KEY_BYTES = 6  # what the index takes beside the key text, at most
-FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
 
 
 class Writer:
@@ -82,7 +81,7 @@ class Writer:
         for one in each:
             one.refuse_if_cut()
         self._current, self._first_row, _ = codec.span(0)
-        least = max(map(_fixed_bytes, each)) + FIXED_BYTES
+        least = max(map(fixed_bytes, each)) + FIXED_BYTES
         if shard_bytes is not None and shard_bytes < least:
             raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
@@ -194,7 +193,7 @@ class Writer:
         pieces: list[tuple[int, int, int]] = []
         start, room = 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
-            room -= _fixed_bytes(self._current)
+            room -= fixed_bytes(self._current)
         ends = np.cumsum(sizes)
         while start < rows:
             before = int(ends[start - 1]) if start else 0
@@ -204,7 +203,7 @@ class Writer:
             if stop > start:
                 pieces.append((start, stop, int(ends[stop - 1]) - before))
             start = max(stop, start)
-            room = self._shard_bytes - _fixed_bytes(self._current)
+            room = self._shard_bytes - fixed_bytes(self._current)
             if stop < rows and int(sizes[stop]) > room:
                 raise BudgetError(
                     f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
@@ -225,7 +224,7 @@ class Writer:
                 keep_order=self._keep_order,
                 first_row=self.rows - self._first_row,
             )
-            self._shard_filled = _fixed_bytes(self._current)
+            self._shard_filled = fixed_bytes(self._current)
         self._shard.add(vectors, keys)
         self._shard_filled += size
         self.rows += len(vectors)
@@ -252,11 +251,6 @@ class Writer:
                             "(convert takes --on-duplicate first or last)"
                         )
                     seen[key] = number
-
-
-def _fixed_bytes(codec: Codec) -> int:
-    """Return what a shard takes beside its rows."""
-    return codec.model_bytes + FIXED_BYTES
 
 
 def _entry(path: Path, **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.errors import CorruptError
-from vecstore.measure.recall import Exam
+from vecstore.measure.recall import GroundTruth
 from vecstore.metric import Metric
 
 __all__ = ["Calibration", "calibrate", "pool_adjacent_violators"]
@@ -88,7 +88,7 @@ def _knots(given: Any) -> NDArray[np.float64]:
     return knots if np.isfinite(knots).all() and (np.diff(knots) > 0).all() else none
 
 
-def calibrate(exam: Exam, decoded: Floats, *, seed: int) -> Calibration | None:
+def calibrate(truth: GroundTruth, decoded: Floats, *, seed: int) -> Calibration | None:
     """Return the map for rows that decode to `decoded` (n, d), or None where scores do not tell rows apart.
 
     Of each query the nearest rows by compressed score are taken, and random ones. Scores are put into bins, since a
@@ -96,8 +96,8 @@ def calibrate(exam: Exam, decoded: Floats, *, seed: int) -> Calibration | None:
     """
     rng = np.random.default_rng(seed)
     ours, theirs = [], []
-    for part in exam.parts():
-        compressed, original = (exam.final_scores(rows, part) for rows in (decoded, exam.base))
+    for part in truth.parts():
+        compressed, original = (truth.final_scores(rows, part) for rows in (decoded, truth.base))
         queries, n = compressed.shape
         near = np.argpartition(-compressed, min(NEAREST, n) - 1, axis=1)[:, :NEAREST]
         picked = np.concatenate([near, rng.integers(n, size=(queries, OTHERS))], axis=1)
@@ -109,7 +109,7 @@ def calibrate(exam: Exam, decoded: Floats, *, seed: int) -> Calibration | None:
     knots = pool_adjacent_violators(*_binned(x, y))
     compressed, original = (np.array([float(f"{value:.6g}") for value in column]) for column in knots)
     rising = np.concatenate([[True], (np.diff(compressed) > 0) & (np.diff(original) > 0)])
-    return Calibration(exam.metric, compressed[rising], original[rising])
+    return Calibration(truth.metric, compressed[rising], original[rising])
 
 
 def pool_adjacent_violators(

@@ -17,7 +17,7 @@ from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.measure.calibration import Calibration, calibrate
 from vecstore.measure.fidelity import measure_fidelity
-from vecstore.measure.recall import Exam, interval
+from vecstore.measure.recall import GroundTruth, interval
 from vecstore.measure.spectrum import distortion_bound, spectrum
 from vecstore.metric import Metric
 
@@ -73,16 +73,16 @@ def measure_certificate(
     elif facts := {name: fact for layer in trained.layers for name, fact in layer.quantizer.facts.items()}:
         found["tables"] = facts
     decoded = _decoded(trained, searched, len(base), keep_norms=keep_norms)
-    exam = Exam(held_out, base, metric, KS)
-    found["recall"] = _recall(exam, decoded, seed=seed)
+    truth = GroundTruth(held_out, base, metric, KS)
+    found["recall"] = _recall(truth, decoded, seed=seed)
     if queries is not None and len(queries):
-        exam = Exam(queries, base, metric, KS)  # the map is to serve these as well
-        found["query_recall"] = _recall(exam, decoded, seed=seed)
+        truth = GroundTruth(queries, base, metric, KS)  # the map is to serve these as well
+        found["query_recall"] = _recall(truth, decoded, seed=seed)
     code_bytes = round(trained.code_bytes, 2)
     row = code_bytes + trained.model_bytes / rows + beside
     found["bytes"] = {"code": code_bytes, "model": trained.model_bytes, "row": round(row, 2)}
     found["bound"] = _bound(base, trained.layers[-1].code_bytes, found["relative_error"])
-    return found, calibrate(exam, decoded, seed=seed)
+    return found, calibrate(truth, decoded, seed=seed)
 
 
 def _decoded(trained: Codec | MixedCodec, block: Block, count: int, *, keep_norms: bool) -> Floats:
@@ -94,10 +94,10 @@ def _decoded(trained: Codec | MixedCodec, block: Block, count: int, *, keep_norm
     return unit(trained.approximate(unit(x), rows, keys)) * np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def _recall(exam: Exam, decoded: Floats, *, seed: int) -> dict[str, Any]:
-    marks = exam.mark(decoded)
-    at = {str(k): interval(marks[k], seed=seed).to_list() for k in exam.ks}
-    return {"queries": len(exam.queries), "base": len(exam.base), "at": at}
+def _recall(truth: GroundTruth, decoded: Floats, *, seed: int) -> dict[str, Any]:
+    marks = truth.recalls(decoded)
+    at = {str(k): interval(marks[k], seed=seed).to_list() for k in truth.ks}
+    return {"queries": len(truth.queries), "base": len(truth.base), "at": at}
 
 
 def _bound(base: Floats, size_bytes: float, error: float) -> dict[str, float]:

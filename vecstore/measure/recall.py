@@ -11,7 +11,7 @@ from vecstore.codecs.base import Floats
 from vecstore.metric import Metric
 from vecstore.search.ranking import Ranking, raw_scores
 
-__all__ = ["Exam", "Interval", "interval", "paired"]
+__all__ = ["GroundTruth", "Interval", "interval", "paired"]
 
 QUERIES_AT_ONCE = 128
 RESAMPLES = 1000
@@ -34,7 +34,7 @@ class Interval:
         return [round(value, 4) for value in (self.mean, self.low, self.high)]
 
 
-class Exam:
+class GroundTruth:
     """Queries and rows whose exact neighbours are known; decoded rows are marked against them.
 
     A found row counts as right when its exact score is no worse than that of the k-th neighbour: of rows that are
@@ -67,7 +67,7 @@ class Exam:
         """Return the queries in portions whose scores fit in memory."""
         return [slice(at, at + QUERIES_AT_ONCE) for at in range(0, len(self.queries), QUERIES_AT_ONCE)]
 
-    def mark(self, decoded: Floats) -> dict[int, NDArray[np.float64]]:
+    def recalls(self, decoded: Floats) -> dict[int, NDArray[np.float64]]:
         """Return recall@k of every query, (q,) for each k, when `decoded` (n, d) is searched in place of the base."""
         recalls = {k: np.empty(len(self.queries)) for k in self.ks}
         for part in self.parts():
@@ -76,7 +76,7 @@ class Exam:
                 recalls[k][part] = column
         return recalls
 
-    def mark_rescored(self, coarse: Floats, fine: Floats, *, rescored: int) -> NDArray[np.float64]:
+    def recalls_rescored(self, coarse: Floats, fine: Floats, *, rescored: int) -> NDArray[np.float64]:
         """Return recall@k (q,), for the largest k, when `fine` ranks the best `rescored` rows of `coarse` again."""
         marks = np.empty(len(self.queries))
         for part in self.parts():

@@ -22,7 +22,7 @@ from vecstore.search.sweeping import Sweep, scorer_of, sweep_of
 from vecstore.search.topk import TopK
 from vecstore.search.trellis_sweeping import Plan, TrellisSweep, trellis_of
 from vecstore.shard.cells import runs_of
-from vecstore.shard.residuals import Residuals
+from vecstore.shard.layer_distances import LayerDistances
 from vecstore.shard.shard import Shard
 
 __all__ = ["Question", "SearchResult", "find", "find_all"]
@@ -322,8 +322,8 @@ class Search:
         self._in_pieces(self.ranking.reaching(thresholds, self._largest_residual()), take)
         return best.least(floors)
 
-    def _residuals(self, number: int) -> Residuals:
-        found = self._shards[number].residuals
+    def _residuals(self, number: int) -> LayerDistances:
+        found = self._shards[number].layer_distances
         if found is None:
             raise ShapeError(
                 f"{self._shards[number].path} does not keep how far its layers lie apart, which exact scores need: "

@@ -45,13 +45,13 @@ class CellRuns:
         self.count, self.centroids = partition.count, partition.centroids
         self.squares = np.einsum("ij,ij->i", self.centroids, self.centroids)
 
-    def of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    def of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the cell of each position in range."""
-        return np.searchsorted(self.edges[1:], places, side="right")
+        return np.searchsorted(self.edges[1:], positions, side="right")
 
-    def offsets(self, places: NDArray[np.int64]) -> Floats:
+    def offsets(self, positions: NDArray[np.int64]) -> Floats:
         """Return the centroid of each position's cell: (n, d)."""
-        return self.centroids[self.of(places)]
+        return self.centroids[self.of(positions)]
 
     def nearest(self, query: Floats, count: int, *, by_product: bool) -> NDArray[np.int64]:
         """Return the positions, rising, of all rows in the `count` cells nearest to a query (d,), empty ones left out.
@@ -69,8 +69,8 @@ class CellRuns:
         return np.repeat(starts - first, lengths) + np.arange(int(lengths.sum()))
 
 
-def runs_of(places: NDArray[np.int64]) -> list[tuple[int, int]]:
+def runs_of(positions: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return where runs of consecutive positions, given rising, begin and end."""
-    breaks = np.flatnonzero(np.diff(places) != 1) + 1
-    starts, ends = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(places)]])
-    return [(int(places[a]), int(places[b - 1]) + 1) for a, b in zip(starts, ends, strict=True) if a < b]
+    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
+    starts, ends = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(positions)]])
+    return [(int(positions[a]), int(positions[b - 1]) + 1) for a, b in zip(starts, ends, strict=True) if a < b]

@@ -19,7 +19,7 @@ ORDER_BYTES = 4  # of a row: its number, where that is not its position
 class Order:
     """Which row lies at which position; mapped, four bytes a row.
 
-    The way back, `places`, is worked out when it is first asked for, and kept in memory.
+    The way back, `positions`, is worked out when it is first asked for, and kept in memory.
     """
 
     def __init__(self, container: Container, rows: int) -> None:
@@ -27,35 +27,35 @@ class Order:
         if self._part.shape != (rows,) or self._part.dtype != "<u4":
             raise CorruptError(f"part {ROW_OF!r} is malformed", path=container.path, expected=f"{rows} numbers")
 
-    def rows(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows at positions in range: (n,)."""
         part = self._part
         if part.unchecked:
-            part.check_rows(places)
-        block, at = np.divmod(places, part.block_rows)
+            part.check_rows(positions)
+        block, at = np.divmod(positions, part.block_rows)
         found = part.data.view("<u4")[part.offsets[block] // 4 + at].astype(np.int64)
         if int(found.max(initial=0)) >= self._rows:
             raise self._damaged()
         return found
 
-    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of rows in range: (n,)."""
-        return self._places[rows].astype(np.int64)
+        return self._positions[rows].astype(np.int64)
 
     def verify(self) -> None:
         """Raise `CorruptError` unless every row lies somewhere."""
-        _ = self._places
+        _ = self._positions
 
     @cached_property
-    def _places(self) -> NDArray[np.uint32]:
+    def _positions(self) -> NDArray[np.uint32]:
         row_of = self._part.array()
         if int(row_of.max(initial=0)) >= self._rows:
             raise self._damaged()
-        places, seen = np.zeros(self._rows, np.uint32), np.zeros(self._rows, bool)
-        places[row_of], seen[row_of] = np.arange(self._rows, dtype=np.uint32), True
+        positions, seen = np.zeros(self._rows, np.uint32), np.zeros(self._rows, bool)
+        positions[row_of], seen[row_of] = np.arange(self._rows, dtype=np.uint32), True
         if not seen.all():
             raise self._damaged()
-        return places
+        return positions
 
     def _damaged(self) -> CorruptError:
         return CorruptError("the order of the rows is no permutation; restore the file from a copy", path=self._path)

@@ -16,11 +16,11 @@ from vecstore.codecs.partition import COUNT_BYTES
 from vecstore.codecs.spec import codec
 from vecstore.codecs.trellis.tcq import TrainedTCQ
 from vecstore.errors import CodecError
-from vecstore.measure.recall import Exam, interval, paired
+from vecstore.measure.recall import GroundTruth, interval, paired
 from vecstore.measure.spectrum import distortion_bound, spectrum
 from vecstore.metric import Metric
 from vecstore.shard.order import ORDER_BYTES
-from vecstore.shard.shard import bytes_beside
+from vecstore.shard.sizes import bytes_beside
 from vecstore.tuning.candidates import CENTROID_BYTES, Family, cell_counts, known
 from vecstore.tuning.result import Entry
 
@@ -134,13 +134,13 @@ class Contest:
         """Return the rows that a rung trains on."""
         return self.x[self.held_out : self.held_out + rung.train]
 
-    def exam(self, rung: Rung) -> Exam:
+    def ground_truth(self, rung: Rung) -> GroundTruth:
         """Return what a rung asks."""
         first = self.held_out + rung.train
         asked = self.x[: min(rung.queries, self.held_out)]
         if self.given is not None:
             asked = np.concatenate([asked, self.given[: rung.queries]])
-        return Exam(asked, self.x[first : first + rung.base], self.metric, (K,))
+        return GroundTruth(asked, self.x[first : first + rung.base], self.metric, (K,))
 
     def best(self, families: Sequence[Family], limit: float, *, role: str, cells: bool) -> Trial | None:
         """Return the best trained candidate of at most `limit` bytes a row, or None if none is so small."""
@@ -240,8 +240,8 @@ class Contest:
 
     def _round(self, number: int, contenders: Sequence[tuple[Family, int]], limit: float) -> list[Trial]:
         rung = self.rungs[number]
-        exam, train = self.exam(rung), self.training(rung)
-        spread = float(((exam.base - exam.base.mean(axis=0)) ** 2).sum())
+        truth, train = self.ground_truth(rung), self.training(rung)
+        spread = float(((truth.base - truth.base.mean(axis=0)) ** 2).sum())
         trials: list[Trial] = []
         for done, (family, cells) in enumerate(contenders):
             self.report(family.name, (number + done / len(contenders)) / len(self.rungs))
@@ -251,9 +251,9 @@ class Contest:
             trained = self.fitted(family, cells, train, limit)
             if trained is None:
                 continue
-            decoded = trained.decode(trained.encode(exam.base))
-            error = float(((exam.base - decoded) ** 2).sum()) / spread if spread > 0 else 0.0
-            trials.append(Trial(family, cells, trained, exam.mark(decoded)[exam.ks[-1]], error))
+            decoded = trained.decode(trained.encode(truth.base))
+            error = float(((truth.base - decoded) ** 2).sum()) / spread if spread > 0 else 0.0
+            trials.append(Trial(family, cells, trained, truth.recalls(decoded)[truth.ks[-1]], error))
         return trials
 
     def _hopeless(self, family: Family, limit: float, least: float) -> bool:

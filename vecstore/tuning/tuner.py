@@ -14,7 +14,7 @@ from vecstore.codecs.spec import codec
 from vecstore.errors import BudgetError, ShapeError
 from vecstore.measure.recall import interval
 from vecstore.metric import METRICS, Metric
-from vecstore.shard.residuals import RESIDUAL_BYTES
+from vecstore.shard.layer_distances import LAYER_DISTANCE_BYTES
 from vecstore.tuning.budget import Budget, parse_budget, parse_target
 from vecstore.tuning.candidates import FAMILIES, Family
 from vecstore.tuning.contest import Contest, Trial, scan_class
@@ -161,7 +161,7 @@ def _two_layers(contest: Contest, budget: Budget, scanned: float) -> Tuned:
     """Choose the layer that is scanned, then what the rest of the bytes buys for rescoring."""
     coarse = _best(contest, FAMILIES, scanned, role="scanned")
     # Cells belong to both layers, so their centroids are paid with the coarse one.
-    room = budget.stored - contest.row_bytes(coarse.codec) - RESIDUAL_BYTES
+    room = budget.stored - contest.row_bytes(coarse.codec) - LAYER_DISTANCE_BYTES
     fine = contest.best(FAMILIES, room, role="stored", cells=False)
     if fine is None:
         size, spec = contest.smallest(FAMILIES)
@@ -184,9 +184,9 @@ def _two_layers(contest: Contest, budget: Budget, scanned: float) -> Tuned:
             raise BudgetError(f"a budget of {scanned:g}/{budget.stored:g} bytes leaves nothing for the fine layer")
         fine = replace(fine, codec=smaller)
     judged = codec(str(pair.spec)).fit(contest.training(rung), seed=contest.seed, rows=contest.rows)
-    exam = contest.exam(rung)
-    decoded = [trained.decode(trained.encode(exam.base)) for trained in (coarse.codec, judged)]
-    marks = exam.mark_rescored(*decoded, rescored=RESCORED)
+    truth = contest.ground_truth(rung)
+    decoded = [trained.decode(trained.encode(truth.base)) for trained in (coarse.codec, judged)]
+    marks = truth.recalls_rescored(*decoded, rescored=RESCORED)
     both = replace(
         contest.entry(replace(fine, codec=judged, marks=marks), rung, "stored", chosen=True),
         speed=scan_class(coarse.codec, contest.metric),
@@ -202,7 +202,7 @@ def _for_target(contest: Contest, target: float) -> Tuned:
     d = contest.x.shape[1]
     rung = contest.rungs[-1]
     quick = replace(contest.rungs[0], base=rung.base)
-    exam, train = contest.exam(quick), contest.training(quick)
+    truth, train = contest.ground_truth(quick), contest.training(quick)
     sizes = list(dict.fromkeys(int(np.ceil(GROWTH**power)) for power in range(200) if GROWTH**power < 4 * d))
     sizes.append(4 * d + 1)  # float32 itself, and its share of no model
     probe = FAMILIES[0]
@@ -211,7 +211,7 @@ def _for_target(contest: Contest, target: float) -> Tuned:
         middle = (low + high) // 2
         contest.report(f"{sizes[middle]} bytes", 0.0)
         trained = contest.fitted(probe, 0, train, sizes[middle])
-        marks = None if trained is None else exam.mark(trained.decode(trained.encode(exam.base)))[exam.ks[-1]]
+        marks = None if trained is None else truth.recalls(trained.decode(trained.encode(truth.base)))[truth.ks[-1]]
         if marks is not None and marks.mean() >= target:
             high = middle
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vecstore.measure.recall import Exam, interval, paired
+from vecstore.measure.recall import GroundTruth, interval, paired
 
 
 def naive_recall(queries, base, decoded, metric, k):
@@ -27,7 +27,7 @@ def naive_recall(queries, base, decoded, metric, k):
 def test_recall_is_that_of_full_sorts(words, metric):
     base, queries = words[:1000].astype(np.float64), words[1000:1150].astype(np.float64)
     decoded = base + np.random.default_rng(0).normal(size=base.shape) * 0.3
-    marks = Exam(queries.astype("f4"), base.astype("f4"), metric, (1, 10)).mark(decoded.astype("f4"))
+    marks = GroundTruth(queries.astype("f4"), base.astype("f4"), metric, (1, 10)).recalls(decoded.astype("f4"))
     for k in (1, 10):
         expected = naive_recall(queries, base, decoded, metric, k)
         assert np.abs(marks[k] - expected).max() <= 1 / k and (marks[k] == expected).mean() > 0.98
@@ -37,21 +37,21 @@ def test_recall_is_that_of_full_sorts(words, metric):
 def test_equally_near_rows_count_alike(words):
     twice = np.concatenate([words[:200], words[:200]])
     swapped = np.concatenate([words[200:400], words[:200]])  # only the second copies can be found
-    exam = Exam(words[:50], twice, "cosine", (1,))
-    assert exam.mark(swapped)[1].mean() == 1.0
+    truth = GroundTruth(words[:50], twice, "cosine", (1,))
+    assert truth.recalls(swapped)[1].mean() == 1.0
 
 
 def test_rescoring_gives_what_the_fine_vectors_find(words):
-    exam = Exam(words[4000:4100], words[:2000], "cosine")
+    truth = GroundTruth(words[4000:4100], words[:2000], "cosine")
     coarse = words[:2000] + np.random.default_rng(1).normal(size=(2000, 50)).astype("f4") * 0.4
-    assert exam.mark_rescored(coarse, words[:2000], rescored=2000).mean() == 1.0
-    few = exam.mark_rescored(coarse, words[:2000], rescored=10).mean()
-    assert few == pytest.approx(exam.mark(coarse)[10].mean()) and few < 0.9
+    assert truth.recalls_rescored(coarse, words[:2000], rescored=2000).mean() == 1.0
+    few = truth.recalls_rescored(coarse, words[:2000], rescored=10).mean()
+    assert few == pytest.approx(truth.recalls(coarse)[10].mean()) and few < 0.9
 
 
 def test_fewer_rows_than_neighbours(words):
-    exam = Exam(words[:5], words[10:17], "cosine", (1, 10, 100))
-    assert exam.ks == (1,) and exam.mark(words[10:17])[1].mean() == 1.0
+    truth = GroundTruth(words[:5], words[10:17], "cosine", (1, 10, 100))
+    assert truth.ks == (1,) and truth.recalls(words[10:17])[1].mean() == 1.0
 
 
 def test_intervals_hold_the_mean_and_shrink_with_more_queries():

@@ -143,8 +143,8 @@ def rows_probed(store: Store, query: np.ndarray, nprobe: int, metric: str) -> np
     nearness = centroids @ q if metric == "dot" else -((q - centroids) ** 2).sum(axis=1)
     nearness[np.diff(edges) == 0] = -np.inf
     chosen = np.argsort(-nearness)[:nprobe]
-    places = np.concatenate([np.arange(edges[cell], edges[cell + 1]) for cell in chosen])
-    return places if shard.order is None else shard.order.rows(places)
+    positions = np.concatenate([np.arange(edges[cell], edges[cell + 1]) for cell in chosen])
+    return positions if shard.order is None else shard.order.rows(positions)
 
 
 @pytest.mark.parametrize("metric", METRICS)

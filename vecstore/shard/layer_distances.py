@@ -15,11 +15,11 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.container import ColumnWriter, Container, ContainerWriter
 from vecstore.errors import CorruptError
 
-__all__ = ["GROUP_ROWS", "RESIDUAL_BYTES", "ResidualWriter", "Residuals", "distances"]
+__all__ = ["GROUP_ROWS", "LAYER_DISTANCE_BYTES", "LayerDistanceWriter", "LayerDistances", "distances"]
 
 PART, SCALES = "residuals", "residuals.scales"
 GROUP_ROWS = 4096
-RESIDUAL_BYTES = 1 + 4 / GROUP_ROWS  # of a row
+LAYER_DISTANCE_BYTES = 1 + 4 / GROUP_ROWS  # of a row
 ROUNDING = 4e-6  # of a vector's length: scores are computed in float32
 
 
@@ -34,7 +34,7 @@ def distances(coarse: Floats, fine: Floats, *, directions: bool) -> Floats:
     return np.asarray(gaps, np.float32)
 
 
-class ResidualWriter:
+class LayerDistanceWriter:
     """Write the bounds as the rows arrive."""
 
     def __init__(self, container: ContainerWriter) -> None:
@@ -68,7 +68,7 @@ class ResidualWriter:
         self._filled = 0
 
 
-class Residuals:
+class LayerDistances:
     """The bounds of a shard's rows.
 
     Attributes

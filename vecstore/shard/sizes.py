@@ -1,0 +1,33 @@
+"""What a shard takes beside the codes and the text of the keys, in bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vecstore.codecs.codec import Codec
+from vecstore.shard.layer_distances import LAYER_DISTANCE_BYTES
+from vecstore.shard.order import ORDER_BYTES
+
+if TYPE_CHECKING:
+    from vecstore.codecs.mixed.mixed import MixedCodec
+
+__all__ = ["FIXED_BYTES", "KEY_BYTES", "NORM_BYTES", "bytes_beside", "fixed_bytes"]
+
+FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
+KEY_BYTES = 6  # of a row: what the index takes beside the key text, at most
+NORM_BYTES = 4  # of a row whose length is kept
+
+
+def fixed_bytes(codec: Codec) -> int:
+    """Return what a shard takes beside its rows."""
+    return codec.model_bytes + FIXED_BYTES
+
+
+def bytes_beside(codec: Codec | MixedCodec, *, keep_norms: bool, keep_order: bool) -> float:
+    """Return how many bytes a row takes beside its code and its key."""
+    cells = isinstance(codec, Codec) and codec.partition is not None
+    return (
+        (LAYER_DISTANCE_BYTES if len(codec.layers) > 1 else 0.0)
+        + (NORM_BYTES if keep_norms else 0)
+        + (ORDER_BYTES if keep_order and cells else 0)
+    )
