@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from vecstore.codecs.codec import CodecSpec, codec
 from vecstore.codecs.registry import codec_names
-from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import BudgetError, CodecError
 
 __all__ = ["FAMILIES", "Family", "family_of", "parse_budgets", "specs_for"]

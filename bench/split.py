@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.sources import Judgement, Source
 
-from vecstore.codecs.codec import sound_rows
+from vecstore.codecs.checks import sound_rows
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import ShapeError
 from vecstore.metric import Metric

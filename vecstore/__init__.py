@@ -17,8 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vecstore.codecs.codec import Codec
-    from vecstore.codecs.spec import CodecSpec, codec
+    from vecstore.codecs.codec import Codec, CodecSpec, codec
     from vecstore.conversion.conversion import Report, convert, write
     from vecstore.conversion.writer import Writer
     from vecstore.errors import VecstoreError
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Codec": "vecstore.codecs.codec:Codec",
-    "CodecSpec": "vecstore.codecs.spec:CodecSpec",
+    "CodecSpec": "vecstore.codecs.codec:CodecSpec",
     "Report": "vecstore.conversion.conversion:Report",
     "SearchResult": "vecstore.search.search:SearchResult",
     "Store": "vecstore.store.store:Store",
@@ -41,7 +40,7 @@ _HOMES = {
     "Vectors": "vecstore.store.vectors:Vectors",
     "Writer": "vecstore.conversion.writer:Writer",
     "__version__": "vecstore.version:__version__",
-    "codec": "vecstore.codecs.spec:codec",
+    "codec": "vecstore.codecs.codec:codec",
     "convert": "vecstore.conversion.conversion:convert",
     "open": "vecstore.store.store:open_store",
     "tune": "vecstore.tuning.tuner:tune",

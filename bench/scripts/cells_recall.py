@@ -16,9 +16,8 @@ from vecstore.bench.sources import Source, read_source
 from vecstore.bench.split import Split, make_split
 from vecstore.bench.timing import table, write_section
 
-from vecstore.codecs.codec import fit
+from vecstore.codecs.codec import codec
 from vecstore.codecs.partition import COUNT_BYTES
-from vecstore.codecs.spec import codec
 from vecstore.measure.recall import GroundTruth
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -64,7 +63,7 @@ def run(source: Source, queries: Floats, specs: list[str]) -> str:
 
 def _line(spec: str, split: Split, truth: GroundTruth) -> list[str]:
     rows = len(split.base)
-    trained = fit(codec(spec), split.train, seed=0, rows=rows)
+    trained = codec(spec).fit(split.train, seed=0, rows=rows)
     decoded = trained.decode(trained.encode(split.base))
     partition = trained.partition
     count = partition.count if partition else 0

@@ -20,8 +20,8 @@ from vecstore.bench.demo import K, Words, exact_neighbours, load_words, pick_que
 from vecstore.bench.timing import machine, table, write_section
 
 import vecstore
+from vecstore.codecs.codec import CodecSpec
 from vecstore.codecs.mixed.mixed import MixedBudget, plan
-from vecstore.codecs.spec import CodecSpec
 from vecstore.conversion.conversion import write
 from vecstore.measure.advisor import advise
 

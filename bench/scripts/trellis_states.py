@@ -25,8 +25,7 @@ from vecstore.bench.split import Split, make_split
 from vecstore.bench.timing import machine, table, write_section
 
 import vecstore
-from vecstore.codecs.codec import Codec, fit
-from vecstore.codecs.spec import codec
+from vecstore.codecs.codec import Codec, codec
 from vecstore.codecs.trellis.layout import PARITY
 from vecstore.codecs.trellis.tcq import TrainedTCQ
 from vecstore.measure.recall import GroundTruth
@@ -71,7 +70,7 @@ def run(source: Source, queries: Floats, sizes: list[int]) -> str:
 
 
 def _line(spec: str, split: Split, truth: GroundTruth, bound: float) -> list[str]:
-    trained = fit(codec(spec), split.train, seed=0)
+    trained = codec(spec).fit(split.train, seed=0)
     trained.encode(split.base[:1])  # loads the kernel
     start = time.process_time()
     codes = trained.encode(split.base)

@@ -16,8 +16,8 @@ import xxhash
 from make_golden import SINCE, STORES, VERSIONS, source
 
 import vecstore
+from vecstore.codecs.codec import codec
 from vecstore.codecs.registry import codec_names
-from vecstore.codecs.spec import codec
 from vecstore.container.container import Container
 from vecstore.conversion.importing import import_hash_embed, import_quotient_remainder, import_subwords
 from vecstore.errors import KeyNotFoundError

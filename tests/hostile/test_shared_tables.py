@@ -11,7 +11,7 @@ import pytest
 from vecstore.bench.scripts.damage import reseal
 
 import vecstore
-from vecstore.codecs.spec import codec
+from vecstore.codecs.codec import codec
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.errors import CodecError, CorruptError, FormatError
 

@@ -1,180 +1,133 @@
-"""A trained codec: one or two layers, each a chain of trained steps."""
+"""A codec: what it is made of, and its trained form."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
+from vecstore.codecs.base import Codes, Floats
+from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.dataset import Dataset
+from vecstore.codecs.layer import Layer, of_step
 from vecstore.codecs.partition import COUNT_BYTES, Cells, Partition
-from vecstore.codecs.spec import CodecSpec, LayerSpec
+from vecstore.codecs.spec import LayerSpec, cells_from_dict, parse
 from vecstore.errors import CodecError, ShapeError
 from vecstore.keys.packed import PackedKeys
 
-__all__ = [
-    "LARGEST",
-    "AffineMap",
-    "Codec",
-    "Layer",
-    "as_queries",
-    "as_vectors",
-    "check_seed",
-    "code_bytes_of",
-    "fit",
-    "sound_rows",
-]
+__all__ = ["Codec", "CodecSpec", "code_bytes_of", "codec"]
 
 FEW_ROWS = 64
-LARGEST = 1e15  # up to here squares of values, summed over dimensions and rows, stay far inside float32
 
 
-@dataclass(frozen=True, eq=False)
-class AffineMap:
-    """How a layer's decoded code z becomes a vector: x = z @ linear + offset.
+def codec(spec: str | CodecSpec) -> CodecSpec:
+    """Parse a codec specification.
 
-    Scoring needs no more of the transforms than this. `gram` is linear @ linear.T, so |x|^2 = z gram z + ...; its
-    diagonal alone is kept when the rest is zero to rounding (rotations, PCA, whitening).
-    """
-
-    linear: Floats  # linear[code dimension, dimension]
-    offset: Floats
-
-    def weights(self, queries: Floats) -> Floats:
-        """Return what q . (z @ linear) makes of z for queries (q, dimensions): (q, code dimension)."""
-        return queries if self._identity else np.asarray(queries @ self.linear.T, np.float32)
-
-    @cached_property
-    def _identity(self) -> bool:
-        return self.linear.shape[0] == self.linear.shape[1] and bool((self.linear == np.eye(len(self.linear))).all())
-
-    @cached_property
-    def gram(self) -> Floats:
-        product = self.linear @ self.linear.T
-        diagonal = np.diag(product)
-        rest = np.abs(product - np.diag(diagonal)).max(initial=0)
-        return diagonal.copy() if rest <= 1e-5 * np.abs(diagonal).max(initial=0) else product
-
-
-class Layer:
-    """One trained layer.
-
-    Attributes
+    Parameters
     ----------
-    spec : LayerSpec
-    dimensions : int
-        Of the vectors it takes and gives.
-    code_bytes : int
-        Bytes a row, before byte steps.
-    quantizer : TrainedQuantizer
-    byte_steps : tuple of ByteStep
+    spec : str
+        Such as ``"opq:48"``, ``"pca:128,sq:8"``, ``"bin/sq:8"`` or ``"cells:256,tcq:48"``; ``vecstore codecs`` lists
+        the steps.
+
+    Raises
+    ------
+    UnknownCodecError
+        A step of that name does not exist; the message names the nearest.
+    CodecError
+        The parameters or the order of the steps are wrong.
+
+    Examples
+    --------
+    >>> codec("mrl:256, sq:8")
+    codec('truncate:256,sq:8')
+    >>> codec("bin/sq:8").layers[1].quantizer
+    SQ(bits=8)
+    >>> codec("cells:256, tcq:48").cells
+    Cells(count=256)
+    """
+    if isinstance(spec, CodecSpec):
+        return spec
+    if not isinstance(spec, str):
+        raise CodecError(f"a codec specification is a string such as 'pca:128,sq:8', found {type(spec).__name__}")
+    return CodecSpec(*parse(spec))
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """What to train: one layer, or a coarse layer that is scanned and a fine one that rescoring and lookup read.
+
+    With `cells` rows are stored cell by cell, and the layers code their residuals.
     """
 
-    def __init__(
-        self, spec: LayerSpec, transforms: Sequence[TrainedTransform], quantizer: TrainedQuantizer, dimensions: int
-    ) -> None:
-        self.spec, self.transforms, self.quantizer = spec, tuple(transforms), quantizer
-        self.dimensions, self.code_bytes = dimensions, quantizer.code_bytes
+    layers: tuple[LayerSpec, ...]
+    cells: Cells | None = None
 
-    @property
-    def byte_steps(self) -> tuple[ByteStep, ...]:
-        """The steps that pack whole blocks of codes."""
-        return self.spec.byte_steps
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.layers) <= 2:
+            raise CodecError(f"{str(self)!r}: one layer, or two as coarse/fine")
+        if len(self.layers) == 2 and self.layers[0].byte_steps:
+            raise CodecError(f"{str(self)!r}: the coarse layer is scanned, so it cannot be compressed by byte steps")
 
-    def encode(self, x: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
-        """Return the codes of checked vectors: (n, code_bytes) uint8."""
-        for transform in self.transforms:
-            x = transform.apply(x)
-        return self.quantizer.encode(x, rows)
+    def fit(self, x: ArrayLike, *, seed: int = 0, rows: int | None = None, dataset: Dataset | None = None) -> Codec:
+        """Train on a sample and return the trained codec.
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
-        """Return the vectors of codes: (n, dimensions) float32; the array may share memory with `codes`."""
-        return self.inverted(self.quantizer.decode(codes, rows))
+        Parameters
+        ----------
+        x : (n, d) float32
+            Sample of the vectors to come.
+        seed : int
+            Of everything random in training; the same sample and seed give the same codec.
+        rows : int, optional
+            Of the store to come (of each of its shards), by default those of `x`: the number of cells follows from
+            them unless it is named.
+        dataset : Dataset, optional
+            All rows to come, for codecs whose rows share tables; by default they are taken to be `x`.
 
-    def encode_keyed(self, x: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
-        """Return the codes of checked vectors that have keys: (n, code_bytes) uint8."""
-        if not self.quantizer.by_key:
-            return self.encode(x, rows)
-        for transform in self.transforms:
-            x = transform.apply(x)
-        return self.quantizer.encode_keys(x, keys, rows)
+        Raises
+        ------
+        CodecError
+            The specification does not fit `x`, such as more components than dimensions.
+        ShapeError
+            `x` is empty, not two-dimensional or holds NaN or infinity.
+        """
+        sample = as_vectors(x)
+        if not len(sample):
+            raise ShapeError("training needs at least one vector")
+        spec, partition, everyone = self, None, dataset or Dataset.of(sample)
+        if self.cells is not None:
+            code_bytes = code_bytes_of(self, sample, seed=seed)
+            partition = self.cells.fit(sample, seed=seed, rows=rows or len(sample), code_bytes=code_bytes)
+            spec = replace(self, cells=Cells(partition.count))
+            sample = sample - partition.centroids[partition.assign(sample)]
+        layers = [Layer.fit(layer, sample, everyone, seed=seed) for layer in self.layers]
+        return Codec(spec, layers, partition)
 
-    def decode_keyed(self, codes: Codes, keys: PackedKeys, rows: NDArray[np.int64]) -> Floats:
-        """Return the vectors of codes of rows that have keys."""
-        if not self.quantizer.by_key:
-            return self.decode(codes, rows)
-        return self.inverted(self.quantizer.decode_keys(keys, codes))
+    def to_dict(self) -> list[list[dict[str, Any]]] | dict[str, Any]:
+        """Return the JSON form: layers of steps, each ``{"name": ..., "configuration": {...}}``.
 
-    def inverted(self, z: Floats) -> Floats:
-        """Return the vectors of what the quantizer decodes to."""
-        for transform in reversed(self.transforms):
-            z = transform.invert(z)
-        return z
-
-    @cached_property
-    def affine(self) -> AffineMap:
-        """The inverse of the transforms as one affine map, found by inverting the unit vectors."""
-        k = self.quantizer.dimensions
-        x = np.concatenate([np.zeros((1, k), np.float32), np.eye(k, dtype=np.float32)])
-        for transform in reversed(self.transforms):
-            x = transform.invert(x)
-        return AffineMap(x[1:] - x[0], x[0].copy())
-
-    @cached_property
-    def norm_tables(self) -> tuple[Floats, float] | None:
-        """Tables whose entries picked by a code add up, with the number, to |x|^2; None if the code is not additive."""
-        affine = self.affine
-        if affine.gram.ndim != 1:
-            return None
-        linear = 2 * (affine.linear @ affine.offset)
-        tables = self.quantizer.tables(linear[None], affine.gram)
-        return None if tables is None else (tables[0], float(affine.offset @ affine.offset))
-
-    def prefix(self, dimensions: int) -> Layer | None:
-        """Return the layer that reads only the first dimensions, or None where the steps mix dimensions."""
-        transforms: list[TrainedTransform] = []
-        width = dimensions
-        for transform in self.transforms:
-            shorter = transform.prefix(width)
-            if shorter is None:
-                return None
-            transforms.append(shorter)
-            width = shorter.dimensions
-        quantizer = self.quantizer.prefix(width)
-        return None if quantizer is None else Layer(self.spec, transforms, quantizer, dimensions)
-
-    def first_bytes(self, size_bytes: int) -> Layer | None:
-        """Return the layer that reads only the first bytes of codes, or None where they do not stand for a vector."""
-        quantizer = None if self.byte_steps else self.quantizer.first_bytes(size_bytes)
-        return None if quantizer is None else Layer(self.spec, self.transforms, quantizer, self.dimensions)
-
-    @property
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays of all steps; names are ``<step number>.<array>``."""
-        steps: list[TrainedTransform | TrainedQuantizer] = [*self.transforms, self.quantizer]
-        return {f"{i}.{name}": array for i, step in enumerate(steps) for name, array in step.arrays.items()}
+        With cells: ``{"cells": step, "layers": layers}``.
+        """
+        layers = [layer.to_list() for layer in self.layers]
+        return layers if self.cells is None else {"cells": self.cells.to_dict(), "layers": layers}
 
     @classmethod
-    def restore(cls, spec: LayerSpec, dimensions: int, arrays: Arrays) -> Layer:
-        """Rebuild from the specification and what `arrays` gave."""
-        transforms: list[TrainedTransform] = []
-        width = dimensions
-        for i, step in enumerate(spec.transforms):
-            transforms.append(step.restore(width, _of_step(arrays, i)))
-            width = transforms[-1].dimensions
-        quantizer = spec.quantizer.restore(width, _of_step(arrays, len(transforms)))
-        return cls(spec, transforms, quantizer, dimensions)
+    def from_dict(cls, given: Sequence[Sequence[dict[str, Any]]] | dict[str, Any]) -> CodecSpec:
+        """Undo `to_dict`; raises `CodecError` for anything that it does not give."""
+        cells, layers = (given.get("cells"), given.get("layers")) if isinstance(given, dict) else (None, given)
+        if not isinstance(layers, list) or not all(isinstance(steps, list) for steps in layers):
+            raise CodecError(f"a codec is a list of layers, each a list of steps, found {layers!r}")
+        return cls(tuple(map(LayerSpec.from_list, layers)), None if cells is None else cells_from_dict(cells))
 
+    def __str__(self) -> str:
+        layers = "/".join(map(str, self.layers))
+        return layers if self.cells is None else f"{self.cells},{layers}"
 
-def _of_step(arrays: Arrays, step: int | str) -> Arrays:
-    prefix = f"{step}."
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    def __repr__(self) -> str:
+        return f"codec({str(self)!r})"
 
 
 class Codec:
@@ -331,27 +284,12 @@ class Codec:
     @classmethod
     def restore(cls, spec: CodecSpec, dimensions: int, arrays: Mapping[str, NDArray[Any]]) -> Codec:
         """Rebuild from the specification and what `arrays` gave."""
-        layers = [Layer.restore(layer, dimensions, _of_step(arrays, i)) for i, layer in enumerate(spec.layers)]
-        partition = spec.cells.restore(dimensions, _of_step(arrays, Cells.name)) if spec.cells else None
+        layers = [Layer.restore(layer, dimensions, of_step(arrays, i)) for i, layer in enumerate(spec.layers)]
+        partition = spec.cells.restore(dimensions, of_step(arrays, Cells.name)) if spec.cells else None
         return cls(spec, layers, partition)
 
     def __repr__(self) -> str:
         return f"<Codec {self.spec}: {self.dimensions} dimensions in {self.code_bytes} bytes>"
-
-
-def fit(spec: CodecSpec, x: ArrayLike, *, seed: int, rows: int | None = None, dataset: Dataset | None = None) -> Codec:
-    """Train the cells and all layers of `spec` on a sample; see `CodecSpec.fit`."""
-    sample = as_vectors(x)
-    if not len(sample):
-        raise ShapeError("training needs at least one vector")
-    partition = None
-    everyone = dataset or Dataset.of(sample)
-    if spec.cells is not None:
-        code_bytes = code_bytes_of(spec, sample, seed=seed)
-        partition = spec.cells.fit(sample, seed=seed, rows=rows or len(sample), code_bytes=code_bytes)
-        spec = replace(spec, cells=Cells(partition.count))
-        sample = sample - partition.centroids[partition.assign(sample)]
-    return Codec(spec, [_fit_layer(layer, sample, everyone, seed) for layer in spec.layers], partition)
 
 
 def code_bytes_of(spec: CodecSpec, sample: Floats, *, seed: int) -> int:
@@ -365,65 +303,9 @@ def code_bytes_of(spec: CodecSpec, sample: Floats, *, seed: int) -> int:
     few = sample[:FEW_ROWS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is to be said of the data, is said when all of it is trained on
-        layers = [_fit_layer(layer, few, Dataset.of(few), seed) for layer in spec.layers]
+        layers = [Layer.fit(layer, few, Dataset.of(few), seed=seed) for layer in spec.layers]
     if any(layer.quantizer.shared for layer in layers):
         raise CodecError(
             f"{spec}: cells put rows in another order, by which table codecs know them; use one or the other"
         )
     return sum(layer.code_bytes for layer in layers)
-
-
-def _fit_layer(spec: LayerSpec, x: Floats, dataset: Dataset, seed: int) -> Layer:
-    dimensions = x.shape[1]
-    transforms = []
-    for step in spec.transforms:
-        transforms.append(step.fit(x, seed=seed))
-        x = transforms[-1].apply(x)
-        dataset = dataset.mapped(transforms[-1].apply)
-    quantizer = spec.quantizer.fit_all(x, dataset, seed=seed)
-    for byte_step in spec.byte_steps:
-        byte_step.check(quantizer.code_bytes)
-    return Layer(spec, transforms, quantizer, dimensions)
-
-
-def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
-    """Return `x` as (n, d) float32 or raise `ShapeError`: wrong shape, not numbers, NaN or infinity."""
-    try:
-        given = np.asarray(x)
-    except ValueError:
-        raise ShapeError("vectors must all have the same length") from None
-    if given.ndim != 2 or given.dtype.kind not in "fiub":
-        raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
-    if given.shape[1] == 0 or (dimensions is not None and given.shape[1] != dimensions):
-        raise ShapeError(f"vectors have {dimensions or 'one or more'} dimensions here, found {given.shape[1]}")
-    if given.dtype == np.float32:
-        vectors = np.ascontiguousarray(given)
-    else:
-        with np.errstate(over="ignore"):
-            vectors = np.ascontiguousarray(given, np.float32)
-    sound = sound_rows(vectors)
-    if not sound.all():
-        row = int(np.flatnonzero(~sound)[0])
-        if np.isfinite(vectors[row]).all():
-            raise ShapeError(f"row {row} holds a value beyond {LARGEST:g}; scale the vectors")
-        raise ShapeError(f"row {row} holds NaN or infinity (or a value beyond float32)")
-    return vectors
-
-
-def as_queries(queries: ArrayLike, dimensions: int) -> Floats:
-    """Return queries to measure with as (q, d) float32, or raise `ShapeError`: as vectors, and at least one."""
-    found = as_vectors(queries, dimensions)
-    if not len(found):
-        raise ShapeError("there are no queries in what was given; leave it out to measure with held-out rows alone")
-    return found
-
-
-def check_seed(seed: int) -> None:
-    """Raise `ShapeError` for what is no seed."""
-    if not 0 <= seed < 2**31:
-        raise ShapeError(f"a seed is a number from 0 to 2**31 - 1, found {seed!r}")
-
-
-def sound_rows(x: Floats) -> NDArray[np.bool_]:
-    """Return which rows hold numbers from -LARGEST to LARGEST only: no NaN, no infinity, no overflow later: (n,)."""
-    return np.asarray((np.abs(x) <= LARGEST).all(axis=1))

@@ -7,20 +7,15 @@ of it: all layers then code what is left of a vector when its cell's centroid is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vecstore.codecs.base import ByteStep, Floats, Quantizer, Step, Transform
+from vecstore.codecs.base import ByteStep, Quantizer, Step, Transform
 from vecstore.codecs.partition import Cells
 from vecstore.codecs.registry import step_class
 from vecstore.errors import CodecError
 
-if TYPE_CHECKING:
-    from vecstore.codecs.codec import Codec
-    from vecstore.codecs.dataset import Dataset
-
-__all__ = ["CodecSpec", "LayerSpec", "codec"]
+__all__ = ["LayerSpec", "cells_from_dict", "parse"]
 
 
 @dataclass(frozen=True)
@@ -58,116 +53,29 @@ class LayerSpec:
     def __str__(self) -> str:
         return ",".join(map(str, self.steps))
 
-
-@dataclass(frozen=True)
-class CodecSpec:
-    """What to train: one layer, or a coarse layer that is scanned and a fine one that rescoring and lookup read.
-
-    With `cells` rows are stored cell by cell, and the layers code their residuals.
-    """
-
-    layers: tuple[LayerSpec, ...]
-    cells: Cells | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.layers) <= 2:
-            raise CodecError(f"{str(self)!r}: one layer, or two as coarse/fine")
-        if len(self.layers) == 2 and self.layers[0].byte_steps:
-            raise CodecError(f"{str(self)!r}: the coarse layer is scanned, so it cannot be compressed by byte steps")
-
-    def fit(self, x: Floats, *, seed: int = 0, rows: int | None = None, dataset: Dataset | None = None) -> Codec:
-        """Train on a sample and return the trained codec.
-
-        Parameters
-        ----------
-        x : (n, d) float32
-            Sample of the vectors to come.
-        seed : int
-            Of everything random in training; the same sample and seed give the same codec.
-        rows : int, optional
-            Of the store to come (of each of its shards), by default those of `x`: the number of cells follows from
-            them unless it is named.
-        dataset : Dataset, optional
-            All rows to come, for codecs whose rows share tables; by default they are taken to be `x`.
-
-        Raises
-        ------
-        CodecError
-            The specification does not fit `x`, such as more components than dimensions.
-        ShapeError
-            `x` is empty, not two-dimensional or holds NaN or infinity.
-        """
-        from vecstore.codecs.codec import fit
-
-        return fit(self, x, seed=seed, rows=rows, dataset=dataset)
-
-    def to_dict(self) -> list[list[dict[str, Any]]] | dict[str, Any]:
-        """Return the JSON form: layers of steps, each ``{"name": ..., "configuration": {...}}``.
-
-        With cells: ``{"cells": step, "layers": layers}``.
-        """
-        layers = [[step.to_dict() for step in layer.steps] for layer in self.layers]
-        return layers if self.cells is None else {"cells": self.cells.to_dict(), "layers": layers}
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return the JSON form: each step ``{"name": ..., "configuration": {...}}``."""
+        return [step.to_dict() for step in self.steps]
 
     @classmethod
-    def from_dict(cls, given: Sequence[Sequence[dict[str, Any]]] | dict[str, Any]) -> CodecSpec:
-        """Undo `to_dict`; raises `CodecError` for anything that it does not give."""
-        cells, layers = (given.get("cells"), given.get("layers")) if isinstance(given, dict) else (None, given)
-        if not isinstance(layers, list) or not all(isinstance(steps, list) for steps in layers):
-            raise CodecError(f"a codec is a list of layers, each a list of steps, found {layers!r}")
-        return cls(
-            tuple(LayerSpec(tuple(_step_from_dict(step) for step in steps)) for steps in layers),
-            None if cells is None else _cells_from_dict(cells),
-        )
-
-    def __str__(self) -> str:
-        layers = "/".join(map(str, self.layers))
-        return layers if self.cells is None else f"{self.cells},{layers}"
-
-    def __repr__(self) -> str:
-        return f"codec({str(self)!r})"
+    def from_list(cls, steps: list[Any]) -> LayerSpec:
+        """Undo `to_list`; raises `CodecError` for anything that it does not give."""
+        return cls(tuple(map(_step_from_dict, steps)))
 
 
-def codec(spec: str | CodecSpec) -> CodecSpec:
-    """Parse a codec specification.
-
-    Parameters
-    ----------
-    spec : str
-        Such as ``"opq:48"``, ``"pca:128,sq:8"``, ``"bin/sq:8"`` or ``"cells:256,tcq:48"``; ``vecstore codecs`` lists
-        the steps.
-
-    Raises
-    ------
-    UnknownCodecError
-        A step of that name does not exist; the message names the nearest.
-    CodecError
-        The parameters or the order of the steps are wrong.
-
-    Examples
-    --------
-    >>> codec("mrl:256, sq:8")
-    codec('truncate:256,sq:8')
-    >>> codec("bin/sq:8").layers[1].quantizer
-    SQ(bits=8)
-    >>> codec("cells:256, tcq:48").cells
-    Cells(count=256)
-    """
-    if isinstance(spec, CodecSpec):
-        return spec
-    if not isinstance(spec, str):
-        raise CodecError(f"a codec specification is a string such as 'pca:128,sq:8', found {type(spec).__name__}")
-    first, comma, rest = spec.partition(",")
+def parse(text: str) -> tuple[tuple[LayerSpec, ...], Cells | None]:
+    """Read a specification: the layers, and the cells if there are any."""
+    first, comma, rest = text.partition(",")
     cells = None
-    if _pieces(first, spec)[0] == Cells.name:
-        cells = Cells.from_arguments(*_pieces(first, spec)[1:])
+    if _pieces(first, text)[0] == Cells.name:
+        cells = Cells.from_arguments(*_pieces(first, text)[1:])
         if not comma:
             raise CodecError(
-                f"{spec!r}: after the cells comes what codes the rows in them, such as {spec.strip()},tcq:48"
+                f"{text!r}: after the cells comes what codes the rows in them, such as {text.strip()},tcq:48"
             )
-    texts = (spec if cells is None else rest).split("/")
-    layers = [LayerSpec(tuple(_parsed(step, spec) for step in layer.split(","))) for layer in texts]
-    return CodecSpec(tuple(_composed(layers)), cells)
+    layers = (text if cells is None else rest).split("/")
+    specs = [LayerSpec(tuple(_parsed(step, text) for step in layer.split(","))) for layer in layers]
+    return tuple(_composed(specs)), cells
 
 
 def _composed(layers: list[LayerSpec]) -> list[LayerSpec]:
@@ -201,7 +109,8 @@ def _step_from_dict(entry: dict[str, Any]) -> Step:
     return step_class(name).from_configuration(entry["configuration"])
 
 
-def _cells_from_dict(entry: dict[str, Any]) -> Cells:
+def cells_from_dict(entry: dict[str, Any]) -> Cells:
+    """Undo `Cells.to_dict`; raises `CodecError` for anything that it does not give."""
     if not isinstance(entry, dict) or entry.get("name") != Cells.name:
         raise CodecError(f"cells are a name and a configuration, found {entry!r}")
     return Cells.from_configuration(entry.get("configuration", {}))

@@ -15,9 +15,9 @@ import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.codecs.codec import Codec, check_seed
+from vecstore.codecs.checks import check_seed
+from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.mixed.mixed import MixedBudget, MixedCodec, MixedSpec, plan
-from vecstore.codecs.spec import CodecSpec
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.survey import OnBad, OnDuplicate, Survey, clean_batches, survey_dump
 from vecstore.conversion.training import Progress, Stage, Wish, dataset_of, prepare, sample_of

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Quantizer, TrainedQuantizer
-from vecstore.codecs.codec import Codec, Layer
-from vecstore.codecs.spec import CodecSpec, LayerSpec
+from vecstore.codecs.codec import Codec, CodecSpec
+from vecstore.codecs.layer import Layer
+from vecstore.codecs.spec import LayerSpec
 from vecstore.codecs.tables.hash_embed import HashEmbed, TrainedHashEmbed
 from vecstore.codecs.tables.qr import QR, Digits, TrainedQR
 from vecstore.codecs.tables.subword import END_OF_SENTENCE, FastText, Floret, TrainedSubwords

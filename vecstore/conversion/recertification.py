@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import as_queries
+from vecstore.codecs.checks import as_queries
 from vecstore.conversion.survey import Survey, clean_batches, survey_dump
 from vecstore.conversion.training import dataset_of, sample_of
 from vecstore.errors import FormatError, ShapeError

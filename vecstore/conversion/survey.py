@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import LARGEST, check_seed, sound_rows
+from vecstore.codecs.checks import LARGEST, check_seed, sound_rows
 from vecstore.errors import FormatError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.keys.packed import PackedKeys

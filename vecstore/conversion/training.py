@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec, as_queries, as_vectors, code_bytes_of
+from vecstore.codecs.checks import as_queries, as_vectors
+from vecstore.codecs.codec import Codec, CodecSpec, code_bytes_of
 from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.mixed.mixed import MixedBudget, MixedCodec, MixedSpec
-from vecstore.codecs.spec import CodecSpec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.survey import OnBad, Survey, clean_batches

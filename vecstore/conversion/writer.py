@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.checks import as_vectors
+from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.container.container import Container
 from vecstore.conversion.workplace import Workplace

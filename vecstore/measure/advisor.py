@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from vecstore.codecs.base import Floats, Quantizer
+from vecstore.codecs.codec import CodecSpec, codec
 from vecstore.codecs.mixed.mixed import MixedBudget, MixedSpec
-from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.codecs.tables.residual import Residual
 from vecstore.errors import CodecError
 

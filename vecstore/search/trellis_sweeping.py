@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
-from vecstore.codecs.codec import Layer
+from vecstore.codecs.layer import Layer
 from vecstore.codecs.trellis.lookups import Lookups, coarse_levels
 from vecstore.codecs.trellis.tcq import TrainedTCQ
 from vecstore.kernels.layout import LANES

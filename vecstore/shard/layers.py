@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
-from vecstore.codecs.codec import Layer
+from vecstore.codecs.layer import Layer
 from vecstore.container.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
 from vecstore.container.part import padded, tiled
 from vecstore.errors import CorruptError

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec
-from vecstore.codecs.spec import CodecSpec
+from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.container import Container
 from vecstore.container.document import field, refuse_features, whole

@@ -14,7 +14,8 @@ import xxhash
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.checks import as_vectors
+from vecstore.codecs.codec import Codec
 from vecstore.errors import ClosedError, CorruptError, KeyNotFoundError, ShapeError
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, Key, KeyType, PackedKeys

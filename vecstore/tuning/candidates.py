@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.spec import codec
+from vecstore.codecs.codec import codec
 from vecstore.errors import CodecError
 
 __all__ = ["FAMILIES", "Family", "cell_counts", "known"]

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec
+from vecstore.codecs.codec import Codec, codec
 from vecstore.codecs.partition import COUNT_BYTES
-from vecstore.codecs.spec import codec
 from vecstore.codecs.trellis.tcq import TrainedTCQ
 from vecstore.errors import CodecError
 from vecstore.measure.recall import GroundTruth, interval, paired

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vecstore.codecs.codec import Codec, as_queries, as_vectors, check_seed
-from vecstore.codecs.spec import codec
+from vecstore.codecs.checks import as_queries, as_vectors, check_seed
+from vecstore.codecs.codec import Codec, codec
 from vecstore.errors import BudgetError, ShapeError
 from vecstore.measure.recall import interval
 from vecstore.metric import METRICS, Metric

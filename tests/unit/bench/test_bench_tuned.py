@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from vecstore.bench.scripts.tuned import picked, section
 
-from vecstore.codecs.spec import codec
+from vecstore.codecs.codec import codec
 
 
 def test_picks_fit_their_budget_and_are_kept(split, tmp_path, capsys) -> None:

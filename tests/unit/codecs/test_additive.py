@@ -7,9 +7,9 @@ import pytest
 import reference
 from samples import glove
 
+from vecstore.codecs.codec import codec
 from vecstore.codecs.product.lsq import fitted_codebooks
 from vecstore.codecs.product.rq import BEAM, K, TrainedAdditive, residual_codebooks
-from vecstore.codecs.spec import codec
 from vecstore.errors import CodecError
 from vecstore.kernels.additive import exchange
 

@@ -11,9 +11,8 @@ import pytest
 from samples import glove
 
 from vecstore.codecs.base import ByteStep, Step
-from vecstore.codecs.codec import Codec
+from vecstore.codecs.codec import Codec, CodecSpec, codec
 from vecstore.codecs.registry import codec_names
-from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import CodecError, ShapeError, VecstoreError
 
 # Step -> specifications that show it, each with the largest squared error it may have on GloVe words, as a share of

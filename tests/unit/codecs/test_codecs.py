@@ -9,8 +9,8 @@ import pytest
 
 import vecstore
 from vecstore.codecs import registry
+from vecstore.codecs.codec import codec
 from vecstore.codecs.packing import join, split
-from vecstore.codecs.spec import codec
 from vecstore.codecs.transforms.rotate import hadamard
 from vecstore.codecs.transforms.truncate import TruncationWarning
 from vecstore.errors import CodecError, ShapeError, UnknownCodecError

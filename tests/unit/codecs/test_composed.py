@@ -7,8 +7,8 @@ import pytest
 from samples import glove
 
 import vecstore
+from vecstore.codecs.codec import codec
 from vecstore.codecs.dataset import Dataset
-from vecstore.codecs.spec import codec
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vecstore.codecs.codec import codec
 from vecstore.codecs.packing import join_bits, level_tables, split_bits
 from vecstore.codecs.scalar.lloyd import Lloyd, gaussian_levels
-from vecstore.codecs.spec import codec
 from vecstore.errors import CodecError
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from samples import glove
 
+from vecstore.codecs.codec import codec
 from vecstore.codecs.scalar.lvq import LVQ
-from vecstore.codecs.spec import codec
 from vecstore.errors import CodecError
 
 

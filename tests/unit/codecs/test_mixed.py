@@ -7,9 +7,9 @@ import pytest
 from samples import glove
 
 import vecstore
+from vecstore.codecs.codec import codec
 from vecstore.codecs.mixed.allocation import Option, allocate
 from vecstore.codecs.mixed.mixed import MixedBudget, MixedSpec, plan, popularity_edges
-from vecstore.codecs.spec import codec
 from vecstore.errors import BudgetError, CodecError, ShapeError
 
 EXPLICIT = "sq:8@100+pq:25@600+pq:10"

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecstore.codecs.base import frozen
-from vecstore.codecs.codec import Codec
+from vecstore.codecs.codec import Codec, CodecSpec, codec
 from vecstore.codecs.packing import join_uneven, split_uneven
 from vecstore.codecs.partition import Cells, Partition, size_bytes
-from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import CodecError, ShapeError
 
 

@@ -5,8 +5,8 @@ import pytest
 import reference
 from samples import glove
 
+from vecstore.codecs.codec import codec
 from vecstore.codecs.scalar.rabitq import RaBitQ, TrainedRaBitQ
-from vecstore.codecs.spec import codec
 from vecstore.errors import CodecError
 from vecstore.kernels.rabitq import nearest_directions
 

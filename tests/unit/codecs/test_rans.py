@@ -8,7 +8,7 @@ from samples import glove
 
 import vecstore
 from vecstore.codecs.bytes.rans import Rans, cumulative_models
-from vecstore.codecs.spec import codec
+from vecstore.codecs.codec import codec
 from vecstore.errors import CodecError
 from vecstore.shard.shard import Shard
 

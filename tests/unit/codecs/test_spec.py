@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from vecstore.codecs.bytes.zstd import Zstd
+from vecstore.codecs.codec import CodecSpec, codec
 from vecstore.codecs.product.pq import PQ
 from vecstore.codecs.scalar.binary import Binary
 from vecstore.codecs.scalar.floats import F32
 from vecstore.codecs.scalar.sq import SQ
-from vecstore.codecs.spec import CodecSpec, LayerSpec, codec
+from vecstore.codecs.spec import LayerSpec
 from vecstore.codecs.transforms.pca import PCA
 from vecstore.errors import CodecError, UnknownCodecError, VecstoreError
 

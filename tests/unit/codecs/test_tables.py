@@ -8,8 +8,8 @@ import xxhash
 from samples import glove
 
 import vecstore
+from vecstore.codecs.codec import codec
 from vecstore.codecs.dataset import Block, Dataset
-from vecstore.codecs.spec import codec
 from vecstore.codecs.tables.features import Features, ngrams, shape_of
 from vecstore.codecs.tables.picks import Picks
 from vecstore.errors import CodecError, KeyNotFoundError

@@ -11,8 +11,8 @@ from reference import trellis_bits, trellis_subset
 from samples import glove
 
 from vecstore.codecs.axes import rounded
+from vecstore.codecs.codec import codec
 from vecstore.codecs.evaluation import neighbours, overlap
-from vecstore.codecs.spec import codec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.codecs.transforms.pca import principal_axes
 from vecstore.codecs.trellis.layout import HEAD_BITS, PARITY, CodeLayout, subsets, taps

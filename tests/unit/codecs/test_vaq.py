@@ -7,8 +7,8 @@ import pytest
 from samples import glove
 
 from vecstore.codecs.base import named
+from vecstore.codecs.codec import codec
 from vecstore.codecs.product.vaq import VAQ, unequal_edges
-from vecstore.codecs.spec import codec
 from vecstore.errors import CodecError
 from vecstore.measure.spectrum import distortion_bound
 

@@ -12,7 +12,7 @@ import vecstore
 from vecstore import codec
 from vecstore.conversion.conversion import ArrayDump
 from vecstore.conversion.training import RescoringWarning
-from vecstore.errors import ExistsError, FormatError, ShapeError
+from vecstore.errors import ExistsError, FormatError, OptionError, ShapeError
 from vecstore.measure.fidelity import measure_fidelity, measure_oversampling
 
 LAYOUTS = {"file": {}, "shards": {"shard_bytes": 160_000}}
@@ -266,7 +266,7 @@ def test_progress(path, words):
         ({"metric": "l1"}, ShapeError, "unknown metric 'l1'"),
         ({"on_bad": "ignore"}, ShapeError, "on_bad is error, skip or zero, found 'ignore'"),
         ({"on_duplicate": "any"}, ShapeError, "on_duplicate is error, first or last, found 'any'"),
-        ({"seed": -1}, ShapeError, "a seed is a number from 0"),
+        ({"seed": -1}, OptionError, "a seed is a number from 0"),
         ({"shard_bytes": 10}, ValueError, "a shard of 10 bytes"),
     ],
 )

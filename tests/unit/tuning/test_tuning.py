@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import vecstore
-from vecstore.codecs.spec import CodecSpec, codec
-from vecstore.errors import BudgetError, ShapeError
+from vecstore.codecs.codec import CodecSpec, codec
+from vecstore.errors import BudgetError, OptionError, ShapeError
 from vecstore.measure.spectrum import distortion_bound
 from vecstore.search.ranking import Ranking
 from vecstore.search.sweeping import DecodingSweep, NumberSweep, TableSweep, sweep_of
@@ -220,12 +220,13 @@ def test_few_rows_of_many_dimensions():
 
 def test_wrong_questions(words):
     for options, message in (
-        ({"seed": -1}, "a seed is"),
         ({"rows": 0}, "rows is how many"),
         ({"queries": words[:0]}, "there are no queries"),
     ):
         with pytest.raises(ShapeError, match=message):
             vecstore.tune(words[:500], 10, **options)
+    with pytest.raises(OptionError, match="a seed is"):
+        vecstore.tune(words[:500], 10, seed=-1)
     with pytest.raises(BudgetError, match="write bytes a row"):
         vecstore.tune(words[:500], "")
     for options in ({}, {"budget": 10, "target": 0.9}):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.spec import codec
+from vecstore.codecs.codec import codec
 from vecstore.errors import BudgetError
 
 if TYPE_CHECKING:

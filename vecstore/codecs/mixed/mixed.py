@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec, as_vectors
+from vecstore.codecs.checks import as_vectors
+from vecstore.codecs.codec import Codec, CodecSpec, codec
 from vecstore.codecs.dataset import Block, Dataset
-from vecstore.codecs.spec import CodecSpec, codec
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 

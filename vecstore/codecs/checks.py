@@ -1,0 +1,56 @@
+"""What vectors, queries and seeds must be, checked where they come in."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.errors import OptionError, ShapeError
+
+__all__ = ["LARGEST", "as_queries", "as_vectors", "check_seed", "sound_rows"]
+
+LARGEST = 1e15  # up to here squares of values, summed over dimensions and rows, stay far inside float32
+
+
+def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
+    """Return `x` as (n, d) float32 or raise `ShapeError`: wrong shape, not numbers, NaN or infinity."""
+    try:
+        given = np.asarray(x)
+    except ValueError:
+        raise ShapeError("vectors must all have the same length") from None
+    if given.ndim != 2 or given.dtype.kind not in "fiub":
+        raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
+    if given.shape[1] == 0 or (dimensions is not None and given.shape[1] != dimensions):
+        raise ShapeError(f"vectors have {dimensions or 'one or more'} dimensions here, found {given.shape[1]}")
+    if given.dtype == np.float32:
+        vectors = np.ascontiguousarray(given)
+    else:
+        with np.errstate(over="ignore"):
+            vectors = np.ascontiguousarray(given, np.float32)
+    sound = sound_rows(vectors)
+    if not sound.all():
+        row = int(np.flatnonzero(~sound)[0])
+        if np.isfinite(vectors[row]).all():
+            raise ShapeError(f"row {row} holds a value beyond {LARGEST:g}; scale the vectors")
+        raise ShapeError(f"row {row} holds NaN or infinity (or a value beyond float32)")
+    return vectors
+
+
+def as_queries(queries: ArrayLike, dimensions: int) -> Floats:
+    """Return queries to measure with as (q, d) float32, or raise `ShapeError`: as vectors, and at least one."""
+    found = as_vectors(queries, dimensions)
+    if not len(found):
+        raise ShapeError("there are no queries in what was given; leave it out to measure with held-out rows alone")
+    return found
+
+
+def check_seed(seed: int) -> None:
+    """Raise `OptionError` for what is no seed."""
+    if not 0 <= seed < 2**31:
+        raise OptionError(f"a seed is a number from 0 to 2**31 - 1, found {seed!r}")
+
+
+def sound_rows(x: Floats) -> NDArray[np.bool_]:
+    """Return which rows hold numbers from -LARGEST to LARGEST only: no NaN, no infinity, no overflow later: (n,)."""
+    return np.asarray((np.abs(x) <= LARGEST).all(axis=1))

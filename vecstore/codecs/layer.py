@@ -1,0 +1,174 @@
+"""A trained layer: transforms, then one quantizer, then byte steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
+from vecstore.codecs.dataset import Dataset
+from vecstore.codecs.spec import LayerSpec
+from vecstore.keys.packed import PackedKeys
+
+__all__ = ["AffineMap", "Layer", "of_step"]
+
+
+class Layer:
+    """One trained layer.
+
+    Attributes
+    ----------
+    spec : LayerSpec
+    dimensions : int
+        Of the vectors it takes and gives.
+    code_bytes : int
+        Bytes a row, before byte steps.
+    quantizer : TrainedQuantizer
+    byte_steps : tuple of ByteStep
+    """
+
+    def __init__(
+        self, spec: LayerSpec, transforms: Sequence[TrainedTransform], quantizer: TrainedQuantizer, dimensions: int
+    ) -> None:
+        self.spec, self.transforms, self.quantizer = spec, tuple(transforms), quantizer
+        self.dimensions, self.code_bytes = dimensions, quantizer.code_bytes
+
+    @property
+    def byte_steps(self) -> tuple[ByteStep, ...]:
+        """The steps that pack whole blocks of codes."""
+        return self.spec.byte_steps
+
+    def encode(self, x: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+        """Return the codes of checked vectors: (n, code_bytes) uint8."""
+        for transform in self.transforms:
+            x = transform.apply(x)
+        return self.quantizer.encode(x, rows)
+
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+        """Return the vectors of codes: (n, dimensions) float32; the array may share memory with `codes`."""
+        return self.inverted(self.quantizer.decode(codes, rows))
+
+    def encode_keyed(self, x: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
+        """Return the codes of checked vectors that have keys: (n, code_bytes) uint8."""
+        if not self.quantizer.by_key:
+            return self.encode(x, rows)
+        for transform in self.transforms:
+            x = transform.apply(x)
+        return self.quantizer.encode_keys(x, keys, rows)
+
+    def decode_keyed(self, codes: Codes, keys: PackedKeys, rows: NDArray[np.int64]) -> Floats:
+        """Return the vectors of codes of rows that have keys."""
+        if not self.quantizer.by_key:
+            return self.decode(codes, rows)
+        return self.inverted(self.quantizer.decode_keys(keys, codes))
+
+    def inverted(self, z: Floats) -> Floats:
+        """Return the vectors of what the quantizer decodes to."""
+        for transform in reversed(self.transforms):
+            z = transform.invert(z)
+        return z
+
+    @cached_property
+    def affine(self) -> AffineMap:
+        """The inverse of the transforms as one affine map, found by inverting the unit vectors."""
+        k = self.quantizer.dimensions
+        x = np.concatenate([np.zeros((1, k), np.float32), np.eye(k, dtype=np.float32)])
+        for transform in reversed(self.transforms):
+            x = transform.invert(x)
+        return AffineMap(x[1:] - x[0], x[0].copy())
+
+    @cached_property
+    def norm_tables(self) -> tuple[Floats, float] | None:
+        """Tables whose entries picked by a code add up, with the number, to |x|^2; None if the code is not additive."""
+        affine = self.affine
+        if affine.gram.ndim != 1:
+            return None
+        linear = 2 * (affine.linear @ affine.offset)
+        tables = self.quantizer.tables(linear[None], affine.gram)
+        return None if tables is None else (tables[0], float(affine.offset @ affine.offset))
+
+    def prefix(self, dimensions: int) -> Layer | None:
+        """Return the layer that reads only the first dimensions, or None where the steps mix dimensions."""
+        transforms: list[TrainedTransform] = []
+        width = dimensions
+        for transform in self.transforms:
+            shorter = transform.prefix(width)
+            if shorter is None:
+                return None
+            transforms.append(shorter)
+            width = shorter.dimensions
+        quantizer = self.quantizer.prefix(width)
+        return None if quantizer is None else Layer(self.spec, transforms, quantizer, dimensions)
+
+    def first_bytes(self, size_bytes: int) -> Layer | None:
+        """Return the layer that reads only the first bytes of codes, or None where they do not stand for a vector."""
+        quantizer = None if self.byte_steps else self.quantizer.first_bytes(size_bytes)
+        return None if quantizer is None else Layer(self.spec, self.transforms, quantizer, self.dimensions)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays of all steps; names are ``<step number>.<array>``."""
+        steps: list[TrainedTransform | TrainedQuantizer] = [*self.transforms, self.quantizer]
+        return {f"{i}.{name}": array for i, step in enumerate(steps) for name, array in step.arrays.items()}
+
+    @classmethod
+    def fit(cls, spec: LayerSpec, x: Floats, dataset: Dataset, *, seed: int) -> Layer:
+        """Train all steps, each on what those before it make of the sample (n, d); `dataset` are all rows to come."""
+        dimensions = x.shape[1]
+        transforms = []
+        for step in spec.transforms:
+            transforms.append(step.fit(x, seed=seed))
+            x = transforms[-1].apply(x)
+            dataset = dataset.mapped(transforms[-1].apply)
+        quantizer = spec.quantizer.fit_all(x, dataset, seed=seed)
+        for byte_step in spec.byte_steps:
+            byte_step.check(quantizer.code_bytes)
+        return cls(spec, transforms, quantizer, dimensions)
+
+    @classmethod
+    def restore(cls, spec: LayerSpec, dimensions: int, arrays: Arrays) -> Layer:
+        """Rebuild from the specification and what `arrays` gave."""
+        transforms: list[TrainedTransform] = []
+        width = dimensions
+        for i, step in enumerate(spec.transforms):
+            transforms.append(step.restore(width, of_step(arrays, i)))
+            width = transforms[-1].dimensions
+        quantizer = spec.quantizer.restore(width, of_step(arrays, len(transforms)))
+        return cls(spec, transforms, quantizer, dimensions)
+
+
+@dataclass(frozen=True, eq=False)
+class AffineMap:
+    """How a layer's decoded code z becomes a vector: x = z @ linear + offset.
+
+    Scoring needs no more of the transforms than this. `gram` is linear @ linear.T, so |x|^2 = z gram z + ...; its
+    diagonal alone is kept when the rest is zero to rounding (rotations, PCA, whitening).
+    """
+
+    linear: Floats  # linear[code dimension, dimension]
+    offset: Floats
+
+    def weights(self, queries: Floats) -> Floats:
+        """Return what q . (z @ linear) makes of z for queries (q, dimensions): (q, code dimension)."""
+        return queries if self._identity else np.asarray(queries @ self.linear.T, np.float32)
+
+    @cached_property
+    def _identity(self) -> bool:
+        return self.linear.shape[0] == self.linear.shape[1] and bool((self.linear == np.eye(len(self.linear))).all())
+
+    @cached_property
+    def gram(self) -> Floats:
+        product = self.linear @ self.linear.T
+        diagonal = np.diag(product)
+        rest = np.abs(product - np.diag(diagonal)).max(initial=0)
+        return diagonal.copy() if rest <= 1e-5 * np.abs(diagonal).max(initial=0) else product
+
+
+def of_step(arrays: Arrays, step: int | str) -> Arrays:
+    prefix = f"{step}."
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
