@@ -14,8 +14,9 @@ from samples import glove
 
 import vecstore
 from vecstore.container.container import Container, ContainerWriter
-from vecstore.keys.index import KeyIndex, KeyIndexWriter
-from vecstore.keys.packed import key_type_of
+from vecstore.keys.index import KeyIndex
+from vecstore.keys.index_writer import KeyIndexWriter
+from vecstore.keys.kind import key_type_of
 
 DATA = Path(__file__).parent / "data"
 

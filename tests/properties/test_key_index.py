@@ -6,7 +6,7 @@ import pytest
 import reference
 from hypothesis import example, given, settings
 
-from vecstore.errors import ShapeError
+from vecstore.errors import DuplicateKeyError, OptionError
 from vecstore.keys.packed import KERNEL_KEYS
 
 LONG = st.builds(lambda piece, times: piece * times, st.text(max_size=3), st.integers(60, 300))
@@ -49,12 +49,12 @@ def test_text_is_stored_or_refused(key_index, keys):
     if not broken:
         assert list(key_index(keys)) == keys
         return
-    with pytest.raises(ShapeError, match="UTF-8"):
+    with pytest.raises(OptionError, match="UTF-8"):
         key_index(keys)
 
 
 @given(st.lists(st.text(max_size=2), min_size=2, max_size=30).filter(lambda keys: len(set(keys)) < len(keys)))
 @settings(max_examples=50)
 def test_duplicates_are_always_noticed(key_index, keys):
-    with pytest.raises(ShapeError, match="duplicate key"):
+    with pytest.raises(DuplicateKeyError, match="duplicate key"):
         key_index(keys)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from vecstore.errors import KeyNotFoundError
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vecstore.keys.packed import Key
+    from vecstore.keys.kind import Key
     from vecstore.store.store import Store
 
 __all__ = ["find_rows", "parse_key"]
@@ -27,12 +26,10 @@ def parse_key(store: Store, text: str) -> Key:
     KeyNotFoundError
         The store's keys are numbers and this is none.
     """
-    if store.key_type == "str":
-        return text
-    if store.key_type == "bytes":
-        return os.fsencode(text)
+    from vecstore.keys.kind import KINDS
+
     try:
-        return int(text)
+        return KINDS[store.key_type].typed(text) if store.key_type else int(text)
     except ValueError:
         kind = "keys are integers" if store.key_type else "rows are found by their number"
         raise KeyNotFoundError(f"no key {text!r} in {store.path}: its {kind}") from None

@@ -259,8 +259,10 @@ def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] 
 
 
 def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    from vecstore.keys.kind import KINDS
+
     size = about["bytes"]
-    keys = {None: "none: rows are found by number", "str": "strings", "bytes": "bytes", "int64": "integers (int64)"}
+    kind = KINDS.get(about["key_type"])
     shards = f", {about['shards']} shards" if about["shards"] > 1 else ""
     code = " + ".join(map(str, size["code"]))
     parts = ", ".join(f"{name} {format_bytes(part)}" for name, part in size["parts"].items())
@@ -272,7 +274,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("rows", f"{about['rows']:,} x {about['dimensions']}"),
                 ("codec", about["codec"]),
                 ("metric", about["metric"]),
-                ("keys", keys[about["key_type"]]),
+                ("keys", kind.label if kind else "none: rows are found by number"),
                 ("lengths", "kept beside the codes" if about["norms"] else "as the codec keeps them"),
                 *([("cells", _cells(cells))] if cells else []),
                 ("format", f"{about['format']}{shards}"),

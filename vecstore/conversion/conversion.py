@@ -25,7 +25,7 @@ from vecstore.conversion.workplace import Workplace
 from vecstore.conversion.writer import Writer
 from vecstore.errors import ExistsError, ShapeError
 from vecstore.formats import Batch, Dump, open_dump
-from vecstore.keys.packed import key_type_of
+from vecstore.keys.kind import key_type_of
 from vecstore.measure.advisor import Advice, advise, refuse_dominated
 from vecstore.measure.drift import reference_in
 from vecstore.metric import METRICS, Metric

@@ -17,9 +17,10 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.container.container import Container
 from vecstore.conversion.workplace import Workplace
-from vecstore.errors import BudgetError, ShapeError
+from vecstore.errors import BudgetError, DuplicateKeyError, ShapeError
+from vecstore.keys.kind import KeyType, key_type_of
 from vecstore.keys.map import write_key_map
-from vecstore.keys.packed import KeyType, PackedKeys, key_type_of
+from vecstore.keys.packed import PackedKeys
 from vecstore.metric import METRICS, Metric
 from vecstore.shard.shard import Shard
 from vecstore.shard.sizes import FIXED_BYTES, KEY_BYTES, bytes_beside, fixed_bytes
@@ -247,7 +248,7 @@ class Writer:
                 for row in np.flatnonzero(np.asarray(self._hashes[number]) == h).tolist():
                     key = shard.keys.key(row)
                     if key in seen:
-                        raise ShapeError(
+                        raise DuplicateKeyError(
                             f"duplicate key {key!r} in shards {seen[key]} and {number}; keys must be unique "
                             "(convert takes --on-duplicate first or last)"
                         )

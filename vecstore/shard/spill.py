@@ -15,7 +15,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.keys.packed import KeyType, PackedKeys
+from vecstore.keys.kind import KeyType
+from vecstore.keys.packed import PackedKeys
 
 __all__ = ["CellSpill"]
 

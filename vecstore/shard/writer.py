@@ -14,8 +14,9 @@ from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.container import ColumnWriter, ContainerWriter
 from vecstore.errors import ShapeError
-from vecstore.keys.index import KeyIndexWriter
-from vecstore.keys.packed import KeyType, PackedKeys
+from vecstore.keys.index_writer import KeyIndexWriter
+from vecstore.keys.kind import KeyType
+from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.shard.cells import SIZES
 from vecstore.shard.layer_distances import LayerDistanceWriter, distances

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vecstore.keys.packed import Key
+from vecstore.keys.kind import Key
 
 if TYPE_CHECKING:
     from vecstore.store.store import Store

@@ -17,8 +17,9 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.codec import Codec
 from vecstore.errors import ClosedError, CorruptError, KeyNotFoundError, ShapeError
+from vecstore.keys.kind import Key, KeyType
 from vecstore.keys.map import KeyMap
-from vecstore.keys.packed import KERNEL_KEYS, Key, KeyType, PackedKeys
+from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.metric import METRICS, Metric
 from vecstore.search.selection import Selection
 from vecstore.shard.shard import Shard

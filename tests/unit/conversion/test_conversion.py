@@ -260,7 +260,7 @@ def test_progress(path, words):
         ({"vectors": np.zeros((2, 0))}, FormatError, "usable width"),
         ({"vectors": np.zeros((0, 3))}, ShapeError, "no rows to store"),
         ({"keys": ["a"]}, ShapeError, "1 keys for 2 vectors"),
-        ({"keys": ["a", 1]}, ShapeError, "all str, all bytes or all int"),
+        ({"keys": ["a", 1]}, OptionError, "all str, all bytes or all int"),
         ({"codec": "sq:9"}, ValueError, "choose 4, 6 or 8"),
         ({"codec": "pca:9,f32"}, ValueError, "9 dimensions out of 3"),
         ({"metric": "l1"}, ShapeError, "unknown metric 'l1'"),

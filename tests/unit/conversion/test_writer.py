@@ -8,7 +8,7 @@ import pytest
 
 import vecstore
 from vecstore import Writer, codec
-from vecstore.errors import BudgetError, ExistsError, FormatError, ShapeError
+from vecstore.errors import BudgetError, DuplicateKeyError, ExistsError, FormatError, OptionError, ShapeError
 from vecstore.shard.layers import BLOCK_BYTES
 
 SHARD_BYTES = 160_000
@@ -113,7 +113,7 @@ def test_duplicate_keys(path, words, word_keys, sq8, layout, places, kind):
     keys = {"str": list(word_keys), "bytes": [w.encode() for w in word_keys], "int64": list(range(5000))}[kind]
     first, second = places
     keys[second] = keys[first]
-    with pytest.raises(ShapeError, match=r"duplicate key .* keys must be unique") as caught:
+    with pytest.raises(DuplicateKeyError, match=r"duplicate key .* keys must be unique") as caught:
         written(path, sq8, words, keys, **LAYOUTS[layout])
     assert repr(keys[first]) in str(caught.value)
     assert left_behind(path) == []
@@ -200,22 +200,22 @@ def test_a_store_has_rows(path, sq8):
 
 
 @pytest.mark.parametrize(
-    ("add", "message"),
+    ("add", "message", "error"),
     [
-        ((np.zeros((2, 49)), None), "50 dimensions here, found 49"),
-        ((np.full((2, 50), np.nan), None), "row 0 holds NaN"),
-        ((np.zeros(50), None), "an \\(n, d\\) array"),
-        ((np.zeros((2, 50)), ["a"]), "1 keys for 2 vectors"),
-        ((np.zeros((2, 50)), ["a", 1]), "all str, all bytes or all int"),
-        ((np.zeros((1, 50)), ["\ud800"]), "UTF-8"),
-        ((np.zeros((1, 50)), ["x" * 65536]), "at most 65535"),
-        ((np.zeros((1, 50)), [2**63]), "store larger ones as strings"),
+        ((np.zeros((2, 49)), None), "50 dimensions here, found 49", ShapeError),
+        ((np.full((2, 50), np.nan), None), "row 0 holds NaN", ShapeError),
+        ((np.zeros(50), None), "an \\(n, d\\) array", ShapeError),
+        ((np.zeros((2, 50)), ["a"]), "1 keys for 2 vectors", ShapeError),
+        ((np.zeros((2, 50)), ["a", 1]), "all str, all bytes or all int", OptionError),
+        ((np.zeros((1, 50)), ["\ud800"]), "UTF-8", OptionError),
+        ((np.zeros((1, 50)), ["x" * 65536]), "at most 65535", OptionError),
+        ((np.zeros((1, 50)), [2**63]), "store larger ones as strings", OptionError),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @every_layout
-def test_rows_that_cannot_be_added(path, sq8, layout, add, message):
-    with pytest.raises(ShapeError, match=message), Writer(path, sq8, **LAYOUTS[layout]) as writer:
+def test_rows_that_cannot_be_added(path, sq8, layout, add, message, error):
+    with pytest.raises(error, match=message), Writer(path, sq8, **LAYOUTS[layout]) as writer:
         writer.add(*add)
     assert left_behind(path) == []
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vecstore.errors import ShapeError
-from vecstore.keys.index import MAX_KEY_BYTES, PAGE_KEYS
-from vecstore.keys.packed import KERNEL_KEYS, PackedKeys, key_type_of
+from vecstore.errors import DuplicateKeyError, OptionError
+from vecstore.keys.index_writer import MAX_KEY_BYTES
+from vecstore.keys.kind import key_type_of
+from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
+from vecstore.keys.pages import PAGE_KEYS
 
 
 @pytest.mark.parametrize(
@@ -40,26 +42,26 @@ def test_type_of_keys(keys, kind):
     ],
 )
 def test_keys_of_no_type(keys, found):
-    with pytest.raises(ShapeError, match=found):
+    with pytest.raises(OptionError, match=found):
         key_type_of(keys)
 
 
 @pytest.mark.parametrize("keys", [np.array([2**63], np.uint64), [2**63], [-(2**63) - 1]])
 def test_integers_beyond_64_bits(key_index, keys):
-    with pytest.raises(ShapeError, match="store larger ones as strings"):
+    with pytest.raises(OptionError, match="store larger ones as strings"):
         key_index(keys)
 
 
 @pytest.mark.parametrize("keys", [["fine", "bad \ud800"], ["\udfff"]])
 def test_surrogates_are_refused(key_index, keys):
-    with pytest.raises(ShapeError, match="pass bytes"):
+    with pytest.raises(OptionError, match="pass bytes"):
         key_index(keys)
 
 
 def test_longest_key(key_index):
     longest = "é" * (MAX_KEY_BYTES // 2) + "e"
     assert key_index(["a", longest, "b"]).key(1) == longest
-    with pytest.raises(ShapeError, match=f"65536 bytes: keys have at most {MAX_KEY_BYTES}"):
+    with pytest.raises(OptionError, match=f"65536 bytes: keys have at most {MAX_KEY_BYTES}"):
         key_index([longest + "e"])
 
 
@@ -88,12 +90,12 @@ def test_batches_make_no_difference(key_index):
     [(["a", "b", "a"], "'a' in rows 0 and 2"), ([b"\xff", b"\xff"], "in rows 0 and 1"), ([7, 8, 9, 7], "rows 0 and 3")],
 )
 def test_duplicate_keys(key_index, keys, shown):
-    with pytest.raises(ShapeError, match=f"duplicate key .*{shown}.*--on-duplicate first or last"):
+    with pytest.raises(DuplicateKeyError, match=f"duplicate key .*{shown}.*--on-duplicate first or last"):
         key_index(keys)
 
 
 def test_duplicate_keys_are_shown_as_they_were_given(key_index):
-    with pytest.raises(ShapeError, match="duplicate key 12345 in"):
+    with pytest.raises(DuplicateKeyError, match="duplicate key 12345 in"):
         key_index([12345, 12345])
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import vecstore
 from vecstore.container.container import Container
-from vecstore.errors import ShapeError
+from vecstore.errors import DuplicateKeyError, ShapeError
 from vecstore.keys.packed import PackedKeys
 from vecstore.shard.spill import CellSpill
 from vecstore.store.store import Store
@@ -269,7 +269,7 @@ def test_a_duplicate_key_is_refused(tmp_path: Path, docs: np.ndarray, doc_keys: 
     codec = vecstore.codec("cells:12,sq:8").fit(docs)
     for options in ({}, {"shard_bytes": 330_000}, {"keep_order": True}):
         with (
-            pytest.raises(ShapeError, match="duplicate"),
+            pytest.raises(DuplicateKeyError, match="duplicate"),
             vecstore.Writer(tmp_path / "a.vecs", codec, **options) as writer,
         ):
             writer.add(docs, doc_keys)

@@ -84,13 +84,13 @@ class TrainedHashEmbed(TrainedQuantizer):
         if len(keys) < KERNEL_ROWS:
             text, starts, lengths = keys.text.tobytes(), keys.starts[:-1].tolist(), keys.lengths.tolist()
             parts = [text[at : at + length] for at, length in zip(starts, lengths, strict=True)]
-            if keys.key_type != "int64":
+            if keys.integers is None:
                 parts = [murmur2(part).to_bytes(8, "little") for part in parts]
             ids = np.array([pieces(part, self._spec.seed, PICKS) for part in parts], np.int64).reshape(-1, PICKS)
             return Picks.equal(ids % self._spec.entries)
         from vecstore.kernels.subwords import four_pieces, string_numbers
 
-        numbers = keys.integers if keys.key_type == "int64" else string_numbers(keys.text, keys.starts, keys.gap)
+        numbers = string_numbers(keys.text, keys.starts, keys.gap) if keys.integers is None else keys.integers
         found = np.empty((len(keys), PICKS), np.int64)
         four_pieces(numbers.view(np.uint8), self._spec.seed, found)
         return Picks.equal(found % self._spec.entries)

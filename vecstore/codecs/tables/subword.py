@@ -210,7 +210,7 @@ def _marked(keys: PackedKeys, *, whole_sentence: bool) -> PackedKeys:
 
     Unless `whole_sentence`, the mark for the end of a sentence becomes empty: it has no n-grams in fastText.
     """
-    if keys.key_type == "int64":
+    if keys.integers is not None:
         words = [b"%d" % number for number in keys.integers.tolist()]
     else:
         text, starts, lengths = keys.text.tobytes(), keys.starts[:-1].tolist(), keys.lengths.tolist()

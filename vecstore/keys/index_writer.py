@@ -1,0 +1,154 @@
+"""Write a key index as keys arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.container.container import ContainerWriter
+from vecstore.errors import DuplicateKeyError, OptionError
+from vecstore.keys.index import TABLE_BUCKETS
+from vecstore.keys.kind import KINDS, KeyType
+from vecstore.keys.packed import PackedKeys
+from vecstore.keys.pages import PAGE_KEYS, pages_of
+
+__all__ = ["MAX_KEY_BYTES", "KeyIndexWriter"]
+
+MAX_KEY_BYTES = 65535
+SORT_ROWS = 1 << 24  # rows whose slots are sorted in memory at once
+
+
+class KeyIndexWriter:
+    """Write the parts of a key index as keys arrive; memory stays bounded however many there are."""
+
+    def __init__(self, container: ContainerWriter, key_type: KeyType) -> None:
+        self._container, self.key_type = container, key_type
+        self._pages = pages_of(key_type)
+        import tempfile
+
+        self._count = 0
+        self._pending: list[bytes] = []
+        # Anonymous: nothing stays behind however the process ends.
+        self._hashes = tempfile.TemporaryFile(dir=Path(container.path).parent)  # noqa: SIM115
+
+    def add(self, keys: Sequence[Any] | NDArray[Any]) -> None:
+        """Append the keys of the next rows."""
+        self.add_packed(self.packed(keys))
+
+    def packed(self, keys: Sequence[Any] | NDArray[Any]) -> PackedKeys:
+        """Return keys as `add_packed` takes them; raises `OptionError` for those that no index holds."""
+        packed = PackedKeys(keys, self.key_type)
+        longest = int(packed.lengths.max(initial=0))
+        if longest > MAX_KEY_BYTES:
+            raise OptionError(f"a key of {longest} bytes: keys have at most {MAX_KEY_BYTES}")
+        return packed
+
+    def add_packed(self, packed: PackedKeys) -> None:
+        """Append the keys of the next rows."""
+        lengths = packed.lengths
+        self._hashes.write(packed.hashes().tobytes())
+        self._count += len(packed)
+        text = packed.text.tobytes()
+        starts = packed.starts[:-1].tolist()
+        self._pending += [text[at : at + length] for at, length in zip(starts, lengths.tolist(), strict=True)]
+        while len(self._pending) >= PAGE_KEYS:
+            self._write_page(PAGE_KEYS)
+
+    def close(self) -> dict[str, Any]:
+        """Write what is left and the hash table; return the index's entry of the shard description.
+
+        Raises
+        ------
+        DuplicateKeyError
+            A key came twice; the message names both rows.
+        OptionError
+            There are more rows than a shard holds.
+        """
+        if self._pending:
+            self._write_page(len(self._pending))
+        bucket_bits = max((self._count >> 3).bit_length() - 1, 0)  # 8 to 16 keys a bucket
+        row_bits = max((self._count - 1).bit_length(), 1)
+        if row_bits > 32:
+            raise OptionError("a shard holds at most 2**32 rows; give a shard size")
+        self._write_table(bucket_bits, row_bits)
+        pages = self._pages
+        self._container.declare(
+            pages.part_name, pages.dtype, (self._count,), block_rows=PAGE_KEYS, encoding=pages.encoding
+        )
+        self._hashes.close()
+        return {"type": self.key_type, "bucket_bits": bucket_bits, "row_bits": row_bits}
+
+    def abort(self) -> None:
+        """Give up."""
+        self._hashes.close()
+
+    def hashes(self) -> NDArray[np.uint64]:
+        """Return the hash of every key so far, by row, mapped from a temporary file that ends with `close`."""
+        self._hashes.flush()
+        if not self._count:
+            return np.empty(0, np.uint64)
+        return np.memmap(self._hashes, np.uint64, "r", shape=(self._count,))
+
+    def _write_page(self, count: int) -> None:
+        page = self._pending[:count]
+        del self._pending[:count]
+        self._container.put_block(self._pages.part_name, self._pages.written(page))
+
+    def _write_table(self, bucket_bits: int, row_bits: int) -> None:
+        buckets, finger_bits = 1 << bucket_bits, 32 - row_bits
+        per_page = min(buckets, TABLE_BUCKETS)
+        pages = buckets // per_page
+        hashes = self.hashes()
+        passes = -(-self._count // SORT_ROWS) or 1
+        edges = np.linspace(0, pages, min(passes, pages) + 1).astype(np.int64)
+        for first, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            # entry = bucket << 32 | further hash bits << row_bits | row: sorting the entries builds the table
+            entries = np.concatenate(
+                [
+                    self._entries(hashes, start, bucket_bits, row_bits, finger_bits, first * per_page, end * per_page)
+                    for start in range(0, max(self._count, 1), 1 << 20)
+                ]
+            )
+            entries.sort()
+            self._refuse_duplicates(entries, hashes, row_bits)
+            ends = np.searchsorted(entries >> np.uint64(32), np.arange(first * per_page, end * per_page + 1))
+            for page in range(end - first):
+                own = ends[page * per_page : (page + 1) * per_page + 1]
+                slots = (entries[own[0] : own[-1]] & np.uint64(0xFFFFFFFF)).astype("<u4")
+                self._container.put_block("keys.table", (own - own[0]).astype("<u4").tobytes() + slots.tobytes())
+        self._container.declare("keys.table", "<u4", (self._count,), block_rows=per_page, encoding="key-table")
+
+    @staticmethod
+    def _entries(
+        hashes: NDArray[np.uint64], start: int, bucket_bits: int, row_bits: int, finger_bits: int, low: int, high: int
+    ) -> NDArray[np.uint64]:
+        h = np.asarray(hashes[start : start + (1 << 20)])
+        rows = np.arange(start, start + len(h), dtype=np.uint64)
+        bucket = (h >> np.uint64(1)) >> np.uint64(63 - bucket_bits)
+        inside = (bucket >= low) & (bucket < high)
+        h, rows, bucket = h[inside], rows[inside], bucket[inside]
+        finger = (h >> np.uint64(64 - bucket_bits - finger_bits)) & np.uint64((1 << finger_bits) - 1)
+        return np.asarray(bucket << np.uint64(32) | finger << np.uint64(row_bits) | rows, np.uint64)
+
+    def _refuse_duplicates(self, entries: NDArray[np.uint64], hashes: NDArray[np.uint64], row_bits: int) -> None:
+        same = np.flatnonzero((entries[1:] >> np.uint64(row_bits)) == (entries[:-1] >> np.uint64(row_bits)))
+        if not len(same):
+            return
+        rows = (entries & np.uint64((1 << row_bits) - 1)).astype(np.int64)
+        # A run of equal fingerprints is short, but two equal keys need not be neighbours in it: compare by hash.
+        suspects = np.unique(np.concatenate([rows[same], rows[same + 1]]))
+        order = suspects[np.argsort(hashes[suspects], kind="stable")]
+        for a, b in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
+            if hashes[a] == hashes[b] and self._raw(a) == self._raw(b):
+                raise DuplicateKeyError(
+                    f"duplicate key {KINDS[self.key_type].decoded(self._raw(a))!r} in rows {a} and {b}; "
+                    "keys must be unique (convert takes --on-duplicate first or last)"
+                )
+
+    def _raw(self, row: int) -> bytes:
+        page, row = divmod(row, PAGE_KEYS)
+        return self._pages.key_in(self._container.read_block(self._pages.part_name, page), row)

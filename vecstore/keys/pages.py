@@ -1,0 +1,238 @@
+"""The keys of a shard by row, in pages of 16,384: text with its lengths, or integers.
+
+docs/format.md, section 5, has the bytes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.container.container import Container
+from vecstore.errors import CorruptError
+from vecstore.keys.kind import KINDS, Key, KeyType
+from vecstore.keys.packed import PackedKeys
+from vecstore.parallel import over_slices
+
+Table: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], int, int]  # offsets, sizes, bucket_bits, row_bits
+
+__all__ = ["PAGE_KEYS", "IntegerPages", "KeyPages", "TextPages", "pages_of"]
+
+GROUP_KEYS = 32
+PAGE_KEYS = 16384
+LONG_KEY_BYTES = 255  # this length byte says: the true length is in the page's list of long keys
+
+
+def pages_of(key_type: KeyType) -> type[KeyPages]:
+    """Return how keys of a type lie in the file."""
+    return IntegerPages if key_type == "int64" else TextPages
+
+
+class KeyPages(ABC):
+    """The part of a shard that holds its keys.
+
+    Attributes
+    ----------
+    part_name, dtype, encoding
+        What the container is told of the part when it is written, and must say when it is read.
+    """
+
+    part_name: ClassVar[str]
+    dtype: ClassVar[str]
+    encoding: ClassVar[str | None]
+
+    def __init__(self, container: Container, key_type: KeyType, rows: int) -> None:
+        self.part, self.kind = container.part(self.part_name), KINDS[key_type]
+        self._container, self._rows = container, rows
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether the part is what the shard says of it: every page that a row can lead to is there."""
+        part = self.part
+        layout = (part.encoding, part.dtype, part.tile_rows)
+        return (
+            part.shape == (self._rows,)
+            and part.block_rows == PAGE_KEYS
+            and part.blocks == -(-self._rows // PAGE_KEYS)
+            and layout == (self.encoding, self.dtype, 1)
+        )
+
+    @staticmethod
+    @abstractmethod
+    def written(keys: list[bytes]) -> bytes:
+        """Return the bytes of a page of keys."""
+
+    @staticmethod
+    @abstractmethod
+    def key_in(page: bytes, row: int) -> bytes:
+        """Return a key of a page, counted from its start."""
+
+    @abstractmethod
+    def raw(self, row: int) -> bytes:
+        """Return the bytes of a row's key."""
+
+    @abstractmethod
+    def raws(self, rows: NDArray[np.int64]) -> list[bytes]:
+        """Return the bytes of the keys of rows."""
+
+    @abstractmethod
+    def keys(self, page: int) -> list[Key]:
+        """Return all keys of a page."""
+
+    @abstractmethod
+    def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
+        """Return the row of each packed key, -1 where there is none, compiled.
+
+        Parameters
+        ----------
+        words : the file in words of 4 bytes
+        table : offsets and sizes of the pages of the hash table, bits of its buckets and rows
+        packed : PackedKeys
+        """
+
+    def decoded(self, raw: bytes) -> Key:
+        """Return the key that these bytes are; raises `CorruptError` when they are none."""
+        try:
+            return self.kind.decoded(raw)
+        except UnicodeDecodeError:
+            raise CorruptError(f"a key is not UTF-8: {raw[:40]!r}", path=self._container.path) from None
+
+
+class IntegerPages(KeyPages):
+    """Integers, 8 bytes each."""
+
+    part_name, dtype, encoding = "keys.int64", "<i8", None
+
+    @staticmethod
+    def written(keys: list[bytes]) -> bytes:
+        return b"".join(keys)
+
+    @staticmethod
+    def key_in(page: bytes, row: int) -> bytes:
+        return page[8 * row : 8 * row + 8]
+
+    def raw(self, row: int) -> bytes:
+        page, at = divmod(row, PAGE_KEYS)
+        if self.part.unchecked:
+            self.part.check_row(page, at)
+        offset = int(self.part.offsets[page]) + 8 * at
+        return self._container.data[offset : offset + 8].tobytes()
+
+    def raws(self, rows: NDArray[np.int64]) -> list[bytes]:
+        return [self.raw(row) for row in rows.tolist()]
+
+    def keys(self, page: int) -> list[Key]:
+        keys: list[Key] = self.part.block(page).tolist()
+        return keys
+
+    def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
+        from vecstore.kernels import lookup
+
+        out = np.empty(len(packed), np.int64)
+        lookup.find_integers(words, *table, self.part.offsets, self._rows, packed.text, packed.integers, out)
+        return out
+
+
+class TextPages(KeyPages):
+    """Text: a start every 32 keys, a length byte a key, then the keys one after the other."""
+
+    part_name, dtype, encoding = "keys.text", "|u1", "key-pages"
+
+    def __init__(self, container: Container, key_type: KeyType, rows: int) -> None:
+        super().__init__(container, key_type, rows)
+        self._pages: list[_TextPage | None] = [None] * self.part.blocks
+
+    @staticmethod
+    def written(keys: list[bytes]) -> bytes:
+        count = len(keys)
+        lengths = np.fromiter(map(len, keys), np.int64, count)
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])[::GROUP_KEYS]
+        long_rows = np.flatnonzero(lengths >= LONG_KEY_BYTES)
+        longs = np.stack([long_rows, lengths[long_rows]], axis=1)
+        pieces = [
+            np.array([count, len(longs)], "<u4").tobytes(),
+            starts.astype("<u4").tobytes(),
+            np.minimum(lengths, LONG_KEY_BYTES).astype("u1").tobytes().ljust(-(-count // 4) * 4, b"\0"),
+            longs.astype("<u4").tobytes(),
+            *keys,
+        ]
+        return b"".join(pieces)
+
+    @staticmethod
+    def key_in(page: bytes, row: int) -> bytes:
+        return _TextPage(memoryview(page)).key(row)
+
+    def raw(self, row: int) -> bytes:
+        page, at = divmod(row, PAGE_KEYS)
+        return (self._pages[page] or self._page(page)).key(at)
+
+    def raws(self, rows: NDArray[np.int64]) -> list[bytes]:
+        pages, at = np.divmod(rows, PAGE_KEYS)
+        return [self._page(page).key(row) for page, row in zip(pages.tolist(), at.tolist(), strict=True)]
+
+    def keys(self, page: int) -> list[Key]:
+        return [self.decoded(raw) for raw in self._page(page).all_keys()]
+
+    def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
+        from vecstore.kernels import lookup
+
+        out = np.empty(len(packed), np.int64)
+        where = (self.part.offsets, self.part.sizes, packed.text)
+
+        def find(part: slice) -> None:
+            starts = packed.starts[part.start : part.stop + 1]
+            lookup.find_texts(self._container.data, words, *table, *where, starts, packed.gap, out[part])
+
+        over_slices(find, len(packed), at_least=4096)
+        return out
+
+    def _page(self, page: int) -> _TextPage:
+        found = self._pages[page]
+        if found is None:
+            found = _TextPage(self.part.block_bytes(page), self._container.path)
+            if found.count != min(PAGE_KEYS, self._rows - page * PAGE_KEYS):
+                raise CorruptError("a page of keys lacks some; restore the file", path=self._container.path)
+            self._pages[page] = found
+        return found
+
+
+class _TextPage:
+    """One page of key text, as views."""
+
+    __slots__ = ("_first_text", "_lengths", "_longs", "_starts", "count", "view")
+
+    def __init__(self, view: memoryview, path: str | None = None) -> None:
+        count, longs = view[:8].cast("I")
+        lengths = 8 + 4 * -(-count // GROUP_KEYS)
+        long_list = lengths + -(-count // 4) * 4
+        self._first_text = long_list + 8 * longs
+        if self._first_text > len(view):
+            raise CorruptError("a page of keys is shorter than it says; restore the file", path=path)
+        self.view, self.count = view, count
+        self._starts = view[8:lengths].cast("I")
+        self._lengths = view[lengths : lengths + count]
+        self._longs = view[long_list : self._first_text].cast("I").tolist()
+        if max(self._longs[::2], default=-1) >= count:
+            raise CorruptError("a page of keys names a long key that it lacks; restore the file", path=path)
+
+    def key(self, row: int) -> bytes:
+        group = row // GROUP_KEYS
+        at = self._first_text + self._starts[group] + sum(self._lengths[group * GROUP_KEYS : row])
+        length = self._lengths[row]
+        for i in range(0, len(self._longs), 2):
+            long_row, extra = self._longs[i], self._longs[i + 1] - LONG_KEY_BYTES
+            if group * GROUP_KEYS <= long_row < row:
+                at += extra
+            elif long_row == row:
+                length += extra
+        return bytes(self.view[at : at + length])
+
+    def all_keys(self) -> list[bytes]:
+        lengths = np.frombuffer(self._lengths, np.uint8).astype(np.int64)
+        lengths[self._longs[::2]] = self._longs[1::2]
+        ends = self._first_text + np.cumsum(lengths)
+        text = self.view
+        return [bytes(text[a:b]) for a, b in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
