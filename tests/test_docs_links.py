@@ -75,3 +75,13 @@ def test_section_numbers_elsewhere_stand_with_their_title() -> None:
         for reference in FORMAT.finditer(path.read_text()):
             assert reference[2], f"{path}: {reference[0]!r} lacks the title: docs/format.md, section N (Title)"
             assert sections().get(int(reference[1])) == reference[2], f"{path}: {reference[0]!r}"
+
+
+@every_page
+def test_paths_that_pages_name_exist(page: Path) -> None:
+    if page.name == "CHANGELOG.md":
+        pytest.skip("tells of what was, too")
+    named = re.findall(r"`((?:vecstore|formats|bench|tests|docs|\.ci|\.github)/[^`\s]*)`", page.read_text())
+    # What a reader is to fill in is written large: `bench/peers/NAME.py`.
+    missing = [path for path in named if not re.search(r"[A-Z]{2}|\.\.\.", path) and not (ROOT / path).exists()]
+    assert not missing

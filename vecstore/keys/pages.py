@@ -1,6 +1,6 @@
 """The keys of a shard by row, in pages of 16,384: text with its lengths, or integers.
 
-docs/format.md, section 5, has the bytes.
+docs/format.md, section 7 (Key index), has the bytes.
 """
 
 from __future__ import annotations
