@@ -12,7 +12,7 @@ __all__ = ["draw"]
 LEFT, RIGHT = 158.0, 624.0  # of the boxes
 MIDDLE = (LEFT + RIGHT) / 2
 GAP = 30.0
-FIT = ("draw a sample", "fit the codec", "encode by blocks")
+FIT = (("draw a sample", 126.0), ("fit the codec", 116.0), ("encode by blocks", 144.0))  # and how wide a box
 
 
 def draw(theme: Theme) -> Drawing:
@@ -75,15 +75,16 @@ def _phase(drawing: Drawing, name: str, says: Sequence[str], top: float, bottom:
 
 def _steps(drawing: Drawing, box: Box) -> None:
     theme = drawing.theme
-    gap, width = 26.0, (box.right - box.left - 28 - 2 * 26) / 3
-    for number, words in enumerate(FIT):
-        left = box.left + 14 + number * (width + gap)
+    gap = (box.right - box.left - 28 - sum(width for _, width in FIT)) / (len(FIT) - 1)
+    left = box.left + 14
+    for number, (words, width) in enumerate(FIT):
         step = Box(left, box.top + 42, left + width, box.top + 78)
         drawing.rect(step, fill=theme.page, line=theme.orange.solid, radius=4)
         drawing.text((left + width / 2, step.top + 23), words, size=SMALL, anchor="middle", within=width - 6)
         if number:
             y = (step.top + step.bottom) / 2
             drawing.arrow([(left - gap + 4, y), (left - 3, y)], line=theme.orange.text)
+        left += width + gap
 
 
 def _files(drawing: Drawing, box: Box) -> None:

@@ -148,9 +148,9 @@ def _axes(drawing: Drawing, row_bytes: int) -> None:
         x, y = _at(size, RECALL[0])
         drawing.path([(x, y), (x, y + 6)], line=theme.muted, thickness=1)
         drawing.text((x, y + 23), f"{size}", size=SMALL, colour=theme.muted, anchor="middle")
-        drawing.text((x, y + 42), f"1/{row_bytes // size}", size=SMALL, colour=theme.muted, anchor="middle")
+        drawing.text((x, y + 42), f"{row_bytes // size}×", size=SMALL, colour=theme.muted, anchor="middle")
     drawing.text((PLOT.right, PLOT.bottom + 23), "bytes", size=SMALL, colour=theme.muted, anchor="end")
-    drawing.text((PLOT.right, PLOT.bottom + 42), "of float32", size=SMALL, colour=theme.muted, anchor="end")
+    drawing.text((PLOT.right, PLOT.bottom + 42), "smaller", size=SMALL, colour=theme.muted, anchor="end")
 
 
 def _line(drawing: Drawing, series: Series, runs: Sequence[Run]) -> None:

@@ -10,7 +10,7 @@ from vecstore.bench.scripts.docs_pictures.drawing import SMALL, Box, Drawing
 __all__ = ["COARSE", "TRELLIS", "Tile", "draw"]
 
 LEFT, RIGHT = 16.0, 624.0
-WORDS = 312.0  # where the explanations begin
+WORDS = 322.0  # where the explanations begin
 CELL = 29.0  # height of one
 ROWS = "abc…z"  # the first three rows of a tile, those between, and its last one
 
