@@ -17,7 +17,7 @@ EXACT = 364.0  # middle of the last column
 WORDS = 396.0
 STEPS = (
     ("blue", "Scan 16 bytes of all rows", ("tables give each row", "an approximate score")),
-    ("green", "Above the threshold?", ("read 32 bytes of the row",)),
+    ("green", "Above the threshold?", ("and near the k best so far?", "read 32 bytes of the row")),
     ("orange", "Still near the k best?", ("read all 64 bytes",)),
     ("purple", "Best rescore × k rows", ("score exactly,", "return the k best")),
 )
@@ -90,4 +90,4 @@ def _steps(drawing: Drawing) -> None:
         drawing.text((WORDS + 13, y - 0.5), f"{number + 1}", size=SMALL, colour=accent.text, anchor="middle", bold=True)
         drawing.text((WORDS + 36, y), question, size=SMALL + 0.5, bold=True)
         drawing.lines((WORDS + 36, y + 23), then, size=SMALL, colour=theme.muted)
-        y += 66 + 22 * len(then)
+        y += 58 + 22 * len(then)
