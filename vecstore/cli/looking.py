@@ -17,6 +17,7 @@ from vecstore.cli.options import AsJson, Force, SearchMetric, StorePath, example
 from vecstore.cli.queries import read_queries, read_rows
 from vecstore.cli.sizes import format_bytes
 from vecstore.errors import CorruptError, ShapeError
+from vecstore.shard.certificate import Certificate, certificate_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -252,7 +253,7 @@ def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] 
         verdict = "holds" if finding.holds else "does not hold"
         shown.add_row(finding.name, f"{finding.stated:.4f}", f"{finding.found:.4f}", verdict)
     stdout().print(shown)
-    if queries is None and "query_recall" in opened.description["certificate"]:
+    if queries is None and certificate_in(opened.description).query_recall is not None:
         stdout().print("Not measured again: the recall of queries; give them with --queries.")
     if not all(finding.holds for finding in findings):
         raise CorruptError("the certificate does not hold for this dump", path=opened.path)
@@ -294,7 +295,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
         ),
     ]
     if about["certificate"]:
-        sections.append(("certificate", certificate(about["certificate"])))
+        sections.append(("certificate", certificate(Certificate.from_dict(about["certificate"]))))
     if about["provenance"]:
         sections.append(("provenance", [(name, _plain(value)) for name, value in about["provenance"].items()]))
     if about["user"]:

@@ -285,16 +285,18 @@ def _metadata_file(path: Path) -> dict[str, Any]:
 
 
 def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
+    from vecstore.shard.certificate import Certificate
+
     before, after = report.dump_bytes, report.store_bytes
     share = f"{before / after:.1f} times smaller" if after < before else f"{after / before:.1f} times as large"
-    found = report.certificate
+    found = Certificate.from_dict(report.certificate)
     lines = [
         ("store", report.path),
         ("rows", f"{report.rows:,} x {dimensions}, codec {report.codec}"),
         ("size", f"{format_bytes(before)} -> {format_bytes(after)}: {share}, {after / report.rows:.1f} bytes a vector"),
         (
             "cosine",
-            f"{found['cosine_mean']:.4f} to the originals on average, 1% are below {found['cosine_p1']:.4f}",
+            f"{found.cosine_mean:.4f} to the originals on average, 1% are below {found.cosine_p1:.4f}",
         ),
         *recalls(found),
     ]

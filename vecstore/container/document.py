@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from vecstore.errors import CorruptError, UnsupportedVersionError
 
-__all__ = ["certificate_in", "field", "parse", "refuse_features", "whole"]
+__all__ = ["field", "parse", "refuse_features", "whole"]
 
 T = TypeVar("T")
 MOST = 2**63 - 1
@@ -49,9 +49,3 @@ def refuse_features(document: Mapping[str, Any], known: frozenset[str], path: st
     unknown = sorted({str(name) for name in field(document, "features", list, path)} - known)
     if unknown:
         raise UnsupportedVersionError(f"needs {', '.join(unknown)}, unknown to this vecstore: upgrade it", path=path)
-
-
-def certificate_in(description: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the certificate of a store, empty where it has none; files of before 1.2 call it ``fidelity``."""
-    found = description.get("certificate") or description.get("fidelity")
-    return found if isinstance(found, Mapping) else {}

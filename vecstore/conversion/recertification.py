@@ -15,9 +15,11 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_queries
 from vecstore.conversion.survey import Survey, clean_batches, survey_dump
 from vecstore.conversion.training import dataset_of, sample_of
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import FormatError, OptionError
 from vecstore.formats import Dump, open_dump
 from vecstore.measure.certificate import measure_certificate
+from vecstore.measure.fidelity import cosines
+from vecstore.shard.certificate import Certificate, certificate_in
 from vecstore.store.store import Store
 
 __all__ = ["Finding", "recertify"]
@@ -50,16 +52,18 @@ def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | N
 
     Raises
     ------
-    ShapeError
+    OptionError
         The store has no certificate, or was not written by a conversion; or there are queries and it was given none.
     FormatError
         The dump is another one: other dimensions, rows or keys.
     """
-    certificate, provenance = store.description.get("certificate"), store.description.get("provenance")
-    if not isinstance(certificate, dict) or not isinstance(provenance, dict):
-        raise ShapeError(f"{store.path} has no certificate; stores that convert or write makes have one")
-    if queries is not None and "query_recall" not in certificate:
-        raise ShapeError(f"{store.path}: the certificate tells nothing of queries; convert with them for one that does")
+    certificate, provenance = certificate_in(store.description), store.description.get("provenance")
+    if certificate == Certificate() or not isinstance(provenance, dict):
+        raise OptionError(f"{store.path} has no certificate; stores that convert or write makes have one")
+    if queries is not None and certificate.query_recall is None:
+        raise OptionError(
+            f"{store.path}: the certificate tells nothing of queries; convert with them for one that does"
+        )
     dump = source if isinstance(source, Dump) else open_dump(source, key_type=store.key_type)
     if dump.dimensions != store.dimensions:
         raise FormatError(
@@ -89,8 +93,7 @@ def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | N
         sample = sample.keyed(dataset_of(dump, survey, sample, on_bad=policy, keep_norms=False))
     again, _ = measure_certificate(
         store.codec,
-        sample.measured,
-        sample.searched,
+        sample,
         metric=store.metric,
         keep_norms=bool(store.info()["norms"]),
         rows=len(store),
@@ -100,25 +103,26 @@ def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | N
     return [*_compared(certificate, again), _stored(store, dump, survey, policies["on_bad"], again)]
 
 
-def _compared(stated: dict[str, Any], again: dict[str, Any]) -> Iterator[Finding]:
+def _compared(stated: Certificate, again: Certificate) -> Iterator[Finding]:
     for name in ("cosine_mean", "cosine_p1", "relative_error"):
-        yield _finding(name, stated.get(name), again[name])
-    for name, asked in (("recall", ""), ("query_recall", " of the queries")):
-        recall = stated.get(name)
-        at = recall.get("at") if isinstance(recall, dict) else None
-        for k, (mean, _, _) in again.get(name, {"at": {}})["at"].items():
-            interval = at.get(k) if isinstance(at, dict) else None
-            yield _finding(f"recall@{k}{asked}", interval[0] if isinstance(interval, list) and interval else None, mean)
+        yield _finding(name, getattr(stated, name), getattr(again, name))
+    for before, now, whose in (
+        (stated.recall, again.recall, ""),
+        (stated.query_recall, again.query_recall, " of the queries"),
+    ):
+        at = {} if before is None else before.at
+        for k, interval in ({} if now is None else now.at).items():
+            yield _finding(f"recall@{k}{whose}", at[k].mean if k in at else None, interval.to_list()[0])
 
 
-def _finding(name: str, stated: Any, found: float) -> Finding:
-    value = float(stated) if isinstance(stated, (int, float)) else float("nan")
+def _finding(name: str, stated: float | None, found: float) -> Finding:
+    value = float("nan") if stated is None else float(stated)
     return Finding(name, value, found, abs(value - found) <= TOLERANCE)
 
 
-def _stored(store: Store, dump: Dump, survey: Survey, on_bad: Any, again: dict[str, Any]) -> Finding:
+def _stored(store: Store, dump: Dump, survey: Survey, on_bad: Any, again: Certificate) -> Finding:
     """Compare rows as they lie in the store with the dump's: is it these vectors that are stored?"""
-    wanted = np.sort(survey.sample_rows[: again["rows"]])
+    wanted = np.sort(survey.sample_rows[: again.rows])
     originals: list[Floats] = []
     rows: list[NDArray[np.int64]] = []
     first = 0
@@ -133,8 +137,7 @@ def _stored(store: Store, dump: Dump, survey: Survey, on_bad: Any, again: dict[s
     if (found < 0).any():
         raise FormatError("not the dump that the store was made from: keys are missing in the store", path=dump.path)
     x, decoded = np.concatenate(originals), store.vectors[found]
-    sizes = np.linalg.norm(x, axis=1) * np.linalg.norm(decoded, axis=1)
-    solid = sizes > 0
-    cosines = np.einsum("ij,ij->i", x, decoded)[solid] / sizes[solid]
-    mean = float(cosines.mean()) if len(cosines) else again["cosine_mean"]
-    return Finding("cosine of stored rows", again["cosine_mean"], mean, abs(mean - again["cosine_mean"]) <= TOLERANCE)
+    same = cosines(x, decoded)
+    expected = again.cosine_mean or 0.0
+    mean = float(same.mean()) if len(same) else expected
+    return _finding("cosine of stored rows", expected, mean)

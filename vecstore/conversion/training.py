@@ -23,11 +23,12 @@ from vecstore.keys.packed import PackedKeys
 from vecstore.measure.certificate import measure_certificate
 from vecstore.measure.drift import DriftWarning, Reference, drift_of, reference_of
 from vecstore.measure.fidelity import RAW, measure_oversampling
+from vecstore.measure.sample import Sample
 from vecstore.metric import Metric
 from vecstore.search.prefixes import measure_prefixes
 from vecstore.shard.sizes import FIXED_BYTES, NORM_BYTES, bytes_beside
 
-__all__ = ["Progress", "RescoringWarning", "Sample", "Stage", "Wish", "dataset_of", "prepare", "sample_of"]
+__all__ = ["Progress", "RescoringWarning", "Stage", "Wish", "dataset_of", "prepare", "sample_of"]
 
 Stage: TypeAlias = Literal["reading", "tuning", "training", "measuring", "encoding"]
 Progress: TypeAlias = Callable[[Stage, int, float], None]
@@ -63,39 +64,6 @@ class Wish:
     target: float | str | None = None
     queries: ArrayLike | None = None
     reference: Reference | None = None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What is done with the sampled rows.
-
-    Attributes
-    ----------
-    measured : Block
-        Rows to decode and to ask with.
-    train : (n, d) float32
-        Rows to train on.
-    searched : Block
-        Rows to search.
-    held_out, unseen : bool
-        Whether training does not see those that are measured, and those that are searched.
-    """
-
-    measured: Block
-    train: Floats
-    searched: Block
-    held_out: bool
-    unseen: bool
-
-    def keyed(self, dataset: Dataset) -> Sample:
-        """Return the same with the keys of the rows that are measured and searched."""
-        return replace(self, measured=_keyed(self.measured, dataset), searched=_keyed(self.searched, dataset))
-
-
-def _keyed(block: Block, dataset: Dataset) -> Block:
-    order = np.argsort(block.rows)
-    rows = block.rows[order]
-    return Block(rows, block.vectors[order], dataset.take(rows).keys)
 
 
 def sample_of(survey: Survey) -> Sample:
@@ -182,8 +150,7 @@ def prepare(
         rows = _rows_of_a_shard(total, trained.code_bytes + beside, shard_bytes - trained.model_bytes)
     certificate, calibration = measure_certificate(
         trained,
-        sample.measured,
-        sample.searched,
+        sample,
         metric=metric,
         keep_norms=keep_norms,
         rows=rows,
@@ -191,27 +158,21 @@ def prepare(
         seed=seed,
         queries=None if wish.queries is None else as_queries(wish.queries, trained.dimensions),
     )
-    certificate |= {
-        "held_out": sample.held_out and not trained.shared,
-        "training_rows": len(train),
-        "unseen": sample.unseen and not trained.shared,
-    }
     asking, searched = (
         unit(block.vectors) if keep_norms else block.vectors for block in (sample.measured, sample.searched)
     )
     if len(trained.layers) > 1:
         factors = measure_oversampling(trained, asking, searched, rows=total, metric=metric)
-        certificate |= {"oversampling": factors, "oversample": max(factors.values())}
-        _warn_of_deep_rescoring(trained, 10 * certificate["oversample"], total)
-    members: dict[str, Any] = {"certificate": certificate}
+        certificate = replace(certificate, oversampling=factors, oversample=max(factors.values()))
+        _warn_of_deep_rescoring(trained, 10 * max(factors.values()), total)
+    members: dict[str, Any] = {}
     if calibration is not None:
         members["calibration"] = calibration.to_dict()
     if isinstance(trained, Codec) and not trained.shared:
-        prefixes = measure_prefixes(trained, asking, searched, raw=RAW[metric])
-        if prefixes is not None:
-            certificate |= {"prefixes": prefixes}
+        certificate = replace(certificate, prefixes=measure_prefixes(trained, asking, searched, raw=RAW[metric]))
         _warn_of_drift(wish.reference, trained, asking)
         members["reference"] = (wish.reference or reference_of(trained, asking)).to_dict()
+    members["certificate"] = certificate.to_dict()
     report("measuring", len(sample.measured.rows), 1.0)
     return trained, members
 

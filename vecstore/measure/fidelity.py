@@ -12,13 +12,21 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.container.document import certificate_in
 from vecstore.errors import ShapeError
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.search.ranking import Raw, raw_scores
+from vecstore.shard.certificate import Certificate, certificate_in
 
-__all__ = ["RAW", "measure_fidelity", "measure_oversampling", "oversampling"]
+__all__ = [
+    "RAW",
+    "as_stored",
+    "cosines",
+    "measure_fidelity",
+    "measure_oversampling",
+    "oversampling",
+    "relative_error",
+]
 
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # shares of the ten nearest that the coarse layer must not hide
 RAW: dict[Metric, Raw] = {"cosine": "unit", "dot": "product", "l2": "squared"}
@@ -34,41 +42,66 @@ def measure_fidelity(
     seed: int,
     rows: NDArray[np.int64] | None = None,
     keys: PackedKeys | None = None,
-) -> dict[str, Any]:
-    """Return what coding costs, as it is written into a store.
+) -> Certificate:
+    """Return what coding costs, as the beginning of a certificate.
 
     Parameters
     ----------
     held_out : (n, d) float32
         Rows that `codec` was not trained on (or a handful that it was, where there were too few to hold any back, or
         where rows share tables; the caller knows).
+    seed : int
+        Of the conversion; kept in the certificate.
     rows, keys : optional
         The numbers of these rows, and their keys, for codecs that look at them.
 
     Returns
     -------
-    dict
-        ``rows``; ``cosine_mean``, ``cosine_p1``, ``cosine_min`` between original and decoded vectors (zero vectors
-        left out); ``relative_error``: squared error over squared deviation from the mean, 1 - R².
+    Certificate
+        ``rows`` and ``seed``; ``cosine_mean``, ``cosine_p1``, ``cosine_min`` (zero vectors left out);
+        ``relative_error``.
     """
-    given = unit(held_out) if keep_norms else held_out
-    decoded = codec.approximate(given, rows, keys)
-    if keep_norms:
-        decoded = unit(decoded) * np.linalg.norm(held_out, axis=1, keepdims=True)
-    sizes = np.linalg.norm(held_out, axis=1) * np.linalg.norm(decoded, axis=1)
+    decoded = as_stored(codec, held_out, rows, keys, keep_norms=keep_norms)
+    found = cosines(held_out, decoded)
+    some = found if len(found) else np.zeros(1)
+    return Certificate(
+        rows=len(held_out),
+        seed=seed,
+        cosine_mean=round(float(some.mean()), 6),
+        cosine_p1=round(float(np.quantile(some, 0.01)), 6),
+        cosine_min=round(float(some.min()), 6),
+        relative_error=round(relative_error(held_out, decoded), 6),
+    )
+
+
+def as_stored(
+    codec: Codec | MixedCodec,
+    x: Floats,
+    rows: NDArray[np.int64] | None = None,
+    keys: PackedKeys | None = None,
+    *,
+    keep_norms: bool,
+) -> Floats:
+    """Return what vectors (n, d) of these rows and keys become in a store: (n, d) float32."""
+    if not keep_norms:
+        return codec.approximate(x, rows, keys)
+    return unit(codec.approximate(unit(x), rows, keys)) * np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def cosines(x: Floats, decoded: Floats) -> Floats:
+    """Return the cosine between originals (n, d) and decoded vectors, zero vectors left out: (n or fewer,)."""
+    sizes = np.linalg.norm(x, axis=1) * np.linalg.norm(decoded, axis=1)
     solid = sizes > 0
-    cosines = np.einsum("ij,ij->i", held_out, decoded)[solid] / sizes[solid]
-    spread = float(((held_out - held_out.mean(axis=0)) ** 2).sum())
-    error = float(((held_out - decoded) ** 2).sum())
-    some = cosines if len(cosines) else np.zeros(1)
-    return {
-        "rows": len(held_out),
-        "seed": seed,
-        "cosine_mean": round(float(some.mean()), 6),
-        "cosine_p1": round(float(np.quantile(some, 0.01)), 6),
-        "cosine_min": round(float(some.min()), 6),
-        "relative_error": round(error / spread, 6) if spread > 0 else 0.0,
-    }
+    return np.asarray(np.einsum("ij,ij->i", x, decoded)[solid] / sizes[solid])
+
+
+def relative_error(x: Floats, decoded: Floats, mean: Floats | None = None) -> float:
+    """Return the squared error over the squared deviation from the mean (1 - R²); 0 where all rows are the same.
+
+    `mean` is that of x (n, d) unless given.
+    """
+    spread = float(((x - (x.mean(axis=0) if mean is None else mean)) ** 2).sum())
+    return float(((x - decoded) ** 2).sum()) / spread if spread > 0 else 0.0
 
 
 def measure_oversampling(
@@ -111,9 +144,9 @@ def oversampling(descriptions: Sequence[Mapping[str, Any]], recall: float | None
     found = []
     for description in descriptions:
         certificate = certificate_in(description)
-        measured = certificate.get("oversampling")
-        factor = measured.get(wanted) if isinstance(measured, dict) else certificate.get("oversample")
-        found += [factor] if isinstance(factor, int) and factor > 0 else []
+        measured = certificate.oversampling
+        factor = certificate.oversample if measured is None else measured.get(wanted)
+        found += [factor] if factor else []
     return max(found, default=OVERSAMPLE)
 
 

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.metric import Metric
 from vecstore.search.ranking import Ranking, raw_scores
+from vecstore.shard.certificate import Interval
 
-__all__ = ["GroundTruth", "Interval", "interval", "paired"]
+__all__ = ["GroundTruth", "interval", "paired"]
 
 QUERIES_AT_ONCE = 128
 RESAMPLES = 1000
 ROUNDING = 1e-6  # of a score, that two rows may differ by and still count as equally near
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over queries with the 95% interval of its bootstrap."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-    def to_list(self) -> list[float]:
-        """Return mean, low and high, rounded, as a file holds them."""
-        return [round(value, 4) for value in (self.mean, self.low, self.high)]
-
-
 class GroundTruth:
-    """Queries and rows whose exact neighbours are known; decoded rows are marked against them.
+    """Queries and rows whose exact neighbours are known; decoded rows are measured against them.
 
     A found row counts as right when its exact score is no worse than that of the k-th neighbour: of rows that are
     equally near, any will do.
@@ -78,13 +61,13 @@ class GroundTruth:
 
     def recalls_rescored(self, coarse: Floats, fine: Floats, *, rescored: int) -> NDArray[np.float64]:
         """Return recall@k (q,), for the largest k, when `fine` ranks the best `rescored` rows of `coarse` again."""
-        marks = np.empty(len(self.queries))
+        recalls = np.empty(len(self.queries))
         for part in self.parts():
             candidates = np.sort(_best(self.scores(coarse, part), min(rescored, len(coarse))), axis=1)
             scores = np.take_along_axis(self.scores(fine, part), candidates, axis=1)
             found = np.take_along_axis(candidates, _best(scores, self.ks[-1]), axis=1)
-            marks[part] = self._right(part, found)[self.ks[-1]]
-        return marks
+            recalls[part] = self._right(part, found)[self.ks[-1]]
+        return recalls
 
     def _right(self, part: slice, found: NDArray[np.int64]) -> dict[int, NDArray[np.float64]]:
         """Return which share of the first k found rows (q, largest k) is right, for each k."""
@@ -118,8 +101,8 @@ def _best(scores: Floats, k: int) -> NDArray[np.int64]:
 
 def interval(values: NDArray[np.float64], *, seed: int) -> Interval:
     """Return the mean of values (n,) with its 95% percentile interval (Efron & Tibshirani, 1993, chapter 13)."""
-    picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)), dtype=np.int32)
-    low, high = np.quantile(values[picks].mean(axis=1), [0.025, 0.975])
+    resampled = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)), dtype=np.int32)
+    low, high = np.quantile(values[resampled].mean(axis=1), [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
 
 

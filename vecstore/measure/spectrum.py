@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["distortion_bound", "spectrum"]
+__all__ = ["decibels", "distortion_bound", "spectrum"]
 
 
 def spectrum(x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -39,3 +39,8 @@ def distortion_bound(variances: ArrayLike, size_bytes: float) -> float:
     levels = (np.cumsum(np.log2(v)) - 16 * size_bytes) / count
     k = int(np.flatnonzero(levels <= np.log2(v))[-1])
     return float(np.minimum(v, 2.0 ** levels[k]).sum())
+
+
+def decibels(error: float, bound: float) -> float:
+    """Return how far an error is above a bound; 0 where either is nothing."""
+    return float(10 * np.log10(error / bound)) if bound > 0 and error > 0 else 0.0

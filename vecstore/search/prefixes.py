@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.trellis.lookups import COARSE_BITS, Lookups
-from vecstore.container.document import certificate_in
 from vecstore.errors import ShapeError
 from vecstore.search.ranking import Raw, raw_scores
 from vecstore.search.trellis_sweeping import Coefficients, Plan
+from vecstore.shard.certificate import certificate_in
 
 __all__ = ["measure_prefixes", "plan_of"]
 
@@ -140,7 +140,7 @@ def plan_of(
 
 def _measured(description: Mapping[str, Any], recall: str) -> tuple[dict[int, tuple[float, float]], Any, float]:
     """Return what a description tells: height and margin by number of bytes, which to prefer, and a `Plan`'s share."""
-    about = certificate_in(description).get("prefixes")
+    about = certificate_in(description).prefixes
     plans: dict[int, tuple[float, float]] = {}
     if not isinstance(about, Mapping) or about.get("bits") != COARSE_BITS:
         return plans, None, 0.0  # measured for other look-ups, or not at all

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vecstore.container.document import certificate_in
+from vecstore.shard.certificate import certificate_in
 from vecstore.shard.shard import Shard
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
@@ -50,7 +50,7 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
             "code": _code_bytes(shards),
             "parts": parts,
         },
-        "certificate": certificate_in(about) or None,
+        "certificate": certificate_in(about).to_dict() or None,
         "provenance": about.get("provenance"),
         "user": about.get("user") or {},
     }

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vecstore.codecs.codec import Codec
-from vecstore.measure.recall import Interval
+from vecstore.shard.certificate import Interval
 
 __all__ = ["Entry", "Table", "Tuned"]
 

@@ -176,14 +176,14 @@ def test_fidelity_is_what_lookups_show(path, words, word_keys):
 def test_fidelity_of_exact_and_of_degenerate_data(words):
     for x in (words[:50], np.zeros((5, 50), np.float32), np.ones((1, 50), np.float32)):
         found = measure_fidelity(codec("f32").fit(x), x, keep_norms=False, seed=0)
-        assert found["relative_error"] == 0 and found["rows"] == len(x)
-        assert found["cosine_mean"] == (1 if x.any() else 0)
+        assert found.relative_error == 0 and found.rows == len(x)
+        assert found.cosine_mean == (1 if x.any() else 0)
 
 
 def test_kept_lengths_are_measured_too(words):
     trained = codec("bin").fit(words)
     lost, kept = (measure_fidelity(trained, words, keep_norms=keep, seed=0) for keep in (False, True))
-    assert kept["relative_error"] < 1 and kept["cosine_mean"] > 0.5 and lost["rows"] == kept["rows"]
+    assert kept.relative_error < 1 and kept.cosine_mean > 0.5 and lost.rows == kept.rows
 
 
 def test_oversampling_grows_as_the_coarse_layer_worsens(words):

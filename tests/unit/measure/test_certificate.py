@@ -8,7 +8,7 @@ import pytest
 import vecstore
 from vecstore.conversion.conversion import ArrayDump
 from vecstore.conversion.recertification import recertify
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import FormatError, OptionError
 
 
 def test_recall_is_what_searches_show(tmp_path, words, word_keys):
@@ -62,7 +62,7 @@ def test_the_recall_of_queries_is_measured_again_with_these(tmp_path, words):
     assert all(finding.holds for finding in findings)
     assert not all(finding.holds for finding in recertify(vecstore.open(with_queries), dump, queries=-queries))
     vecstore.convert(dump, tmp_path / "w.vecs", "tcq:12")
-    with pytest.raises(ShapeError, match="tells nothing of queries"):
+    with pytest.raises(OptionError, match="tells nothing of queries"):
         recertify(vecstore.open(tmp_path / "w.vecs"), dump, queries=queries)
 
 
@@ -85,5 +85,5 @@ def test_stores_written_row_by_row_have_none(tmp_path, words):
     codec = vecstore.codec("sq:8").fit(words[:100])
     with vecstore.Writer(tmp_path / "w.vecs", codec) as writer:
         writer.add(words[:100])
-    with pytest.raises(ShapeError, match="no certificate"):
+    with pytest.raises(OptionError, match="no certificate"):
         recertify(vecstore.open(tmp_path / "w.vecs"), ArrayDump(words[:100]))

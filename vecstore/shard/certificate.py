@@ -1,0 +1,232 @@
+"""The certificate in a shard's description: what compression costs, as measured at conversion.
+
+docs/format.md, section 5 (Shards), lists its members. A file may have been written by anybody, so what is read here is
+what is sound: a member that is missing or malformed is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+__all__ = ["Bound", "Certificate", "Interval", "Recall", "RowBytes", "certificate_in"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over queries with the 95% interval of its bootstrap."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def to_list(self) -> list[float]:
+        """Return mean, low and high, rounded, as a file holds them."""
+        return [round(value, 4) for value in (self.mean, self.low, self.high)]
+
+    @classmethod
+    def from_list(cls, given: Any) -> Self | None:
+        """Undo `to_list`, or return None."""
+        numbers = [_number(value) for value in given] if isinstance(given, list) and len(given) == 3 else []
+        found = [number for number in numbers if number is not None]
+        return cls(*found) if len(found) == 3 else None
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Recall of some queries.
+
+    Attributes
+    ----------
+    queries, base : int
+        How many asked, among how many rows.
+    at : dict
+        Recall@k by k.
+    """
+
+    queries: int
+    base: int
+    at: Mapping[int, Interval]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        at = {str(k): interval.to_list() for k, interval in self.at.items()}
+        return {"queries": self.queries, "base": self.base, "at": at}
+
+    @classmethod
+    def from_dict(cls, given: Any) -> Self | None:
+        """Undo `to_dict`, or return None."""
+        document = _mapping(given)
+        queries, base = _whole(document.get("queries")), _whole(document.get("base"))
+        intervals = {k: Interval.from_list(value) for k, value in _mapping(document.get("at")).items()}
+        at = {int(k): found for k, found in intervals.items() if found is not None and _is_decimal(k)}
+        return None if queries is None or base is None else cls(queries, base, at)
+
+
+@dataclass(frozen=True)
+class RowBytes:
+    """Bytes: of a code (on average, where blocks differ), of the model, and of a row with its share of the model."""
+
+    code: float
+    model: int
+    row: float
+
+    @classmethod
+    def from_dict(cls, given: Any) -> Self | None:
+        """Return what `vars` gave, or None."""
+        document = _mapping(given)
+        code, row, model = _number(document.get("code")), _number(document.get("row")), _whole(document.get("model"))
+        return None if code is None or row is None or model is None else cls(code, model, row)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The least relative error that a code of as many bytes allows a Gaussian, and by how much the codec misses it."""
+
+    relative_error: float
+    decibels: float
+
+    @classmethod
+    def from_dict(cls, given: Any) -> Self | None:
+        """Return what `vars` gave, or None."""
+        document = _mapping(given)
+        error, decibels = _number(document.get("relative_error")), _number(document.get("decibels"))
+        return None if error is None or decibels is None else cls(error, decibels)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a store says of its quality.
+
+    Attributes
+    ----------
+    rows, seed : int
+        How many rows were decoded, and the seed of the intervals.
+    cosine_mean, cosine_p1, cosine_min : float
+        Between original and decoded vectors.
+    relative_error : float
+        Squared error over squared deviation from the mean.
+    weighted_r2, blocks : float or None, list of dict or None
+        Of a mixed codec: the variance kept, rows weighted by importance; and each block's codec, bytes and error.
+    tables : dict or None
+        Facts of tables that rows share.
+    recall, query_recall : Recall or None
+        Of held-out rows, and of the user's own queries.
+    bytes : RowBytes or None
+    bound : Bound or None
+    held_out, unseen : bool or None
+        Whether training did not see the rows that were decoded, and those that were searched.
+    training_rows : int or None
+    oversampling : dict or None
+        Of two layers: rows to rescore for each one wanted, by the recall that is to be reached.
+    oversample : int or None
+        The largest of these.
+    prefixes : dict or None
+        Of codes whose first bytes can be scanned: what `vecstore.search` measured of them.
+    more : dict
+        Members unknown here.
+    """
+
+    rows: int | None = None
+    seed: int | None = None
+    cosine_mean: float | None = None
+    cosine_p1: float | None = None
+    cosine_min: float | None = None
+    relative_error: float | None = None
+    weighted_r2: float | None = None
+    blocks: list[dict[str, Any]] | None = None
+    tables: dict[str, Any] | None = None
+    recall: Recall | None = None
+    query_recall: Recall | None = None
+    bytes: RowBytes | None = None
+    bound: Bound | None = None
+    held_out: bool | None = None
+    training_rows: int | None = None
+    unseen: bool | None = None
+    oversampling: dict[str, int] | None = None
+    oversample: int | None = None
+    prefixes: dict[str, Any] | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: what there is to say, and no more."""
+        document = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "more"}
+        for name in ("recall", "query_recall"):
+            document[name] = document[name] and document[name].to_dict()
+        for name in ("bytes", "bound"):
+            document[name] = document[name] and dict(vars(document[name]))
+        kept = {name: value for name, value in document.items() if value is not None}
+        if self.blocks is not None:
+            kept["weighted_r2"] = self.weighted_r2  # null where it cannot be told
+        return kept | self.more
+
+    @classmethod
+    def from_dict(cls, given: Any) -> Self:
+        """Undo `to_dict`; what is malformed is left out, so nothing is raised whatever is given."""
+        document = _mapping(given)
+        read = {name: _READERS[name](value) for name, value in document.items() if name in _READERS}
+        more = {name: value for name, value in document.items() if name not in _READERS}
+        return cls(**read, more=more)
+
+
+def certificate_in(description: Mapping[str, Any]) -> Certificate:
+    """Return the certificate of a store, empty where it has none; files of before 1.2 call it ``fidelity``."""
+    return Certificate.from_dict(description.get("certificate") or description.get("fidelity"))
+
+
+def _number(given: Any) -> float | None:
+    """Return a finite number as it is, whole or not; None for anything else."""
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        return None
+    try:
+        return given if math.isfinite(given) else None
+    except OverflowError:  # whole numbers of JSON have no limit
+        return None
+
+
+def _whole(given: Any) -> int | None:
+    return given if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 1 << 63 else None
+
+
+def _flag(given: Any) -> bool | None:
+    return given if isinstance(given, bool) else None
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else {}
+
+
+def _object(given: Any) -> dict[str, Any] | None:
+    return dict(given) if isinstance(given, Mapping) else None
+
+
+def _objects(given: Any) -> list[dict[str, Any]] | None:
+    return given if isinstance(given, list) and all(isinstance(each, dict) for each in given) else None
+
+
+def _factors(given: Any) -> dict[str, int] | None:
+    factors = {recall: _whole(factor) for recall, factor in _mapping(given).items()}
+    return {recall: factor for recall, factor in factors.items() if factor} or None
+
+
+def _is_decimal(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20
+
+
+# How each member is read. Those of the rows and bytes of a mixed codec's blocks, and of `prefixes`, are for others.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("rows", "seed", "training_rows", "oversample"), _whole),
+    **dict.fromkeys(("cosine_mean", "cosine_p1", "cosine_min", "relative_error", "weighted_r2"), _number),
+    **dict.fromkeys(("held_out", "unseen"), _flag),
+    **dict.fromkeys(("tables", "prefixes"), _object),
+    **dict.fromkeys(("recall", "query_recall"), Recall.from_dict),
+    "blocks": _objects,
+    "oversampling": _factors,
+    "bytes": RowBytes.from_dict,
+    "bound": Bound.from_dict,
+}
