@@ -32,9 +32,10 @@ bench-quick:
 docs:
     NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
-# Draw the pictures of the documentation that follow from the code
-pictures:
-    {{python}} -m vecstore.bench.scripts.docs_tower
+# Write what the documentation takes from the code: its pictures, and the names that are public
+write-docs:
+    {{python}} -m vecstore.bench.scripts.docs_pictures --out docs/images
+    {{python}} -m vecstore.bench.scripts.docs_api --write docs/api.md
 
 # All that has to pass before a change goes in, in an environment of its own
 check:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from vecstore.bench.scripts.docs_pictures import cells, file_parts, flow, recall, scan_bytes, tile
+from vecstore.bench.scripts.docs_pictures import cells, file_parts, flow, recall, scan_bytes, tile, tower
 from vecstore.bench.scripts.docs_pictures.colours import THEMES, Theme
 from vecstore.bench.scripts.docs_pictures.drawing import Drawing
 
@@ -28,6 +28,7 @@ def pictures(benchmarks: Path) -> Mapping[str, Callable[[Theme], Drawing]]:
         "recall": partial(recall.draw, page=benchmarks.read_text(encoding="utf-8")),
         "scan-bytes": scan_bytes.draw,
         "tile": tile.draw,
+        "tower": tower.draw,
     }
 
 
