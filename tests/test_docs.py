@@ -1,0 +1,63 @@
+"""The pages that test_readme.py does not run: their Python runs, and their lists agree with the code."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from vecstore import errors
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def python_of(page: str) -> list[str]:
+    """Return the Python blocks of a page, but for those behind a comment ``<!-- not run: why -->``."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"(?<!-->\n)```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_python_of_the_migration_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gensim", reason="the page moves from gensim")
+    pytest.importorskip("faiss", reason="the page moves from faiss")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in python_of("docs/migration.md"):
+        exec(compile(block, "docs/migration.md", "exec"), names)
+        if "def analogy" in block:
+            there, here = names["there"], names["here"]
+            assert there[0][0] == here[0][0]  # type: ignore[index]
+            assert len(dict(there).keys() & dict(here).keys()) >= 4  # type: ignore[call-overload]
+    for there, here in zip(names["nearest"].tolist(), names["found"].keys, strict=True):  # type: ignore[attr-defined]
+        assert there[0] == here[0]
+        assert len(set(there) & set(here)) >= 4
+
+
+def test_every_error_has_a_line_in_the_tree_and_in_the_table() -> None:
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.VecstoreError)]
+    assert {kind.__name__ for kind in kinds} == set(re.findall(r"^[ │├└─]*(\w+Error)\b", page, re.MULTILINE))
+    for kind in kinds:
+        if kind is errors.VecstoreError:
+            continue
+        foreign = [base.__name__ for base in kind.__bases__ if not issubclass(base, errors.VecstoreError)]
+        line = kind.__name__ + (f" ({foreign[0]})" if foreign else "")
+        assert re.search(rf"─ {re.escape(line)}$", page, re.MULTILINE), line
+        assert f"| `{kind.__name__}` |" in page
+
+
+def test_every_environment_variable_that_is_read_has_a_line() -> None:
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    sources = [*(ROOT / "vecstore").rglob("*.py"), *(ROOT / "formats").rglob("*.py")]
+    read = {name for source in sources for name in re.findall(r"environ\W+(?:get\W+)?([A-Z_]+)", source.read_text())}
+    assert read == set(re.findall(r"^\| `(VECSTORE_\w+)` \|", page, re.MULTILINE))
+
+
+def test_every_warning_has_a_line() -> None:
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    sources = [*(ROOT / "vecstore").rglob("*.py"), *(ROOT / "formats").rglob("*.py")]
+    warned = {name for source in sources for name in re.findall(r"class (\w+Warning)\(", source.read_text())}
+    assert warned == set(re.findall(r"^\| `(\w+Warning)` \|", page, re.MULTILINE))
