@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("pages 0 and 1", "grey", ("meta: page size, root of the tree",)),
-    Part("page 2", "grey", ("leaf: name and first page of each value",)),
+    Part("page 2, …", "grey", ("tree: name and first page of each value",)),
     Part("codes.0", "blue", ("coarse layer, n rows × 48 bytes:", "what a search scans, in tiles"), 2),
     Part(
         "codes.1",
@@ -53,7 +53,7 @@ def draw(theme: Theme) -> Drawing:
         bottom + FOOT,
         title="A store file and its parts",
         description=(
-            "A store is one LMDB file: two meta pages, a leaf page that says where each value lies, then the values. "
+            "A store is one LMDB file: two meta pages, a tree that says where each value lies, and the values. "
             + " ".join(f"{part.name}: {' '.join(part.holds)}." for part in PARTS[2:])
             + " A value begins 16 bytes after a page boundary and runs through whole pages."
         ),
