@@ -6,12 +6,16 @@ import inspect
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import vecstore
 from vecstore import errors
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RUN = ("docs/errors.md", "docs/migration.md")  # here
+RUN_WITH_THE_README = ("README.md", "docs/howto.md", "docs/search.md", "docs/tutorial.md")
 
 
 def python_of(page: str) -> list[str]:
@@ -34,6 +38,21 @@ def test_python_of_the_migration_page_runs(tmp_path: Path, monkeypatch: pytest.M
     for there, here in zip(names["nearest"].tolist(), names["found"].keys, strict=True):  # type: ignore[attr-defined]
         assert there[0] == here[0]
         assert len(set(there) & set(here)) >= 4
+
+
+def test_python_of_the_errors_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    vecstore.write("words.vecs", np.eye(4, dtype=np.float32), list("abcd"), codec="f16")
+    for block in python_of("docs/errors.md"):
+        names: dict[str, object] = {}
+        exec(compile(block, "docs/errors.md", "exec"), names)
+        assert names["vector"] is None
+
+
+def test_python_of_every_page_runs_or_says_why_not() -> None:
+    shown = {name for page in PAGES if python_of(name := page.relative_to(ROOT).as_posix())}
+    missing = sorted(shown - {*RUN, *RUN_WITH_THE_README})
+    assert not missing, f"{missing}: run their Python in a test, or put <!-- not run: why --> on the line before it"
 
 
 def test_every_error_has_a_line_in_the_tree_and_in_the_table() -> None:
