@@ -1,4 +1,4 @@
-"""How the bytes of rows lie in tiles (docs/format.md, section 4)."""
+"""How the bytes of rows lie in tiles (docs/format.md, section 4 (Parts, blocks and checksums))."""
 
 from __future__ import annotations
 
