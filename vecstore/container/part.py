@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vecstore.container.document import field, whole
 from vecstore.container.pages import Extent
 from vecstore.errors import CorruptError
+from vecstore.kernels.arguments import Tiles
 from vecstore.kernels.layout import LANES
 
 __all__ = ["CHUNK_BYTES", "Part", "checksum", "padded", "tiled"]
@@ -162,6 +163,12 @@ class Part:
         j = np.arange(self.row_bytes)
         first = j // self.together * self.together
         return first, np.minimum(self.together, self.row_bytes - first), j - first
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """Where its rows lie, as kernels take it."""
+        lies = self.block_rows, self.tile_rows, self.row_bytes, self.together, self.rows
+        return Tiles(self.data, self.offsets, *lies)
 
     def block_bytes(self, index: int) -> memoryview:
         """Return a block's bytes, padding included, checked."""

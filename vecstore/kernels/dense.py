@@ -1,17 +1,16 @@
-"""Find the best rows of codes that are plain numbers, a row's side by side: bytes, float16, bfloat16, float32."""
+"""Inner products of float32 weights with numbers side by side: bytes, float16, bfloat16, float32."""
 
 from __future__ import annotations
 
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from vecstore.kernels.heap import push
 from vecstore.kernels.simd import (
     I8,
     I16,
@@ -28,17 +27,37 @@ from vecstore.kernels.simd import (
     static,
     vector,
 )
-from vecstore.kernels.sweep import NOTHING, PRODUCT, SQUARED
 
-__all__ = ["KINDS", "score_numbers", "sweep_numbers", "whole_weights"]
+__all__ = ["KINDS", "NumberKind", "aligned", "norm", "product", "whole_product", "whole_weights"]
 
-# The kinds of number, as static numbers; codes of the first are compared in whole numbers.
 LANES = 32
-OVERRUN = 64  # bytes behind a row that a kernel may read
 F32 = ir.FloatType()
 # Sums in whichever order is fastest: the last bits of a score depend on it, as they do in any BLAS.
 FAST = ("reassoc", "contract", "nsz")
-KINDS = {"u1": static(0), "f2": static(1), "bf2": static(2), "f4": static(3), "u6": static(0)}
+
+
+class NumberKind(NamedTuple):
+    """A kind of number.
+
+    Attributes
+    ----------
+    tag : static number
+        Numbers of the first tag, bytes, are compared in whole numbers.
+    six : bool
+        The bytes are packed: `number_scan.unpack_six` gives them.
+    """
+
+    tag: tuple[int, ...]
+    six: bool = False
+
+
+KINDS = {
+    "u1": NumberKind(static(0)),
+    "f2": NumberKind(static(1)),
+    "bf2": NumberKind(static(2)),
+    "f4": NumberKind(static(3)),
+    "u6": NumberKind(static(0), six=True),
+}
 
 
 def whole_weights(weights: Any, level: str) -> tuple[Any, Any]:
@@ -208,176 +227,3 @@ def _across(b: Any, value: Any, add: Any) -> Any:
         halves = [constant(vector(I32, lanes), range(start, start + lanes)) for start in (0, lanes)]
         value = add(*(b.shuffle_vector(value, value, half) for half in halves))
     return b.extract_element(value, ir.Constant(I32, 0))
-
-
-@njit(cache=True, nogil=True)
-def needed_product(kind, bound, bias, least):
-    """Return what the sum of weights times numbers has to reach for a score to reach `bound`."""
-    if kind == PRODUCT:
-        return bound - bias
-    if kind == SQUARED:
-        return (bound + least * least) / 2 - bias
-    return bound * least - bias if bound > 0 else -np.inf
-
-
-@njit(cache=True, nogil=True)
-def raw_score(kind, address, weights, bias, norm_weights, norm_bias, score_kind):
-    """Return the score of the row whose numbers lie at an address."""
-    d = len(weights)
-    found = bias + np.float64(product(kind, address, weights.ctypes.data, d))
-    if score_kind == PRODUCT:
-        return found
-    square = norm_bias + norm(kind, address, norm_weights[0].ctypes.data, norm_weights[1].ctypes.data, d)
-    if score_kind == SQUARED:
-        return 2 * found - square
-    return found / np.sqrt(square) if square > NOTHING else 0.0
-
-
-@njit(cache=True, nogil=True)
-def score_numbers(
-    kind, six, data, offsets, block_rows, row_bytes, rows, weights, bias, norm_weights, norm_bias, score_kind, out
-):
-    """out[i]: the score of row rows[i] for the query of weights (d,) and bias; the rest as in `sweep_numbers`."""
-    spare = np.empty(len(weights), np.uint8)
-    for i in range(len(rows)):
-        block = rows[i] // block_rows
-        start = offsets[block] + (rows[i] - block * block_rows) * row_bytes
-        address = data.ctypes.data + start
-        if six:
-            unpack_six(data, start, row_bytes, 1, len(weights), spare)
-            address = spare.ctypes.data
-        out[i] = raw_score(kind, address, weights, bias, norm_weights, norm_bias, score_kind)
-
-
-@njit(cache=True, nogil=True)
-def sweep_numbers(
-    kind,
-    six,
-    level,
-    data,
-    offsets,
-    block_rows,
-    row_bytes,
-    first,
-    last,
-    weights,
-    whole_weights,
-    wholes,
-    norm_weights,
-    biases,
-    norm_bias,
-    lengths,
-    score_kind,
-    floors,
-    allowed,
-    heap_scores,
-    heap_rows,
-    sizes,
-):
-    """Offer rows `first` to `last` to the heaps of all queries; return how many scores were computed in full.
-
-    Parameters
-    ----------
-    kind, level : static numbers
-        One of `KINDS`; see `simd`.
-    six : bool
-        The bytes are packed: `unpack_six` gives them.
-    data, offsets, block_rows, row_bytes
-        Block i of `block_rows` rows of `row_bytes` begins at data[offsets[i]].
-    weights : (q, d) float32
-        Their inner product with the numbers, and the query's of `biases` (q,), is q . x.
-    whole_weights, wholes : (q, d up to a multiple of 64) int8 or int16, (q, 2) float64
-        See `whole_weights`; of bytes only, else (0, 0).
-    norm_weights : (2, d) float32
-        norm_bias + sum of (norm_weights[0] + norm_weights[1] * number) * number is |x|^2.
-    lengths, score_kind, floors, allowed, heap_scores, heap_rows, sizes
-        As `lengths, kind, ...` of `sweep_tiles`.
-    """
-    queries, k = heap_scores.shape
-    d = weights.shape[1]
-    limits = np.empty(queries)
-    for q in range(queries):
-        bound = max(floors[q], heap_scores[q, 0]) if sizes[q] == k else floors[q]
-        limits[q] = needed_product(score_kind, bound, biases[q], lengths[0])
-    spare = np.empty(32 * max(row_bytes, d) + OVERRUN, np.uint8)
-    exact = 0
-    row = first
-    while row < last:
-        block = row // block_rows
-        stop = min(last, (block + 1) * block_rows, (row | 31) + 1)
-        start = offsets[block] + (row - block * block_rows) * row_bytes
-        codes, stride, size = data, row_bytes, (stop - row) * row_bytes
-        if six:
-            unpack_six(data, start, row_bytes, stop - row, d, spare)
-            codes, start, stride = spare, 0, d
-        elif start + size + OVERRUN > len(data):
-            for i in range(size):  # a slice assigned would compile the text of its error, for seconds
-                spare[i] = data[start + i]
-            codes, start = spare, 0
-        bits = allowed[row >> 5] >> np.uint32(row & 31) if len(allowed) else np.uint32(0xFFFFFFFF)
-        for q in range(queries):
-            if bits == 0:
-                break
-            address = codes.ctypes.data + start
-            if len(whole_weights):
-                whole = whole_weights[q].ctypes.data
-                limit = as_whole((limits[q] - wholes[q, 0]) / wholes[q, 1])
-                mask = whole_mask(level, address, stride, stop - row, whole, whole_weights.shape[1], limit)
-            else:
-                mask = product_mask(kind, address, stride, stop - row, weights[q].ctypes.data, d, limits[q])
-            mask &= bits
-            found_row = row
-            while mask:
-                if mask & np.uint32(1):
-                    place = address + (found_row - row) * stride
-                    found = raw_score(kind, place, weights[q], biases[q], norm_weights, norm_bias, score_kind)
-                    exact += 1
-                    if found >= floors[q]:
-                        sizes[q] = push(heap_scores[q], heap_rows[q], sizes[q], found, found_row)
-                        if sizes[q] == k:
-                            floors[q] = max(floors[q], heap_scores[q, 0])
-                            limits[q] = needed_product(score_kind, floors[q], biases[q], lengths[0])
-                mask >>= np.uint32(1)
-                found_row += 1
-        row = stop
-    return exact
-
-
-@njit(cache=True, nogil=True)
-def unpack_six(data, start, row_bytes, rows, d, out):
-    """out[row * d + i]: level i, of the upper four bits of all levels and then the lower two."""
-    pairs, fours = (d + 1) // 2, (d + 3) // 4
-    for row in range(rows):
-        at = start + row * row_bytes
-        upper, lower = data[at : at + pairs], data[at + pairs : at + pairs + fours]
-        levels = out[row * d : row * d + d]
-        for i in range(d):
-            high = (upper[i >> 1] >> np.uint8(4 * (i & 1))) & np.uint8(15)
-            low = (lower[i >> 2] >> np.uint8(2 * (i & 3))) & np.uint8(3)
-            levels[i] = (high << np.uint8(2)) | low
-
-
-@njit(cache=True, nogil=True)
-def as_whole(limit):
-    """Return the least whole number that is not below `limit`, a part in a million left to rounding."""
-    return np.int32(min(max(np.ceil(limit - 1e-6), -(2.0**31)), 2.0**31 - 1))
-
-
-@njit(cache=True, nogil=True)
-def whole_mask(level, address, row_bytes, rows, weights, d, limit):
-    """Return which of up to 32 rows reach a limit, one bit each."""
-    mask = np.uint32(0)
-    for i in range(rows):
-        mask |= np.uint32(whole_product(level, address, weights, d) >= limit) << np.uint32(i)
-        address += row_bytes
-    return mask
-
-
-@njit(cache=True, nogil=True)
-def product_mask(kind, address, row_bytes, rows, weights, d, limit):
-    """Return which of up to 32 rows reach a limit, one bit each."""
-    mask = np.uint32(0)
-    for i in range(rows):
-        mask |= np.uint32(product(kind, address, weights, d) >= limit) << np.uint32(i)
-        address += row_bytes
-    return mask

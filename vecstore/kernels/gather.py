@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
+from vecstore.kernels.arguments import Tiles
+from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.layout import LANES
 
-__all__ = ["gather_tiled", "place"]
+__all__ = ["gather_tiled", "tile_of"]
+
+
+def gather_tiled(tiles: Tiles, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """out[i, :] = the first bytes of row rows[i]."""
+    _gather_tiled(tuple(tiles), rows, out)
 
 
 @njit(cache=True, nogil=True)
-def gather_tiled(data, offsets, block_rows, tile_rows, row_bytes, together, rows, wanted, out):
-    """out[i, :] = the first bytes of row wanted[i] of a part of `rows` rows, `together` at a time."""
-    width = out.shape[1]
-    for i in range(len(wanted)):
-        tile, height, start = place(wanted[i], offsets, block_rows, tile_rows, row_bytes, rows)
+def _gather_tiled(where, rows, out):
+    tiles, width = Tiles(*where), out.shape[1]
+    data, row_bytes, together = tiles.data, tiles.row_bytes, tiles.together
+    for i in range(len(rows)):
+        tile, held, start = tile_of(tiles, rows[i])
         for first in range(0, width, together):
             wide = min(together, row_bytes - first)
-            at = start + first * height + (wanted[i] - tile) * wide
+            at = start + first * held + (rows[i] - tile) * wide
             for j in range(first, min(first + wide, width)):
                 out[i, j] = data[at + j - first]
 
 
-@njit(inline="always")
-def place(row, offsets, block_rows, tile_rows, row_bytes, rows):
+@borrowing
+def tile_of(tiles, row):
     """Return the first row of the tile that a row is in, for how many rows it has room, and where it begins."""
-    block, tile, unit = row // block_rows, row // tile_rows * tile_rows, min(tile_rows, LANES)
-    left = min((block + 1) * block_rows, rows) - tile
-    height = min(tile_rows, (left + unit - 1) // unit * unit)
-    return tile, height, offsets[block] + (tile - block * block_rows) * row_bytes
+    block, tile, unit = row // tiles.block_rows, row // tiles.tile_rows * tiles.tile_rows, min(tiles.tile_rows, LANES)
+    left = min((block + 1) * tiles.block_rows, tiles.rows) - tile
+    held = min(tiles.tile_rows, (left + unit - 1) // unit * unit)
+    return tile, held, tiles.offsets[block] + (tile - block * tiles.block_rows) * tiles.row_bytes

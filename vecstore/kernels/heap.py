@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-__all__ = ["offer_all", "push"]
+from vecstore.kernels.arguments import Heap
+from vecstore.kernels.borrowing import borrowing
+
+__all__ = ["all_bounded", "bound_of", "offer_all", "push"]
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def push(scores, rows, size, score, row):
     """Consider a row for scores[k], rows[k], of which `size` are filled; return the new size.
 
@@ -44,16 +51,33 @@ def push(scores, rows, size, score, row):
     return size
 
 
-@njit(cache=True, nogil=True)
-def offer_all(found, rows, floors, heap_scores, heap_rows, sizes):
-    """Consider found[query, i], the score of row rows[i], for every query, where it is at least floors[query]."""
-    k = heap_scores.shape[1]
+@njit(inline="always")
+def bound_of(q, heap):
+    """Return the score that a row has to reach to enter a query's heap."""
+    floor = heap.floors[q]
+    return max(floor, heap.scores[q, 0]) if heap.sizes[q] == heap.scores.shape[1] else floor
+
+
+@borrowing
+def all_bounded(heap):
+    """Return whether there is such a score for every query."""
+    for q in range(len(heap.sizes)):
+        if heap.sizes[q] < heap.scores.shape[1] and heap.floors[q] == -np.inf:
+            return False
+    return True
+
+
+def offer_all(found: NDArray[Any], rows: NDArray[np.int64], heap: Heap) -> None:
+    """Consider found[query, i], the score of row rows[i], for every query, where it is at least the query's floor."""
+    _offer_all(found, rows, tuple(heap))
+
+
+@borrowing
+def _offer_all(found, rows, heaps):
+    heap = Heap(*heaps)
     for q in range(found.shape[0]):
-        least = floors[q]
-        if sizes[q] == k:
-            least = max(least, heap_scores[q, 0])
+        least = bound_of(q, heap)
         for i in range(found.shape[1]):
             if found[q, i] >= least:
-                sizes[q] = push(heap_scores[q], heap_rows[q], sizes[q], found[q, i], rows[i])
-                if sizes[q] == k:
-                    least = max(least, heap_scores[q, 0])
+                heap.sizes[q] = push(heap.scores[q], heap.rows[q], heap.sizes[q], found[q, i], rows[i])
+                least = bound_of(q, heap)

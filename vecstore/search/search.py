@@ -416,7 +416,7 @@ class Search:
         for at in range(0, len(chosen), PICKED_AT_ONCE):
             rows = chosen[at : at + PICKED_AT_ONCE]
             found = sweep.scores(sweep.codes.gather(rows), rows)
-            offer_all(np.ascontiguousarray(found), rows, floors, best.scores, best.rows, best.sizes)
+            offer_all(np.ascontiguousarray(found), rows, best.heap(floors))
 
     def _sweep(self, shard: Shard) -> Sweep:
         if self._plan is not None:

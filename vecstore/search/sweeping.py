@@ -7,13 +7,14 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats, Numbers
 from vecstore.errors import ShapeError
+from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, NumberQueries, TableQueries
 from vecstore.search.ranking import Ranking, Raw, raw_scores
 from vecstore.search.topk import TopK
 from vecstore.shard.layers import LayerCodes
@@ -194,37 +195,23 @@ class TableSweep(Sweep):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        from vecstore.kernels.byte import LAYOUT
-        from vecstore.kernels.nibble import LAYOUTS
-        from vecstore.kernels.simd import BITS, best_level, tag
-        from vecstore.kernels.sweep import room_for, sweep_tiles
+        from vecstore.kernels.table_scan import scan_tiles
 
         self._checked(start, stop)
-        part, small = self.codes.part, self._terms.shape[2] == 16
-        layout = LAYOUTS[best_level()] if small else LAYOUT
-        sweep_tiles(
-            BITS[4 if small else 8],
-            tag(best_level()),
-            layout,
-            part.data,
-            part.offsets,
-            part.block_rows,
-            part.row_bytes,
-            start,
-            stop,
-            self._terms,
-            self._norm_terms,
-            room_for(self._terms, layout),
-            room_for(self._terms if small and self._terms.shape[1] >= MANY_TABLES else self._terms[:0], layout),
-            self._biases,
-            self._norm_bias,
-            self._lengths,
-            raw_number(self.ranking.raw),
-            floors,
-            allowed,
-            best.scores,
-            best.rows,
-            best.sizes,
+        scan_tiles(self.codes.part.tiles, self._arguments, best.heap(floors), start, stop, allowed)
+
+    @property
+    def _arguments(self) -> TableQueries:
+        least, largest = self._lengths
+        return TableQueries(
+            terms=self._terms,
+            norm_terms=self._norm_terms,
+            biases=self._biases,
+            norm_bias=self._norm_bias,
+            least=least,
+            largest=largest,
+            kind=raw_number(self.ranking.raw),
+            two_digits=self._terms.shape[2] == 16 and self._terms.shape[1] >= MANY_TABLES,
         )
 
 
@@ -256,9 +243,8 @@ class NumberSweep(Sweep):
         z_weights = affine.weights(ranking.queries)
         self._dtype = numbers.dtype
         self._weights = np.ascontiguousarray(z_weights * numbers.scale)
-        self._biases = ranking.queries @ affine.offset.astype(np.float64) + z_weights @ numbers.offset.astype(
-            np.float64
-        )
+        biases = ranking.queries @ affine.offset.astype(np.float64) + z_weights @ numbers.offset.astype(np.float64)
+        self._biases: NDArray[np.float64] = np.asarray(biases, np.float64)
         self._lengths = lengths or (0.0, 0.0)
         self._norm_weights, self._norm_bias = np.zeros((2, len(numbers.scale)), np.float32), 0.0
         if ranking.raw != "product":
@@ -282,6 +268,7 @@ class NumberSweep(Sweep):
         products (q,) are q . c. |x|^2 gets larger by `square` and weights (d,) . z, z being what the numbers stand for.
         """
         moved = copy(self)
+        moved.__dict__["_whole"] = self._whole  # made once, here
         moved._biases = self._biases + products
         numbers = self.codes.layer.quantizer.numbers
         if self.ranking.raw != "product" and numbers is not None:
@@ -293,61 +280,45 @@ class NumberSweep(Sweep):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        from vecstore.kernels.dense import KINDS, sweep_numbers, whole_weights
-        from vecstore.kernels.simd import best_level, tag
+        from vecstore.kernels.dense import KINDS
+        from vecstore.kernels.number_scan import scan_numbers
 
-        bytes_only = self._weights if self._dtype in ("u1", "u6") else self._weights[:0]
-        weights, bounds = whole_weights(bytes_only, best_level())
         self._checked(start, stop)
-        part = self.codes.part
-        sweep_numbers(
-            KINDS[self._dtype],
-            self._dtype == "u6",
-            tag(best_level()),
-            part.data,
-            part.offsets,
-            part.block_rows,
-            part.row_bytes,
-            start,
-            stop,
-            self._weights,
-            weights,
-            bounds,
-            self._norm_weights,
-            self._biases,
-            self._norm_bias,
-            self._lengths,
-            raw_number(self.ranking.raw),
-            floors,
-            allowed,
-            best.scores,
-            best.rows,
-            best.sizes,
-        )
+        kind, tiles = KINDS[self._dtype], self.codes.part.tiles
+        scan_numbers(kind, tiles, self._arguments, best.heap(floors), start, stop, allowed)
 
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        from vecstore.kernels.dense import KINDS, score_numbers
+        from vecstore.kernels.dense import KINDS
+        from vecstore.kernels.number_scan import score_numbers
 
         part = self.codes.part
         if part.unchecked:
             part.check_rows(rows)
         out = np.empty(len(rows))
-        score_numbers(
-            KINDS[self._dtype],
-            self._dtype == "u6",
-            part.data,
-            part.offsets,
-            part.block_rows,
-            part.row_bytes,
-            rows,
-            self._weights[query],
-            self._biases[query],
-            self._norm_weights,
-            self._norm_bias,
-            raw_number(self.ranking.raw),
-            out,
-        )
+        score_numbers(KINDS[self._dtype], part.tiles, self._arguments, query, rows, out)
         return out
+
+    @property
+    def _arguments(self) -> NumberQueries:
+        whole_weights, bounds = self._whole
+        return NumberQueries(
+            weights=self._weights,
+            whole_weights=whole_weights,
+            bounds=bounds,
+            biases=self._biases,
+            norm_weights=self._norm_weights,
+            norm_bias=self._norm_bias,
+            least=self._lengths[0],
+            kind=raw_number(self.ranking.raw),
+        )
+
+    @cached_property
+    def _whole(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """The weights as whole numbers, and what those bound, for bytes; empty for other numbers."""
+        from vecstore.kernels.dense import whole_weights
+        from vecstore.kernels.simd import best_level
+
+        return whole_weights(self._weights if self._dtype in ("u1", "u6") else self._weights[:0], best_level())
 
 
 class DecodingSweep(Sweep):
@@ -373,13 +344,11 @@ class DecodingSweep(Sweep):
                     codes, rows = codes[may], rows[may]
                 if len(rows):
                     found = np.ascontiguousarray(self.scores(codes, rows))
-                    offer_all(found, rows, floors, best.scores, best.rows, best.sizes)
+                    offer_all(found, rows, best.heap(floors))
 
 
 def raw_number(raw: Raw) -> int:
     """Return a raw score as kernels know it."""
-    from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT
-
     return {"product": PRODUCT, "unit": UNIT, "squared": SQUARED}[raw]
 
 

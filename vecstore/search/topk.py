@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.kernels.arguments import Heap
+
 __all__ = ["TopK"]
 
 
@@ -34,6 +36,10 @@ class TopK:
     def k(self) -> int:
         """How many rows there may be."""
         return self.scores.shape[1]
+
+    def heap(self, floors: NDArray[np.float64]) -> Heap:
+        """Return the arrays as kernels take them, with the scores (q,) from which on rows count."""
+        return Heap(self.scores, self.rows, self.sizes, floors)
 
     def merge(self, other: TopK, *, first: int = 0) -> None:
         """Take over the best of another one, whose rows are counted from row `first`."""

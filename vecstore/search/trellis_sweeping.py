@@ -1,6 +1,6 @@
 """Search of `tcq` codes where they lie: a sweep of their first bytes, all bytes of few rows, exact scores of fewer.
 
-Scores of the first two steps are approximate (see `kernels.trellis_sweep`); the last one is what decoding gives. Axes
+Scores of the first two steps are approximate (see `kernels.trellis_scan`); the last one is what decoding gives. Axes
 are orthonormal, so that products and lengths are taken among coefficients and no rotation has to be undone.
 """
 
@@ -19,6 +19,8 @@ from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.layer import Layer
 from vecstore.codecs.trellis.lookups import Lookups, coarse_levels
 from vecstore.codecs.trellis.tcq import TrainedTCQ
+from vecstore.kernels import arguments
+from vecstore.kernels.arguments import TrellisQueries
 from vecstore.kernels.layout import LANES
 from vecstore.search.ranking import Ranking, Raw, raw_scores
 from vecstore.search.sweeping import Sweep, raw_number
@@ -131,20 +133,15 @@ class Stage:
     size_bytes : int
     count : int
         How many coefficients they hold.
-    lookups : Lookups
-    norm_terms : (lookups, 64) float32
     sample : (rows, count) float32
         Coefficients of the sample of rows by these bytes.
-    typical : float
-        Length.
+    kernel : arguments.Stage
     """
 
     size_bytes: int
     count: int
-    lookups: Lookups
-    norm_terms: Floats
     sample: Floats
-    typical: float
+    kernel: arguments.Stage
 
 
 @dataclass(frozen=True)
@@ -308,7 +305,9 @@ class Trellis:
             count = coefficients.count(size_bytes)
             sample = self.sample[1] if size_bytes == self.codes.layer.code_bytes else self._coarse_sample[:, :count]
             typical = max(float(np.sqrt(coefficients.norms(sample).mean())), LEAST_LENGTH)
-            self._stages[size_bytes] = Stage(size_bytes, count, lookups, norm_terms, sample, typical)
+            looks, norms = (lookups.kernel, lookups.owners, lookups.levels), (norm_terms, coefficients.constant)
+            kernel = arguments.Stage(size_bytes, *looks, *norms, typical)
+            self._stages[size_bytes] = Stage(size_bytes, count, sample, kernel)
         return self._stages[size_bytes]
 
 
@@ -388,42 +387,24 @@ class TrellisSweep(Sweep):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        from vecstore.kernels.simd import best_level, tag
-        from vecstore.kernels.trellis_sweep import sweep_trellis
+        from vecstore.kernels.trellis_scan import scan_trellis
 
-        part, stages = self.codes.part, self._stages
+        part = self.codes.part
         if part.unchecked:
-            part.check_prefixes(start, stop, stages[-1].size_bytes)
-        sweep_trellis(
-            tag(best_level()),
-            part.data,
-            part.offsets,
-            part.block_rows,
-            part.tile_rows,
-            part.row_bytes,
-            part.rows,
-            start,
-            stop,
-            raw_number(self._swept),
-            np.array([stage.size_bytes for stage in stages]),
-            tuple(stage.lookups.kernel for stage in stages),
-            tuple(stage.lookups.owners for stage in stages),
-            tuple(stage.lookups.levels for stage in stages),
-            self._weights,
-            tuple(stage.norm_terms for stage in stages),
-            np.array([stage.typical for stage in stages]),
-            np.full(len(stages), self._coefficients.constant),
-            self._made_for,
-            self._limits,
-            self._margins,
-            min(self._wanted, best.k),
-            self._biases,
-            self._trellis.edges,
-            floors,
-            allowed,
-            best.scores,
-            best.rows,
-            best.sizes,
+            part.check_prefixes(start, stop, self._stages[-1].size_bytes)
+        stages = [stage.kernel for stage in self._stages]
+        scan_trellis(part.tiles, stages, self._arguments(best.k), best.heap(floors), start, stop, allowed)
+
+    def _arguments(self, k: int) -> TrellisQueries:
+        return TrellisQueries(
+            kind=raw_number(self._swept),
+            weights=self._weights,
+            biases=self._biases,
+            edges=self._trellis.edges,
+            made_for=self._made_for,
+            limits=self._limits,
+            margins=self._margins,
+            wanted=min(self._wanted, k),
         )
 
     def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:

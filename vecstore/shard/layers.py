@@ -156,8 +156,7 @@ class LayerCodes:
             from vecstore.kernels.gather import gather_tiled
 
             out = np.empty((len(rows), width), np.uint8)
-            lies = part.offsets, part.block_rows, part.tile_rows, part.row_bytes, part.together, part.rows
-            gather_tiled(part.data, *lies, rows, out)
+            gather_tiled(part.tiles, rows, out)
             return out
         starts, heights, places = (found[:, None] for found in part.places(rows))
         first, wide, rest = (found[:width] for found in part.strides)

@@ -76,8 +76,7 @@ def test_rows_out_of_tiles(tmp_path, rows, width, taken, tile_rows, block_rows):
     part = Container(tmp_path / "tiles").part("x")
     wanted = RNG.integers(0, rows, 2 * rows)
     out = np.empty((len(wanted), taken), np.uint8)
-    lies = part.offsets, part.block_rows, part.tile_rows, part.row_bytes, part.together, part.rows
-    gather_tiled(part.data, *lies, wanted, out)
+    gather_tiled(part.tiles, wanted, out)
     np.testing.assert_array_equal(out, codes[wanted, :taken])
     for low, high in [(0, 0), (0, 1), (rows // 3, rows // 2), (0, min(rows, block_rows))]:
         if high <= min(rows, block_rows) and rows:

@@ -16,8 +16,9 @@ from vecstore.codecs.trellis.lookups import Lookups, coarse_levels
 from vecstore.container.container import Container
 from vecstore.errors import CodecError, CorruptError, ShapeError
 from vecstore.kernels import simd
-from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT
-from vecstore.kernels.trellis_sweep import fill, sweep_trellis
+from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Stage, Tiles, TrellisQueries
+from vecstore.kernels.trellis_scan import scan_trellis
+from vecstore.kernels.trellis_tables import fill
 from vecstore.search.prefixes import LEAST_ROWS, plan_of
 from vecstore.search.ranking import raw_scores
 from vecstore.search.topk import TopK
@@ -90,37 +91,17 @@ class Coded:
             for found in lookups
         ]
         best, shape = TopK(queries, k), (len(sizes), queries)
-        sweep_trellis(
-            simd.tag(level),
-            self.data,
-            self.offsets,
-            self.block_rows,
-            self.tile_rows,
-            self.size,
-            self.rows,
-            first,
-            self.rows if last is None else last,
-            kind,
-            np.array(sizes),
-            tuple(found.kernel for found in lookups),
-            tuple(found.owners for found in lookups),
-            tuple(found.levels for found in lookups),
-            weights,
-            tuple(squares),
-            np.full(len(sizes), float(typical)),
-            np.zeros(len(sizes)),
-            np.zeros(shape),
-            np.full(queries, limit),
-            np.full(shape, margin),
-            wanted,
-            np.zeros((queries, 1)) if biases is None else biases,
-            np.array([0, self.rows]) if edges is None else edges,
-            np.full(queries, -np.inf) if floors is None else floors,
-            allowed,
-            best.scores,
-            best.rows,
-            best.sizes,
-        )
+        tiles = Tiles(self.data, self.offsets, self.block_rows, self.tile_rows, self.size, 8, self.rows)
+        stages = [
+            Stage(size, found.kernel, found.owners, found.levels, norms, 0.0, float(typical))
+            for size, found, norms in zip(sizes, lookups, squares, strict=True)
+        ]
+        biases = np.zeros((queries, 1)) if biases is None else biases
+        edges = np.array([0, self.rows]) if edges is None else edges
+        reached = np.zeros(shape), np.full(queries, limit), np.full(shape, margin)
+        asked = TrellisQueries(kind, weights, biases, edges, *reached, wanted)
+        heap = best.heap(np.full(queries, -np.inf) if floors is None else floors)
+        scan_trellis(tiles, stages, asked, heap, first, self.rows if last is None else last, allowed, level)
         everything = TopK(queries, k)
         everything.merge(best)
         room = np.empty(terms[-1][0].shape, np.uint8)

@@ -9,8 +9,10 @@ import reference
 
 from vecstore.codecs.packing import join
 from vecstore.kernels import byte, dense, nibble, simd
+from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Heap, NumberQueries, TableQueries, Tiles
 from vecstore.kernels.heap import offer_all, push
-from vecstore.kernels.sweep import PRODUCT, SQUARED, UNIT, room_for, sweep_tiles
+from vecstore.kernels.number_scan import scan_numbers
+from vecstore.kernels.table_scan import scan_tiles
 
 RNG = np.random.default_rng(0)
 KINDS = {"product": PRODUCT, "unit": UNIT, "squared": SQUARED}
@@ -35,7 +37,7 @@ class Codes:
             pieces.append(raw)
         self.data = np.frombuffer(b"".join(pieces)[:-16], np.uint8)  # nothing lies behind the last row
         self.offsets = np.array(self.offsets, np.int64)
-        self.block_rows, self.row_bytes = block_rows, row_bytes
+        self.tiles = Tiles(self.data, self.offsets, block_rows, tile_rows, row_bytes, 1, rows)
         self.codes = self.codes[:, :width]
 
 
@@ -68,7 +70,7 @@ def raw(kind, product, norm):
     return np.divide(product, np.sqrt(np.maximum(norm, 0)), out=np.zeros_like(product), where=norm > 1e-30)
 
 
-def sweep(level, codes, terms, norm_terms, kind, k, *, first=0, floors=None, chosen=None, bias=0.0, norm_bias=0.0):
+def scan(level, codes, terms, norm_terms, kind, k, *, first=0, floors=None, chosen=None, bias=0.0, norm_bias=0.0):
     small = terms.shape[2] == 16
     rows, queries = len(codes.codes), len(terms)
     norm = norm_bias + additive(codes.codes, norm_terms[None])[0]
@@ -77,28 +79,10 @@ def sweep(level, codes, terms, norm_terms, kind, k, *, first=0, floors=None, cho
     floors = np.full(queries, -np.inf) if floors is None else np.quantile(scores, floors, axis=1) - 1e-9
     found = heaps(queries, k)
     allowed = EVERYTHING if chosen is None else bits(chosen)
-    exact = sweep_tiles(
-        simd.BITS[4 if small else 8],
-        simd.tag(level),
-        nibble.LAYOUTS[level] if small else byte.LAYOUT,
-        codes.data,
-        codes.offsets,
-        codes.block_rows,
-        codes.row_bytes,
-        first,
-        rows,
-        terms,
-        norm_terms if kind != "product" else np.zeros((0, 0), np.float32),
-        room_for(terms, nibble.LAYOUTS[level] if small else byte.LAYOUT),
-        room_for(terms if small and width_of(codes) >= 7 else terms[:0], nibble.LAYOUTS[level]),
-        np.full(queries, bias),
-        norm_bias,
-        lengths,
-        KINDS[kind],
-        floors,
-        allowed,
-        *found,
-    )
+    norms = norm_terms if kind != "product" else np.zeros((0, 0), np.float32)
+    two_digits = small and width_of(codes) >= 7
+    asked = TableQueries(terms, norms, np.full(queries, bias), norm_bias, *lengths, KINDS[kind], two_digits)
+    exact = scan_tiles(codes.tiles, asked, Heap(*found, floors), first, rows, allowed, level)
     wanted = np.ones(rows, bool) if chosen is None else chosen.copy()
     wanted[:first] = False
     require_best(found, scores, k, floors, wanted)
@@ -129,7 +113,7 @@ def tables(queries, width, entries, scale=1.0):
 def test_the_best_rows_by_tables(level, kind, entries, rows, width, row_bytes):
     codes = Codes(rows, width, 96, row_bytes=row_bytes)
     for queries in (1, 5):
-        sweep(level, codes, *tables(queries, width, entries), kind, 3, bias=0.25, norm_bias=0.5)
+        scan(level, codes, *tables(queries, width, entries), kind, 3, bias=0.25, norm_bias=0.5)
 
 
 @every_level
@@ -137,7 +121,7 @@ def test_the_best_rows_by_tables(level, kind, entries, rows, width, row_bytes):
 @pytest.mark.parametrize("entries", [16, 256])
 def test_few_scores_are_computed_exactly(level, kind, entries):
     codes = Codes(20_000, 12, 4096)
-    exact = sweep(level, codes, *tables(1, 12, entries), kind, 10)
+    exact = scan(level, codes, *tables(1, 12, entries), kind, 10)
     assert 10 <= exact < 3000
 
 
@@ -147,16 +131,16 @@ def test_few_scores_are_computed_exactly(level, kind, entries):
 def test_tables_of_any_size(level, entries, scale):
     codes = Codes(500, 3, 96)
     for kind in ("product", "unit"):
-        sweep(level, codes, *tables(2, 3, entries, scale), kind, 7)
+        scan(level, codes, *tables(2, 3, entries, scale), kind, 7)
 
 
 @every_level
 @every_kind
 def test_equal_rows_come_in_order(level, kind):
     codes = Codes(300, 1, 96)  # no more than 256 different codes
-    sweep(level, codes, *tables(2, 1, 16), kind, 40)
+    scan(level, codes, *tables(2, 1, 16), kind, 40)
     terms, norms = np.zeros((1, 2, 16), np.float32), np.ones((2, 16), np.float32)
-    assert sweep(level, codes, terms, norms, kind, 40) == 300
+    assert scan(level, codes, terms, norms, kind, 40) == 300
 
 
 @every_level
@@ -165,7 +149,7 @@ def test_equal_rows_come_in_order(level, kind):
 def test_scores_below_a_floor_do_not_count(level, kind, floor):
     codes = Codes(700, 4, 96)
     for k in (1, 10, 700):
-        sweep(level, codes, *tables(3, 4, 16), kind, k, floors=floor)
+        scan(level, codes, *tables(3, 4, 16), kind, k, floors=floor)
 
 
 @every_level
@@ -175,14 +159,14 @@ def test_rows_that_are_not_selected(level, kind, share):
     codes = Codes(1500, 4, 96)
     chosen = RNG.random(1500) < share
     chosen[512:1024] = False
-    sweep(level, codes, *tables(3, 4, 16), kind, 5, chosen=chosen)
-    sweep(level, codes, *tables(1, 4, 256), kind, 5, chosen=chosen, first=224)
+    scan(level, codes, *tables(3, 4, 16), kind, 5, chosen=chosen)
+    scan(level, codes, *tables(1, 4, 256), kind, 5, chosen=chosen, first=224)
 
 
 @every_level
 def test_more_tables_than_small_sums_hold(level):
     codes = Codes(200, 600, 96)
-    assert sweep(level, codes, *tables(1, 600, 16), "product", 5) <= 200
+    assert scan(level, codes, *tables(1, 600, 16), "product", 5) <= 200
 
 
 @every_level
@@ -286,28 +270,11 @@ def test_the_best_rows_of_numbers(level, dtype, kind, d):
         chosen = RNG.random(rows) < 0.7
         for allowed, wanted in ((EVERYTHING, np.ones(rows, bool)), (bits(chosen), chosen)):
             found = heaps(queries, 5)
-            dense.sweep_numbers(
-                dense.KINDS[dtype],
-                dtype == "u6",
-                simd.tag(level),
-                data,
-                np.array([16]),
-                max(rows, 1),
-                codes.shape[1],
-                0,
-                rows,
-                weights,
-                whole,
-                wholes,
-                norm_weights,
-                np.full(queries, 0.25),
-                norm_bias,
-                (float(np.sqrt(norm.min(initial=1))) * 0.999, 1e9),
-                KINDS[kind],
-                np.full(queries, -np.inf),
-                allowed,
-                *found,
-            )
+            norms = norm_weights, norm_bias, float(np.sqrt(norm.min(initial=1))) * 0.999
+            asked = NumberQueries(weights, whole, wholes, np.full(queries, 0.25), *norms, KINDS[kind])
+            tiles = Tiles(data, np.array([16]), max(rows, 1), 1, codes.shape[1], 1, rows)
+            heap = Heap(*found, np.full(queries, -np.inf))
+            scan_numbers(dense.KINDS[dtype], tiles, asked, heap, 0, rows, allowed, level)
             for q in range(queries):
                 best = -np.sort(-scores[q, wanted])[:5]
                 np.testing.assert_allclose(-np.sort(-found[0][q, : len(best)]), best, rtol=2e-4, atol=2e-4)
@@ -345,7 +312,7 @@ def test_scores_offered_at_once():
     best = heaps(3, 4)
     for start in (0, 20):
         rows = np.arange(100 + start, 100 + min(start + 20, 50) if start == 0 else 150)
-        offer_all(found[:, rows - 100], rows, np.array([-np.inf, 0.5, 9.0]), *best)
+        offer_all(found[:, rows - 100], rows, Heap(*best, np.array([-np.inf, 0.5, 9.0])))
     assert sorted(best[1][0].tolist()) == sorted((100 + np.argsort(-found[0])[:4]).tolist())
     assert (best[0][1, : best[2][1]] >= 0.5).all() and best[2][2] == 0
 

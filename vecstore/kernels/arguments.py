@@ -1,0 +1,165 @@
+"""What scanning kernels take: arrays and numbers that belong together. Read without loading compiled code.
+
+At every call from Python numba spells out a named tuple, 0.15 us a field, which doubles the time of a short call. So
+public functions hand plain tuples over, and compiled ones name their fields again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PRODUCT", "SQUARED", "UNIT", "Heap", "NumberQueries", "Stage", "TableQueries", "Tiles", "TrellisQueries"]
+
+PRODUCT, UNIT, SQUARED = 0, 1, 2  # a score is q . x; q . x / |x|; 2 q . x - |x|^2
+
+
+class Tiles(NamedTuple):
+    """Where the rows of a part lie, as `vecstore.container.part.Part` says.
+
+    Block i of `block_rows` rows begins at data[offsets[i]]: tiles of `tile_rows` rows of `row_bytes` bytes, of which
+    `together` lie together.
+    """
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    block_rows: int
+    tile_rows: int
+    row_bytes: int
+    together: int
+    rows: int
+
+
+class Heap(NamedTuple):
+    """The best k rows of each query so far.
+
+    Attributes
+    ----------
+    scores, rows, sizes : (q, k) float64, (q, k) int64, (q,) int64
+        See `heap`.
+    floors : (q,) float64
+        Rows that score less do not count. Scans by tables and by numbers raise them to the worst of each full heap, so
+        threads that share them learn from each other.
+    """
+
+    scores: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    floors: NDArray[np.float64]
+
+
+class TableQueries(NamedTuple):
+    """Queries as tables: what a code picks of them adds up to its score.
+
+    Attributes
+    ----------
+    terms : (q, tables, entries) float32
+        Tables of 16 entries are for the low and the high half of each byte of code, those of 256 for one byte each.
+        The sum over a code, with the query's of `biases`, is q . x.
+    norm_terms : (tables, entries) float32
+        The same, with `norm_bias`, for |x|^2; empty where `kind` is PRODUCT.
+    biases : (q,) float64
+    norm_bias : float
+    least, largest : float
+        Lengths of the rows.
+    kind : PRODUCT, UNIT or SQUARED
+    two_digits : bool
+        Round entries to two digits of 8 bits, not to one. With many tables what is lost by rounding adds up, so where
+        several rows of a tile pass by the first digits, the second ones are added up too. For 16 entries only.
+    """
+
+    terms: NDArray[np.float32]
+    norm_terms: NDArray[np.float32]
+    biases: NDArray[np.float64]
+    norm_bias: float
+    least: float
+    largest: float
+    kind: int
+    two_digits: bool
+
+
+class NumberQueries(NamedTuple):
+    """Queries as weights of plain numbers.
+
+    Attributes
+    ----------
+    weights : (q, d) float32
+        Their inner product with the numbers, and the query's of `biases`, is q . x.
+    whole_weights, bounds : (q, d up to a multiple of 64) int8 or int16, (q, 2) float64
+        See `dense.whole_weights`; of bytes only, else (0, 0).
+    biases : (q,) float64
+    norm_weights : (2, d) float32
+        norm_bias + sum of (norm_weights[0] + norm_weights[1] * number) * number is |x|^2.
+    norm_bias : float
+    least : float
+        Length of a row.
+    kind : PRODUCT, UNIT or SQUARED
+    """
+
+    weights: NDArray[np.float32]
+    whole_weights: NDArray[Any]
+    bounds: NDArray[np.float64]
+    biases: NDArray[np.float64]
+    norm_weights: NDArray[np.float32]
+    norm_bias: float
+    least: float
+    kind: int
+
+
+class Stage(NamedTuple):
+    """The first bytes of trellis codes, as a scan looks at them.
+
+    Attributes
+    ----------
+    size_bytes : int
+    lookups : (passes, planes, matrices, images)
+        See `trellis_sums.add_passes`.
+    owners, levels : (some coefficients,) int64, (some coefficients, 64) float32
+        See `vecstore.codecs.trellis.lookups.Lookups`.
+    norm_terms : (lookups, 64) float32
+        Tables that add up, with `norm_bias`, to |x|^2.
+    norm_bias : float
+    typical : float
+        Length of a vector of which so many bytes are known.
+    """
+
+    size_bytes: int
+    lookups: tuple[NDArray[Any], ...]
+    owners: NDArray[np.int64]
+    levels: NDArray[np.float32]
+    norm_terms: NDArray[np.float32]
+    norm_bias: float
+    typical: float
+
+
+class TrellisQueries(NamedTuple):
+    """Queries as weights of coefficients, and what their scores by each stage have to be.
+
+    Attributes
+    ----------
+    kind : PRODUCT, UNIT or SQUARED
+    weights : (q, coefficients) float32
+        Of coefficients, in q . x.
+    biases : (q, cells) float64
+        What is to be added to q . x in each cell.
+    edges : (cells + 1,) int64
+        Rows edges[c] to edges[c + 1] are in cell c.
+    made_for : (stages, q) float64
+        About which score tables are most exact, where `kind` is UNIT.
+    limits : (q,) float64
+        What a row's score by the first of several stages has to be at least.
+    margins : (stages, q) float64
+        By how much its score by each stage but the last may be less than the `wanted`-th best by all bytes.
+    wanted : int
+    """
+
+    kind: int
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float64]
+    edges: NDArray[np.int64]
+    made_for: NDArray[np.float64]
+    limits: NDArray[np.float64]
+    margins: NDArray[np.float64]
+    wanted: int

@@ -1,0 +1,209 @@
+"""Find the best rows of codes that are plain numbers, a row's side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from vecstore.kernels.arguments import PRODUCT, SQUARED, Heap, NumberQueries, Tiles
+from vecstore.kernels.borrowing import borrowing
+from vecstore.kernels.dense import NumberKind, norm, product, whole_product
+from vecstore.kernels.heap import bound_of, push
+from vecstore.kernels.simd import best_level, tag
+from vecstore.kernels.table_scan import NOTHING
+
+__all__ = ["scan_numbers", "score_numbers"]
+
+OVERRUN = 64  # bytes behind a row that a kernel may read
+
+
+def scan_numbers(
+    kind: NumberKind,
+    tiles: Tiles,
+    queries: NumberQueries,
+    heap: Heap,
+    first: int,
+    last: int,
+    allowed: NDArray[np.uint32],
+    level: str | None = None,
+) -> int:
+    """Offer rows `first` to `last` to the heaps of all queries; return how many scores were computed in full.
+
+    Parameters
+    ----------
+    kind : one of `KINDS`
+    tiles : Tiles
+        Of one row.
+    queries : NumberQueries
+        With whole weights for this level.
+    heap, first, last, allowed, level
+        As in `table_scan.scan_tiles`.
+    """
+    how = tuple(kind), tag(level or best_level())
+    return _scan_numbers(*how, tuple(tiles), tuple(queries), tuple(heap), first, last, allowed)
+
+
+def score_numbers(
+    kind: NumberKind,
+    tiles: Tiles,
+    queries: NumberQueries,
+    query: int,
+    rows: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """out[i]: the score of row rows[i] for one of the queries; the rest as in `scan_numbers`."""
+    _score_numbers(tuple(kind), tuple(tiles), tuple(queries), query, rows, out)
+
+
+@njit(cache=True, nogil=True)
+def _score_numbers(number_kind, where, asked, q, rows, out):
+    kind, tiles, queries = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked)
+    d = queries.weights.shape[1]
+    spare = np.empty(d, np.uint8)
+    for i in range(len(rows)):
+        start = start_of(tiles, rows[i])
+        address = tiles.data.ctypes.data + start
+        if kind.six:
+            unpack_six(tiles.data, start, tiles.row_bytes, 1, d, spare)
+            address = np.int64(spare.ctypes.data)
+        out[i] = raw_score(kind.tag, address, q, queries)
+
+
+@njit(cache=True, nogil=True)
+def _scan_numbers(number_kind, level, where, asked, found, first, last, allowed):
+    kind, tiles, queries, heap = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked), Heap(*found)
+    count, d, row_bytes = len(heap.sizes), queries.weights.shape[1], tiles.row_bytes
+    limits = np.empty(count)
+    for q in range(count):
+        limits[q] = needed_product(bound_of(q, heap), q, queries)
+    spare = np.empty(32 * max(row_bytes, d) + OVERRUN, np.uint8)
+    data, data_at, spare_at = (
+        tiles.data,
+        tiles.data.ctypes.data,
+        np.int64(spare.ctypes.data),
+    )  # signed: with both kinds it were a float
+    weights_at, whole_at, bounds = queries.weights.ctypes.data, queries.whole_weights.ctypes.data, queries.bounds
+    whole_bytes = queries.whole_weights.strides[0] if len(queries.whole_weights) else 0
+    whole_d = queries.whole_weights.shape[1]
+    exact = 0
+    row = first
+    while row < last:
+        block_end = (row // tiles.block_rows + 1) * tiles.block_rows
+        stop = min(last, block_end, (row | 31) + 1)
+        bits = allowed[row >> 5] >> np.uint32(row & 31) if len(allowed) else np.uint32(0xFFFFFFFF)
+        if bits == 0:
+            row = stop
+            continue
+        start, size, stride = start_of(tiles, row), (stop - row) * row_bytes, row_bytes
+        address = data_at + start
+        if kind.six:
+            unpack_six(data, start, row_bytes, stop - row, d, spare)
+            address, stride = spare_at, d
+        elif start + size + OVERRUN > len(data):
+            for i in range(size):  # a slice assigned would compile the text of its error, for seconds
+                spare[i] = data[start + i]
+            address = spare_at
+        for q in range(count):
+            if whole_bytes:
+                least = as_whole((limits[q] - bounds[q, 0]) / bounds[q, 1])
+                mask = whole_mask(level, address, stride, stop - row, whole_at + q * whole_bytes, whole_d, least)
+            else:
+                mask = product_mask(kind.tag, address, stride, stop - row, weights_at + 4 * q * d, d, limits[q])
+            mask &= bits
+            if mask:
+                exact += offer_rows(kind.tag, mask, address, stride, row, q, queries, heap, limits)
+        row = stop
+    return exact
+
+
+@borrowing
+def start_of(tiles, row):
+    """Return where a row begins."""
+    block = row // tiles.block_rows
+    return tiles.offsets[block] + (row - block * tiles.block_rows) * tiles.row_bytes
+
+
+@borrowing
+def offer_rows(kind, mask, address, stride, row, q, queries, heap, limits):
+    """Score those rows from an address on that are set in a mask, and offer them to a query; return how many."""
+    scores, rows, exact = heap.scores[q], heap.rows[q], 0
+    while mask:
+        if mask & np.uint32(1):
+            found = raw_score(kind, address, q, queries)
+            exact += 1
+            if found >= heap.floors[q]:
+                heap.sizes[q] = push(scores, rows, heap.sizes[q], found, row)
+                if heap.sizes[q] == len(scores):
+                    heap.floors[q] = max(heap.floors[q], scores[0])
+                    limits[q] = needed_product(heap.floors[q], q, queries)
+        mask >>= np.uint32(1)
+        address += stride
+        row += 1
+    return exact
+
+
+@borrowing
+def needed_product(bound, q, queries):
+    """Return what the sum of weights times numbers has to reach for a query's score to reach `bound`."""
+    bias, least = queries.biases[q], queries.least
+    if queries.kind == PRODUCT:
+        return bound - bias
+    if queries.kind == SQUARED:
+        return (bound + least * least) / 2 - bias
+    return bound * least - bias if bound > 0 else -np.inf
+
+
+@borrowing
+def raw_score(kind, address, q, queries):
+    """Return a query's score of the row whose numbers lie at an address."""
+    weights, norm_weights = queries.weights[q], queries.norm_weights
+    d = len(weights)
+    found = queries.biases[q] + np.float64(product(kind, address, weights.ctypes.data, d))
+    if queries.kind == PRODUCT:
+        return found
+    linear, squared = norm_weights[0].ctypes.data, norm_weights[1].ctypes.data
+    square = queries.norm_bias + norm(kind, address, linear, squared, d)
+    if queries.kind == SQUARED:
+        return 2 * found - square
+    return found / np.sqrt(square) if square > NOTHING else 0.0
+
+
+@borrowing
+def whole_mask(level, address, stride, rows, weights, d, limit):
+    """Return which of up to 32 rows have whole products of at least `limit`, one bit each."""
+    mask = np.uint32(0)
+    for i in range(rows):
+        mask |= np.uint32(whole_product(level, address, weights, d) >= limit) << np.uint32(i)
+        address += stride
+    return mask
+
+
+@borrowing
+def product_mask(kind, address, stride, rows, weights, d, limit):
+    """Return which of up to 32 rows have products of at least `limit`, one bit each."""
+    mask = np.uint32(0)
+    for i in range(rows):
+        mask |= np.uint32(product(kind, address, weights, d) >= limit) << np.uint32(i)
+        address += stride
+    return mask
+
+
+@borrowing
+def unpack_six(data, start, row_bytes, rows, d, out):
+    """out[row * d + i]: level i, of the upper four bits of all levels and then the lower two."""
+    pairs, fours = (d + 1) // 2, (d + 3) // 4
+    for row in range(rows):
+        at = start + row * row_bytes
+        upper, lower = data[at : at + pairs], data[at + pairs : at + pairs + fours]
+        levels = out[row * d : row * d + d]
+        for i in range(d):
+            high = (upper[i >> 1] >> np.uint8(4 * (i & 1))) & np.uint8(15)
+            low = (lower[i >> 2] >> np.uint8(2 * (i & 3))) & np.uint8(3)
+            levels[i] = (high << np.uint8(2)) | low
+
+
+@njit(cache=True, nogil=True)
+def as_whole(limit):
+    """Return the least whole number that is not below `limit`, a part in a million left to rounding."""
+    return np.int32(min(max(np.ceil(limit - 1e-6), -(2.0**31)), 2.0**31 - 1))

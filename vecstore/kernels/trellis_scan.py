@@ -1,0 +1,189 @@
+"""Find the rows that score best by a scan of the first bytes of their codes, and of more bytes of few rows.
+
+Scores are approximate, by tables of 8 bits: what comes out are candidates to be scored exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from vecstore.kernels.arguments import Heap, Stage, Tiles, TrellisQueries
+from vecstore.kernels.borrowing import borrowing
+from vecstore.kernels.gather import tile_of
+from vecstore.kernels.heap import bound_of, push
+from vecstore.kernels.layout import LANES
+from vecstore.kernels.simd import best_level, tag
+from vecstore.kernels.table_scan import some_of
+from vecstore.kernels.trellis_planes import CHUNK, lined_up, to_planes
+from vecstore.kernels.trellis_sums import add_passes, at_least, lowest_bit
+from vecstore.kernels.trellis_tables import MOST_SUM, tables_of
+from vecstore.kernels.trellis_waiting import LEAST, MOST, Scoring, is_due, judge, nobody, settle, settle_some
+
+__all__ = ["scan_trellis"]
+
+
+def scan_trellis(
+    tiles: Tiles,
+    stages: Sequence[Stage],
+    queries: TrellisQueries,
+    heap: Heap,
+    first: int,
+    last: int,
+    allowed: NDArray[np.uint32],
+    level: str | None = None,
+) -> None:
+    """Offer rows `first` to `last` to the heaps of all queries, by approximate scores.
+
+    The first of several stages scans the first bytes of all rows. Rows whose scores by these reach a limit wait. Now
+    and then, and at the end, those that score best among the new ones are scored by all bytes and offered: the
+    `wanted`-th best score so far says what rows have to reach from then on. In the end those that wait and may still
+    matter are looked at by the bytes of the next stage, what still matters by those of the one after it. One stage
+    alone offers what it scans. Several need rows that are all in one cell.
+
+    Parameters
+    ----------
+    tiles : Tiles
+        Of more than LANES rows, the last of a block holding as many as there are, rounded up to LANES.
+    stages : sequence of Stage
+        The last one looks at all bytes.
+    queries : TrellisQueries
+    heap : Heap
+        Its floors are left as they are.
+    first, last : int
+    allowed : (multiples of 32 of all rows,) uint32, or empty
+        Bit i of item t: row 32 t + i may be found.
+    level : str, optional
+        See `simd`; the best there is.
+    """
+    looks = tuple(tuple(stage) for stage in stages)
+    _scan_trellis(tag(level or best_level()), tuple(tiles), looks, tuple(queries), tuple(heap), first, last, allowed)
+
+
+class Scanned(NamedTuple):
+    """Rows `row` to `end` of one cell: sums[q, i] is what table entries add up to for row begin + i."""
+
+    sums: NDArray[np.uint16]
+    begin: int
+    row: int
+    end: int
+
+
+@njit(cache=True, nogil=True)
+def _scan_trellis(level, where, stages, asked, found, first, last, allowed):
+    tiles, queries, heap, stage = Tiles(*where), TrellisQueries(*asked), Heap(*found), Stage(*stages[0])
+    count, several = len(heap.sizes), len(stages) > 1
+    tables, scales = tables_of(stages, queries)
+    scoring = Scoring(stages, tables, scales, queries.biases)
+    waiting = nobody(max(MOST // count, LEAST) + tiles.tile_rows if several else 1, queries, heap)
+    scanned_bytes = -(-stage.size_bytes // CHUNK) * CHUNK
+    planes, sums = lined_up(scanned_bytes, tiles.tile_rows), lined_up(count, 2 * tiles.tile_rows).view(np.uint16)
+    edges, data_at = queries.edges, tiles.data.ctypes.data
+    row, cell = first, np.searchsorted(edges, first, side="right") - 1
+    while row < last:
+        tile, held, start = tile_of(tiles, row)
+        stop, begin = min(last, tile + held, tiles.rows), row // LANES * LANES
+        if len(allowed) and not some_of(allowed, row >> 5, ((stop + 31) >> 5) - (row >> 5)):
+            row = stop
+            continue
+        ahead, ahead_bytes = start, 0
+        if stop < last:
+            _, after, ahead = tile_of(tiles, stop)
+            ahead_bytes = min(scanned_bytes, tiles.row_bytes) * after
+        vectors = (stop - begin + LANES - 1) // LANES
+        for byte in range(0, stage.size_bytes, CHUNK):
+            wide = min(CHUNK, tiles.row_bytes - byte)
+            own = start + byte * held + (begin - tile) * wide
+            # Look-ups fetch what is ahead from its front on and have no time for all of it.
+            soon = ahead - start if byte >= stage.size_bytes // 2 else 0
+            to_planes(level, tiles.data, own, wide, vectors, planes, byte, soon)
+        sums[:] = 0
+        add_passes(level, planes, vectors, stage.lookups, tables[0], sums, data_at + ahead, ahead_bytes)
+        while row < stop:
+            while edges[cell + 1] <= row:
+                cell += 1
+            scanned = Scanned(sums, begin, row, min(stop, edges[cell + 1]))
+            for q in range(count):
+                base, worth = queries.biases[q, cell] * scales[0, q, 0] + scales[0, q, 1], scales[0, q, 2]
+                if several:
+                    least = max(queries.limits[q], waiting.reached[q, 0] - queries.margins[0, q])
+                    wait(level, q, scanned, base, worth, least, waiting, allowed)
+                else:
+                    offer_scanned(level, q, scanned, base, worth, heap, allowed)
+            row = scanned.end
+        if several:
+            for q in range(count):
+                if is_due(q, waiting, tiles.tile_rows):
+                    settle_some(level, q, waiting, queries, scoring, tiles, heap)
+    for q in range(count):
+        if waiting.counts[q] > 0:
+            judge(level, q, waiting, scoring, tiles, heap)
+            settle(level, q, waiting, True, queries, scoring, tiles, heap)
+
+
+@borrowing
+def offer_scanned(level, q, scanned, base, worth, heap, allowed):
+    """Offer those rows of a cell that score well enough to the heap of a query."""
+    sums, scores, rows, floor = scanned.sums[q], heap.scores[q], heap.rows[q], heap.floors[q]
+    limit = threshold_of(bound_of(q, heap), base, worth)
+    if limit > MOST_SUM:
+        return
+    for lanes in range(scanned.row // LANES * LANES, scanned.end, LANES):
+        mask = at_least(level, sums, lanes - scanned.begin, np.uint16(limit))
+        if mask != 0:
+            mask &= between(scanned.row, scanned.end, lanes) & allowed_of(allowed, lanes)
+        while mask != 0:
+            at = lanes + lowest_bit(mask)
+            mask &= mask - np.uint64(1)
+            score = base + worth * sums[at - scanned.begin]
+            if score >= floor:
+                heap.sizes[q] = push(scores, rows, heap.sizes[q], score, at)
+                limit = threshold_of(bound_of(q, heap), base, worth)
+
+
+@borrowing
+def wait(level, q, scanned, base, worth, least, waiting, allowed):
+    """Let those rows of a cell wait that score at least so much for a query."""
+    sums, rows, scores, count = scanned.sums[q], waiting.rows[q], waiting.scores[q], waiting.counts[q]
+    limit = threshold_of(least, base, worth)
+    if limit > MOST_SUM:
+        return
+    for lanes in range(scanned.row // LANES * LANES, scanned.end, LANES):
+        mask = at_least(level, sums, lanes - scanned.begin, np.uint16(limit))
+        if mask != 0:
+            mask &= between(scanned.row, scanned.end, lanes) & allowed_of(allowed, lanes)
+        while mask != 0:
+            at = lanes + lowest_bit(mask)
+            mask &= mask - np.uint64(1)
+            rows[count], scores[count] = at, base + worth * sums[at - scanned.begin]
+            count += 1
+    waiting.counts[q] = count
+
+
+@njit(inline="always")
+def between(first, last, lanes):
+    """Return which of LANES rows from `lanes` on are rows `first` to `last`, some of which are."""
+    every = np.uint64(0xFFFFFFFFFFFFFFFF)
+    return (every << np.uint64(max(first - lanes, 0))) & (every >> np.uint64(max(lanes + LANES - last, 0)))
+
+
+@njit(inline="always")
+def allowed_of(allowed, lanes):
+    """Return which of LANES rows from `lanes` on may be found."""
+    if len(allowed) == 0:
+        return np.uint64(0xFFFFFFFFFFFFFFFF)
+    word = lanes >> 5
+    mask = np.uint64(allowed[word])
+    if word + 1 < len(allowed):
+        mask |= np.uint64(allowed[word + 1]) << np.uint64(32)
+    return mask
+
+
+@njit(inline="always")
+def threshold_of(least, base, worth):
+    """Return the sum that a row needs to reach a score."""
+    return np.int64(min(max(np.ceil((least - base) / worth - 1e-9), 0.0), MOST_SUM + 1.0))
