@@ -54,16 +54,8 @@ def is_integer(kind: Any) -> bool:
 def _vectors(columns: dict[str, Any], path: Path, named: str | None) -> str:
     candidates = [name for name, kind in columns.items() if is_list(kind)]
     if named is not None:
-        if named not in columns:
-            raise _missing(named, columns, path)
-        if named not in candidates:
-            raise FormatError(
-                f"column {named!r} holds no vectors",
-                path=path,
-                expected="a list or fixed_size_list of numbers" + _listing(candidates),
-                found=str(columns[named]),
-            )
-        return named
+        expected = "a list or fixed_size_list of numbers" + _listing(candidates)
+        return _checked(named, columns, path, problem="holds no vectors", expected=expected, candidates=candidates)
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
@@ -76,18 +68,21 @@ def _vectors(columns: dict[str, Any], path: Path, named: str | None) -> str:
 def _keys(columns: dict[str, Any], path: Path, named: str | None) -> str | None:
     candidates = [name for name, kind in columns.items() if _key_type(kind)]
     if named is not None:
-        if named not in columns:
-            raise _missing(named, columns, path)
-        if named not in candidates:
-            raise FormatError(
-                f"column {named!r} cannot serve as keys",
-                path=path,
-                expected="strings, bytes or integers" + _listing(candidates),
-                found=str(columns[named]),
-            )
-        return named
+        expected = "strings, bytes or integers" + _listing(candidates)
+        return _checked(named, columns, path, problem="cannot serve as keys", expected=expected, candidates=candidates)
     by_name = {name.lower(): name for name in reversed(candidates)}
     return next((by_name[name] for name in _KEY_NAMES if name in by_name), candidates[0] if candidates else None)
+
+
+def _checked(
+    named: str, columns: dict[str, Any], path: Path, *, problem: str, expected: str, candidates: list[str]
+) -> str:
+    """Return the column that was named; raises `FormatError` when there is none, or it will not do."""
+    if named not in columns:
+        raise _missing(named, columns, path)
+    if named not in candidates:
+        raise FormatError(f"column {named!r} {problem}", path=path, expected=expected, found=str(columns[named]))
+    return named
 
 
 def _key_type(kind: Any) -> KeyType | None:

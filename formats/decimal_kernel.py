@@ -119,18 +119,10 @@ def _parse_number(data: Any, at: int) -> tuple[int, Any]:
     if not seen:
         return failed
     if data[at] == 101 or data[at] == 69:
-        at += 1
-        down = data[at] == _MINUS
-        if down or data[at] == _PLUS:
-            at += 1
-        if not 48 <= data[at] <= 57:
+        power, at = _parse_exponent(data, at + 1)
+        if at < 0:
             return failed
-        power = np.int64(0)
-        while 48 <= data[at] <= 57:
-            if power < 10_000:
-                power = power * 10 + np.int64(data[at] - 48)
-            at += 1
-        exponent += -power if down else power
+        exponent += power
     if mantissa == 0:
         exponent = np.int64(0)
     if exponent < _SMALLEST or exponent > _LARGEST:
@@ -140,3 +132,19 @@ def _parse_number(data: Any, at: int) -> tuple[int, Any]:
     if low != high:
         return failed
     return at, -low if negative else low
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _parse_exponent(data: Any, at: int) -> tuple[Any, int]:
+    """Return the power behind an "e" and where it ends; -1 when there are no digits."""
+    power = np.int64(0)
+    down = data[at] == _MINUS
+    if down or data[at] == _PLUS:
+        at += 1
+    if not 48 <= data[at] <= 57:
+        return power, -1
+    while 48 <= data[at] <= 57:
+        if power < 10_000:
+            power = power * 10 + np.int64(data[at] - 48)
+        at += 1
+    return -power if down else power, at

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from vecstore.formats.stream import Stream
 
 from vecstore.errors import FormatError
 
-__all__ = ["ArrayDump", "NpyArray", "write_npy"]
+__all__ = ["ArrayDump", "NpyArray", "read_npy", "write_npy"]
 
 # Room for a header of any plain array, far under what hostile ones could claim.
 _LONGEST_HEADER = 65_536
@@ -149,6 +150,24 @@ class ArrayDump(Dump):
                 keys, problems = next(key_blocks)
             done += len(block)
             yield read_batch(to_float32(block), keys, problems, done / self._array.shape[0])
+
+
+def read_npy(path: str | os.PathLike[str], *, mapped: bool = False, where: str | None = None) -> NDArray[Any]:
+    """Return the array of an ``.npy`` file, in memory or mapped read-only; `where` names it in messages.
+
+    Raises
+    ------
+    FormatError
+        The file holds no array, is cut short, or holds pickled objects, which are never loaded.
+    """
+    try:
+        found = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(f"no .npy array: {error}", path=path, where=where) from None
+    if not isinstance(found, np.ndarray):  # an archive of several
+        message = "holds several arrays (.npz); save the one that is meant with np.save"
+        raise FormatError(message, path=path, where=where)
+    return found
 
 
 def write_npy(file: IO[bytes], blocks: Iterable[NDArray[Any]], *, shape: tuple[int, ...], dtype: str) -> None:

@@ -12,6 +12,7 @@ import pickletools
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -31,9 +32,6 @@ TENSOR = "torch._utils _rebuild_tensor_v2"
 PARAMETER = "torch._utils _rebuild_parameter"
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, OSError, RuntimeError, ValueError)
 MOST_PICKLE_BYTES = 1 << 28
-PLAIN = {"BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 @dataclass(frozen=True)
@@ -74,16 +72,7 @@ def read_torch_zip(path: Path) -> dict[str, NDArray[Any]]:
             return {name: _array(archive, folder, tensor, name, path) for name, tensor in tensors.items()}
     except FormatError:
         raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        EOFError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except DAMAGE as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL comes of made-up places
             raise
         raise FormatError(f"is no file of torch.save, or is damaged: {error}", path=path) from None
@@ -108,55 +97,53 @@ class _Machine:
         raise FormatError("describes its tensors in a malformed way: no end", path=self._path)
 
     def _do(self, name: str, argument: Any, position: int) -> None:
-        stack = self._stack
-        if name in ("PROTO", "FRAME"):
-            return
-        if name in PLAIN:
-            stack.append(argument)
-        elif name in CONSTANTS:
-            stack.append(CONSTANTS[name])
-        elif name == "EMPTY_DICT":
-            stack.append({})
-        elif name == "EMPTY_LIST":
-            stack.append([])
-        elif name == "EMPTY_TUPLE":
-            stack.append(())
-        elif name == "MARK":
-            stack.append(_Mark())
-        elif name in TUPLES:
-            self._replace(TUPLES[name], tuple(stack[-TUPLES[name] :]))
-        elif name == "TUPLE":
-            stack.append(tuple(self._above_mark()))
-        elif name in ("BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = stack[-1]
-        elif name == "MEMOIZE":
-            self._memo[len(self._memo)] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(self._memo[argument])
-        elif name == "GLOBAL":
-            stack.append(_Name(argument))
-        elif name == "STACK_GLOBAL":
-            self._replace(2, _Name(f"{stack[-2]} {stack[-1]}"))
-        elif name == "BINPERSID":
-            self._replace(1, ("persistent", stack[-1]))
+        if name in INSTRUCTIONS:
+            INSTRUCTIONS[name](self, argument)
         elif name == "REDUCE":
-            self._replace(2, self._made(stack[-2], stack[-1], position))
-        elif name == "SETITEM":
-            _dictionary(stack[-3])[stack[-2]] = stack[-1]
-            del stack[-2:]
-        elif name == "SETITEMS":
-            items = self._above_mark()
-            _dictionary(stack[-1]).update(zip(items[::2], items[1::2], strict=True))
-        elif name == "APPEND":
-            _list(stack[-2]).append(stack.pop())
-        elif name == "APPENDS":
-            items = self._above_mark()
-            _list(stack[-1]).extend(items)
-        elif name == "BUILD":
-            _dictionary(stack[-2])  # a state dictionary's metadata, which is not needed
-            stack.pop()
+            self._replace(2, self._made(self._stack[-2], self._stack[-1], position))
         else:
             raise self._refused(f"the instruction {name}", position)
+
+    def push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def tuple_of(self, count: int) -> None:
+        self._replace(count, tuple(self._stack[-count:]))
+
+    def tuple_above_mark(self) -> None:
+        self._stack.append(tuple(self._above_mark()))
+
+    def keep(self, number: int | None) -> None:
+        self._memo[len(self._memo) if number is None else number] = self._stack[-1]
+
+    def recall(self, number: int) -> None:
+        self._stack.append(self._memo[number])
+
+    def name_from_stack(self) -> None:
+        self._replace(2, _Name(f"{self._stack[-2]} {self._stack[-1]}"))
+
+    def storage(self) -> None:
+        self._replace(1, ("persistent", self._stack[-1]))
+
+    def set_item(self) -> None:
+        _dictionary(self._stack[-3])[self._stack[-2]] = self._stack[-1]
+        del self._stack[-2:]
+
+    def set_items(self) -> None:
+        items = self._above_mark()
+        _dictionary(self._stack[-1]).update(zip(items[::2], items[1::2], strict=True))
+
+    def append(self) -> None:
+        _list(self._stack[-2]).append(self._stack.pop())
+
+    def extend(self) -> None:
+        items = self._above_mark()
+        _list(self._stack[-1]).extend(items)
+
+    def drop_state(self) -> None:
+        """Leave a dictionary as it is: the state is metadata, which is not needed."""
+        _dictionary(self._stack[-2])
+        self._stack.pop()
 
     def _made(self, function: Any, arguments: Any, position: int) -> Any:
         """Return what the few known functions would; every other one is refused."""
@@ -189,6 +176,40 @@ class _Machine:
             path=self._path,
             where=f"data.pkl, byte {position}",
         )
+
+
+# What each known instruction does to the machine, given its argument. REDUCE is not among them: it calls.
+INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": lambda machine, _: None,
+    "FRAME": lambda machine, _: None,
+    **dict.fromkeys(
+        ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _Machine.push
+    ),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "MARK": lambda machine, _: machine.push(_Mark()),
+    "TUPLE1": lambda machine, _: machine.tuple_of(1),
+    "TUPLE2": lambda machine, _: machine.tuple_of(2),
+    "TUPLE3": lambda machine, _: machine.tuple_of(3),
+    "TUPLE": lambda machine, _: machine.tuple_above_mark(),
+    "BINPUT": _Machine.keep,
+    "LONG_BINPUT": _Machine.keep,
+    "MEMOIZE": _Machine.keep,
+    "BINGET": _Machine.recall,
+    "LONG_BINGET": _Machine.recall,
+    "GLOBAL": lambda machine, name: machine.push(_Name(name)),
+    "STACK_GLOBAL": lambda machine, _: machine.name_from_stack(),
+    "BINPERSID": lambda machine, _: machine.storage(),
+    "SETITEM": lambda machine, _: machine.set_item(),
+    "SETITEMS": lambda machine, _: machine.set_items(),
+    "APPEND": lambda machine, _: machine.append(),
+    "APPENDS": lambda machine, _: machine.extend(),
+    "BUILD": lambda machine, _: machine.drop_state(),
+}
 
 
 def _dictionary(value: Any) -> dict[Any, Any]:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vecstore.cli.keys import find_rows
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import OptionError, ShapeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,13 +27,17 @@ def read_queries(given: str) -> NDArray[np.float32]:
 
     Raises
     ------
+    FormatError
+        The file holds no array.
+    OptionError
+        What is given are not numbers.
     ShapeError
-        What is there are not numbers, or not as many in each line.
+        There are not as many numbers in each line, or the array has another shape or type.
     """
     if given == "-":
         lines = [line for line in sys.stdin.read().splitlines() if line.strip()]
         if not lines:
-            raise ShapeError("stdin holds no query; write its numbers, one query a line")
+            raise OptionError("stdin holds no query; write its numbers, one query a line")
         return _parsed(lines, "stdin")
     if given.lower().endswith(".npy"):
         return _from_file(given)
@@ -49,7 +53,7 @@ def _parsed(lines: list[str], place: str) -> NDArray[np.float32]:
             queries.append([float(text) for text in line.strip(" \t[]()").replace(",", " ").split()])
         except ValueError as error:
             where = f"line {number} of {place}" if len(lines) > 1 else place
-            raise ShapeError(f"{where}: {error}; write numbers such as 0.1,0.2,0.3 or name an .npy file") from None
+            raise OptionError(f"{where}: {error}; write numbers such as 0.1,0.2,0.3 or name an .npy file") from None
     widths = sorted({len(query) for query in queries})
     if len(widths) > 1:
         raise ShapeError(f"{place}: lines of {widths[0]} and of {widths[-1]} numbers; each line is one query")
@@ -59,10 +63,9 @@ def _parsed(lines: list[str], place: str) -> NDArray[np.float32]:
 def _from_file(path: str) -> NDArray[np.float32]:
     import numpy as np
 
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FormatError(f"not an array of numbers: {error}", path=path) from None
+    from vecstore.formats.npy import read_npy
+
+    found = read_npy(path)
     if found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
         raise ShapeError(f"{path}: queries are (d,) or (q, d) numbers, found {found.shape} of {found.dtype}")
     return np.atleast_2d(found)
@@ -73,16 +76,15 @@ def read_rows(store: Store, path: str) -> NDArray[Any]:
 
     Raises
     ------
-    ShapeError
+    FormatError
+        The .npy file holds no array.
+    KeyNotFoundError
         A key that the store does not hold.
     """
-    import numpy as np
+    from vecstore.formats.npy import read_npy
 
     if path.lower().endswith(".npy"):
-        try:
-            return np.asarray(np.load(path, allow_pickle=False))
-        except (ValueError, EOFError) as error:
-            raise FormatError(f"not an array of numbers: {error}", path=path) from None
+        return read_npy(path)
     with open(path, encoding="utf-8") as file:
         keys = [line.rstrip("\n") for line in file if line.rstrip("\n")]
     return find_rows(store, keys)

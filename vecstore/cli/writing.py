@@ -161,6 +161,7 @@ def convert(
     """
     import vecstore
     from vecstore.formats import open_dump
+    from vecstore.formats.npy import read_npy
 
     shard_bytes = None if shard_size is None else parse_size(shard_size)
     user = _metadata(meta or [])
@@ -190,7 +191,7 @@ def convert(
                 seed=seed,
                 on_bad=on_bad,
                 on_duplicate=on_duplicate,
-                importance=None if importance is None else _numbers_in(importance),
+                importance=None if importance is None else read_npy(importance, where="--importance"),
                 user=user,
                 force=force,
                 accept_dominated=accept_dominated,
@@ -250,15 +251,6 @@ def _batches(store: Store, bars: StageBars) -> Iterator[Any]:
         yield (None if store.key_type is None else here), vectors
         done = start + len(vectors)
         bars("writing", done, done / len(store))
-
-
-def _numbers_in(path: Path) -> Any:
-    import numpy as np
-
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ShapeError(f"--importance {path}: no .npy array of numbers: {error}") from None
 
 
 def _metadata(given: list[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from vecstore.codecs.tables.subword import END_OF_SENTENCE, FastText, Floret, Tr
 from vecstore.conversion.writer import Writer
 from vecstore.errors import FormatError, ShapeError
 from vecstore.formats.fasttext import SubwordModel, is_subword_model, read_fasttext, read_floret_text
+from vecstore.formats.npy import read_npy
 from vecstore.formats.safetensors import read_safetensors
 from vecstore.formats.torch_zip import read_torch_zip
 from vecstore.metric import Metric
@@ -155,10 +156,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _tensor(path: Path, name: str | None) -> tuple[NDArray[Any], str]:
     if path.suffix == ".npy":
-        try:
-            return np.load(path, allow_pickle=False), path.name
-        except (ValueError, EOFError) as error:
-            raise FormatError(f"no .npy array: {error}", path=path) from None
+        return read_npy(path), path.name
     arrays = read_arrays(path)
     if name is None and len(arrays) == 1:
         return next(iter(arrays.values())), path.name
