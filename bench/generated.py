@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.errors import ShapeError, did_you_mean
+from vecstore.errors import OptionError, did_you_mean
 
 __all__ = ["FAMILIES", "generate", "parse_generated"]
 
@@ -30,15 +30,15 @@ def generate(family: str, rows: int, dimensions: int, *, seed: int = 0) -> Float
 
     Raises
     ------
-    ShapeError
+    OptionError
         No such family, or no rows or dimensions.
     """
     if family not in FAMILIES:
-        raise ShapeError(
+        raise OptionError(
             f"no generated family {family!r}{did_you_mean(family, FAMILIES)}; known: {', '.join(FAMILIES)}"
         )
     if rows < 1 or dimensions < 1:
-        raise ShapeError(f"generated data has rows and dimensions, found {rows} x {dimensions}")
+        raise OptionError(f"generated data has rows and dimensions, found {rows} x {dimensions}")
     return np.ascontiguousarray(FAMILIES[family](np.random.default_rng(seed), rows, dimensions), np.float32)
 
 
@@ -58,7 +58,7 @@ def parse_generated(text: str) -> tuple[str, int, int, int] | None:
     shape, _, seed = rest.partition(":")
     rows, _, dimensions = (shape or "20000x128").partition("x")
     if not (rows.isdecimal() and dimensions.isdecimal() and (seed or "0").isdecimal()):
-        raise ShapeError(f"{text!r}: write generated:FAMILY:ROWSxDIMENSIONS:SEED, such as generated:zipf:20000x128:0")
+        raise OptionError(f"{text!r}: write generated:FAMILY:ROWSxDIMENSIONS:SEED, such as generated:zipf:20000x128:0")
     return family, int(rows), int(dimensions), int(seed or 0)
 
 

@@ -1,4 +1,4 @@
-"""Metrics from raw results: one value a query where there is one, else one a cell. Nothing is measured here."""
+"""Metrics from raw results: one value a query where there is one, else one a run. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.bench.cell import Record, read_table
 from vecstore.bench.geometry import skewness
+from vecstore.bench.run import Record, read_table
 from vecstore.bench.split import Split
 
 from vecstore.measure.spectrum import distortion_bound

@@ -354,7 +354,7 @@ function start() {
   facts("machine", [
     ["Machine", about.machine], ["Started", about.started.replace("T", " ").replace("Z", " UTC")], ["Measuring took", `${number(about.total_wall_s)} s, ${number(about.total_cpu_s)} s of processor time`],
     ["Seed of the split", String(split.seed)], ["Data", split.fingerprint], ["Versions", Object.entries(about.versions).filter(([, v]) => v).map(([n, v]) => `${n} ${v}`).join(", ")],
-    ["Failed", data.failed.map((f) => `${f.label}: ${f.error}`).join("; ")], ["Not finished", about.unfinished ? `${about.unfinished} cells; run the same command again` : ""],
+    ["Failed", data.failed.map((f) => `${f.label}: ${f.error}`).join("; ")], ["Not finished", about.unfinished ? `${about.unfinished} runs; run the same command again` : ""],
     ["Not installed", Object.entries(about.absent).map(([name, why]) => `${name} (${why})`).join("; ")],
   ]);
   ticks();

@@ -24,7 +24,7 @@ def report(out: Path) -> Summary:
     Raises
     ------
     FormatError
-        `out` holds no finished cell.
+        `out` holds no finished run.
     """
     summary = summarise(out)
     (out / "summary.json").write_text(json.dumps(summary.to_dict(), indent=1))

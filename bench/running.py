@@ -1,61 +1,57 @@
-"""A whole bench in one call: read, split, sweep, report."""
+"""A whole bench in one call: read, split, make all runs, report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from vecstore.bench.plan import DEFAULT_BUDGETS, LIMIT_S, Plan, Progress, plan, run_all
 from vecstore.bench.report import report
-from vecstore.bench.sources import (
-    Judgement,
-    Source,
-    named,
-    read_judgements,
-    read_source,
-    read_truth,
-    read_weights,
-)
+from vecstore.bench.sources import Source, read_judgements, read_source, read_truth, read_weights
 from vecstore.bench.split import Split, make_split
 from vecstore.bench.summary import Summary
-from vecstore.bench.sweep import DEFAULT_BUDGETS, LIMIT_S, Plan, Progress, plan, sweep
 
-from vecstore.errors import ShapeError
+from vecstore.errors import OptionError, did_you_mean
 from vecstore.metric import Metric
 
-__all__ = ["QUICK", "bench", "prepare"]
-
-# What --quick changes, unless it is given as well.
-QUICK: dict[str, Any] = {"base_rows": 10_000, "train_rows": 5_000, "query_rows": 200, "budgets": "16,48,128"}
-FULL: dict[str, Any] = {"base_rows": 40_000, "train_rows": 20_000, "query_rows": 500, "budgets": DEFAULT_BUDGETS}
+__all__ = ["FULL", "QUICK", "BenchOptions", "Size", "bench", "finish", "prepare"]
 
 
-def bench(
-    source: str | Path | ArrayLike,
-    out: str | Path,
-    *,
-    budgets: str | Sequence[int] | None = None,
-    codecs: str = "default",
-    peers: str = "none",
-    seeds: Sequence[int] = (0,),
-    limit_s: float = LIMIT_S,
-    quick: bool = False,
-    retry: bool = False,
-    progress: Progress | None = None,
-    **options: Any,
-) -> Summary:
-    """Measure codecs, and other libraries, on vectors, and write the report.
+@dataclass(frozen=True)
+class Size:
+    """How much is measured, where the options say nothing else.
 
-    Parameters
+    Attributes
     ----------
-    source : path, name or (n, d) array
-        A dump, an HDF5 file of ann-benchmarks, ``glove``, ``digits``, ``generated:FAMILY:ROWSxDIMENSIONS:SEED``, or
-        vectors in memory.
-    out : path
-        A folder for raw results and report. A bench of the same data that is there already is gone on with.
-    budgets : str or sequence of int
+    train_rows, base_rows, query_rows : int
+        At most.
+    budgets : str
+    search_s : float
+        How long each timing of searches may take.
+    """
+
+    train_rows: int
+    base_rows: int
+    query_rows: int
+    budgets: str
+    search_s: float
+
+
+QUICK = Size(train_rows=5_000, base_rows=10_000, query_rows=200, budgets="16,48,128", search_s=0.2)
+FULL = Size(train_rows=20_000, base_rows=40_000, query_rows=500, budgets=DEFAULT_BUDGETS, search_s=0.5)
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What `bench` is told; the names are those of its options.
+
+    Attributes
+    ----------
+    budgets : str or sequence of int, optional
         Bytes a vector: ``"16,48"``, ``"32x"``, ``"5%"``.
     codecs : str
         ``"default"``, ``"all"``, or specifications.
@@ -69,65 +65,9 @@ def bench(
         Fewer rows, queries and budgets: minutes become seconds.
     retry : bool
         Measure again what failed before.
-    progress : callable, optional
-        Called with the name of what is measured, how many are finished, and of how many.
-    **options
-        As for `prepare`.
-
-    Examples
-    --------
-    >>> found = bench("vectors.npy", "results", budgets="32x", codecs="pq:48 tcq:48")  # doctest: +SKIP
-    >>> found.lines[found.best(48)].label  # doctest: +SKIP
-    'tcq:48'
-    """
-    split = prepare(source, quick=quick, **options)
-    planned = plan(
-        split.base.shape[1],
-        budgets=budgets if budgets is not None else (QUICK if quick else FULL)["budgets"],
-        codecs=codecs,
-        peers=peers,
-        seeds=seeds,
-        search_s=0.2 if quick else 0.5,
-    )
-    return finish(split, planned, Path(out), limit_s=limit_s, retry=retry, progress=progress)
-
-
-def finish(
-    split: Split,
-    planned: Plan,
-    out: Path,
-    *,
-    limit_s: float = LIMIT_S,
-    retry: bool = False,
-    progress: Progress | None = None,
-) -> Summary:
-    """Run what is planned, as far as it has not been run, and write the report."""
-    sweep(split, planned, out, limit_s=limit_s, retry=retry, progress=progress)
-    return report(out)
-
-
-def prepare(
-    source: str | Path | ArrayLike,
-    *,
-    name: str | None = None,
-    metric: Metric = "cosine",
-    queries: str | Path | ArrayLike | None = None,
-    ground_truth: Path | None = None,
-    qrels: Path | None = None,
-    weights: str | None = None,
-    train_rows: int | None = None,
-    base_rows: int | None = None,
-    query_rows: int | None = None,
-    seed: int = 0,
-    quick: bool = False,
-    read: dict[str, Any] | None = None,
-) -> Split:
-    """Read vectors and split them into training rows, searched rows and queries.
-
-    Parameters
-    ----------
     name : str, optional
         What the report calls the data.
+    metric : {"cosine", "dot", "l2"}
     queries : path or (q, d) array, optional
         Else rows are held out.
     ground_truth : path, optional
@@ -143,27 +83,128 @@ def prepare(
     read : dict, optional
         Options of `vecstore.formats.open_dump`.
     """
-    from_disk = isinstance(source, (str, Path))
-    found = read_source(source, options=read) if from_disk else Source("vectors", np.asarray(source, np.float32))  # type: ignore[arg-type]
-    found = named(found, name)
-    if (ground_truth or qrels) and queries is None and found.queries is None:
-        raise ShapeError("a ground truth or judgements are of queries: give them too (--queries)")
-    asked = None
-    if queries is not None:
-        is_path = isinstance(queries, (str, Path))
-        asked = read_source(queries).x if is_path else np.asarray(queries, np.float32)  # type: ignore[arg-type]
-    judgements: Sequence[Judgement] = () if qrels is None else read_judgements(qrels, found)
-    path = Path(source) if isinstance(source, (str, Path)) else None
-    sizes = QUICK if quick else FULL
+
+    budgets: str | Sequence[int] | None = None
+    codecs: str = "default"
+    peers: str = "none"
+    seeds: Sequence[int] = (0,)
+    limit_s: float = LIMIT_S
+    quick: bool = False
+    retry: bool = False
+    name: str | None = None
+    metric: Metric = "cosine"
+    queries: str | Path | ArrayLike | None = None
+    ground_truth: Path | None = None
+    qrels: Path | None = None
+    weights: str | None = None
+    train_rows: int | None = None
+    base_rows: int | None = None
+    query_rows: int | None = None
+    seed: int = 0
+    read: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> BenchOptions:
+        """Return options by name; raises `OptionError` for one that does not exist."""
+        known = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise OptionError(f"bench has no option {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+        return cls(**given)
+
+    @property
+    def size(self) -> Size:
+        """How much is measured where nothing else is said."""
+        return QUICK if self.quick else FULL
+
+
+def bench(
+    source: str | Path | ArrayLike, out: str | Path, *, progress: Progress | None = None, **options: Any
+) -> Summary:
+    """Measure codecs, and other libraries, on vectors, and write the report.
+
+    Parameters
+    ----------
+    source : path, name or (n, d) array
+        A dump, an HDF5 file of ann-benchmarks, ``glove``, ``digits``, ``generated:FAMILY:ROWSxDIMENSIONS:SEED``, or
+        vectors in memory.
+    out : path
+        A folder for raw results and report. A bench of the same data that is there already is gone on with.
+    progress : callable, optional
+        Called with the name of what is measured, how many are finished, and of how many.
+    **options
+        As `BenchOptions` lists them: budgets, codecs, peers, seeds, metric, queries and so on.
+
+    Raises
+    ------
+    OptionError
+        An option does not exist, or does not go with another one.
+    ExistsError
+        `out` holds a bench of other data, or something else.
+
+    Examples
+    --------
+    >>> found = bench("vectors.npy", "results", budgets="32x", codecs="pq:48 tcq:48")  # doctest: +SKIP
+    >>> found.lines[found.best(48)].label  # doctest: +SKIP
+    'tcq:48'
+    """
+    given = BenchOptions.of(options)
+    split = prepare(source, **options)
+    planned = plan(
+        split.base.shape[1],
+        budgets=given.size.budgets if given.budgets is None else given.budgets,
+        codecs=given.codecs,
+        peers=given.peers,
+        seeds=given.seeds,
+        search_s=given.size.search_s,
+    )
+    return finish(split, planned, Path(out), limit_s=given.limit_s, retry=given.retry, progress=progress)
+
+
+def finish(split: Split, planned: Plan, out: Path, **options: Any) -> Summary:
+    """Make the runs that are planned, as far as there are no records of them, and write the report.
+
+    The options are those of `run_all`.
+    """
+    run_all(split, planned, out, **options)
+    return report(out)
+
+
+def prepare(source: str | Path | ArrayLike, **options: Any) -> Split:
+    """Read vectors and split them into training rows, searched rows and queries; options as for `bench`."""
+    given = BenchOptions.of(options)
+    found = _read(source, given)
     return make_split(
         found,
-        metric=metric,
-        queries=asked,
-        truth=None if ground_truth is None else read_truth(ground_truth),
-        judgements=judgements,
-        weights=None if weights is None else read_weights(weights, path, len(found.x)),
-        train_rows=train_rows or sizes["train_rows"],
-        base_rows=base_rows or sizes["base_rows"],
-        query_rows=query_rows or sizes["query_rows"],
-        seed=seed,
+        metric=given.metric,
+        train_rows=given.train_rows or given.size.train_rows,
+        base_rows=given.base_rows or given.size.base_rows,
+        query_rows=given.query_rows or given.size.query_rows,
+        seed=given.seed,
     )
+
+
+def _read(source: str | Path | ArrayLike, given: BenchOptions) -> Source:
+    """Return the source with all that the options add to it."""
+    path = Path(source) if isinstance(source, (str, Path)) else None
+    if isinstance(source, (str, Path)):
+        found = read_source(source, options=given.read)
+    else:
+        found = Source("vectors", np.asarray(source, np.float32))
+    if (given.ground_truth or given.qrels) and given.queries is None and found.queries is None:
+        raise OptionError("a ground truth or judgements are of queries: give them too (--queries)")
+    if given.name:
+        found = replace(found, name=given.name)
+    if given.queries is not None:
+        found = replace(found, queries=_queries(given.queries), truth=None)
+    if given.ground_truth is not None:
+        found = replace(found, truth=read_truth(given.ground_truth))
+    if given.qrels is not None:
+        found = replace(found, judgements=read_judgements(given.qrels, found))
+    if given.weights is not None:
+        found = replace(found, weights=read_weights(given.weights, path, len(found.x)))
+    return found
+
+
+def _queries(given: str | Path | ArrayLike) -> NDArray[np.float32]:
+    return read_source(given).x if isinstance(given, (str, Path)) else np.asarray(given, np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.generated import generate, parse_generated
 from vecstore.formats import open_dump
+from vecstore.formats.npy import read_npy
 
-from vecstore.errors import FormatError, ShapeError, require
+from vecstore.errors import FormatError, OptionError, ShapeError, require
 
 __all__ = ["Judgement", "Source", "read_judgements", "read_source", "read_truth", "read_weights"]
 
 Floats = NDArray[np.float32]
 HDF5 = (".hdf5", ".h5")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A row judged relevant to a query; the grade is 1 or more."""
+
+    query: int
+    row: int
+    grade: int
 
 
 @dataclass(frozen=True)
@@ -30,9 +40,13 @@ class Source:
     x : (n, d) float32
     keys : list of str, list of bytes, (n,) int64 or None
     queries : (q, d) float32 or None
-        Those that came along.
+        Those that came along; else rows are held out.
     truth : (q, k) int64 or None
-        Rows of `x` nearest to each query, best first, where they came along.
+        Rows of `x` nearest to each query, best first, where they are known.
+    judgements : sequence of Judgement
+        Relevant rows; they are searched, not trained on.
+    weights : (n,) float64 or None
+        How often each row is used.
     """
 
     name: str
@@ -40,15 +54,8 @@ class Source:
     keys: Any = None
     queries: Floats | None = None
     truth: NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A row judged relevant to a query; the grade is 1 or more."""
-
-    query: int
-    row: int
-    grade: int
+    judgements: Sequence[Judgement] = ()
+    weights: NDArray[np.float64] | None = None
 
 
 def read_source(given: str | Path, *, options: dict[str, Any] | None = None) -> Source:
@@ -84,7 +91,7 @@ def read_source(given: str | Path, *, options: dict[str, Any] | None = None) -> 
         return _ann_benchmarks(Path(text))
     batches = list(open_dump(Path(text), **(options or {})).batches())
     if not batches:
-        raise ShapeError(f"{text}: no vectors")
+        raise FormatError("holds no vectors", path=text)
     keys: Any = None
     if isinstance(batches[0].keys, np.ndarray):
         keys = np.concatenate([batch.keys for batch in batches if batch.keys is not None])
@@ -95,7 +102,7 @@ def read_source(given: str | Path, *, options: dict[str, Any] | None = None) -> 
 
 def read_truth(path: Path) -> NDArray[np.int64]:
     """Return nearest rows from an .npy file, or the neighbours of an HDF5 file: (q, k) int64, best first."""
-    found = _ann_benchmarks(path).truth if path.suffix in HDF5 else np.load(path, allow_pickle=False)
+    found = _ann_benchmarks(path).truth if path.suffix in HDF5 else read_npy(path)
     if found is None or found.ndim != 2 or found.dtype.kind not in "iu":
         raise FormatError("a ground truth is an array (queries, k) of row numbers, best first", path=path)
     return np.asarray(found, np.int64)
@@ -117,7 +124,7 @@ def read_judgements(path: Path, source: Source) -> list[Judgement]:
         A line that is neither, or a key that is not in the dump.
     """
     if path.suffix == ".npy":
-        rows = np.load(path, allow_pickle=False)
+        rows = read_npy(path)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.max(initial=-1) >= len(source.x):
             raise FormatError("relevant rows are (q,) row numbers of the dump", path=path)
         return [Judgement(query, int(row), 1) for query, row in enumerate(rows) if row >= 0]
@@ -147,27 +154,31 @@ def read_weights(given: str, path: Path | None, rows: int) -> NDArray[np.float64
     given : str
         ``rank``: 1 / (row + 1), for dumps in order of frequency (Zipf); an .npy file; or a numeric column of the
         parquet dump at `path`.
+
+    Raises
+    ------
+    FormatError
+        The .npy file holds no array.
+    OptionError
+        There is no such column, or no parquet dump to have it.
+    ShapeError
+        The weights are not `rows` finite numbers of 0 or more.
     """
     if given == "rank":
         weights: NDArray[np.float64] = 1 / np.arange(1, rows + 1)
     elif given.endswith(".npy"):
-        weights = np.load(given, allow_pickle=False).astype(np.float64)
+        weights = read_npy(given).astype(np.float64)
     else:
         parquet: Any = require("pyarrow.parquet", purpose="a column of weights")
         if path is None or path.suffix not in (".parquet", ".pq"):
-            raise ShapeError(f"--weights {given}: a column needs a parquet dump; write rank, or name an .npy file")
+            raise OptionError(f"--weights {given}: a column needs a parquet dump; write rank, or name an .npy file")
         table = parquet.read_table(path)
         if given not in table.column_names:
-            raise ShapeError(f"no column {given!r} in {path}; there are {', '.join(table.column_names)}")
+            raise OptionError(f"no column {given!r} in {path}; there are {', '.join(table.column_names)}")
         weights = table[given].to_numpy().astype(np.float64)
     if weights.shape != (rows,) or not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() <= 0:
         raise ShapeError(f"weights are {rows:,} numbers of 0 or more, one a row of the dump; found {weights.shape}")
     return np.asarray(weights / weights.sum())
-
-
-def named(source: Source, name: str | None) -> Source:
-    """Return the source under another name, for the report."""
-    return replace(source, name=name) if name else source
 
 
 def _ann_benchmarks(path: Path) -> Source:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.bench.sources import Judgement, Source
+from vecstore.bench.sources import Source
+from vecstore.formats.npy import read_npy
 
 from vecstore.codecs.checks import sound_rows
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.errors import ShapeError
+from vecstore.errors import OptionError, ShapeError
 from vecstore.metric import Metric
 
 __all__ = ["DEPTH", "Split", "exact_scores", "make_split"]
@@ -89,7 +89,7 @@ class Split:
     def load(cls, folder: Path) -> Split:
         """Read what `save` wrote; the arrays are mapped."""
         arrays: dict[str, Any] = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r") if (folder / f"{name}.npy").exists() else None
+            name: read_npy(folder / f"{name}.npy", mapped=True) if (folder / f"{name}.npy").exists() else None
             for name in ARRAYS
         }
         held = json.loads((folder / "keys.json").read_text())
@@ -114,10 +114,6 @@ def make_split(
     source: Source,
     *,
     metric: Metric = "cosine",
-    queries: Floats | None = None,
-    truth: NDArray[np.int64] | None = None,
-    judgements: Sequence[Judgement] = (),
-    weights: NDArray[np.float64] | None = None,
     train_rows: int = 20_000,
     base_rows: int = 40_000,
     query_rows: int = 500,
@@ -131,16 +127,9 @@ def make_split(
     Parameters
     ----------
     source : Source
+        Without queries, rows of it are taken, which are then neither trained on nor searched. Of its nearest rows
+        those that are not searched are left out, which leaves the nearest of the rest.
     metric : {"cosine", "dot", "l2"}
-    queries : (q, d) float32, optional
-        Else those of the source; else rows of it, which are then neither trained on nor searched.
-    truth : (q, k) int64, optional
-        Rows of the source nearest to each query, best first. Those that are not searched are left out of it, which
-        leaves the nearest of the rest.
-    judgements : sequence of Judgement
-        Relevant rows are searched, not trained on.
-    weights : (n,) float64, optional
-        How often each row of the source is used.
     train_rows, base_rows, query_rows : int
         At most; of a small source a third is trained on.
 
@@ -148,66 +137,100 @@ def make_split(
     ------
     ShapeError
         Too few rows are left, or queries of another width.
+    OptionError
+        The ground truth names rows that the source does not have.
     """
     rng = np.random.default_rng(seed)
-    truth = truth if truth is not None else source.truth if queries is None else None
-    asked = queries if queries is not None else source.queries
     x, representative, dropped = _distinct(source, metric)
     kept = np.flatnonzero(representative == np.arange(len(representative)))
     order = rng.permutation(kept)
-    given = asked is not None
-    picked = None if given else order[: min(query_rows, len(order) // 10)]
-    own = np.empty((0, x.shape[1]), np.float32) if picked is None else x[picked]
-    found = own if asked is None else _prepared(np.asarray(asked, np.float32), metric)[:query_rows]
-    if found.shape[1] != x.shape[1]:
-        raise ShapeError(f"queries have {found.shape[1]} dimensions, the vectors {x.shape[1]}")
-    order = order[0 if picked is None else len(picked) :]
-    relevant = np.array([representative[j.row] for j in judgements if j.query < len(found)], np.int64)
-    order = np.concatenate([order[~np.isin(order, relevant)], order[np.isin(order, relevant)]])
-    train = min(train_rows, len(order) // 3)
-    rest = order[train:][::-1]  # relevant rows first
-    base = np.sort(rest[:base_rows])
-    if len(base) < LEAST_BASE or not len(found):
+    picked = None if source.queries is not None else order[: min(query_rows, len(order) // 10)]
+    queries = _queries(source, x, picked, metric)[:query_rows]
+    judgements = [(j.query, int(representative[j.row]), j.grade) for j in source.judgements if j.query < len(queries)]
+    train, base = _parted(
+        order if picked is None else order[len(picked) :],
+        relevant=np.array([row for _, row, _ in judgements], np.int64),
+        train_rows=train_rows,
+        base_rows=base_rows,
+    )
+    if len(base) < LEAST_BASE or not len(queries):
         raise ShapeError(
             f"{len(kept):,} usable vectors: too few to train on some and search {LEAST_BASE} others; give more rows"
         )
-    position = np.full(len(x), -1, np.int64)
-    position[base] = np.arange(len(base))
-    nearest, scores = (
-        _exact(found, x[base], metric)
-        if truth is None
-        else _given_truth(truth[: len(found)], position[representative], found, x[base], metric)
-    )
+    position = _positions(base, len(x))
+    if source.truth is None:
+        nearest, scores = _exact(queries, x[base], metric)
+    else:
+        nearest, scores = _given_truth(source.truth, position[representative], queries, x[base], metric)
     about = {
         "name": source.name,
         "metric": metric,
         "rows": len(source.x),
         "dimensions": x.shape[1],
         "dropped": dropped,
-        "queries": len(found),
-        "queries_from": "given" if given else "held out of the rows",
-        "truth_from": "given" if truth is not None else "exact scan",
-        "train_rows": train,
+        "queries": len(queries),
+        "queries_from": "given" if picked is None else "held out of the rows",
+        "truth_from": "exact scan" if source.truth is None else "given",
+        "train_rows": len(train),
         "base_rows": len(base),
         "seed": seed,
-        "weighted": weights is not None,
+        "weighted": source.weights is not None,
     }
-    judged = [(j.query, int(position[representative[j.row]]), j.grade) for j in judgements if j.query < len(found)]
     split = Split(
-        train=x[np.sort(order[:train])],
+        train=x[train],
         base=x[base],
-        queries=np.ascontiguousarray(found),
+        queries=np.ascontiguousarray(queries),
         truth=nearest,
         truth_scores=scores,
-        random=rng.integers(0, len(base), (len(found), RANDOM)).astype(np.int32),
-        weights=None if weights is None else weights[base] / max(float(weights[base].sum()), 1e-300),
-        query_weights=None if weights is None or picked is None else weights[picked] / weights[picked].sum(),
-        judgements=np.array([j for j in judged if j[1] >= 0], np.int64).reshape(-1, 3) if judged else None,
+        random=rng.integers(0, len(base), (len(queries), RANDOM)).astype(np.int32),
+        weights=_shares(source.weights, base),
+        query_weights=_shares(source.weights, picked),
+        judgements=_searched(judgements, position),
         keys=None if source.keys is None else [_plain(source.keys[row]) for row in base.tolist()],
         about=about,
     )
     about["fingerprint"] = _fingerprint(split)
     return split
+
+
+def _queries(source: Source, x: Floats, picked: NDArray[np.int64] | None, metric: Metric) -> Floats:
+    """Return the queries of a source, or those of its rows that were picked."""
+    if picked is not None:
+        return x[picked]
+    queries = _prepared(np.asarray(source.queries, np.float32), metric)
+    if queries.shape[1] != x.shape[1]:
+        raise ShapeError(f"queries have {queries.shape[1]} dimensions, the vectors {x.shape[1]}")
+    return queries
+
+
+def _positions(base: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Return the position of each of n rows among those that are searched; -1 elsewhere."""
+    position = np.full(n, -1, np.int64)
+    position[base] = np.arange(len(base))
+    return position
+
+
+def _shares(weights: NDArray[np.float64] | None, rows: NDArray[np.int64] | None) -> NDArray[np.float64] | None:
+    if weights is None or rows is None:
+        return None
+    return np.asarray(weights[rows] / max(float(weights[rows].sum()), 1e-300))
+
+
+def _searched(judgements: list[tuple[int, int, int]], position: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return query, position among the searched rows and grade of those judgements whose rows are searched."""
+    if not judgements:
+        return None
+    found = [(query, int(position[row]), grade) for query, row, grade in judgements]
+    return np.array([one for one in found if one[1] >= 0], np.int64).reshape(-1, 3)
+
+
+def _parted(
+    order: NDArray[np.int64], *, relevant: NDArray[np.int64], train_rows: int, base_rows: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows to train on and those to search, each rising; relevant ones are rather searched."""
+    order = np.concatenate([order[~np.isin(order, relevant)], order[np.isin(order, relevant)]])
+    train = min(train_rows, len(order) // 3)
+    return np.sort(order[:train]), np.sort(order[train:][::-1][:base_rows])
 
 
 def exact_scores(queries: Floats, x: Floats, metric: Metric) -> Floats:
@@ -267,10 +290,11 @@ def _given_truth(
     truth: NDArray[np.int64], position: NDArray[np.int64], queries: Floats, base: Floats, metric: Metric
 ) -> tuple[NDArray[np.int32], Floats]:
     """Return a given truth cut down to the rows that are searched, as deep as it reaches for every query."""
+    truth = truth[: len(queries)]
     if len(truth) < len(queries):
         raise ShapeError(f"the ground truth is of {len(truth):,} queries, {len(queries):,} are asked")
     if truth.min(initial=0) < 0 or truth.max(initial=0) >= len(position):
-        raise ShapeError(f"the ground truth names row {int(truth.max())} of {len(position):,}")
+        raise OptionError(f"the ground truth names row {int(truth.max())} of {len(position):,}")
     rows = []
     for line in truth:
         here = position[line]

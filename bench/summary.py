@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.budget import family_of
-from vecstore.bench.cell import Record
 from vecstore.bench.geometry import skewness
 from vecstore.bench.metrics import Reference, fidelity, oversampled, per_query, systems
 from vecstore.bench.resampling import Bootstrap, Interval
+from vecstore.bench.run import RECORDS, Record
 from vecstore.bench.split import Split
 from vecstore.bench.thresholds import drifts
 
@@ -111,17 +111,17 @@ def summarise(out: Path) -> Summary:
     Raises
     ------
     FormatError
-        `out` holds no bench, or none of its cells was finished.
+        `out` holds no bench, or none of its runs was finished.
     """
     if not (out / "bench.json").exists():
         raise FormatError("holds no bench; make one with: vecstore bench DUMP --out DIR", path=out)
     about = json.loads((out / "bench.json").read_text())
     split = Split.load(out / "data")
     reference = Reference(split, out / "data")
-    records = [found for key in about["cells"] if (found := Record.read(out / "cells", key)) is not None]
+    records = [found for key in about["cells"] if (found := Record.read(out / RECORDS, key)) is not None]
     done = [record for record in records if record.done]
     if not done:
-        raise FormatError(f"no cell is finished; {len(records)} failed of {len(about['cells'])}", path=out)
+        raise FormatError(f"no run is finished; {len(records)} failed of {len(about['cells'])}", path=out)
     bootstrap = Bootstrap(len(split.queries))
     weighted = None
     if split.query_weights is not None:
@@ -132,7 +132,7 @@ def summarise(out: Path) -> Summary:
     for i in range(len(lines)):
         for j in range(i):
             ties[i, j] = ties[j, i] = bootstrap.tied(lines[i].queries[MAIN], lines[j].queries[MAIN])
-    failed = tuple({"label": r.cell.label, "error": r.facts["error"]} for r in records if not r.done)
+    failed = tuple({"label": r.run.label, "error": r.facts["error"]} for r in records if not r.done)
     unfinished = len(about["cells"]) - len(records)
     totals = {f"total_{kind}": sum(record.facts.get(kind, 0) for record in records) for kind in ("wall_s", "cpu_s")}
     about |= {"unfinished": unfinished, **totals, "versions": done[0].facts["versions"]}
@@ -159,7 +159,7 @@ def disputes(record: Record) -> list[str]:
     padded = audit["claimed_code_bytes"] * (1 + TILE_ROWS / audit["rows"])
     if audit["code_bytes_on_disk"] > padded * (1 + BYTES_AGREE):
         found.append(f"bytes a code on disk: says {padded:,.6g}, counted {audit['code_bytes_on_disk']:,.6g}")
-    if "recall" not in audit or "/" in record.cell.name:
+    if "recall" not in audit or "/" in record.run.name:
         return found
     # A row that float32 sums in another order put on either side of rank ten is no lie.
     excused = (audit["misplaced"] == 0) and (audit["wrong_scores"] == 0)
@@ -199,7 +199,7 @@ def _line(records: Sequence[Record], reference: Reference, bootstrap: Bootstrap,
     counts = {**sizes, "model": sizes["model"] / rows, "code + model": code + sizes["model"] / rows}
     by_seed = [float(own[MAIN].mean()) for own in each]
     facts = {
-        "seeds": [record.cell.seed for record in records],
+        "seeds": [record.run.seed for record in records],
         "seed_spread": float(np.std(by_seed)),
         "oversampling": list(oversampled(tables[0], reference).items()),
         "thresholds": [asdict(one) | {"drift": one.drift} for one in drifts(tables[0], reference.split, bootstrap)],
@@ -209,10 +209,10 @@ def _line(records: Sequence[Record], reference: Reference, bootstrap: Bootstrap,
         "stored_total": sizes["stored"],
         "wall_s": sum(record.facts.get("wall_s", 0) for record in records),
     }
-    cell = first.cell
-    family = family_of(cell.name) if cell.kind == "codec" else cell.name
+    run = first.run
+    family = family_of(run.name) if run.kind == "codec" else run.name
     counts.pop("parts", None)
-    return Line(cell.label, family, cell.kind, cell.name, dict(cell.settings), code, counts, metrics, queries, facts)
+    return Line(run.label, family, run.kind, run.name, dict(run.settings), code, counts, metrics, queries, facts)
 
 
 def _mean(found: Iterable[dict[str, float]]) -> dict[str, float]:

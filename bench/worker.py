@@ -1,4 +1,4 @@
-"""The program of one cell: ``python -m vecstore.bench.worker build|measure OUT JOB.json``; `sweep` runs it.
+"""The program of one run: ``python -m vecstore.bench.worker build|measure OUT JOB.json``; `plan` starts it.
 
 A store is built by one process and measured by another, which has nothing but the file. So what the neighbours are
 found in is what is on the disk, and what an opened store adds to a process shows.
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.bench.cell import Cell, Record
 from vecstore.bench.observation import observe
 from vecstore.bench.peers.peer import Peer, peer_class
+from vecstore.bench.run import RECORDS, Record, Run
 from vecstore.bench.split import Split
 from vecstore.bench.systems import lookups, memory, opening, queries_a_second
 from vecstore.bench.timing import machine
@@ -35,17 +35,17 @@ PACKAGES = ("numpy", "numba", "faiss-cpu", "lmdb", "pyarrow")
 
 
 def main(arguments: list[str]) -> None:
-    """Run one step of a cell."""
+    """Make one step of a run."""
     step, out, job = arguments[0], Path(arguments[1]), json.loads(Path(arguments[2]).read_text())
-    cell = Cell(**job["cell"])
+    run = Run(**job["run"])
     split = Split.load(out / "data")
     scratch = Path(job["scratch"])
-    if cell.kind == "peer":
-        _peer(cell, split, out, scratch, job["key"])
+    if run.kind == "peer":
+        _peer(run, split, out, scratch, job["key"])
     elif step == "build":
-        _build(cell, split, scratch)
+        _build(run, split, scratch)
     else:
-        _measure(cell, split, out, scratch, job["key"])
+        _measure(run, split, out, scratch, job["key"])
 
 
 class StoreEngine:
@@ -71,12 +71,12 @@ class StoreEngine:
         return self.store.vectors[:] if self._keys is None else self.store[self._keys]
 
 
-def _build(cell: Cell, split: Split, scratch: Path) -> None:
+def _build(run: Run, split: Split, scratch: Path) -> None:
     """Train and write the store; leave its facts in build.json."""
     train, base = np.asarray(split.train), np.asarray(split.base)
-    codec = vecstore.codec(cell.name)
+    codec = vecstore.codec(run.name)
     start = time.perf_counter()
-    trained = codec.fit(train, seed=cell.seed, rows=len(base))
+    trained = codec.fit(train, seed=run.seed, rows=len(base))
     fit_s = time.perf_counter() - start
     some = base[:ENCODED_ROWS]
     trained.encode(some[:64])  # compiles what encoding needs
@@ -84,7 +84,7 @@ def _build(cell: Cell, split: Split, scratch: Path) -> None:
     codes = trained.encode(some)
     encode_s = time.perf_counter() - start
     start = time.perf_counter()
-    vecstore.write(scratch / "store.vecs", base, split.keys, trained, metric=split.metric, seed=cell.seed, force=True)
+    vecstore.write(scratch / "store.vecs", base, split.keys, trained, metric=split.metric, seed=run.seed, force=True)
     facts = {
         "fit_s": fit_s,
         "encode_rows_s": len(some) / max(encode_s, 1e-9),
@@ -96,7 +96,7 @@ def _build(cell: Cell, split: Split, scratch: Path) -> None:
     (scratch / "build.json").write_text(json.dumps(facts))
 
 
-def _measure(cell: Cell, split: Split, out: Path, scratch: Path, key: str) -> None:
+def _measure(run: Run, split: Split, out: Path, scratch: Path, key: str) -> None:
     path = scratch / "store.vecs"
     queries = np.asarray(split.queries)
     facts = json.loads((scratch / "build.json").read_text())
@@ -105,8 +105,8 @@ def _measure(cell: Cell, split: Split, out: Path, scratch: Path, key: str) -> No
     with vecstore.open(path) as store:
         engine = StoreEngine(store, split.keys, split.metric)
         seen = observe(engine, split)
-        facts["lookup_s"] = _rounded(lookups(store, split.keys, seed=cell.seed))
-        facts |= _speeds(engine.store.search, queries, cell)
+        facts["lookup_s"] = _rounded(lookups(store, split.keys, seed=run.seed))
+        facts |= _speeds(engine.store.search, queries, run)
         about = store.info()["bytes"]
         rows = len(store)
     on_disk = sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
@@ -131,12 +131,12 @@ def _measure(cell: Cell, split: Split, out: Path, scratch: Path, key: str) -> No
             "stored_on_disk": on_disk,
         }
     )
-    _keep(cell, key, out, facts | seen.facts, seen)
+    _keep(run, key, out, facts | seen.facts, seen)
 
 
-def _peer(cell: Cell, split: Split, out: Path, scratch: Path, key: str) -> None:
+def _peer(run: Run, split: Split, out: Path, scratch: Path, key: str) -> None:
     train, base, queries = (np.asarray(part) for part in (split.train, split.base, split.queries))
-    peer: Peer = peer_class(cell.name)(cell.settings, metric=split.metric, seed=cell.seed)
+    peer: Peer = peer_class(run.name)(run.settings, metric=split.metric, seed=run.seed)
     start = time.perf_counter()
     peer.fit(train)
     fitted = time.perf_counter()
@@ -149,7 +149,7 @@ def _peer(cell: Cell, split: Split, out: Path, scratch: Path, key: str) -> None:
         "version": _version(peer.package),
     }
     seen = observe(peer, split)
-    facts |= _speeds(peer.search, queries, cell) if cell.settings.get("timed", True) else {}
+    facts |= _speeds(peer.search, queries, run) if run.settings.get("timed", True) else {}
     folder = scratch / "peer"
     folder.mkdir()
     saved = peer.save(folder)
@@ -164,26 +164,26 @@ def _peer(cell: Cell, split: Split, out: Path, scratch: Path, key: str) -> None:
     }
     facts["build_peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seen.facts.pop("audit", None)  # a library need not score by the vectors that it shows
-    _keep(cell, key, out, facts | seen.facts, seen)
+    _keep(run, key, out, facts | seen.facts, seen)
 
 
-def _speeds(search: Any, queries: Floats, cell: Cell) -> dict[str, Any]:
+def _speeds(search: Any, queries: Floats, run: Run) -> dict[str, Any]:
     return {
-        f"search_{batch}_s": _rounded(queries_a_second(search, queries, batch=batch, limit_s=cell.search_s))
+        f"search_{batch}_s": _rounded(queries_a_second(search, queries, batch=batch, limit_s=run.search_s))
         for batch in (1, 64)
     }
 
 
-def _keep(cell: Cell, key: str, out: Path, facts: dict[str, Any], seen: Any) -> None:
+def _keep(run: Run, key: str, out: Path, facts: dict[str, Any], seen: Any) -> None:
     about = {
-        "cell": cell.to_dict(),
+        "cell": run.to_dict(),
         "status": "done",
         "machine": machine(),
         "load": list(os.getloadavg()),
         "versions": {"vecstore": vecstore.__version__, **{name: _version(name) for name in PACKAGES}},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    record = Record(key, about | facts, out / "cells")
+    record = Record(key, about | facts, out / RECORDS)
     record.write({"queries": seen.queries, "rows": _float32(seen.rows), "asked": seen.asked})
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.errors import FormatError
+from vecstore.errors import FormatError, OptionError
 
 __all__ = ["Batch", "Dump", "KeyType", "Keys", "read_batch", "to_float32"]
 
@@ -89,9 +89,11 @@ class Dump(ABC):
         FormatError
             The file is truncated or damaged, or its rows are not as many as it declares. Rows that are
             malformed one by one raise nothing: see `Batch.problems`.
+        OptionError
+            `rows` is below 1.
         """
         if rows < 1:
-            raise ValueError(f"a batch has at least 1 row, not {rows}")
+            raise OptionError(f"a batch has at least 1 row, not {rows}")
         return self._batches(rows)
 
     @abstractmethod

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.peers.peer import Peer, Rows
 
-from vecstore.errors import ShapeError, require
+from vecstore.errors import OptionError, require
 
 __all__ = ["Gensim"]
 
@@ -34,7 +34,7 @@ class Gensim(Peer):
     def add(self, base: Floats) -> None:
         """Keep the rows under their numbers."""
         if self.metric != "cosine":
-            raise ShapeError(f"gensim searches by cosine only, not by {self.metric}")
+            raise OptionError(f"gensim searches by cosine only, not by {self.metric}")
         models: Any = require("gensim.models", purpose="the peer gensim")
         self._vectors = models.KeyedVectors(base.shape[1])
         self._vectors.add_vectors([str(row) for row in range(len(base))], base)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.errors import ShapeError, did_you_mean, require
+from vecstore.errors import OptionError, did_you_mean, require
 from vecstore.metric import Metric
 
 __all__ = ["PEERS", "Peer", "missing", "peer_class", "peer_names"]
@@ -92,7 +92,7 @@ def peer_names(text: str) -> list[str]:
 
     Raises
     ------
-    ShapeError
+    OptionError
         There is no adapter of that name.
     """
     if text in ("", "none"):
@@ -100,7 +100,7 @@ def peer_names(text: str) -> list[str]:
     names = list(PEERS) if text == "all" else [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in PEERS:
-            raise ShapeError(f"no peer {name!r}{did_you_mean(name, PEERS)}; known: {', '.join(PEERS)}")
+            raise OptionError(f"no peer {name!r}{did_you_mean(name, PEERS)}; known: {', '.join(PEERS)}")
     return names
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,7 +52,7 @@ def main() -> None:
 
 def run(source: Source, queries: Floats, specs: list[str]) -> str:
     """Return the table as Markdown."""
-    split = make_split(source, metric="cosine", queries=queries)
+    split = make_split(replace(source, queries=queries, truth=None), metric="cosine")
     truth = GroundTruth(split.queries, split.base, "cosine")
     lines = []
     for spec in specs:

@@ -11,30 +11,25 @@ Each mutation has a number, from which it can be made again: ``--kind pq --only 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import shutil
-import struct
 import tempfile
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from vecstore.bench.scripts.mutations import MUTATIONS
 
 import vecstore
-from vecstore.container.container import Container
-from vecstore.container.pages import Extent
-from vecstore.container.part import checksum
 from vecstore.errors import KeyNotFoundError, VecstoreError
-from vecstore.store.manifest import MANIFEST_NAME
 
-__all__ = ["KINDS", "MUTATIONS", "Subject", "Verdict", "reseal", "reseal_manifest", "watch"]
+__all__ = ["KINDS", "Subject", "Verdict", "watch"]
 
 ROWS, DIMENSIONS = 700, 16
 KINDS: dict[str, dict[str, Any]] = {
@@ -151,137 +146,6 @@ class Subject:
         return made if isinstance(self.keys[0], str) else [key.encode() for key in made]
 
 
-def flip(path: Path, rng: np.random.Generator) -> str:
-    """Change one byte: half of the time anywhere, half of the time where the pages' own numbers are."""
-    file = _some_file(path, rng)
-    data = bytearray(file.read_bytes())
-    at = int(rng.integers(len(data)))
-    if rng.random() < 0.5 and len(data) > 4096:
-        at = at // 4096 * 4096 + int(rng.integers(160)) * int(rng.integers(1, 3))
-    before, data[at] = data[at], (data[at] + int(rng.integers(1, 256))) % 256
-    file.write_bytes(data)
-    return f"{file.name}: byte {at} from {before} to {data[at]}"
-
-
-def flip_bit(path: Path, rng: np.random.Generator) -> str:
-    """Change one bit anywhere."""
-    file = _some_file(path, rng)
-    data = bytearray(file.read_bytes())
-    at, bit = int(rng.integers(len(data))), int(rng.integers(8))
-    data[at] ^= 1 << bit
-    file.write_bytes(data)
-    return f"{file.name}: bit {bit} of byte {at}"
-
-
-def truncate(path: Path, rng: np.random.Generator) -> str:
-    """Cut the end off."""
-    file = _some_file(path, rng)
-    data = file.read_bytes()
-    length = int(rng.integers(len(data)))
-    file.write_bytes(data[:length])
-    return f"{file.name}: cut to {length} bytes"
-
-
-def overwrite(path: Path, rng: np.random.Generator) -> str:
-    """Write up to a page of noise or zeros somewhere."""
-    file = _some_file(path, rng)
-    data = bytearray(file.read_bytes())
-    at, size = int(rng.integers(len(data))), int(rng.integers(1, 4096))
-    piece = data[at : at + size]
-    data[at : at + size] = bytes(len(piece)) if rng.random() < 0.3 else rng.bytes(len(piece))
-    file.write_bytes(data)
-    return f"{file.name}: {size} bytes at {at}"
-
-
-def extend(path: Path, rng: np.random.Generator) -> str:
-    """Put bytes behind the end, as a careless copy does."""
-    file = _some_file(path, rng)
-    size = int(rng.integers(1, 5000))
-    with open(file, "ab") as end:
-        end.write(rng.bytes(size))
-    return f"{file.name}: {size} bytes more"
-
-
-def forge(path: Path, rng: np.random.Generator) -> str:
-    """Change one member of a description or manifest and make its checksum right again."""
-    file = _some_file(path, rng)
-    document = json.loads(file.read_bytes()) if file.name == MANIFEST_NAME else Container(file).description
-    what = _garble(document, rng)
-    if file.name == MANIFEST_NAME:
-        reseal_manifest(file, document)
-    else:
-        _adopt(path, file, reseal(file, document))
-    return f"{file.name}: {what}"
-
-
-def forge_part(path: Path, rng: np.random.Generator) -> str:
-    """Change a word of a part and make all checksums right again."""
-    file = _some_file(path, rng, but=MANIFEST_NAME)
-    container = Container(file)
-    part = container.part(str(rng.choice(container.names())))
-    if not part.blocks:
-        return "nothing: an empty part"
-    block = int(rng.integers(part.blocks))
-    offset, size = int(part.offsets[block]), int(part.sizes[block])
-    data = bytearray(file.read_bytes())
-    # The first words are counts and starts, the rest payload.
-    at = int(rng.integers(min(size, 64) if rng.random() < 0.5 else size)) & ~3
-    value = int(rng.choice([0, 1, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, int(rng.integers(1 << 32))]))
-    data[offset + at : offset + at + 4] = struct.pack("<I", value)
-    first = part.about["checksums_at"] + int(part._chunk_starts[block])
-    sums = container._extents[b"checksums"]
-    for i, start in enumerate(range(0, size, 65536)):
-        chunk = checksum(bytes(data[offset + start : offset + min(start + 65536, size)]))
-        struct.pack_into("<Q", data, sums.offset + 8 * (first + i), chunk)
-    document = container.description
-    every = bytes(data[sums.offset : sums.offset + 8 * document["checksums"]["count"]])
-    document["checksums"]["xxh3"] = f"{checksum(every):016x}"
-    fingerprint = _describe(data, container._extents[b"vecstore"], document)
-    file.write_bytes(data)
-    _adopt(path, file, fingerprint)
-    return f"{file.name}: {part.name}, block {block}, byte {at}: {value}"
-
-
-def reseal(file: Path, description: dict[str, Any]) -> str:
-    """Give a container another description, with the right checksum, and return its fingerprint.
-
-    A description that does not fit is left as it was.
-    """
-    place = Container(file)._extents[b"vecstore"]
-    data = bytearray(file.read_bytes())
-    fingerprint = _describe(data, place, description)
-    file.write_bytes(data)
-    return fingerprint
-
-
-def _describe(data: bytearray, place: Extent, description: dict[str, Any]) -> str:
-    body = json.dumps(description, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    if len(body) <= place.size - 24:
-        head = bytes(data[place.offset : place.offset + 12]) + struct.pack("<I", len(body))
-        data[place.offset : place.offset + 24 + len(body)] = head + struct.pack("<Q", checksum(head + body)) + body
-    return f"{struct.unpack_from('<Q', data, place.offset + 16)[0]:016x}"
-
-
-def reseal_manifest(file: Path, document: dict[str, Any]) -> None:
-    """Write a manifest with the right checksum."""
-    document.pop("xxh3", None)
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    body = text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n'
-    file.write_bytes(body[:-20] + f"{checksum(body):016x}".encode() + body[-4:])
-
-
-# A sealed mutation has right checksums: somebody means harm.
-MUTATIONS: dict[str, tuple[Callable[[Path, np.random.Generator], str], bool]] = {
-    "flip": (flip, False),
-    "flip bit": (flip_bit, False),
-    "truncate": (truncate, False),
-    "overwrite": (overwrite, False),
-    "extend": (extend, False),
-    "forge": (forge, True),
-    "forge part": (forge_part, True),
-}
-
-
 def watch(subject: Subject, mutation: str, number: int, directory: Path) -> tuple[Verdict, str]:
     """Apply mutation `number` to a copy of the subject's store; return the verdict and what was changed."""
     damage, sealed = MUTATIONS[mutation]
@@ -330,66 +194,8 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def _some_file(path: Path, rng: np.random.Generator, but: str = "") -> Path:
-    files = sorted(file for file in path.iterdir() if file.name != but) if path.is_dir() else [path]
-    return files[int(rng.integers(len(files)))]
-
-
 def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _adopt(path: Path, file: Path, fingerprint: str) -> None:
-    """Make a store's manifest mean the file as it is now."""
-    manifest = path / MANIFEST_NAME
-    if not manifest.exists():
-        return
-    document = json.loads(manifest.read_bytes())
-    for entry in document["shards"] + document["key_maps"]:
-        if entry["file"] == file.name:
-            entry["fingerprint"] = fingerprint
-    reseal_manifest(manifest, document)
-
-
-def _garble(document: dict[str, Any], rng: np.random.Generator) -> str:
-    """Replace or remove a random member, at any depth."""
-    places = list(_places(document, ()))
-    place = places[int(rng.integers(len(places)))]
-    inside: Any = document
-    for step in place[:-1]:
-        inside = inside[step]
-    number = int(rng.choice([0, 1, 2, 3, 5, 16, 17, 700, 2**31, 2**32, 2**62]))
-    garbage: list[Any] = [
-        None,
-        True,
-        "",
-        "f16",
-        [],
-        {},
-        -1,
-        number,
-        1.5,
-        1e300,
-        [1],
-        {"a": 1},
-        [[]],
-        -(2**70),
-        2**200,
-        "<U9",
-    ]
-    if rng.random() < 0.1:
-        del inside[place[-1]]
-        return f"{place} removed"
-    inside[place[-1]] = garbage[int(rng.integers(len(garbage)))]
-    return f"{place} = {inside[place[-1]]!r}"
-
-
-def _places(value: Any, here: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    if here:
-        yield here
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, inside in members:
-        yield from _places(inside, (*here, name))
 
 
 def _run_chunk(kind: str, mutation: str, first: int, count: int, answers: Any) -> None:

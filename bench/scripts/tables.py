@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vecstore.bench.pictures import recall, save
+from vecstore.bench.plan import plan, run_all
 from vecstore.bench.report import report
 from vecstore.bench.running import prepare
 from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary
-from vecstore.bench.sweep import plan, sweep
 from vecstore.bench.timing import table, write_section
 
 __all__ = ["add_arguments", "main", "section", "splits"]
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     summaries = []
     for split, out in splits(given):
         planned = plan(split.base.shape[1], budgets=given.budgets, codecs=given.codecs, peers=given.peers)
-        sweep(split, planned, out, limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
+        run_all(split, planned, out, limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
         summaries.append(report(out))
     text = "\n\n".join(map(section, summaries)) + f"\n\n{summaries[0].about['machine']}"
     print(text)

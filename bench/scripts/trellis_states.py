@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -54,7 +55,7 @@ def main() -> None:
 
 def run(source: Source, queries: Floats, sizes: list[int]) -> str:
     """Return the table as Markdown."""
-    split = make_split(source, metric="cosine", queries=queries)
+    split = make_split(replace(source, queries=queries, truth=None), metric="cosine")
     truth = GroundTruth(split.queries, split.base, "cosine")
     variances = spectrum(split.base)
     lines = []

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vecstore.bench.budget import parse_budgets
-from vecstore.bench.cell import Cell
+from vecstore.bench.plan import Plan, plan, run_all
+from vecstore.bench.run import Run
 from vecstore.bench.scripts.tables import add_arguments, splits
 from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary, summarise
-from vecstore.bench.sweep import Plan, plan, sweep
 from vecstore.bench.timing import table, write_section
 
 from vecstore.errors import BudgetError
@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for split, out in splits(given):
         picks = picked(split, parse_budgets(given.budgets, split.base.shape[1]), out / "picks.json")
         peers = plan(split.base.shape[1], budgets=given.budgets, codecs="", peers=given.peers)
-        cells = [*(Cell("codec", spec) for spec in dict.fromkeys(picks.values())), *peers.cells]
-        planned = Plan(tuple(cells), peers.budgets, peers.absent)
-        sweep(split, planned, out / "bench", limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
+        runs = [*(Run("codec", spec) for spec in dict.fromkeys(picks.values())), *peers.runs]
+        planned = Plan(tuple(runs), peers.budgets, peers.absent)
+        run_all(split, planned, out / "bench", limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
         sections.append(section(summarise(out / "bench"), picks))
     text = "\n\n".join(sections)
     print(text)

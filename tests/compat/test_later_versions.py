@@ -11,7 +11,7 @@ from typing import Any
 import independent_reader as independent
 import numpy as np
 import pytest
-from vecstore.bench.scripts.damage import reseal, reseal_manifest
+from vecstore.bench.scripts.mutations import reseal, reseal_manifest
 
 import vecstore
 from vecstore.container.container import Container, ContainerWriter

@@ -10,7 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from vecstore.bench.scripts.damage import KINDS, MUTATIONS, Subject, watch
+from vecstore.bench.scripts.damage import KINDS, Subject, watch
+from vecstore.bench.scripts.mutations import MUTATIONS
 
 import vecstore
 

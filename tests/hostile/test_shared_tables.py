@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vecstore.bench.scripts.damage import reseal
+from vecstore.bench.scripts.mutations import reseal
 
 import vecstore
 from vecstore.codecs.codec import codec

@@ -234,11 +234,11 @@ def _table(summary: Summary) -> Table:
 
 
 def _seeds(text: str) -> list[int]:
-    from vecstore.errors import ShapeError
+    from vecstore.errors import OptionError
 
     pieces = [piece.strip() for piece in text.split(",")]
     if not all(piece.isdecimal() for piece in pieces):
-        raise ShapeError(f"--seeds {text!r}: write whole numbers separated by commas, such as 0,1,2")
+        raise OptionError(f"--seeds {text!r}: write whole numbers separated by commas, such as 0,1,2")
     return sorted({int(piece) for piece in pieces})
 
 
@@ -256,4 +256,4 @@ def _bars(quiet: bool) -> Iterator[Any]:
         disable=quiet or not console.is_terminal,
     ) as bars:
         task = bars.add_task("reading", total=None)
-        yield lambda cell, finished, of: bars.update(task, description=cell[:28], completed=finished, total=of)
+        yield lambda run, finished, of: bars.update(task, description=run[:28], completed=finished, total=of)

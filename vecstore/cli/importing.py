@@ -9,7 +9,7 @@ import typer
 
 from vecstore.cli.console import facts, stderr
 from vecstore.cli.options import Force, Metric, Quiet, examples
-from vecstore.errors import ShapeError
+from vecstore.errors import FormatError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def import_(
         options |= {"table": tensor} if tensor else {}
     elif kind == "hashembed":
         if words is None:
-            raise ShapeError("a HashEmbed table has no keys: give those that the store is to hold by --keys FILE")
+            raise OptionError("a HashEmbed table has no keys: give those that the store is to hold by --keys FILE")
         run = importing.import_hash_embed
         options |= {"seed": seed, "keys": words, "tensor": tensor}
     else:
@@ -88,4 +88,4 @@ def _lines(path: Path) -> list[str]:
     try:
         return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
     except UnicodeDecodeError:
-        raise ShapeError(f"{path}: keys are UTF-8 text, one a line") from None
+        raise FormatError("keys are UTF-8 text, one a line", path=path) from None

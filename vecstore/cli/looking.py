@@ -16,7 +16,7 @@ from vecstore.cli.keys import find_rows, parse_key
 from vecstore.cli.options import AsJson, Force, SearchMetric, StorePath, examples
 from vecstore.cli.queries import read_queries, read_rows
 from vecstore.cli.sizes import format_bytes
-from vecstore.errors import CorruptError, ShapeError
+from vecstore.errors import CorruptError, OptionError
 from vecstore.shard.certificate import Certificate, certificate_in
 
 if TYPE_CHECKING:
@@ -170,9 +170,9 @@ def search(
     import vecstore
 
     if (not keys) == (vector is None):
-        raise ShapeError("say what to search for: --key KEY, or --vector FILE.npy (or 0.1,0.2,..., or - for stdin)")
+        raise OptionError("say what to search for: --key KEY, or --vector FILE.npy (or 0.1,0.2,..., or - for stdin)")
     if everything and (recall is not None or exact or rescore):
-        raise ShapeError(
+        raise OptionError(
             "--all misses nothing: --rescore 0 gives the coarse scores; --recall and --exact do not go with it"
         )
     with vecstore.open(store) as opened:

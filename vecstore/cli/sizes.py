@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from vecstore.errors import ShapeError
+from vecstore.errors import OptionError
 
 __all__ = ["format_bytes", "parse_size"]
 
@@ -18,7 +18,7 @@ def parse_size(text: str) -> int:
 
     Raises
     ------
-    ShapeError
+    OptionError
         It is no positive size.
 
     Examples
@@ -30,7 +30,7 @@ def parse_size(text: str) -> int:
     factor = (UNITS | BINARY_UNITS).get(found[2].lower()) if found else None
     size = int(float(found[1]) * factor) if found and factor else 0
     if size < 1:
-        raise ShapeError(f"{text!r} is not a size; write it as 512MB, 1GiB or a number of bytes")
+        raise OptionError(f"{text!r} is not a size; write it as 512MB, 1GiB or a number of bytes")
     return size
 
 

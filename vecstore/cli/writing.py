@@ -16,7 +16,7 @@ from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
 from vecstore.cli.progress import StageBars
 from vecstore.cli.queries import read_queries
 from vecstore.cli.sizes import format_bytes, parse_size
-from vecstore.errors import ExistsError, ShapeError
+from vecstore.errors import ExistsError, OptionError
 
 if TYPE_CHECKING:
     from vecstore.conversion.conversion import Report
@@ -261,7 +261,7 @@ def _metadata(given: list[str]) -> dict[str, Any]:
             continue
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise ShapeError(f"--meta {text!r}: write KEY=VALUE, or @FILE.json for a file with a JSON object")
+            raise OptionError(f"--meta {text!r}: write KEY=VALUE, or @FILE.json for a file with a JSON object")
         found[name] = value
     return found
 
@@ -270,9 +270,9 @@ def _metadata_file(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ShapeError(f"--meta @{path}: not JSON: {error}") from None
+        raise OptionError(f"--meta @{path}: not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise ShapeError(f"--meta @{path}: a JSON object is needed, found {type(found).__name__}")
+        raise OptionError(f"--meta @{path}: a JSON object is needed, found {type(found).__name__}")
     return found
 
 

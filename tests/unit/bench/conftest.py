@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vecstore.bench.plan import plan
 from vecstore.bench.running import finish
 from vecstore.bench.sources import Judgement, Source
 from vecstore.bench.split import Split, make_split
 from vecstore.bench.summary import Summary
-from vecstore.bench.sweep import plan
 
 # Two codecs that lie, as a package on the path of the bench's processes would bring them.
 LIARS = """
@@ -70,9 +70,10 @@ def liars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def split(docs: np.ndarray, doc_keys: list[str], queries: np.ndarray) -> Split:
     """Return real documents and queries, with made-up judgements and weights by rank."""
-    source = Source("PyPI summaries", docs, doc_keys)
     judged = [Judgement(query, query * 7 % 2000, 1 + query % 2) for query in range(50)]
-    return make_split(source, queries=queries, judgements=judged, weights=1 / np.arange(1, 2001))
+    weights = 1 / np.arange(1, 2001)
+    source = Source("PyPI summaries", docs, doc_keys, queries=queries, judgements=judged, weights=weights)
+    return make_split(source)
 
 
 @pytest.fixture(scope="session")

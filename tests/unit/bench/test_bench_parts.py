@@ -18,7 +18,7 @@ from vecstore.bench.split import exact_scores, make_split
 from vecstore.bench.thresholds import drifts
 
 import vecstore
-from vecstore.errors import BudgetError, CodecError, FormatError, ShapeError
+from vecstore.errors import BudgetError, CodecError, FormatError, OptionError, ShapeError
 
 X = np.random.default_rng(0).standard_normal((600, 16)).astype(np.float32)
 
@@ -74,7 +74,7 @@ def test_generated_families_differ_in_shape():
 
 @pytest.mark.parametrize("text", ["generated:none", "generated:zipf:3by4", "generated:zipf:0x4"])
 def test_generated_names_that_are_none(text):
-    with pytest.raises(ShapeError):
+    with pytest.raises(OptionError):
         read_source(text)
     assert parse_generated("zipf.npy") is None
 
@@ -95,8 +95,8 @@ def test_split_drops_repeats_and_keeps_parts_apart():
 def test_given_truth_is_cut_down_to_the_searched_rows(metric):
     queries = np.random.default_rng(1).standard_normal((20, 16)).astype(np.float32)
     nearest = np.argsort(-exact_scores(queries, X, metric), axis=1)[:, :200]
-    scanned = make_split(Source("x", X), metric=metric, queries=queries)
-    given = make_split(Source("x", X), metric=metric, queries=queries, truth=nearest)
+    scanned = make_split(Source("x", X, queries=queries), metric=metric)
+    given = make_split(Source("x", X, queries=queries, truth=nearest), metric=metric)
     depth = given.truth.shape[1]
     assert depth >= 10 and np.array_equal(given.truth, scanned.truth[:, :depth])
     np.testing.assert_allclose(given.truth_scores, scanned.truth_scores[:, :depth], atol=1e-4)
@@ -104,7 +104,7 @@ def test_given_truth_is_cut_down_to_the_searched_rows(metric):
 
 def test_split_survives_the_disk(tmp_path):
     keys = [bytes([i % 256, i // 256]) for i in range(600)]
-    split = make_split(Source("x", X, keys), weights=1 / np.arange(1, 601))
+    split = make_split(Source("x", X, keys, weights=1 / np.arange(1, 601)))
     split.save(tmp_path)
     again = type(split).load(tmp_path)
     assert again.keys == split.keys and again.about == split.about
@@ -115,7 +115,7 @@ def test_too_few_vectors_are_refused():
     with pytest.raises(ShapeError, match="give more rows"):
         make_split(Source("x", X[:60]))
     with pytest.raises(ShapeError, match="3 dimensions, the vectors 16"):
-        make_split(Source("x", X), queries=X[:5, :3])
+        make_split(Source("x", X, queries=X[:5, :3]))
 
 
 def test_judgements_by_key_and_of_trec(tmp_path):
@@ -133,7 +133,7 @@ def test_judgements_by_key_and_of_trec(tmp_path):
 
 def test_relevant_rows_are_searched(tmp_path):
     judged = [Judgement(i, row, 1) for i, row in enumerate(range(0, 600, 20))]
-    split = make_split(Source("x", X), queries=X[:30] + 1, judgements=judged)
+    split = make_split(Source("x", X, queries=X[:30] + 1, judgements=judged))
     assert len(split.judgements) == 30
 
 
@@ -141,7 +141,7 @@ def test_weights(tmp_path):
     np.testing.assert_allclose(read_weights("rank", None, 3), np.array([6, 3, 2]) / 11)
     np.save(tmp_path / "w.npy", [1, 2, 1])
     np.testing.assert_allclose(read_weights(str(tmp_path / "w.npy"), None, 3), [0.25, 0.5, 0.25])
-    with pytest.raises(ShapeError, match="needs a parquet dump"):
+    with pytest.raises(OptionError, match="needs a parquet dump"):
         read_weights("count", None, 3)
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pyarrow.table({"count": [3, 1, 0]}), tmp_path / "w.parquet")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vecstore.bench.peers.peer import PEERS, missing, peer_class, peer_names
 
-from vecstore.errors import ShapeError
+from vecstore.errors import OptionError
 
 ROWS, D = 3000, 64
 BUDGETS = (8, 16, 32, 64, 128)
@@ -82,5 +82,5 @@ def test_names():
             "numpy",
         ]
     )
-    with pytest.raises(ShapeError, match="did you mean 'usearch'"):
+    with pytest.raises(OptionError, match="did you mean 'usearch'"):
         peer_names("usearc")

@@ -7,10 +7,10 @@ import os
 
 import numpy as np
 import pytest
-from vecstore.bench.cell import Cell, Record
+from vecstore.bench.plan import Plan, plan, run_all
+from vecstore.bench.run import Record, Run
 from vecstore.bench.running import bench, finish
 from vecstore.bench.summary import disputes, summarise
-from vecstore.bench.sweep import Plan, plan, sweep
 
 import vecstore
 from vecstore.errors import ExistsError, FormatError
@@ -19,7 +19,7 @@ HONEST = ["sq:8", "tcq:48", "cells:8,tcq:16", "bin/sq:8"]
 
 
 def records(done):
-    return {record.cell.label: record for record in Record.read_all(done.out / "cells")}
+    return {record.run.label: record for record in Record.read_all(done.out / "cells")}
 
 
 @pytest.mark.parametrize("spec", HONEST)
@@ -108,11 +108,11 @@ def test_the_parts_are_disjoint_and_training_saw_no_query(split):
 
 def test_what_is_finished_is_not_measured_again(done, split, monkeypatch):
     def never(*_):
-        raise AssertionError("a finished cell was run again")
+        raise AssertionError("a finished run was made again")
 
-    monkeypatch.setattr("vecstore.bench.sweep._run", never)
-    planned = Plan(tuple(record.cell for record in records(done).values()), (48,), {})
-    assert len(sweep(split, planned, done.out)) == len(planned.cells)
+    monkeypatch.setattr("vecstore.bench.plan._made", never)
+    planned = Plan(tuple(record.run for record in records(done).values()), (48,), {})
+    assert len(run_all(split, planned, done.out)) == len(planned.runs)
 
 
 def test_other_data_or_files_in_the_way_are_refused(done, docs, tmp_path):
@@ -126,19 +126,19 @@ def test_other_data_or_files_in_the_way_are_refused(done, docs, tmp_path):
 
 
 def test_failures_are_recorded_with_their_message(split, tmp_path):
-    cells = (Cell("codec", "pca:900,sq:8"), *(Cell("codec", "f16", seed=seed, search_s=0.02) for seed in (0, 1)))
-    found = finish(split, Plan(cells, (48,), {"scann": "install it"}), tmp_path / "out", limit_s=100)
+    runs = (Run("codec", "pca:900,sq:8"), *(Run("codec", "f16", seed=seed, search_s=0.02) for seed in (0, 1)))
+    found = finish(split, Plan(runs, (48,), {"scann": "install it"}), tmp_path / "out", limit_s=100)
     assert [one["label"] for one in found.failed] == ["pca:900,sq:8"] and "900" in found.failed[0]["error"]
     assert [(line.label, line.facts["seeds"]) for line in found.lines] == [("f16", [0, 1])]
     assert "`pca:900,sq:8`" in (tmp_path / "out/table.md").read_text()
     assert "Not installed: scann" in (tmp_path / "out/table.md").read_text()
 
 
-def test_a_cell_past_its_time_is_killed(split, tmp_path):
-    planned = Plan((Cell("codec", "sq:8"),), (48,), {})
-    (record,) = sweep(split, planned, tmp_path / "out", limit_s=0.2)
+def test_a_run_past_its_time_is_killed(split, tmp_path):
+    planned = Plan((Run("codec", "sq:8"),), (48,), {})
+    (record,) = run_all(split, planned, tmp_path / "out", limit_s=0.2)
     assert record.facts["status"] == "failed" and "took longer than 0.2 s" in record.facts["error"]
-    assert not list((tmp_path / "out").glob("cell-*"))
+    assert not list((tmp_path / "out").glob("run-*"))
 
 
 def test_raw_results_and_report_lie_in_the_folder(done):
@@ -152,6 +152,6 @@ def test_raw_results_and_report_lie_in_the_folder(done):
 
 
 def test_plan_names_what_is_not_installed(monkeypatch):
-    monkeypatch.setattr("vecstore.bench.sweep.missing", lambda name: f"the peer {name} needs {name}")
+    monkeypatch.setattr("vecstore.bench.plan.missing", lambda name: f"the peer {name} needs {name}")
     planned = plan(64, budgets="8", codecs="sq:8", peers="scann,usearch")
-    assert set(planned.absent) == {"scann", "usearch"} and len(planned.cells) == 1
+    assert set(planned.absent) == {"scann", "usearch"} and len(planned.runs) == 1

@@ -13,7 +13,7 @@ import pytest
 
 import vecstore as package
 from vecstore.cli.sizes import format_bytes, parse_size
-from vecstore.errors import MissingExtraError, ShapeError
+from vecstore.errors import MissingExtraError, OptionError
 
 COMMANDS = ("convert", "export", "info", "get", "search", "verify", "codecs", "formats", "demo")
 
@@ -142,7 +142,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "MB", "1XB", "-1", "0", "0.1", "1e6", "inf", "1 2", "i", "5i"])
 def test_bad_sizes(text):
-    with pytest.raises(ShapeError, match="is not a size"):
+    with pytest.raises(OptionError, match="is not a size"):
         parse_size(text)
 
 

@@ -1,4 +1,4 @@
-"""A cell of the sweep: one codec or one peer, at one seed. Its key follows from its settings; its record is files."""
+"""A run of the bench: one codec or one peer, at one seed. Its key follows from its settings; its record is files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from vecstore.errors import CorruptError, require
 
-__all__ = ["Cell", "Record", "read_table", "write_table"]
+__all__ = ["RECORDS", "Record", "Run", "read_table", "write_table"]
 
+RECORDS = "cells"  # the folder of records; they call a run by its older name, too
 RECORD_VERSION = 1  # part of a key: a bench of older records measures again
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """What is measured.
 
     Attributes
@@ -65,13 +66,14 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A finished cell, as it was kept.
+    """A finished run, as it was kept.
 
     Attributes
     ----------
     key : str
     facts : dict
-        ``cell``, ``status`` ("done" or "failed"), ``error``, bytes, seconds, versions, machine; see docs/bench.md.
+        ``cell`` (the run), ``status`` ("done" or "failed"), ``error``, bytes, seconds, versions, machine; see
+        docs/bench.md.
     folder : Path
         Where its tables are.
     """
@@ -81,9 +83,9 @@ class Record:
     folder: Path
 
     @property
-    def cell(self) -> Cell:
+    def run(self) -> Run:
         """What was measured."""
-        return Cell(**self.facts["cell"])
+        return Run(**self.facts["cell"])
 
     @property
     def done(self) -> bool:
@@ -104,7 +106,7 @@ class Record:
         try:
             return cls(key, json.loads(path.read_text()), folder)
         except ValueError:
-            raise CorruptError("not JSON; delete it, and the cell is measured again", path=path) from None
+            raise CorruptError("not JSON; delete it, and the run is made again", path=path) from None
 
     @classmethod
     def read_all(cls, folder: Path) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Run a bench: plan its cells, run each in processes of its own under a time limit, keep what finished."""
+"""Plan the runs of a bench, and make each in processes of its own under a time limit; keep what finished."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from typing import Any
 
 import numpy as np
 from vecstore.bench.budget import parse_budgets, specs_for
-from vecstore.bench.cell import Cell, Record, write_table
 from vecstore.bench.observation import geometry, own_neighbours
 from vecstore.bench.peers.peer import missing, peer_class, peer_names
+from vecstore.bench.run import RECORDS, Record, Run, write_table
 from vecstore.bench.split import Split
 from vecstore.bench.timing import machine
 
 from vecstore.errors import ExistsError
 
-__all__ = ["DEFAULT_BUDGETS", "Plan", "plan", "sweep"]
+__all__ = ["DEFAULT_BUDGETS", "Plan", "plan", "run_all"]
 
 DEFAULT_BUDGETS = "8,16,32,64,128,256"
 LIMIT_S = 600.0
 
-Progress = Callable[[str, int, int], None]  # (cell, finished, of)
+Progress = Callable[[str, int, int], None]  # (run, finished, of)
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Plan:
 
     Attributes
     ----------
-    cells : tuple of Cell
+    runs : tuple of Run
     budgets : tuple of int
         Bytes a vector.
     absent : dict
         Peer -> what to install, for those that are not installed.
     """
 
-    cells: tuple[Cell, ...]
+    runs: tuple[Run, ...]
     budgets: tuple[int, ...]
     absent: dict[str, str]
 
@@ -60,10 +60,10 @@ def plan(
     seeds: Sequence[int] = (0,),
     search_s: float = 0.5,
 ) -> Plan:
-    """Return the cells of a bench: every codec and every peer's settings at every budget, once a seed."""
+    """Return the runs of a bench: every codec and every peer's settings at every budget, once a seed."""
     sizes = parse_budgets(budgets, dimensions)
     found = [
-        Cell("codec", spec, seed=seed, search_s=search_s)
+        Run("codec", spec, seed=seed, search_s=search_s)
         for spec in specs_for(sizes, dimensions, codecs)
         for seed in seeds
     ]
@@ -78,11 +78,11 @@ def plan(
             for budget in sizes
             for own in peer_class(name).configurations(budget, dimensions)
         }
-        found += [Cell("peer", name, own, seed, search_s) for own in settings.values() for seed in seeds]
+        found += [Run("peer", name, own, seed, search_s) for own in settings.values() for seed in seeds]
     return Plan(tuple(found), tuple(sizes), absent)
 
 
-def sweep(
+def run_all(
     split: Split,
     planned: Plan,
     out: Path,
@@ -91,7 +91,7 @@ def sweep(
     retry: bool = False,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Measure all cells that have no record yet, and return the records of all.
+    """Make all runs that have no record yet, and return the records of all.
 
     Parameters
     ----------
@@ -100,11 +100,11 @@ def sweep(
     out : Path
         A folder, new or of an earlier run over the same data, which is then gone on with.
     limit_s : float
-        A cell that takes longer is killed and recorded as failed.
+        A run that takes longer is killed and recorded as failed.
     retry : bool
         Measure those again that failed.
     progress : callable, optional
-        Called with a cell's name, how many are finished, and of how many.
+        Called with a run's name, how many are finished, and of how many.
 
     Raises
     ------
@@ -114,14 +114,14 @@ def sweep(
     report = progress or (lambda name, finished, of: None)
     _prepare(split, planned, out)
     records = []
-    for number, cell in enumerate(planned.cells):
-        report(cell.label, number, len(planned.cells))
-        key = cell.key(split.about["fingerprint"])
-        record = Record.read(out / "cells", key)
+    for number, run in enumerate(planned.runs):
+        report(run.label, number, len(planned.runs))
+        key = run.key(split.about["fingerprint"])
+        record = Record.read(out / RECORDS, key)
         if record is None or (retry and not record.done):
-            record = _run(cell, key, out, limit_s)
+            record = _made(run, key, out, limit_s)
         records.append(record)
-    report("", len(planned.cells), len(planned.cells))
+    report("", len(planned.runs), len(planned.runs))
     return records
 
 
@@ -143,7 +143,7 @@ def _prepare(split: Split, planned: Plan, out: Path) -> None:
     facts = {
         "split": split.about,
         "budgets": planned.budgets,
-        "cells": [cell.key(fingerprint) for cell in planned.cells],
+        "cells": [run.key(fingerprint) for run in planned.runs],
         "absent": planned.absent,
         "machine": machine(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -151,19 +151,19 @@ def _prepare(split: Split, planned: Plan, out: Path) -> None:
     about.write_text(json.dumps(facts, indent=1))
 
 
-def _run(cell: Cell, key: str, out: Path, limit_s: float) -> Record:
+def _made(run: Run, key: str, out: Path, limit_s: float) -> Record:
     start, cpu_before = time.monotonic(), _cpu_s()
-    with tempfile.TemporaryDirectory(prefix="cell-", dir=out) as scratch:
+    with tempfile.TemporaryDirectory(prefix="run-", dir=out) as scratch:
         job = Path(scratch) / "job.json"
-        job.write_text(json.dumps({"cell": cell.to_dict(), "key": key, "scratch": scratch}))
+        job.write_text(json.dumps({"run": run.to_dict(), "key": key, "scratch": scratch}))
         why = None
-        for step in ("measure",) if cell.kind == "peer" else ("build", "measure"):
+        for step in ("measure",) if run.kind == "peer" else ("build", "measure"):
             left = limit_s - (time.monotonic() - start)
             why = why or _step([step, str(out), str(job)], left, limit_s)
-    record = Record.read(out / "cells", key) if why is None else None
+    record = Record.read(out / RECORDS, key) if why is None else None
     if record is None:
-        about: dict[str, Any] = {"cell": cell.to_dict(), "status": "failed", "error": why or "left no record"}
-        record = Record(key, about, out / "cells")
+        about: dict[str, Any] = {"cell": run.to_dict(), "status": "failed", "error": why or "left no record"}
+        record = Record(key, about, out / RECORDS)
     record.facts.update({"wall_s": round(time.monotonic() - start, 2), "cpu_s": round(_cpu_s() - cpu_before, 2)})
     record.write()
     return record
@@ -189,7 +189,7 @@ def _step(arguments: list[str], left: float, limit_s: float) -> str | None:
         except subprocess.TimeoutExpired:
             status = None
         finally:
-            if child.poll() is None:  # also when interrupted: the cell and what it forked go together
+            if child.poll() is None:  # also when interrupted: the run and what it forked go together
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
         if status is None:

@@ -1,0 +1,66 @@
+"""What is raised on purpose is of `vecstore.errors`: users catch one base class, the command line says one line."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from pathlib import Path
+
+import pytest
+
+import vecstore.errors
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path for name in ("vecstore", "formats", "bench") for path in (ROOT / name).rglob("*.py"))
+
+# What Python itself asks for, wherever it stands.
+ANYWHERE = {
+    "AssertionError": "says that something cannot happen",
+    "NotImplementedError": "a body that subclasses or the compiler replace",
+    "SystemExit": "ends a script",
+}
+# Other exceptions that are no VecstoreError: file, name -> why.
+ALLOWED = {
+    ("vecstore/__init__.py", "AttributeError"): "the protocol of modules",
+    ("vecstore/store/keys_view.py", "IndexError"): "the protocol of sequences",
+    ("vecstore/store/vectors.py", "IndexError"): "the protocol of sequences",
+    ("vecstore/store/vectors.py", "ValueError"): "what numpy asks of __array__(copy=False)",
+    ("vecstore/codecs/base.py", "TypeError"): "caught where a configuration is read, which names the file",
+    ("vecstore/codecs/mixed/mixed.py", "ValueError"): "caught a few lines below, with those of int()",
+    ("formats/npy.py", "ValueError"): "caught a few lines below, with those of numpy",
+    ("formats/stream.py", "EOFError"): "caught by the stream, with those of the decompressors",
+    ("formats/torch_zip.py", "IndexError"): "caught by the machine, with those of its stack",
+    ("formats/torch_zip.py", "TypeError"): "caught by the machine, with those of its stack",
+    ("bench/scripts/docs_pictures/drawing.py", "ValueError"): "tells whoever changes a picture",
+}
+
+
+def raised(tree):
+    """Yield the names of the builtin exceptions that are raised."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            called = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            if isinstance(called, ast.Name) and isinstance(getattr(builtins, called.id, None), type):
+                yield called.id
+
+
+def test_builtin_exceptions_are_raised_where_there_is_a_reason():
+    found = {(str(path.relative_to(ROOT)), name) for path in FILES for name in raised(ast.parse(path.read_text()))}
+    assert not {(path, name) for path, name in found if name not in ANYWHERE} - ALLOWED.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in vecstore.errors.__all__ if name.endswith("Error")])
+def test_errors_are_of_one_family(name):
+    error = getattr(vecstore.errors, name)
+    assert issubclass(error, vecstore.errors.VecstoreError)
+    assert name in (vecstore.errors.__doc__ or ""), "the tree in the module's docstring names it"
+
+
+def test_no_except_takes_everything():
+    bare = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+    assert not bare
