@@ -21,7 +21,8 @@ from vecstore.bench.timing import machine, table, write_section
 
 import vecstore
 from vecstore.codecs.codec import CodecSpec
-from vecstore.codecs.mixed.mixed import MixedBudget, plan
+from vecstore.codecs.mixed.budget import MixedBudget
+from vecstore.codecs.mixed.plan import plan
 from vecstore.conversion.conversion import write
 from vecstore.measure.advisor import advise
 

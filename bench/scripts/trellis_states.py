@@ -28,7 +28,7 @@ from vecstore.bench.timing import machine, table, write_section
 import vecstore
 from vecstore.codecs.codec import Codec, codec
 from vecstore.codecs.trellis.layout import PARITY
-from vecstore.codecs.trellis.tcq import TrainedTCQ
+from vecstore.codecs.trellis.quantizer import TrainedTCQ
 from vecstore.measure.recall import GroundTruth
 from vecstore.measure.spectrum import distortion_bound, spectrum
 

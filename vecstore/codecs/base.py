@@ -13,16 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.errors import CodecError
-
-if TYPE_CHECKING:
-    from vecstore.codecs.dataset import Dataset
-    from vecstore.keys.packed import PackedKeys
 
 __all__ = [
     "Arrays",
@@ -30,7 +26,6 @@ __all__ = [
     "CodeKind",
     "Codes",
     "Floats",
-    "Law",
     "Numbers",
     "Quantizer",
     "Step",
@@ -160,9 +155,7 @@ class TrainedQuantizer(ABC):
     `code_kind` says what scans its codes: "tables16" and "tables256" add up entries of the tables that `tables` gives,
     "numbers" multiplies the numbers that `numbers` describes, "trellis" looks up bits of `tcq` codes, and "decoded"
     decodes blocks of them, which needs nothing more and is the slowest.
-    `item_bytes` is the size of one number in a code, for byte steps that shuffle. `by_key` says that vectors come from
-    the keys of rows instead of their numbers: `decode_keys` then stands for `decode`. `most_rows` says from which row
-    number on there are no vectors, None that there is no end.
+    `item_bytes` is the size of one number in a code, for byte steps that shuffle.
     """
 
     dimensions: int
@@ -170,28 +163,14 @@ class TrainedQuantizer(ABC):
     tile_rows: int = 1
     code_kind: CodeKind = "decoded"
     item_bytes: int = 1
-    by_key: bool = False
-    shared: bool = False
-    most_rows: int | None = None
 
     @abstractmethod
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
-        """Return the codes of vectors. `rows`, their row numbers, matter only to table codecs."""
+    def encode(self, z: Floats) -> Codes:
+        """Return the codes of vectors."""
 
     @abstractmethod
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         """Return the vectors that codes stand for; the array may share memory with `codes`."""
-
-    def encode_keys(self, z: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
-        """Return the codes of vectors with these keys and row numbers. Only for codecs that are `by_key`."""
-        return self.encode(z, rows)
-
-    def decode_keys(self, keys: PackedKeys, codes: Codes | None) -> Floats:
-        """Return the vectors of keys: (n, dimensions) float32. `codes` is None for keys that the store does not hold.
-
-        Only for codecs that are `by_key`.
-        """
-        raise NotImplementedError("this codec has no vectors for keys")
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
         """Return tables T, one set a query, whose entries picked by a code add up to a score: (q, tables, entries).
@@ -239,37 +218,14 @@ class TrainedQuantizer(ABC):
         """Everything `Quantizer.restore` needs; little-endian, explicit dtypes."""
 
 
-@dataclass(frozen=True)
-class Law:
-    """What is known of a codec before it is trained: bytes a row, trained arrays included, and the variance kept."""
-
-    row_bytes: float
-    kept: float
-
-
 class Quantizer(Step):
-    """Array to bytes.
-
-    `is_table` says that rows share tables, `is_base` that a second one may code what is left, `by_row` that vectors
-    depend on the number or the key of a row, and not on its code alone.
-    """
+    """Array to bytes."""
 
     kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "quantizer"
-    is_table: ClassVar[bool] = False
-    is_base: ClassVar[bool] = False
-    by_row: ClassVar[bool] = False
-
-    def law(self, total: int, dimensions: int) -> Law | None:
-        """Return what follows from the configuration and the number of rows alone; None where data decide."""
-        return None
 
     @abstractmethod
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         """Train on a sample (n, d) float32."""
-
-    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
-        """Train on a sample, knowing all rows to come. What shares tables among rows has to; others need the sample."""
-        return self.fit(z, seed=seed)
 
     @abstractmethod
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:

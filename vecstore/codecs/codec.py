@@ -14,6 +14,7 @@ from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.layer import Layer, of_step
+from vecstore.codecs.packing import number_bytes, whole_numbers
 from vecstore.codecs.partition import COUNT_BYTES, Cells, Partition
 from vecstore.codecs.spec import LayerSpec, cells_from_dict, parse
 from vecstore.errors import CodecError, ShapeError
@@ -175,7 +176,12 @@ class Codec:
     @property
     def shared(self) -> bool:
         """Whether rows share tables, so that it depends on their numbers or keys what codes stand for."""
-        return any(layer.quantizer.shared for layer in self.layers)
+        return any(layer.shared for layer in self.layers)
+
+    @property
+    def by_key(self) -> bool:
+        """Whether any layer takes vectors from the keys of rows."""
+        return any(layer.by_key for layer in self.layers)
 
     def encode(self, x: ArrayLike, rows: NDArray[np.int64] | None = None) -> Codes:
         """Return the codes of vectors.
@@ -201,7 +207,7 @@ class Codec:
         if self.partition is not None:
             cells = self.partition.assign(vectors)
             vectors = vectors - self.partition.centroids[cells]
-            pieces.append(cells.astype("<u8")[:, None].view(np.uint8)[:, : self.cell_bytes])
+            pieces.append(number_bytes(cells, self.cell_bytes))
         return np.concatenate([*pieces, *(layer.encode(vectors, rows) for layer in self.layers)], axis=1)
 
     def decode(self, codes: ArrayLike, rows: NDArray[np.int64] | None = None) -> Floats:
@@ -215,14 +221,12 @@ class Codec:
 
     def decoded(self, x: Floats) -> list[Floats]:
         """Return what each layer makes of checked vectors (n, dimensions), coded and decoded."""
-        centroids = np.float32(0) if self.partition is None else self.partition.centroids[self.partition.assign(x)]
+        centroids = self._centroids(x)
         return [layer.decode(layer.encode(x - centroids)) + centroids for layer in self.layers]
 
     def _cells(self, codes: Codes) -> NDArray[np.int64]:
         assert self.partition is not None
-        wide = np.zeros((len(codes), 8), np.uint8)
-        wide[:, : self.cell_bytes] = codes[:, : self.cell_bytes]
-        cells = wide.view("<i8")[:, 0]
+        cells = whole_numbers(codes[:, : self.cell_bytes])
         if int(cells.max(initial=0)) >= self.partition.count:
             raise ShapeError(
                 f"codes of {self.spec} begin with a cell below {self.partition.count:,}, found {cells.max():,}"
@@ -233,10 +237,13 @@ class Codec:
         self, x: ArrayLike, rows: NDArray[np.int64] | None = None, keys: PackedKeys | None = None
     ) -> Floats:
         """Return what vectors (n, dimensions) become, encoded and decoded; only table codecs look at rows and keys."""
-        if keys is None or rows is None:
-            return self.decode(self.encode(x, rows), rows)
         vectors, fine = as_vectors(x, self.dimensions), self.layers[-1]
-        return fine.decode_keyed(fine.encode_keyed(vectors, keys, rows), keys, rows)
+        centroids = self._centroids(vectors)
+        return fine.decode(fine.encode(vectors - centroids, rows, keys), rows, keys) + centroids
+
+    def _centroids(self, x: Floats) -> Floats | np.float32:
+        """Return the centroid of each vector's cell."""
+        return np.float32(0) if self.partition is None else self.partition.centroids[self.partition.assign(x)]
 
     def span(self, row: int) -> tuple[Codec, int, int | None]:
         """Return the codec of a row, and the first and the end of the rows that have it; None for no end."""
@@ -304,7 +311,7 @@ def code_bytes_of(spec: CodecSpec, sample: Floats, *, seed: int) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is to be said of the data, is said when all of it is trained on
         layers = [Layer.fit(layer, few, Dataset.of(few), seed=seed) for layer in spec.layers]
-    if any(layer.quantizer.shared for layer in layers):
+    if any(layer.shared for layer in layers):
         raise CodecError(
             f"{spec}: cells put rows in another order, by which table codecs know them; use one or the other"
         )

@@ -63,6 +63,26 @@ class Dataset:
         blocks = self.blocks
         return replace(self, blocks=lambda: (replace(block, vectors=apply(block.vectors)) for block in blocks()))
 
+    def between(self, first: int, stop: int) -> Dataset:
+        """Return the rows from `first` to `stop`, numbered from 0."""
+        whole = self.blocks
+
+        def blocks() -> Iterator[Block]:
+            for block in whole():
+                low, high = np.searchsorted(block.rows, [first, stop]).tolist()
+                if low < high:
+                    keys = None if block.keys is None else block.keys.take(np.arange(low, high))
+                    yield Block(block.rows[low:high] - first, block.vectors[low:high], keys)
+
+        spared, importance = self.spared, self.importance
+        return replace(
+            self,
+            total=stop - first,
+            blocks=blocks,
+            spared=spared[(spared >= first) & (spared < stop)] - first,
+            importance=None if importance is None else importance[first:stop],
+        )
+
     def weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the importance of rows: (n,) float64."""
         return np.asarray(1.0 / (rows + 1.0)) if self.importance is None else self.importance[rows]

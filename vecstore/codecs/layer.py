@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
 from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.spec import LayerSpec
+from vecstore.codecs.tables.table import TrainedTable, decode_rows, encode_rows, fit_quantizer
 from vecstore.keys.packed import PackedKeys
 
 __all__ = ["AffineMap", "Layer", "of_step"]
@@ -43,29 +44,38 @@ class Layer:
         """The steps that pack whole blocks of codes."""
         return self.spec.byte_steps
 
-    def encode(self, x: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
-        """Return the codes of checked vectors: (n, code_bytes) uint8."""
+    @property
+    def table(self) -> TrainedTable | None:
+        """The quantizer, if it looks at the numbers or keys of rows."""
+        return self.quantizer if isinstance(self.quantizer, TrainedTable) else None
+
+    @property
+    def by_key(self) -> bool:
+        """Whether vectors come from the keys of rows, where they have any."""
+        return self.table is not None and self.table.by_key
+
+    @property
+    def shared(self) -> bool:
+        """Whether rows share tables, so that it depends on their numbers or keys what codes stand for."""
+        return self.table is not None and self.table.shared
+
+    def encode(self, x: Floats, rows: NDArray[np.int64] | None = None, keys: PackedKeys | None = None) -> Codes:
+        """Return the codes of checked vectors: (n, code_bytes) uint8; only table codecs look at rows and keys."""
         for transform in self.transforms:
             x = transform.apply(x)
-        return self.quantizer.encode(x, rows)
+        return encode_rows(self.quantizer, x, rows, keys)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None, keys: PackedKeys | None = None) -> Floats:
         """Return the vectors of codes: (n, dimensions) float32; the array may share memory with `codes`."""
-        return self.inverted(self.quantizer.decode(codes, rows))
+        return self.inverted(self.quantized(codes, rows, keys))
 
-    def encode_keyed(self, x: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
-        """Return the codes of checked vectors that have keys: (n, code_bytes) uint8."""
-        if not self.quantizer.by_key:
-            return self.encode(x, rows)
-        for transform in self.transforms:
-            x = transform.apply(x)
-        return self.quantizer.encode_keys(x, keys, rows)
+    def quantized(self, codes: Codes, rows: NDArray[np.int64] | None = None, keys: PackedKeys | None = None) -> Floats:
+        """Return what the quantizer decodes codes to, before transforms are inverted."""
+        return decode_rows(self.quantizer, codes, rows, keys)
 
-    def decode_keyed(self, codes: Codes, keys: PackedKeys, rows: NDArray[np.int64]) -> Floats:
-        """Return the vectors of codes of rows that have keys."""
-        if not self.quantizer.by_key:
-            return self.decode(codes, rows)
-        return self.inverted(self.quantizer.decode_keys(keys, codes))
+    def unknown(self, keys: PackedKeys) -> Floats | None:
+        """Return the vectors of keys that the store does not hold, (n, dimensions); None where there are none."""
+        return self.inverted(self.table.unknown(keys)) if self.table is not None and self.by_key else None
 
     def inverted(self, z: Floats) -> Floats:
         """Return the vectors of what the quantizer decodes to."""
@@ -125,7 +135,7 @@ class Layer:
             transforms.append(step.fit(x, seed=seed))
             x = transforms[-1].apply(x)
             dataset = dataset.mapped(transforms[-1].apply)
-        quantizer = spec.quantizer.fit_all(x, dataset, seed=seed)
+        quantizer = fit_quantizer(spec.quantizer, x, dataset, seed=seed)
         for byte_step in spec.byte_steps:
             byte_step.check(quantizer.code_bytes)
         return cls(spec, transforms, quantizer, dimensions)

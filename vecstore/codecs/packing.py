@@ -12,11 +12,13 @@ __all__ = [
     "join_bits",
     "join_uneven",
     "level_tables",
+    "number_bytes",
     "packed_bytes",
     "paired",
     "split",
     "split_bits",
     "split_uneven",
+    "whole_numbers",
 ]
 
 
@@ -78,6 +80,18 @@ def split_uneven(codes: Codes, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
     single = np.zeros((len(codes), len(bits), 8), np.uint8)
     single[:, np.arange(8) < bits[:, None]] = np.unpackbits(codes, axis=1, count=int(bits.sum()), bitorder="little")
     return np.packbits(single, axis=2, bitorder="little")[:, :, 0]
+
+
+def number_bytes(numbers: NDArray[np.int64], size: int) -> Codes:
+    """Return the first `size` bytes of whole numbers (n,), little-endian: (n, size)."""
+    return numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :size].copy()
+
+
+def whole_numbers(codes: Codes) -> NDArray[np.int64]:
+    """Undo `number_bytes`: (n,) int64."""
+    wide = np.zeros((len(codes), 8), np.uint8)
+    wide[:, : codes.shape[1]] = codes
+    return wide.view("<i8")[:, 0]
 
 
 def level_tables(terms: Floats, bits: int) -> Floats:

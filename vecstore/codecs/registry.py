@@ -42,7 +42,7 @@ BUILT_IN = {
     "floret": "vecstore.codecs.tables.subword:Floret",
     "fasttext": "vecstore.codecs.tables.subword:FastText",
     "hashembed": "vecstore.codecs.tables.hash_embed:HashEmbed",
-    "subspace": "vecstore.codecs.product.subspace:Subspace",
+    "subspace": "vecstore.codecs.tables.subspace:Subspace",
     "anchor": "vecstore.codecs.tables.anchor:Anchor",
     "residual": "vecstore.codecs.tables.residual:Residual",
     "zstd": "vecstore.codecs.bytes.zstd:Zstd",

@@ -13,6 +13,8 @@ from typing import Any
 from vecstore.codecs.base import ByteStep, Quantizer, Step, Transform
 from vecstore.codecs.partition import Cells
 from vecstore.codecs.registry import step_class
+from vecstore.codecs.tables.residual import Residual
+from vecstore.codecs.tables.table import is_base
 from vecstore.errors import CodecError
 
 __all__ = ["LayerSpec", "cells_from_dict", "parse"]
@@ -80,10 +82,8 @@ def parse(text: str) -> tuple[tuple[LayerSpec, ...], Cells | None]:
 
 def _composed(layers: list[LayerSpec]) -> list[LayerSpec]:
     """Return the layers, a base and the quantizer of what it leaves made one: hash:25000/pq:10 is no coarse layer."""
-    if len(layers) < 2 or not layers[0].quantizer.is_base or layers[0].byte_steps or layers[1].transforms:
+    if len(layers) < 2 or not is_base(layers[0].quantizer) or layers[0].byte_steps or layers[1].transforms:
         return layers
-    from vecstore.codecs.tables.residual import Residual
-
     whole = Residual.of(layers[0].quantizer, layers[1].quantizer)
     return [LayerSpec((*layers[0].transforms, whole, *layers[1].byte_steps)), *layers[2:]]
 

@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.checks import check_seed
 from vecstore.codecs.codec import Codec, CodecSpec
-from vecstore.codecs.mixed.mixed import MixedBudget, MixedCodec, MixedSpec, plan
+from vecstore.codecs.mixed.budget import MixedBudget
+from vecstore.codecs.mixed.mixed import MixedCodec, MixedSpec
+from vecstore.codecs.mixed.plan import plan
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.survey import OnBad, OnDuplicate, Survey, clean_batches, survey_dump
 from vecstore.conversion.training import Progress, Stage, Wish, dataset_of, prepare, sample_of
@@ -115,7 +117,7 @@ def convert(
         The store to write: a file, or with `shard_bytes` a directory.
     codec : str, CodecSpec or Codec
         A specification such as ``"opq:48"``, trained here on a sample; ``"mixed:12"`` or what else
-        `vecstore.codecs.mixed.mixed.plan` reads, which makes a directory; or a trained codec. ``"sq:8"`` if nothing
+        `vecstore.codecs.mixed.plan.plan` reads, which makes a directory; or a trained codec. ``"sq:8"`` if nothing
         else is said.
     budget, target : instead of `codec`
         Choose the codec by measuring, as `vecstore.tune` does: bytes a row (``64``, ``"32x"``, ``"24/200"``), or

@@ -88,7 +88,7 @@ def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | N
             found=f"{survey.kept:,}",
         )
     sample = sample_of(survey)
-    if any(layer.quantizer.by_key for layer in store.codec.layers):
+    if store.codec.by_key:
         policy: Any = policies["on_bad"]
         sample = sample.keyed(dataset_of(dump, survey, sample, on_bad=policy, keep_norms=False))
     again, _ = measure_certificate(

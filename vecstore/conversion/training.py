@@ -14,7 +14,8 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_queries, as_vectors
 from vecstore.codecs.codec import Codec, CodecSpec, code_bytes_of
 from vecstore.codecs.dataset import Block, Dataset
-from vecstore.codecs.mixed.mixed import MixedBudget, MixedCodec, MixedSpec
+from vecstore.codecs.mixed.budget import MixedBudget
+from vecstore.codecs.mixed.mixed import MixedCodec, MixedSpec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.survey import OnBad, Survey, clean_batches
@@ -142,7 +143,7 @@ def prepare(
         report("training", len(train), 1.0)
     report("measuring", len(sample.measured.rows), 0.0)
     as_vectors(sample.measured.vectors, trained.dimensions)  # raises where they are of another width
-    if any(layer.quantizer.by_key for layer in trained.layers):
+    if trained.by_key:
         sample = sample.keyed(dataset)
     beside = bytes_beside(trained, keep_norms=keep_norms, keep_order=keep_order)
     rows = total

@@ -14,8 +14,10 @@ import numpy as np
 
 from vecstore.codecs.base import Floats, Quantizer
 from vecstore.codecs.codec import CodecSpec, codec
-from vecstore.codecs.mixed.mixed import MixedBudget, MixedSpec
+from vecstore.codecs.mixed.budget import MixedBudget
+from vecstore.codecs.mixed.mixed import MixedSpec
 from vecstore.codecs.tables.residual import Residual
+from vecstore.codecs.tables.table import TableQuantizer
 from vecstore.errors import CodecError
 
 __all__ = ["Advice", "Prediction", "advise", "predict"]
@@ -85,7 +87,7 @@ def predict(spec: str | CodecSpec, sample: Floats, total: int, *, seed: int = 0)
     layer = parsed.layers[-1]
     quantizer = layer.quantizer
     base = _base(quantizer)
-    law = None if layer.transforms else base.law(total, sample.shape[1])
+    law = base.law(total, sample.shape[1]) if isinstance(base, TableQuantizer) and not layer.transforms else None
     if law is not None:
         # What a random subspace leaves has the shape of the data, so a quantizer keeps the same share of it.
         fine = predict(quantizer.fine, sample, total, seed=seed) if isinstance(quantizer, Residual) else None
@@ -126,7 +128,9 @@ def advise(spec: CodecSpec | MixedSpec | MixedBudget, sample: Floats, total: int
         ]
     layer = spec.layers[-1]
     base = _base(layer.quantizer)
-    if not base.is_table or (base.by_row and layer.transforms):  # what transforms leave, a law does not say
+    if not isinstance(base, TableQuantizer) or base.lossless:
+        return []
+    if base.by_row and layer.transforms:  # what transforms leave, a law does not say
         return []
     asked = predict(spec, sample, total, seed=seed)
     rivals = [predict(rival, sample, total, seed=seed) for rival in _rivals(asked.row_bytes, sample.shape[1], total)]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.layer import Layer
 from vecstore.codecs.trellis.lookups import Lookups, coarse_levels
-from vecstore.codecs.trellis.tcq import TrainedTCQ
+from vecstore.codecs.trellis.quantizer import TrainedTCQ
 from vecstore.kernels import arguments
 from vecstore.kernels.arguments import TrellisQueries
 from vecstore.kernels.layout import LANES

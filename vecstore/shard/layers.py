@@ -122,7 +122,7 @@ class LayerCodes:
         blocks = -(-rows // self.part.block_rows) if layer.code_bytes else 0
         if self.part.encoding != encoding or self.part.blocks != blocks:
             raise CorruptError(f"part {part!r} does not agree with the codec", path=container.path)
-        most = layer.quantizer.most_rows
+        most = layer.table.most_rows if layer.table else None
         if most is not None and first_row + rows > most:
             raise CorruptError(
                 f"rows {first_row:,} to {first_row + rows - 1:,} are more than the tables tell apart",
@@ -199,10 +199,8 @@ class LayerCodes:
 
     def quantized(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         """Return what the layer's quantizer decodes the codes of these rows to."""
-        quantizer = self.layer.quantizer
-        if quantizer.by_key and self._keys_of is not None:
-            return quantizer.decode_keys(self._keys_of(rows), codes)
-        return quantizer.decode(codes, rows + self._first_row)
+        keys = self._keys_of(rows) if self._keys_of is not None and self.layer.by_key else None
+        return self.layer.quantized(codes, rows + self._first_row, keys)
 
     @cached_property
     def centroid_terms(self) -> tuple[Floats, Floats]:

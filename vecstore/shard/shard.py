@@ -132,11 +132,8 @@ class Shard:
 
     def vectors_of_unknown(self, keys: PackedKeys) -> Floats | None:
         """Return vectors for keys that no shard holds, (n, dimensions) float32; None where the codec has none."""
-        fine = self.codec.layers[-1]
-        if not fine.quantizer.by_key:
-            return None
-        x = fine.inverted(fine.quantizer.decode_keys(keys, None))
-        return unit(x) if self.prefix is not None else x
+        x = self.codec.layers[-1].unknown(keys)
+        return x if x is None or self.prefix is None else unit(x)
 
     def vectors(self, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of rows in range, decoded from the finest layer: (n, dimensions) float32, a new array."""

@@ -64,7 +64,7 @@ class ShardWriter:
     ) -> None:
         self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row
         self.rows = 0
-        self._by_key = any(layer.quantizer.by_key for layer in codec.layers)
+        self._by_key = codec.by_key
         self._batch_keys: list[PackedKeys] = []  # of the rows in the batch, where the codec looks at them
         self._container = ContainerWriter(path)
         self._layers = [LayerWriter(self._container, f"codes.{i}", layer) for i, layer in enumerate(codec.layers)]
@@ -174,11 +174,10 @@ class ShardWriter:
         decoded: list[Floats] = []
         for i, layer in enumerate(self.codec.layers):
             coded = x if partition is None else x - centroids
-            codes = layer.encode(coded, numbers) if keys is None else layer.encode_keyed(coded, keys, numbers)
+            codes = layer.encode(coded, numbers, keys)
             columns[f"codes.{i}"] = codes
             if not decoded or self._distances is not None:
-                own = layer.decode(codes, numbers) if keys is None else layer.decode_keyed(codes, keys, numbers)
-                decoded.append(own + centroids)
+                decoded.append(layer.decode(codes, numbers, keys) + centroids)
         lengths = np.linalg.norm(decoded[0], axis=1)
         self._lengths = min(self._lengths[0], float(lengths.min())), max(self._lengths[1], float(lengths.max()))
         if self._distances is not None:

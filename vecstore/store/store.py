@@ -764,7 +764,7 @@ class Store:
 
 def _of_trellis(shard: Shard) -> bool:
     """Return whether a shard has one layer of `tcq` codes, whether they can be swept where they lie or not."""
-    from vecstore.codecs.trellis.tcq import TrainedTCQ
+    from vecstore.codecs.trellis.quantizer import TrainedTCQ
 
     return len(shard.codec.layers) == 1 and isinstance(shard.codec.layers[0].quantizer, TrainedTCQ)
 

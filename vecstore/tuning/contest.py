@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, codec
 from vecstore.codecs.partition import COUNT_BYTES
-from vecstore.codecs.trellis.tcq import TrainedTCQ
+from vecstore.codecs.trellis.quantizer import TrainedTCQ
 from vecstore.errors import CodecError
 from vecstore.measure.recall import GroundTruth, interval, paired
 from vecstore.measure.spectrum import distortion_bound, spectrum

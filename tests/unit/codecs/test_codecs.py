@@ -161,10 +161,10 @@ class TrainedSign(TrainedQuantizer):
     def __init__(self, d):
         self.dimensions = self.code_bytes = d
 
-    def encode(self, z, rows=None):
+    def encode(self, z):
         return (np.sign(z) + 1).astype(np.uint8)
 
-    def decode(self, codes, rows=None):
+    def decode(self, codes):
         return codes.astype(np.float32) - 1
 
     @property

@@ -9,7 +9,10 @@ from samples import glove
 import vecstore
 from vecstore.codecs.codec import codec
 from vecstore.codecs.mixed.allocation import Option, allocate
-from vecstore.codecs.mixed.mixed import MixedBudget, MixedSpec, plan, popularity_edges
+from vecstore.codecs.mixed.budget import MixedBudget
+from vecstore.codecs.mixed.mixed import MixedSpec
+from vecstore.codecs.mixed.plan import plan
+from vecstore.codecs.mixed.sample import popularity_edges
 from vecstore.errors import BudgetError, CodecError, ShapeError
 
 EXPLICIT = "sq:8@100+pq:25@600+pq:10"

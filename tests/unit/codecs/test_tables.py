@@ -11,7 +11,7 @@ import vecstore
 from vecstore.codecs.codec import codec
 from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.tables.features import Features, ngrams, shape_of
-from vecstore.codecs.tables.picks import Picks
+from vecstore.codecs.tables.incidence import Incidence
 from vecstore.errors import CodecError, KeyNotFoundError
 from vecstore.keys.packed import PackedKeys
 from vecstore.measure.advisor import advise, predict
@@ -21,11 +21,11 @@ def r2(x: np.ndarray, decoded: np.ndarray) -> float:
     return float(1 - ((x - decoded) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum())
 
 
-def design(picks: Picks, entries: int) -> np.ndarray:
+def design(incidence: Incidence, entries: int) -> np.ndarray:
     """Return the matrix that picks entries, densely."""
-    matrix = np.zeros((len(picks.starts) - 1, entries))
+    matrix = np.zeros((len(incidence.indptr) - 1, entries))
     for row in range(len(matrix)):
-        for entry in picks.ids[picks.starts[row] : picks.starts[row + 1]]:
+        for entry in incidence.indices[incidence.indptr[row] : incidence.indptr[row + 1]]:
             matrix[row, entry] += 1
     return matrix
 
@@ -39,8 +39,8 @@ def gaussian() -> np.ndarray:
 def test_hashing_keeps_rank_over_rows_of_gaussian_data(gaussian, spec):
     fitted = codec(spec).fit(gaussian)
     quantizer = fitted.layers[0].quantizer
-    picks = quantizer.picks(PackedKeys(np.arange(2000), "int64"))
-    rank = np.linalg.matrix_rank(design(picks, quantizer.table.shape[0]))
+    incidence = quantizer.incidence(PackedKeys(np.arange(2000), "int64"))
+    rank = np.linalg.matrix_rank(design(incidence, quantizer.table.shape[0]))
     assert r2(gaussian, fitted.decode(np.zeros((2000, 0), np.uint8))) == pytest.approx(rank / 2000, abs=0.01)
 
 
@@ -50,14 +50,14 @@ def test_digits_keep_rank_over_rows_of_gaussian_data(gaussian, spec):
     sizes = fitted.layers[0].quantizer.arrays["sizes"]
     digits = codec(spec).layers[0].quantizer.digits(2000).of(np.arange(2000))
     entries = digits + np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    rank = np.linalg.matrix_rank(design(Picks.equal(entries), int(sizes.sum())))
+    rank = np.linalg.matrix_rank(design(Incidence.equal(entries), int(sizes.sum())))
     assert r2(gaussian, fitted.decode(np.zeros((2000, 0), np.uint8))) == pytest.approx(rank / 2000, abs=0.01)
 
 
 @pytest.mark.parametrize("spec", ["hash:300:2", "hash:300:3:mean", "hash:300:2:weighted"])
 def test_the_table_is_the_one_of_least_squares(gaussian, spec):
     quantizer = codec(spec).fit(gaussian).layers[0].quantizer
-    matrix = design(quantizer.picks(PackedKeys(np.arange(2000), "int64")), 300)
+    matrix = design(quantizer.incidence(PackedKeys(np.arange(2000), "int64")), 300)
     if "mean" in spec:
         matrix /= matrix.sum(axis=1, keepdims=True)
     scale = np.sqrt(1 / np.arange(1, 2001))[:, None] if "weighted" in spec else 1
@@ -130,11 +130,11 @@ def test_features_of_a_key():
     assert shape_of("McDonalds-2024!") == "XxXxxxx-dddd!" and shape_of("") == ""
     assert ngrams("<ab>", 2, 3) == ["<a", "ab", "b>", "<ab", "ab>"]
     keys = PackedKeys(["Ab", "x", "Ab"], "str")
-    picks = Features("word&prefix1&shape&ngrams3-3").picks(keys, 2, 1000)
-    assert picks.counts.tolist() == [10, 8, 10]
-    np.testing.assert_array_equal(picks.ids[:10], picks.ids[18:])
+    incidence = Features("word&prefix1&shape&ngrams3-3").incidence(keys, 2, 1000)
+    assert incidence.counts.tolist() == [10, 8, 10]
+    np.testing.assert_array_equal(incidence.indices[:10], incidence.indices[18:])
     expected = [xxhash.xxh64_intdigest(b"Ab", 0), xxhash.xxh64_intdigest(b"Ab", 1), xxhash.xxh64_intdigest(b"A", 16)]
-    assert picks.ids[:3].tolist() == [h % 1000 for h in expected]
+    assert incidence.indices[:3].tolist() == [h % 1000 for h in expected]
 
 
 @pytest.mark.parametrize("rows", [1, 63, 64, 300])
@@ -142,15 +142,15 @@ def test_sums_do_not_depend_on_the_way_they_are_made(rows):
     random = np.random.default_rng(rows)
     table = random.normal(size=(50, 7)).astype(np.float32)
     starts = np.concatenate([[0], np.cumsum(random.integers(0, 5, rows))])
-    picks = Picks(starts, random.integers(0, 50, int(starts[-1])))
+    incidence = Incidence(starts, random.integers(0, 50, int(starts[-1])))
     for mean in (False, True):
         expected = np.zeros((rows, 7), np.float32)
         for row in range(rows):
-            for entry in picks.ids[starts[row] : starts[row + 1]]:
+            for entry in incidence.indices[starts[row] : starts[row + 1]]:
                 expected[row] += table[entry]
             if mean and starts[row + 1] > starts[row]:
                 expected[row] *= np.float32(1 / (starts[row + 1] - starts[row]))
-        np.testing.assert_array_equal(picks.sums(table, mean=mean), expected)
+        np.testing.assert_array_equal(incidence.sums(table, mean=mean), expected)
 
 
 @pytest.fixture(scope="module", params=["hash:800:2:word&prefix3&ngrams3-4:mean", "hash:800:2"])
@@ -169,7 +169,7 @@ def test_a_hashed_store_answers_for_known_and_unknown_keys(hashed):
     assert found.known.tolist() == [True, False, True, False]
     np.testing.assert_array_equal(found.vectors[[0, 2]], hashed[[keys[5], keys[2999]]])
     quantizer = hashed._shards[0].codec.layers[0].quantizer
-    np.testing.assert_array_equal(found.vectors, quantizer.decode_keys(PackedKeys(asked, "str"), None))
+    np.testing.assert_array_equal(found.vectors, quantizer.unknown(PackedKeys(asked, "str")))
     assert "no such word" not in hashed and hashed.get("no such word") is None
     assert hashed.lookup([]).vectors.shape == (0, 50)
 

@@ -16,7 +16,8 @@ from vecstore.codecs.evaluation import neighbours, overlap
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.codecs.transforms.pca import principal_axes
 from vecstore.codecs.trellis.layout import HEAD_BITS, PARITY, CodeLayout, subsets, taps
-from vecstore.codecs.trellis.tcq import KERNEL_ROWS, TCQ
+from vecstore.codecs.trellis.quantizer import KERNEL_ROWS
+from vecstore.codecs.trellis.tcq import TCQ
 from vecstore.codecs.trellis.training import EXPONENTS, best_exponent, train
 from vecstore.codecs.trellis.waterfilling import DISTORTION, allocate_bits, expected_distortion
 from vecstore.errors import CodecError

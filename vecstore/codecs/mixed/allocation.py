@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.codec import codec
+from vecstore.codecs.mixed.sample import BlockSample
 from vecstore.errors import BudgetError
 
-if TYPE_CHECKING:
-    from vecstore.codecs.mixed.mixed import BlockSample, MixedBudget, MixedSpec
-
-__all__ = ["Option", "allocate", "choose"]
+__all__ = ["Option", "allocate", "allocated", "projected"]
 
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 REACH = 6.0  # how many times the average a row may get, or a fraction of it, by transform coding
@@ -34,27 +32,18 @@ class Option:
     error: float
 
 
-def choose(budget: MixedBudget, samples: Sequence[BlockSample], total: int, *, seed: int) -> MixedSpec:
-    """Return the blocks' codecs; neighbours that get the same one become one block.
+def allocated(samples: Sequence[BlockSample], row_bytes: float, *, seed: int) -> list[str]:
+    """Return the codec of each block, so that all rows take `row_bytes` each on average and little is lost.
 
     Raises
     ------
     BudgetError
         The bytes are too few for the least codec of every block.
     """
-    from vecstore.codecs.mixed.mixed import MixedSpec
-
-    size_bytes = budget.row_bytes * total
-    if budget.dims:
-        names = _widths(budget, samples, size_bytes)
-    else:
-        asked = sum(sample.weight for sample in samples)
-        shares = [(1 - EVENLY) * sample.weight / asked + EVENLY * sample.rows / total for sample in samples]
-        menus = [_options(sample, share, budget.row_bytes, seed) for sample, share in zip(samples, shares, strict=True)]
-        names = allocate(menus, size_bytes)
-    alike = [list(block) for _, block in groupby(zip(names, samples, strict=True), key=lambda pair: pair[0])]
-    stops = tuple(block[-1][1].stop for block in alike[:-1])
-    return MixedSpec(stops, tuple(codec(block[0][0]) for block in alike))
+    total, asked = sum(sample.rows for sample in samples), sum(sample.weight for sample in samples)
+    shares = [(1 - EVENLY) * sample.weight / asked + EVENLY * sample.rows / total for sample in samples]
+    menus = [_options(sample, share, row_bytes, seed) for sample, share in zip(samples, shares, strict=True)]
+    return allocate(menus, row_bytes * total)
 
 
 def allocate(menus: Sequence[Sequence[Option]], size_bytes: float) -> list[str]:
@@ -134,16 +123,23 @@ def _options(sample: BlockSample, share: float, row_bytes: float, seed: int) -> 
     return options
 
 
-def _widths(budget: MixedBudget, samples: Sequence[BlockSample], size_bytes: float) -> list[str]:
-    """Return principal components of 8 bits each, in numbers proportional to a power of the blocks' popularity."""
+def projected(samples: Sequence[BlockSample], row_bytes: float, *, alpha: float, power_of_two: bool) -> list[str]:
+    """Return principal components of 8 bits each, in numbers proportional to a power of the blocks' popularity.
+
+    Raises
+    ------
+    BudgetError
+        The bytes are too few for one component a row.
+    """
     d = samples[0].train.shape[1]
     popularity = np.array([sample.weight / sample.rows for sample in samples])
-    shape = (popularity / popularity[0]) ** budget.alpha
+    shape = (popularity / popularity[0]) ** alpha
     rows = np.array([sample.rows for sample in samples])
+    size_bytes = row_bytes * int(rows.sum())
     best: list[int] | None = None
     for factor in np.geomspace(d / shape.min(), 0.5, 400):  # of the first block, from much to little
         widths = np.clip(np.rint(factor * shape), 1, d)
-        if budget.power_of_two:
+        if power_of_two:
             widths = np.minimum(2.0 ** np.rint(np.log2(factor * shape).clip(0)), 2.0 ** np.floor(np.log2(d)))
         if _projected_bytes(rows, widths, d) <= size_bytes:
             best = [int(width) for width in widths]
@@ -151,7 +147,7 @@ def _widths(budget: MixedBudget, samples: Sequence[BlockSample], size_bytes: flo
     if best is None:
         least = float((rows + COMPONENT_BYTES * (2 * d + 2)).sum())
         raise BudgetError(f"one dimension a row takes {least:,.0f} bytes with the models, more than {size_bytes:,.0f}")
-    for block in range(len(best) if budget.power_of_two else 0):  # rounding leaves bytes: double what they suffice for
+    for block in range(len(best) if power_of_two else 0):  # rounding leaves bytes: double what they suffice for
         wider = [*best[:block], 2 * best[block], *best[block + 1 :]]
         most = best[block - 1] if block else d
         if wider[block] <= most and _projected_bytes(rows, np.array(wider), d) <= size_bytes:

@@ -6,11 +6,10 @@ lookups and searches go through them as through those of any sharded store.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -19,87 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.codec import Codec, CodecSpec, codec
-from vecstore.codecs.dataset import Block, Dataset
+from vecstore.codecs.dataset import Dataset
+from vecstore.codecs.mixed.sample import BlockSample, draw_samples
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 
-__all__ = ["BlockSample", "MixedBudget", "MixedCodec", "MixedSpec", "draw_samples", "plan"]
+__all__ = ["USAGE", "MixedCodec", "MixedSpec"]
 
-SAMPLE_ROWS = 1 << 15  # of each block
-SAMPLE_BYTES = 64 * 1024 * 1024
-TESTED_ROWS = 1024
 USAGE = "mixed:BYTES, mixed:BYTES:dims, or a codec a block such as sq:8@1000+pq:25@10000+pq:10"
-
-
-def plan(spec: str | CodecSpec | MixedSpec | MixedBudget) -> CodecSpec | MixedSpec | MixedBudget:
-    """Parse a specification of one codec for all rows, or of several.
-
-    Examples
-    --------
-    >>> plan("sq:8@1000 + pq:25@10000 + pq:10")
-    plan('sq:8@1000+pq:25@10000+pq:10')
-    >>> plan("mixed:12"), plan("sq:8")
-    (plan('mixed:12'), codec('sq:8'))
-    """
-    if isinstance(spec, str) and spec.strip().startswith("mixed"):
-        return MixedBudget.parse(spec.strip())
-    if isinstance(spec, str) and re.search(r"[@+]", spec):
-        return MixedSpec.parse(spec)
-    return codec(spec) if isinstance(spec, (str, CodecSpec)) else spec
-
-
-@dataclass(frozen=True)
-class MixedBudget:
-    """Mixed precision in a number of bytes a row, on average; which codec a block gets is measured.
-
-    Attributes
-    ----------
-    row_bytes : float
-        Of codes and trained arrays together, divided by the rows.
-    dims : bool
-        Vary the number of dimensions instead of the bits a dimension: each block has principal components of its
-        own, proportional in number to popularity ** alpha (Ginart, Naumov, Mudigere, Yang & Zou, Mixed dimension
-        embeddings with application to memory-efficient recommendation systems, ISIT 2021), in 8 bits each.
-    alpha : float
-    power_of_two : bool
-        Round the numbers of dimensions to powers of two.
-    """
-
-    row_bytes: float
-    dims: bool = False
-    alpha: float = 0.3
-    power_of_two: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.row_bytes < 1e6 or not 0 <= self.alpha <= 4:
-            raise CodecError(f"{self}: bytes are a positive number, alpha goes from 0 to 4: {USAGE}")
-
-    @classmethod
-    def parse(cls, text: str) -> MixedBudget:
-        """Read ``mixed:BYTES`` or ``mixed:BYTES:dims[:ALPHA[:pow2]]``."""
-        found = re.fullmatch(r"mixed:([\d.]+)(?:(:dims)(?::([\d.]+)(:pow2)?)?)?", text)
-        try:
-            if found is None:
-                raise ValueError
-            alpha = {"alpha": float(found[3])} if found[3] else {}
-            return cls(float(found[1]), bool(found[2]), power_of_two=bool(found[4]), **alpha)
-        except ValueError:
-            raise CodecError(f"{text!r} is no mixed codec: {USAGE}") from None
-
-    def fit(self, x: Floats, *, seed: int = 0, dataset: Dataset | None = None) -> MixedCodec:
-        """Choose a codec for each block, and train them; see `MixedSpec.fit`."""
-        from vecstore.codecs.mixed.allocation import choose
-
-        everyone = dataset or Dataset.of(as_vectors(x))
-        samples = draw_samples(everyone, popularity_edges(everyone.total), seed)
-        return choose(self, samples, everyone.total, seed=seed).fit(x, seed=seed, dataset=everyone)
-
-    def __str__(self) -> str:
-        dims = f":dims:{self.alpha:g}" if self.dims else ""
-        return f"mixed:{self.row_bytes:g}{dims}" + (":pow2" if self.power_of_two else "")
-
-    def __repr__(self) -> str:
-        return f"plan({str(self)!r})"
 
 
 @dataclass(frozen=True)
@@ -125,6 +51,12 @@ class MixedSpec:
             raise CodecError(f"{self}: either all blocks have a coarse layer, or none")
 
     @classmethod
+    def joined(cls, codecs: Sequence[CodecSpec], stops: Sequence[int]) -> MixedSpec:
+        """Return blocks with these codecs and ends; neighbours that have the same codec become one block."""
+        alike = [list(block) for _, block in groupby(zip(codecs, stops, strict=True), key=lambda pair: pair[0])]
+        return cls(tuple(block[-1][1] for block in alike[:-1]), tuple(block[0][0] for block in alike))
+
+    @classmethod
     def parse(cls, text: str) -> MixedSpec:
         """Read ``CODEC@ROW+CODEC@ROW+CODEC``."""
         stops, codecs = [], []
@@ -136,7 +68,7 @@ class MixedSpec:
             stops += [int(stop)] if at else []
         return cls(tuple(stops), tuple(codecs))
 
-    def fit(self, x: Floats, *, seed: int = 0, dataset: Dataset | None = None) -> MixedCodec:
+    def fit(self, x: ArrayLike, *, seed: int = 0, dataset: Dataset | None = None) -> MixedCodec:
         """Train each block's codec on its own rows.
 
         Parameters
@@ -153,12 +85,9 @@ class MixedSpec:
         everyone = dataset or Dataset.of(as_vectors(x))
         if self.stops and self.stops[-1] >= everyone.total:
             raise CodecError(f"{self}: the last block would be empty, there are {everyone.total:,} rows")
-        return self.trained(draw_samples(everyone, (0, *self.stops, everyone.total), seed), everyone, seed=seed)
-
-    def trained(self, samples: Sequence[BlockSample], dataset: Dataset, *, seed: int) -> MixedCodec:
-        """Train on samples of the blocks that were drawn already."""
+        samples = draw_samples(everyone, (0, *self.stops, everyone.total), seed)
         codecs = [
-            spec.fit(sample.train, seed=seed, rows=sample.rows, dataset=restricted(dataset, sample.first, sample.stop))
+            spec.fit(sample.train, seed=seed, rows=sample.rows, dataset=everyone.between(sample.first, sample.stop))
             for spec, sample in zip(self.codecs, samples, strict=True)
         ]
         return MixedCodec(self, codecs, _measured(codecs, samples))
@@ -206,6 +135,11 @@ class MixedCodec:
         """Whether rows share tables in any block."""
         return any(each.shared for each in self.codecs)
 
+    @property
+    def by_key(self) -> bool:
+        """Whether vectors come from the keys of rows in any block."""
+        return any(each.by_key for each in self.codecs)
+
     def decoded(self, x: Floats) -> list[Floats]:
         """Return what each layer of the last block makes of checked vectors (n, dimensions)."""
         return self.codecs[-1].decoded(x)
@@ -226,70 +160,6 @@ class MixedCodec:
 
     def __repr__(self) -> str:
         return f"<MixedCodec {self.spec}: {self.dimensions} dimensions>"
-
-
-@dataclass(frozen=True)
-class BlockSample:
-    """Rows of one block: to train on, to test with, and how much all of its rows matter together."""
-
-    first: int
-    stop: int
-    weight: float
-    train: Floats
-    test: Floats
-
-    @property
-    def rows(self) -> int:
-        """Rows of the block."""
-        return self.stop - self.first
-
-
-def popularity_edges(total: int) -> tuple[int, ...]:
-    """Return where blocks begin and the last one ends: two for each power of ten."""
-    stops = [round(total * 10 ** (-half / 2)) for half in range(40)]
-    return (0, *reversed([stop for stop in stops if stop >= 200 or stop == total]))
-
-
-def draw_samples(dataset: Dataset, edges: Sequence[int], seed: int) -> list[BlockSample]:
-    """Return samples of all blocks, drawn in one pass."""
-    random, chosen = np.random.default_rng(seed), []
-    dimensions = next(dataset.blocks()).vectors.shape[1]
-    most = max(min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * dimensions)), 256)
-    for first, stop in pairwise(edges):
-        rows = first + random.permutation(stop - first)[: most + TESTED_ROWS]
-        held_out = min(TESTED_ROWS, len(rows) // 10)
-        chosen += [np.sort(rows[held_out:]), np.sort(rows[:held_out])]
-    found = dataset.take(np.sort(np.concatenate(chosen)))
-    samples = []
-    for (first, stop), train, test in zip(pairwise(edges), chosen[::2], chosen[1::2], strict=True):
-        train = train[~np.isin(train, dataset.spared)] if len(train) > 2 * len(dataset.spared) else train
-        trained, tested = (found.vectors[np.searchsorted(found.rows, rows)] for rows in (train, test))
-        weight = sum(
-            float(dataset.weights(np.arange(at, min(at + (1 << 20), stop))).sum()) for at in range(first, stop, 1 << 20)
-        )
-        trained = trained[random.permutation(len(trained))]  # training may look at the first rows only
-        samples.append(BlockSample(first, stop, weight, trained, tested if len(tested) else trained))
-    return samples
-
-
-def restricted(dataset: Dataset, first: int, stop: int) -> Dataset:
-    """Return the rows from `first` to `stop`, numbered from 0."""
-
-    def blocks() -> Iterator[Block]:
-        for block in dataset.blocks():
-            low, high = np.searchsorted(block.rows, [first, stop]).tolist()
-            if low < high:
-                keys = None if block.keys is None else block.keys.take(np.arange(low, high))
-                yield Block(block.rows[low:high] - first, block.vectors[low:high], keys)
-
-    spared, importance = dataset.spared, dataset.importance
-    return replace(
-        dataset,
-        total=stop - first,
-        blocks=blocks,
-        spared=spared[(spared >= first) & (spared < stop)] - first,
-        importance=None if importance is None else importance[first:stop],
-    )
 
 
 def _measured(codecs: Sequence[Codec], samples: Sequence[BlockSample]) -> dict[str, Any]:

@@ -92,10 +92,10 @@ class TrainedOPQ(TrainedQuantizer):
         self.dimensions, self.code_bytes = pq.dimensions, pq.code_bytes
         self.code_kind = pq.code_kind
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         return self.pq.encode(z @ self.rotation)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         return self.pq.decode(codes) @ self.rotation.T
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:

@@ -92,7 +92,7 @@ class TrainedPQ(TrainedQuantizer):
         self.code_bytes = self.m if bits == 8 else -(-self.m // 2)
         self.code_kind = "tables256" if bits == 8 else "tables16"
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         from vecstore.kernels.pq import nearest
 
         z = np.ascontiguousarray(z, np.float32)
@@ -101,7 +101,7 @@ class TrainedPQ(TrainedQuantizer):
         over_slices(lambda part: nearest(z[part], self.edges, centroids, groups[part]), len(z))
         return groups if self.bits == 8 else join(groups, 2)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         groups = codes if self.bits == 8 else split(codes, 2, self.m)
         out = np.empty((len(codes), self.dimensions), np.float32)
         if len(codes) >= KERNEL_ROWS:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.kmeans import progressive_kmeans
@@ -112,7 +111,7 @@ class TrainedAdditive(TrainedQuantizer):
         self.codebooks, self.rounds = frozen(codebooks.astype("<f4", copy=False)), rounds
         self.code_bytes, _, self.dimensions = codebooks.shape
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         out = np.empty((len(z), self.code_bytes), np.uint8)
         self._encode(z[:0] * self._unit)  # computes what threads share
 
@@ -136,7 +135,7 @@ class TrainedAdditive(TrainedQuantizer):
             exchange(products, self._whole, self._squares, self.rounds, codes)
         return codes
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         out = np.zeros((len(codes), self.dimensions), np.float32)
         for start in range(0, len(codes), DECODED_ROWS):
             block = out[start : start + DECODED_ROWS]

@@ -115,10 +115,10 @@ class TrainedVAQ(TrainedQuantizer):
         self.dimensions, self.code_bytes = len(mean), pq.code_bytes
         self.code_kind = pq.code_kind
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         return self.pq.encode((z - self.mean) @ self.axes.T)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         return self.pq.decode(codes) @ self.axes + self.mean
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:

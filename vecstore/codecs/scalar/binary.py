@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.evaluation import neighbours, overlap, split_sample
@@ -84,10 +83,10 @@ class TrainedBinary(TrainedQuantizer):
         self.dimensions = len(thresholds)
         self.code_bytes = -(-self.dimensions // 8)
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         return np.packbits(z > self.thresholds, axis=1, bitorder="little")
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         bits = np.unpackbits(codes, axis=1, count=self.dimensions, bitorder="little")
         return bits * (self.levels[1] - self.levels[0]) + self.levels[0]
 

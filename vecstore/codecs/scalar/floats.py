@@ -32,10 +32,10 @@ class TrainedF32(TrainedQuantizer):
     def __init__(self, dimensions: int) -> None:
         self.dimensions, self.code_bytes = dimensions, self.item_bytes * dimensions
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         return np.ascontiguousarray(z, "<f4").view(np.uint8)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         return np.ascontiguousarray(codes).view("<f4").astype(np.float32, copy=False)
 
     @property
@@ -54,7 +54,7 @@ class TrainedF16(TrainedF32):
     item_bytes = 2
     dtype = "f2"
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         largest = float(np.abs(z).max(initial=0))
         if largest >= 65520:  # rounds to infinity
             raise ShapeError(
@@ -62,7 +62,7 @@ class TrainedF16(TrainedF32):
             )
         return np.ascontiguousarray(z, "<f2").view(np.uint8)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         return np.ascontiguousarray(codes).view("<f2").astype(np.float32)
 
 
@@ -70,7 +70,7 @@ class TrainedBF16(TrainedF32):
     item_bytes = 2
     dtype = "bf2"
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         bits = np.ascontiguousarray(z, "<f4").view("<u4")
         # Round to the nearest even upper half.
         rounded = bits + 0x7FFF + ((bits >> 16) & 1)
@@ -79,7 +79,7 @@ class TrainedBF16(TrainedF32):
             raise ShapeError("a value rounds to infinity in bfloat16: use f32, or normalize first")
         return upper.view(np.uint8)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         return self._floats(np.ascontiguousarray(codes).view("<u2"))
 
     @staticmethod

@@ -107,7 +107,7 @@ class TrainedLloyd(TrainedQuantizer):
         """The levels for rows of the mean length."""
         return np.asarray(self.levels * (self.scale[0] / self.dimensions**0.5), np.float32)
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         out = np.empty((len(z), self.code_bytes), np.uint8)
         edges = (self.levels[1:] + self.levels[:-1]) / 2
 
@@ -123,7 +123,7 @@ class TrainedLloyd(TrainedQuantizer):
         over_slices(encode_part, len(z), at_least=256)
         return out
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         z: Floats = self._values[split_bits(codes[:, self._head :], self.bits, self.dimensions)]
         if self._head:
             z *= read_factors(codes, ONE)[:, None]  # in units of the mean length

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.packing import join_bits, packed_bytes, split_bits
@@ -70,7 +69,7 @@ class TrainedLVQ(TrainedQuantizer):
         self._middle = HEAD_BYTES + packed_bytes(self.dimensions, bits)
         self.code_bytes = self._middle + packed_bytes(self.dimensions, residual_bits)
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         out = np.empty((len(z), self.code_bytes), np.uint8)
 
         def encode_part(part: slice) -> None:
@@ -91,7 +90,7 @@ class TrainedLVQ(TrainedQuantizer):
         over_slices(encode_part, len(z), at_least=256)
         return out
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         lowest = read_factors(codes, self.scale)
         step = read_factors(codes[:, FACTOR_BYTES:], self.scale)
         z = split_bits(codes[:, HEAD_BYTES : self._middle], self.bits, self.dimensions).astype(np.float32)

@@ -63,7 +63,7 @@ class TrainedRaBitQ(TrainedQuantizer):
         self.dimensions = len(mean)
         self.code_bytes = HEAD_BYTES + packed_bytes(self.dimensions, bits)
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         from vecstore.kernels.rabitq import nearest_directions
 
         out = np.empty((len(z), self.code_bytes), np.uint8)
@@ -83,7 +83,7 @@ class TrainedRaBitQ(TrainedQuantizer):
         over_slices(encode_part, len(z), at_least=256)
         return out
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         lengths, tangents, directions = self._parts(codes)
         directions *= (lengths / np.sqrt(1 + tangents**2))[:, None]
         return self.rotation.invert(directions) + self.mean

@@ -71,7 +71,7 @@ class TrainedSQ(TrainedQuantizer):
         """Return what decoding the codes of `z` would give."""
         return self.levels(z) * self.steps + self.lowest
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         levels = self.levels(z)
         if self.bits == 8:
             return levels
@@ -79,7 +79,7 @@ class TrainedSQ(TrainedQuantizer):
             return join(levels, 2)
         return np.concatenate([join(levels >> np.uint8(2), 2), join(levels & np.uint8(3), 4)], axis=1)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         if self.bits == 8:
             levels = codes
         elif self.bits == 4:

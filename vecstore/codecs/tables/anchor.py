@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen, named
+from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.kmeans import kmeans
+from vecstore.codecs.tables.table import TableQuantizer
 from vecstore.errors import CodecError
 
 __all__ = ["Anchor"]
@@ -21,7 +23,7 @@ LARGEST_WEIGHT = 6e4  # what float16 holds
 
 
 @dataclass(frozen=True)
-class Anchor(Quantizer):
+class Anchor(TableQuantizer):
     """Represent a row by a weighted sum of a few of the anchors, rows that were picked from the sample.
 
     Liang, Zaheer, Wang & Ahmed, Anchor & transform: learning sparse embeddings for large vocabularies, ICLR 2021. The
@@ -36,21 +38,21 @@ class Anchor(Quantizer):
 
     name = "anchor"
     summary = "W of A anchor rows with weights, 4 bytes each"
-    is_table = is_base = True
+    by_row = False
     usage = "anchor:A or anchor:A:W, such as anchor:4096:4"
 
     def __post_init__(self) -> None:
         if not 1 <= self.anchors <= 1 << 16 or not 1 <= self.taken <= min(64, self.anchors):
             raise CodecError(f"anchor: {self.anchors} anchors, {self.taken} taken; up to 65536 and 64 ({self.usage})")
 
-    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+    def fit_dataset(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedAnchor:
         z = z[:TRAINING_ROWS]
         centroids = kmeans(z, self.anchors, seed=seed, iterations=10)
         squares = np.einsum("ij,ij->i", z, z)
         nearest = [int((squares - 2 * (z @ centroid)).argmin()) for centroid in centroids]
         return TrainedAnchor(self.taken, z[nearest].astype("<f4"))
 
-    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedAnchor:
         return TrainedAnchor(self.taken, *named(arrays, anchors=(self.anchors, dimensions)))
 
 
@@ -62,7 +64,7 @@ class TrainedAnchor(TrainedQuantizer):
         sizes = np.linalg.norm(anchors, axis=1)
         self._directions = anchors / np.where(sizes > 0, sizes, 1)[:, None]
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         out = np.empty((len(z), self.taken), ENTRY)
         for start in range(0, len(z), BLOCK_ROWS):
             block = z[start : start + BLOCK_ROWS]
@@ -87,7 +89,7 @@ class TrainedAnchor(TrainedQuantizer):
             left = z - np.einsum("nk,nkd->nd", weights, basis).astype(np.float32)
         return chosen, weights
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         entries = np.ascontiguousarray(codes).view(ENTRY)
         if len(entries) and int(entries["anchor"].max()) >= len(self.anchors):
             raise CodecError("anchor: a code names an anchor that the file does not hold; it is damaged")

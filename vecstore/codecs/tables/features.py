@@ -10,11 +10,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from vecstore.codecs.tables.picks import Picks
+from vecstore.codecs.tables.incidence import Incidence
 from vecstore.errors import CodecError
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 
-__all__ = ["Features", "ngrams", "shape_of"]
+__all__ = ["Features", "key_texts", "ngrams", "shape_of"]
 
 USAGE = "word, prefixN, suffixN, shape or ngramsN-M, joined by & such as word&prefix3&ngrams3-5"
 _PATTERN = re.compile(r"(word|shape)|(prefix|suffix)([1-9]\d?)|(ngrams)([1-9]\d?)-([1-9]\d?)")
@@ -29,7 +29,7 @@ class Features:
     text : str
         ``word`` (the whole key), ``prefixN`` and ``suffixN`` (N characters), ``shape`` (see `shape_of`), ``ngramsN-M``
         (all runs of N to M characters of ``<key>``), joined by ``&``. Each has hashes of its own, so that the same
-        text as a prefix and as a suffix picks other entries.
+        text as a prefix and as a suffix names other entries.
     """
 
     text: str
@@ -40,27 +40,27 @@ class Features:
             if found is None or (found[4] and int(found[5]) > int(found[6])):
                 raise CodecError(f"{name!r} is no feature of a key: {USAGE}")
 
-    def picks(self, keys: PackedKeys, hashes: int, entries: int) -> Picks:
-        """Return the entries that keys pick from a table: `hashes` for each of their features."""
+    def incidence(self, keys: PackedKeys, hashes: int, entries: int) -> Incidence:
+        """Return the entries of a table that keys take: `hashes` for each of their features."""
         if self.text == "word":
-            return Picks.equal(_entries(keys, range(hashes), entries))
+            return Incidence.equal(_entries(keys, range(hashes), entries))
         if keys.key_type != "str":
             raise CodecError(f"{self.text!r} is made of characters, but keys here are {keys.key_type}; use word")
-        words = _texts(keys)
+        words = [text.decode() for text in key_texts(keys)]
         lists = [_parts(name, words) for name in self.text.split("&")]
         counts = np.array([[len(parts) for parts in lists_of] for lists_of in zip(*lists, strict=True)], np.int64)
         counts = counts.reshape(-1, len(lists))
-        starts = np.concatenate([[0], np.cumsum(counts.sum(axis=1) * hashes)])
-        ids = np.empty(int(starts[-1]), np.int64)
-        first = starts[:-1].copy()
+        indptr = np.concatenate([[0], np.cumsum(counts.sum(axis=1) * hashes)])
+        indices = np.empty(int(indptr[-1]), np.int64)
+        first = indptr[:-1].copy()
         for number, parts in enumerate(lists):
             count = counts[:, number] * hashes
             flat = PackedKeys([part for own in parts for part in own], "str")
             found = _entries(flat, range(16 * number, 16 * number + hashes), entries).reshape(-1)
             within = np.arange(len(found)) - np.repeat(np.cumsum(count) - count, count)
-            ids[np.repeat(first, count) + within] = found
+            indices[np.repeat(first, count) + within] = found
             first += count
-        return Picks(starts, ids)
+        return Incidence(indptr, indices)
 
 
 def _entries(keys: PackedKeys, seeds: Sequence[int], entries: int) -> NDArray[np.int64]:
@@ -68,15 +68,15 @@ def _entries(keys: PackedKeys, seeds: Sequence[int], entries: int) -> NDArray[np
     if len(keys) >= KERNEL_KEYS:
         columns = [keys.hashes(seed=seed) for seed in seeds]
     else:
-        text, starts, lengths = keys.text.tobytes(), keys.starts[:-1].tolist(), keys.lengths.tolist()
-        pieces = [text[at : at + length] for at, length in zip(starts, lengths, strict=True)]
-        columns = [np.array([xxhash.xxh64_intdigest(piece, seed) for piece in pieces], np.uint64) for seed in seeds]
+        texts = key_texts(keys)
+        columns = [np.array([xxhash.xxh64_intdigest(text, seed) for text in texts], np.uint64) for seed in seeds]
     return (np.stack(columns, axis=1) % np.uint64(entries)).astype(np.int64)
 
 
-def _texts(keys: PackedKeys) -> list[str]:
+def key_texts(keys: PackedKeys) -> list[bytes]:
+    """Return the bytes of each key; of an integer its eight, little-endian."""
     text, starts, lengths = keys.text.tobytes(), keys.starts[:-1].tolist(), keys.lengths.tolist()
-    return [text[at : at + length].decode() for at, length in zip(starts, lengths, strict=True)]
+    return [text[at : at + length] for at, length in zip(starts, lengths, strict=True)]
 
 
 def _parts(name: str, words: Sequence[str]) -> list[list[str]]:

@@ -11,25 +11,29 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Codes, Floats, Law, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.base import Arrays, Codes, Floats, frozen, named
 from vecstore.codecs.dataset import Block, Dataset
+from vecstore.codecs.packing import number_bytes, whole_numbers
 from vecstore.codecs.product.pq import group_edges
 from vecstore.codecs.tables.balanced import balanced_slots
-from vecstore.codecs.tables.picks import Picks, fit_table
+from vecstore.codecs.tables.incidence import Incidence
+from vecstore.codecs.tables.least_squares import fit_table
+from vecstore.codecs.tables.table import Law, TableQuantizer, TrainedTable
 from vecstore.errors import CodecError
+from vecstore.keys.packed import PackedKeys
 
 __all__ = ["QR", "Digits", "TrainedQR"]
 
 OPERATIONS = ("add", "mult", "concat")
 OPTIONS = {**{name: ("operation", name) for name in OPERATIONS}, "crt": ("scheme", "crt"),
            "learned": ("order", "learned"), "dlrm": ("compat", "dlrm")}  # fmt: skip
-SWEEPS = 8
+ROUNDS = 8
 CODE_BYTES = 8  # at most, of a learned number
 NEAR_ZERO = 1e-6  # an entry of a product whose partners are all but zero keeps its value
 
 
 @dataclass(frozen=True)
-class QR(Quantizer):
+class QR(TableQuantizer):
     """Represent row i by entries of k tables: one for each digit of i.
 
     Shi, Mudigere, Naumov & Yang, Compositional embeddings using complementary partitions, KDD 2020. Digits are those of
@@ -49,7 +53,6 @@ class QR(Quantizer):
 
     name = "qr"
     summary = "tables shared by all rows, an entry for each digit of the row number"
-    is_table = is_base = by_row = True
     usage = "qr:M (remainders) or qr:AxBxC, then add, mult or concat, crt, learned, dlrm, such as qr:4 or qr:50x40:mult"
 
     def __post_init__(self) -> None:
@@ -96,10 +99,7 @@ class QR(Quantizer):
             raise CodecError(f"qr: {'x'.join(map(str, sizes))} tells {prod(sizes):,} rows apart, there are {total:,}")
         return Digits(tuple(sizes), self.scheme == "crt", bool(self.compat))
 
-    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
-        return self.fit_all(z, Dataset.of(z), seed=seed)
-
-    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
+    def fit_dataset(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQR:
         digits = self.digits(dataset.total)
         slots = balanced_slots(dataset, digits.sizes[-1]) if self.order == "learned" else None
 
@@ -108,7 +108,7 @@ class QR(Quantizer):
 
         if self.operation == "add":
             firsts = np.concatenate([[0], np.cumsum(digits.sizes)])
-            table, _ = fit_table(dataset, lambda block: Picks.equal(entries(block) + firsts[:-1]), int(firsts[-1]))
+            table, _ = fit_table(dataset, lambda block: Incidence.equal(entries(block) + firsts[:-1]), int(firsts[-1]))
             tables: list[NDArray[Any]] = np.split(table, firsts[1:-1])
         elif self.operation == "concat":
             edges = group_edges(z.shape[1], len(digits.sizes))
@@ -117,7 +117,7 @@ class QR(Quantizer):
             tables = _products(dataset, entries, digits.sizes, z.shape[1])
         return TrainedQR(self, digits, tables, slots)
 
-    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQR:
         count = max(len(self._sizes()), 2)
         (sizes,) = named(arrays, dtype="<i8", sizes=(count,))
         if (sizes < 1).any() or sizes[-1] != self._sizes()[-1]:
@@ -157,10 +157,8 @@ class Digits:
         return np.minimum(out, np.array(self.sizes) - 1)  # what float32 rounds up past the last entry
 
 
-class TrainedQR(TrainedQuantizer):
-    """The tables, and how row numbers pick from them."""
-
-    shared = True
+class TrainedQR(TrainedTable):
+    """The tables, and which entries row numbers take."""
 
     def __init__(self, spec: QR, digits: Digits, tables: list[NDArray[Any]], slots: NDArray[np.int64] | None) -> None:
         self._operation, self._digits, self._slots = spec.operation, digits, slots
@@ -173,21 +171,16 @@ class TrainedQR(TrainedQuantizer):
             raise CodecError(f"{spec}: tables that tell more than 2**64 rows apart have no learned numbers; take fewer")
         self.most_rows = None if self.code_bytes else prod(digits.sizes)
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
+    def encode_rows(self, z: Floats, rows: NDArray[np.int64], keys: PackedKeys | None = None) -> Codes:
         if not self.code_bytes:
             return np.zeros((len(z), 0), np.uint8)
         if self._slots is None:
             raise CodecError("qr:learned has numbered the rows that it was fitted to; it cannot encode others")
-        slots = self._slots[np.arange(len(z)) if rows is None else rows]
-        return slots.astype("<u8").view(np.uint8).reshape(-1, 8)[:, : self.code_bytes].copy()
+        slots = self._slots[rows]
+        return number_bytes(slots, self.code_bytes)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
-        numbers = np.arange(len(codes)) if rows is None else rows
-        if self.code_bytes:
-            padded = np.zeros((len(codes), 8), np.uint8)
-            padded[:, : self.code_bytes] = codes
-            numbers = padded.view("<i8")[:, 0]
-        digits = self._digits.of(numbers)
+    def decode_rows(self, codes: Codes, rows: NDArray[np.int64], keys: PackedKeys | None = None) -> Floats:
+        digits = self._digits.of(whole_numbers(codes) if self.code_bytes else rows)
         parts = [table[digits[:, j]] for j, table in enumerate(self.tables_of)]
         if self._operation == "concat":
             return np.concatenate(parts, axis=1)
@@ -214,7 +207,7 @@ def _means(dataset: Dataset, entries: Any, sizes: tuple[int, ...], edges: NDArra
 def _products(dataset: Dataset, entries: Any, sizes: tuple[int, ...], d: int) -> list[NDArray[Any]]:
     """Return tables whose entries multiply, by alternating least squares: given the others, each table is exact."""
     tables = [np.ones((size, d)) for size in sizes]
-    for _ in range(SWEEPS):
+    for _ in range(ROUNDS):
         for j, table in enumerate(tables):
             above, below = np.zeros_like(table), np.zeros_like(table)
             for block in dataset.blocks():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer
 from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.registry import step_class
+from vecstore.codecs.tables.table import TableQuantizer, TrainedTable, decode_rows, encode_rows, fit_quantizer, is_base
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 
@@ -21,7 +22,7 @@ SAMPLE_ROWS = 1 << 15
 
 
 @dataclass(frozen=True)
-class Residual(Quantizer):
+class Residual(TableQuantizer):
     """Represent a row by what a base gives for it, and a code of the difference.
 
     Written ``BASE/QUANTIZER``, where the base is one whose rows share tables, or `anchor`. Keys that the store does not
@@ -32,6 +33,7 @@ class Residual(Quantizer):
     fine: str
 
     name = "residual"
+    is_base = False
     summary = "a quantizer on what a base (hash, qr, floret, hashembed, anchor) leaves"
     usage = "residual is written BASE/QUANTIZER, such as hash:25000:2/pq:10"
 
@@ -50,16 +52,13 @@ class Residual(Quantizer):
     def parts(self) -> tuple[Quantizer, Quantizer]:
         """Return the base and the quantizer of what it leaves."""
         base, fine = (_parsed(text) for text in (self.base, self.fine))
-        if not base.is_base or fine.by_row or isinstance(fine, Residual):
+        if not is_base(base) or (isinstance(fine, TableQuantizer) and fine.by_row):
             raise CodecError(f"{self}: the quantizer after a base gives every row a code; {self.usage}")
         return base, fine
 
-    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
-        return self.fit_all(z, Dataset.of(z), seed=seed)
-
-    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
+    def fit_dataset(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedResidual:
         base, fine = self.parts()
-        fitted = base.fit_all(z, dataset, seed=seed)
+        fitted = fit_quantizer(base, z, dataset, seed=seed)
 
         def blocks() -> Iterator[Block]:
             return (replace(block, vectors=_left(fitted, block)) for block in dataset.blocks())
@@ -69,43 +68,41 @@ class Residual(Quantizer):
         numbers = numbers[~np.isin(numbers, dataset.spared)] if len(numbers) > len(dataset.spared) else numbers
         drawn = left.take(np.sort(numbers))
         sample = drawn.vectors[np.random.default_rng(seed).permutation(len(drawn.rows))]
-        return TrainedResidual(fitted, fine.fit_all(sample, left, seed=seed))
+        return TrainedResidual(fitted, fit_quantizer(fine, sample, left, seed=seed))
 
-    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedResidual:
         base, fine = self.parts()
         return TrainedResidual(
             base.restore(dimensions, _under("base.", arrays)), fine.restore(dimensions, _under("fine.", arrays))
         )
 
 
-class TrainedResidual(TrainedQuantizer):
+class TrainedResidual(TrainedTable):
     """A trained base and a trained quantizer of what it leaves."""
 
     def __init__(self, base: TrainedQuantizer, fine: TrainedQuantizer) -> None:
         self._base, self._fine = base, fine
-        self.dimensions, self.by_key, self.shared = base.dimensions, base.by_key, base.shared
-        self.most_rows, self._cut = base.most_rows, base.code_bytes
+        self._table = base if isinstance(base, TrainedTable) else None
+        self.shared = self._table is not None and self._table.shared
+        if self._table is not None:
+            self.by_key, self.most_rows = self._table.by_key, self._table.most_rows
+        self.dimensions, self._cut = base.dimensions, base.code_bytes
         self.code_bytes = base.code_bytes + fine.code_bytes
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
-        first = self._base.encode(z, rows)
-        rest = self._fine.encode(z - self._base.decode(first, rows), rows)
+    def encode(self, z: Floats) -> Codes:
+        return self.encode_rows(z, None)
+
+    def encode_rows(self, z: Floats, rows: NDArray[np.int64] | None, keys: PackedKeys | None = None) -> Codes:
+        first = encode_rows(self._base, z, rows, keys)
+        rest = encode_rows(self._fine, z - decode_rows(self._base, first, rows, keys), rows, keys)
         return np.concatenate([first, rest], axis=1)
 
-    def decode(self, codes: Codes, rows: NDArray[np.int64] | None = None) -> Floats:
+    def decode_rows(self, codes: Codes, rows: NDArray[np.int64], keys: PackedKeys | None = None) -> Floats:
         first, rest = self._split(codes)
-        return self._base.decode(first, rows) + self._fine.decode(rest, rows)
+        return decode_rows(self._base, first, rows, keys) + decode_rows(self._fine, rest, rows, keys)
 
-    def encode_keys(self, z: Floats, keys: PackedKeys, rows: NDArray[np.int64]) -> Codes:
-        first = self._base.encode_keys(z, keys, rows)
-        rest = self._fine.encode(z - self._base.decode_keys(keys, first), rows)
-        return np.concatenate([first, rest], axis=1)
-
-    def decode_keys(self, keys: PackedKeys, codes: Codes | None) -> Floats:
-        if codes is None:
-            return self._base.decode_keys(keys, None)
-        first, rest = self._split(codes)
-        return self._base.decode_keys(keys, first) + self._fine.decode(rest)
+    def unknown(self, keys: PackedKeys) -> Floats:
+        return super().unknown(keys) if self._table is None else self._table.unknown(keys)
 
     def _split(self, codes: Codes) -> tuple[Codes, Codes]:
         return np.ascontiguousarray(codes[:, : self._cut]), np.ascontiguousarray(codes[:, self._cut :])
@@ -122,10 +119,8 @@ class TrainedResidual(TrainedQuantizer):
 
 def _left(base: TrainedQuantizer, block: Block) -> Floats:
     """Return the difference between rows and what the base gives for them."""
-    if base.by_key and block.keys is not None:
-        codes = base.encode_keys(block.vectors, block.keys, block.rows)
-        return block.vectors - base.decode_keys(block.keys, codes)
-    return block.vectors - base.decode(base.encode(block.vectors, block.rows), block.rows)
+    codes = encode_rows(base, block.vectors, block.rows, block.keys)
+    return block.vectors - decode_rows(base, codes, block.rows, block.keys)
 
 
 def _parsed(text: str) -> Quantizer:

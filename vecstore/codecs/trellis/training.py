@@ -12,7 +12,7 @@ from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.evaluation import neighbours, overlap
 from vecstore.codecs.transforms.pca import principal_axes
 from vecstore.codecs.trellis.layout import CodeLayout
-from vecstore.codecs.trellis.tcq import TrainedTCQ
+from vecstore.codecs.trellis.quantizer import TrainedTCQ
 from vecstore.codecs.trellis.waterfilling import allocate_bits, expected_distortion
 
 __all__ = ["EXPONENTS", "best_exponent", "level_numbers", "train"]

@@ -8,11 +8,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, named
+from vecstore.codecs.base import Arrays, Codes, Floats, named
 from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.packing import join, split
 from vecstore.codecs.product.pq import PQ, TrainedPQ, group_edges, train_codebooks
+from vecstore.codecs.tables.table import TableQuantizer, TrainedTable
 from vecstore.errors import CodecError
+from vecstore.keys.packed import PackedKeys
 
 __all__ = ["Subspace"]
 
@@ -20,7 +22,7 @@ TRAINING_ROWS = 1 << 15
 
 
 @dataclass(frozen=True)
-class Subspace(PQ):
+class Subspace(TableQuantizer, PQ):
     """Code a row by its nearest entries in m small codebooks, so that no other row has the same code.
 
     As `pq`, but where the nearest entries of a row are another one's already, it takes the free tuple that costs least:
@@ -32,16 +34,13 @@ class Subspace(PQ):
 
     name = "subspace"
     summary = "as pq, with a code of its own for every row"
-    is_table = True
+    is_base = by_row = False
     usage = "subspace:M or subspace:MxB with B 4 or 8, such as subspace:24x4"
 
     def __str__(self) -> str:
         return f"{self.name}:{self.m}x{self.bits}"
 
-    def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
-        return self.fit_all(z, Dataset.of(z), seed=seed)
-
-    def fit_all(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedQuantizer:
+    def fit_dataset(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedSubspace:
         if self.bits * self.m < 63 and 1 << (self.bits * self.m) < dataset.total:
             tuples = 1 << (self.bits * self.m)
             raise CodecError(f"{self} has {tuples:,} codes, there are {dataset.total:,} rows; take a larger M")
@@ -51,25 +50,24 @@ class Subspace(PQ):
         own, moved = _unique(plain, dataset)
         return TrainedSubspace(self.bits, edges, books, own, moved / max(dataset.total, 1))
 
-    def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
+    def restore(self, dimensions: int, arrays: Arrays) -> TrainedSubspace:
         edges = group_edges(dimensions, self.m)
         (books,) = named(arrays, codebooks=(self.m, 1 << self.bits, int(np.diff(edges).max())))
         return TrainedSubspace(self.bits, edges, books, None, 0.0)
 
 
-class TrainedSubspace(TrainedPQ):
+class TrainedSubspace(TrainedPQ, TrainedTable):
     """Rows that it was fitted to are encoded by their numbers; others, and all after a restore, by nearest entries."""
-
-    shared = True
 
     def __init__(self, bits: int, edges: NDArray[np.int64], codebooks: Floats, own: Codes | None, moved: float) -> None:
         super().__init__(bits, edges, codebooks)
         self._own, self._moved = own, moved
 
-    def encode(self, z: Floats, rows: NDArray[np.int64] | None = None) -> Codes:
-        if self._own is None or rows is None:
-            return super().encode(z, rows)
-        return self._own[rows]
+    def encode_rows(self, z: Floats, rows: NDArray[np.int64], keys: PackedKeys | None = None) -> Codes:
+        return self.encode(z) if self._own is None else self._own[rows]
+
+    def decode_rows(self, codes: Codes, rows: NDArray[np.int64], keys: PackedKeys | None = None) -> Floats:
+        return self.decode(codes)
 
     @property
     def facts(self) -> dict[str, float]:
