@@ -18,6 +18,7 @@ from vecstore.bench.split import Split, make_split
 from vecstore.bench.timing import table, write_section
 
 from vecstore.codecs.codec import codec
+from vecstore.codecs.evaluation import squared_error
 from vecstore.codecs.partition import COUNT_BYTES
 from vecstore.measure.recall import GroundTruth
 
@@ -70,7 +71,7 @@ def _line(spec: str, split: Split, truth: GroundTruth) -> list[str]:
     count = partition.count if partition else 0
     centroids = sum(array.nbytes for array in partition.arrays.values()) if partition else 0
     counts = COUNT_BYTES * count
-    error = float(np.square(split.base - decoded).sum(axis=1).mean())
+    error = squared_error(split.base, decoded)
     recall = float(truth.recalls(decoded)[10].mean())
     whole = trained.code_bytes + trained.model_bytes / rows
     numbers = [f"{recall:.3f}", f"{error:.4f}", f"{(centroids + counts) / rows:.1f}", f"{whole:.1f}"]

@@ -27,6 +27,7 @@ from vecstore.bench.timing import machine, table, write_section
 
 import vecstore
 from vecstore.codecs.codec import Codec, codec
+from vecstore.codecs.evaluation import squared_error
 from vecstore.codecs.trellis.layout import PARITY
 from vecstore.codecs.trellis.quantizer import TrainedTCQ
 from vecstore.measure.recall import GroundTruth
@@ -77,7 +78,7 @@ def _line(spec: str, split: Split, truth: GroundTruth, bound: float) -> list[str
     codes = trained.encode(split.base)
     rate = len(codes) / (time.process_time() - start)
     decoded = trained.decode(codes)
-    errors = [_error(split.base, decoded), _error(split.base, _unstretched(trained).decode(codes))]
+    errors = [squared_error(split.base, decoded), squared_error(split.base, _unstretched(trained).decode(codes))]
     recall = float(truth.recalls(decoded)[10].mean())
     numbers = [f"{10 * np.log10(error / bound):.2f}" for error in errors]
     return [
@@ -87,10 +88,6 @@ def _line(spec: str, split: Split, truth: GroundTruth, bound: float) -> list[str
         f"{_decoding(trained, codes):.2f}",
         f"{_lookup(trained, split):.1f}",
     ]
-
-
-def _error(x: Floats, decoded: Floats) -> float:
-    return float(np.square(x - decoded).sum(axis=1).mean())
 
 
 def _unstretched(trained: Codec) -> TrainedTCQ:

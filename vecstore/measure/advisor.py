@@ -14,6 +14,7 @@ import numpy as np
 
 from vecstore.codecs.base import Floats, Quantizer
 from vecstore.codecs.codec import CodecSpec, codec
+from vecstore.codecs.evaluation import cosines, relative_error, squared_error
 from vecstore.codecs.mixed.budget import MixedBudget
 from vecstore.codecs.mixed.mixed import MixedSpec
 from vecstore.codecs.tables.residual import Residual
@@ -94,7 +95,7 @@ def predict(spec: str | CodecSpec, sample: Floats, total: int, *, seed: int = 0)
         row_bytes, lost = law.row_bytes, 1 - law.kept
         if fine is not None:
             row_bytes, lost = row_bytes + fine.row_bytes, lost * (1 - fine.r2)
-        spread = float(((sample - sample.mean(axis=0)) ** 2).sum(axis=1).mean())
+        spread = squared_error(sample, sample.mean(axis=0))
         energy = float((sample**2).sum(axis=1).mean())
         # A subspace that holds the mean keeps it whole, and of a row's deviation the share that is not lost.
         cosine = np.sqrt(1 - lost * spread / energy) if energy > 0 else 1.0
@@ -107,12 +108,9 @@ def predict(spec: str | CodecSpec, sample: Floats, total: int, *, seed: int = 0)
     fitted = parsed.fit(train, seed=seed)
     decoded = train if fitted.shared else test
     given, decoded = decoded, fitted.approximate(decoded)
-    spread = float(((given - sample.mean(axis=0)) ** 2).sum())
-    r2 = 1 - float(((given - decoded) ** 2).sum()) / spread if spread > 0 else 1.0
-    sizes = np.linalg.norm(given, axis=1) * np.linalg.norm(decoded, axis=1)
-    cosines = np.einsum("ij,ij->i", given, decoded)[sizes > 0] / sizes[sizes > 0]
+    r2, found = 1 - relative_error(given, decoded, sample.mean(axis=0)), cosines(given, decoded)
     row_bytes = fitted.code_bytes + fitted.model_bytes / (len(train) if fitted.shared else total)
-    return Prediction(str(parsed), row_bytes, r2, float(cosines.mean()) if len(cosines) else 1.0, "measured")
+    return Prediction(str(parsed), row_bytes, r2, float(found.mean()) if len(found) else 1.0, "measured")
 
 
 def advise(spec: CodecSpec | MixedSpec | MixedBudget, sample: Floats, total: int, *, seed: int = 0) -> list[Advice]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.evaluation import relative_error, squared_error
 from vecstore.measure.spectrum import spectrum
 
 __all__ = ["Drift", "DriftWarning", "Reference", "drift_of", "reference_in", "reference_of"]
@@ -150,7 +151,7 @@ def reference_in(description: Mapping[str, Any], dimensions: int) -> Reference |
 
 
 def _variance(rows: Floats) -> float:
-    return float(((rows - rows.mean(axis=0)) ** 2).sum(axis=1, dtype=np.float64).mean())
+    return squared_error(rows, rows.mean(axis=0))
 
 
 def _shares(rows: Floats) -> list[float]:
@@ -166,6 +167,6 @@ def _histogram(codes: NDArray[np.uint8]) -> list[float]:
 
 
 def _r2(rows: Floats, decoded: Floats) -> float:
-    spread = float(((rows - rows.mean(axis=0)) ** 2).sum(dtype=np.float64))
-    error = float(((rows - decoded) ** 2).sum(dtype=np.float64))
-    return 1 - error / spread if spread > 0 else 1.0 if error == 0 else 0.0
+    if (rows == rows[0]).all():
+        return float(np.array_equal(rows, decoded))
+    return 1 - relative_error(rows, decoded)

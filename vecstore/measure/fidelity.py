@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.evaluation import cosines, relative_error
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import ShapeError
@@ -21,11 +22,9 @@ from vecstore.shard.certificate import Certificate, certificate_in
 __all__ = [
     "RAW",
     "as_stored",
-    "cosines",
     "measure_fidelity",
     "measure_oversampling",
     "oversampling",
-    "relative_error",
 ]
 
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # shares of the ten nearest that the coarse layer must not hide
@@ -86,22 +85,6 @@ def as_stored(
     if not keep_norms:
         return codec.approximate(x, rows, keys)
     return unit(codec.approximate(unit(x), rows, keys)) * np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def cosines(x: Floats, decoded: Floats) -> Floats:
-    """Return the cosine between originals (n, d) and decoded vectors, zero vectors left out: (n or fewer,)."""
-    sizes = np.linalg.norm(x, axis=1) * np.linalg.norm(decoded, axis=1)
-    solid = sizes > 0
-    return np.asarray(np.einsum("ij,ij->i", x, decoded)[solid] / sizes[solid])
-
-
-def relative_error(x: Floats, decoded: Floats, mean: Floats | None = None) -> float:
-    """Return the squared error over the squared deviation from the mean (1 - R²); 0 where all rows are the same.
-
-    `mean` is that of x (n, d) unless given.
-    """
-    spread = float(((x - (x.mean(axis=0) if mean is None else mean)) ** 2).sum())
-    return float(((x - decoded) ** 2).sum()) / spread if spread > 0 else 0.0
 
 
 def measure_oversampling(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, codec
+from vecstore.codecs.evaluation import relative_error
 from vecstore.codecs.partition import COUNT_BYTES
 from vecstore.codecs.trellis.quantizer import TrainedTCQ
 from vecstore.errors import CodecError
@@ -240,7 +241,6 @@ class Contest:
     def _round(self, number: int, contenders: Sequence[tuple[Family, int]], limit: float) -> list[Trial]:
         rung = self.rungs[number]
         truth, train = self.ground_truth(rung), self.training(rung)
-        spread = float(((truth.base - truth.base.mean(axis=0)) ** 2).sum())
         trials: list[Trial] = []
         for done, (family, cells) in enumerate(contenders):
             self.report(family.name, (number + done / len(contenders)) / len(self.rungs))
@@ -251,7 +251,7 @@ class Contest:
             if trained is None:
                 continue
             decoded = trained.decode(trained.encode(truth.base))
-            error = float(((truth.base - decoded) ** 2).sum()) / spread if spread > 0 else 0.0
+            error = relative_error(truth.base, decoded)
             trials.append(Trial(family, cells, trained, truth.recalls(decoded)[truth.ks[-1]], error))
         return trials
 

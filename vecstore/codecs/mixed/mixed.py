@@ -19,6 +19,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.codec import Codec, CodecSpec, codec
 from vecstore.codecs.dataset import Dataset
+from vecstore.codecs.evaluation import squared_error
 from vecstore.codecs.mixed.sample import BlockSample, draw_samples
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
@@ -168,12 +169,8 @@ def _measured(codecs: Sequence[Codec], samples: Sequence[BlockSample]) -> dict[s
     mean = (weights @ means / weights.sum()).astype(np.float32)
     blocks, lost, spread = [], 0.0, 0.0
     for fitted, sample in zip(codecs, samples, strict=True):
-        error = (
-            np.nan
-            if fitted.shared
-            else float(((fitted.approximate(sample.test) - sample.test) ** 2).sum(axis=1).mean())
-        )
-        deviation = float(((sample.test - mean) ** 2).sum(axis=1).mean())
+        error = np.nan if fitted.shared else squared_error(sample.test, fitted.approximate(sample.test))
+        deviation = squared_error(sample.test, mean)
         lost, spread = lost + sample.weight * error, spread + sample.weight * deviation
         more = {"relative_error": round(error / deviation, 6) if deviation > 0 and not fitted.shared else None}
         blocks.append({"rows": sample.rows, "codec": str(fitted.spec), "bytes": fitted.code_bytes, **more})
