@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vecstore.formats.replacement import Replacement
 
 from vecstore.errors import CorruptError, require
 
@@ -120,9 +121,8 @@ class Record:
         for name, columns in (tables or {}).items():
             if columns:
                 write_table(self.folder / f"{self.key}.{name}.parquet", columns)
-        draft = self.folder / f"{self.key}.json.part"
-        draft.write_text(json.dumps(self.facts, indent=1))
-        draft.rename(self.folder / f"{self.key}.json")
+        with Replacement(self.folder / f"{self.key}.json", force=True) as file:
+            file.write(json.dumps(self.facts, indent=1).encode())
 
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import re
 import statistics
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from vecstore.errors import FormatError
 
-__all__ = ["machine", "medians", "table", "write_section"]
+__all__ = ["add_page", "machine", "medians", "show", "table", "write_section"]
 
 
 def medians(functions: Mapping[str, Callable[[], object]], *, runs: int = 7) -> dict[str, float]:
@@ -44,6 +45,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def add_page(parser: argparse.ArgumentParser) -> None:
+    """Add the option by which a script puts what it measured into a page."""
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+
+
+def show(text: str, name: str, *, page: Path | None) -> None:
+    """Print what was measured, and put it into the section of that name where a page is given."""
+    print(text)
+    if page:
+        write_section(page, name, text)
 
 
 def write_section(page: Path, name: str, text: str) -> None:

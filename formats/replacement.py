@@ -10,7 +10,7 @@ from typing import IO
 
 from vecstore.errors import ExistsError
 
-__all__ = ["Replacement"]
+__all__ = ["Replacement", "fsync_directory"]
 
 
 class Replacement:
@@ -42,14 +42,16 @@ class Replacement:
                     os.fsync(self._file.fileno())
             if kind is None:
                 os.replace(self._partial, self._path)
-                self._sync_directory()
+                fsync_directory(self._path.parent)
         finally:
             self._partial.unlink(missing_ok=True)
 
-    def _sync_directory(self) -> None:
-        with contextlib.suppress(OSError):  # not every file system can
-            directory = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+
+def fsync_directory(directory: Path) -> None:
+    """Make renames in a directory durable, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.sources import Source, read_source
 from vecstore.bench.split import Split, make_split
-from vecstore.bench.timing import table, write_section
+from vecstore.bench.timing import add_page, show, table
 
 from vecstore.codecs.codec import codec
 from vecstore.codecs.evaluation import squared_error
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--codecs", nargs="+", default=CODECS, help="that are told their bytes")
     parser.add_argument("--cells", nargs="+", default=CELLS, help="that each is tried with, and without")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="BYTES")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this Markdown page")
+    add_page(parser)
     arguments = parser.parse_args()
     specs = [
         f"{cells}{name}:{size}"
@@ -46,9 +46,7 @@ def main() -> None:
         for cells in ("", *(f"{cells}," for cells in arguments.cells))
     ]
     text = run(read_source(arguments.docs), read_source(arguments.queries).x, specs)
-    print(text)
-    if arguments.write:
-        write_section(arguments.write, "cells", text)
+    show(text, "cells", page=arguments.write)
 
 
 def run(source: Source, queries: Floats, specs: list[str]) -> str:

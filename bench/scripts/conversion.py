@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from vecstore.bench.timing import machine, table, write_section
+from vecstore.bench.timing import add_page, machine, show, table
 
 PIECE = 50_000
 
@@ -34,13 +34,11 @@ def main() -> None:
     parser.add_argument("--rows", default="250000,1000000", help="row counts, comma-separated")
     parser.add_argument("--dimensions", type=int, default=384)
     parser.add_argument("--codecs", default="f16 sq:8 opq:48 bin/sq:8", help="separated by spaces")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this Markdown page")
+    add_page(parser)
     arguments = parser.parse_args()
     counts = [int(count) for count in arguments.rows.split(",")]
     text = run(counts, arguments.dimensions, arguments.codecs.split())
-    print(text)
-    if arguments.write:
-        write_section(arguments.write, "conversion", text)
+    show(text, "conversion", page=arguments.write)
 
 
 def run(counts: list[int], d: int, codecs: list[str]) -> str:

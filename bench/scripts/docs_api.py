@@ -11,10 +11,9 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from vecstore.bench.timing import table, write_section
+from vecstore.bench.timing import add_page, show, table
 
 import vecstore
 
@@ -55,12 +54,10 @@ OPERATORS = {  # how they are written, and what they do where no docstring says 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m vecstore.bench.scripts.docs_api", description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+    add_page(parser)
     given = parser.parse_args(arguments)
     text = section()
-    print(text)
-    if given.write:
-        write_section(given.write, SECTION, text)
+    show(text, SECTION, page=given.write)
 
 
 def section() -> str:

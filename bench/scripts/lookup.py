@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.scripts.lookup_peers import PEERS, DictArray, DictMemmap, Lookup, Peer, Vecstore
-from vecstore.bench.timing import machine, medians, table, write_section
+from vecstore.bench.timing import add_page, machine, medians, show, table
 from vecstore.formats import open_dump
 
 import vecstore
@@ -34,12 +34,10 @@ def main() -> None:
     parser.add_argument("vectors", type=Path, help="a dump that holds its keys, or an .npy file")
     parser.add_argument("keys", type=Path, nargs="?", help="keys of an .npy file, one a line")
     parser.add_argument("--codecs", default="f32,f16,sq:8,pq:48", help="comma-separated, one step each")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+    add_page(parser)
     arguments = parser.parse_args()
     text = run(arguments.vectors, arguments.keys, arguments.codecs.split(","))
-    print(text)
-    if arguments.write:
-        write_section(arguments.write, "lookup", text)
+    show(text, "lookup", page=arguments.write)
 
 
 def run(vectors: Path, keys_file: Path | None, codecs: list[str]) -> str:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from vecstore.bench.scripts.scan_documents import Documents
 from vecstore.bench.scripts.scan_peers import PEERS, Built, K, Peer
 from vecstore.bench.scripts.scan_processes import first_use, peak_memory
-from vecstore.bench.timing import machine, medians, table, write_section
+from vecstore.bench.timing import add_page, machine, medians, show, table
 
 import vecstore
 from vecstore.codecs.transforms.normalize import unit
@@ -61,12 +61,10 @@ def main() -> None:
     parser.add_argument("--metric", choices=("cosine", "dot", "l2"), default="cosine", help="of the stores")
     parser.add_argument("--title", default="", help="what the documents are, for the page")
     parser.add_argument("--quick", action="store_true", help="50,000 rows and fewer runs: to see that it works")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+    add_page(parser)
     arguments = parser.parse_args()
     text = run(arguments)
-    print(text)
-    if arguments.write:
-        write_section(arguments.write, "scan", text)
+    show(text, "scan", page=arguments.write)
 
 
 def run(arguments: argparse.Namespace) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.scripts.scan import QUERIES, clustered, in_turns, repeated, threads
 from vecstore.bench.scripts.scan_peers import K
-from vecstore.bench.timing import machine, table, write_section
+from vecstore.bench.timing import add_page, machine, show, table
 
 import vecstore
 from vecstore.codecs.evaluation import overlap
@@ -49,12 +49,10 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, metavar="NPY", help="repeat these, with noise; else clustered ones")
     parser.add_argument("--codec", default="tcq:64", help="of the store, one tcq layer")
     parser.add_argument("--runs", type=int, default=101, help="of single queries, the next one at each run")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+    add_page(parser)
     arguments = parser.parse_args()
     text = run(arguments)
-    print(text)
-    if arguments.write:
-        write_section(arguments.write, "scan-trellis", text)
+    show(text, "scan-trellis", page=arguments.write)
 
 
 def run(arguments: argparse.Namespace) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.demo import K, Words, exact_neighbours, load_words, pick_queries
-from vecstore.bench.timing import machine, table, write_section
+from vecstore.bench.timing import add_page, machine, show, table
 
 import vecstore
 from vecstore.codecs.codec import CodecSpec
@@ -41,12 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vecstore.bench.scripts.shared_tables", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--codecs", default=" ".join(CODECS), help="separated by spaces")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this Markdown page")
+    add_page(parser)
     arguments = parser.parse_args()
     text = run(arguments.rows, arguments.codecs.split())
-    print(text)
-    if arguments.write:
-        write_section(arguments.write, "tables", text)
+    show(text, "tables", page=arguments.write)
 
 
 def run(rows: int, codecs: list[str]) -> str:

@@ -19,7 +19,7 @@ from vecstore.bench.report import report
 from vecstore.bench.running import prepare
 from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary
-from vecstore.bench.timing import table, write_section
+from vecstore.bench.timing import add_page, show, table
 
 __all__ = ["add_arguments", "main", "section", "splits"]
 
@@ -41,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run_all(split, planned, out, limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
         summaries.append(report(out))
     text = "\n\n".join(map(section, summaries)) + f"\n\n{summaries[0].about['machine']}"
-    print(text)
-    if given.write:
-        write_section(given.write, SECTION, text)
+    show(text, SECTION, page=given.write)
     if given.picture:
         save(summaries[0], given.picture, recall)
 
@@ -57,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, out: str, budgets: str, pe
     parser.add_argument("--limit", type=float, default=900, help="seconds a codec may take")
     parser.add_argument("--train", type=int, default=20_000, metavar="ROWS")
     parser.add_argument("--base", type=int, default=40_000, metavar="ROWS")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this Markdown page")
+    add_page(parser)
 
 
 def splits(given: argparse.Namespace) -> Iterator[tuple[Split, Path]]:

@@ -23,7 +23,7 @@ from vecstore.bench.scripts.scan import threads
 from vecstore.bench.scripts.scan_trellis import single_lookup
 from vecstore.bench.sources import Source, read_source
 from vecstore.bench.split import Split, make_split
-from vecstore.bench.timing import machine, table, write_section
+from vecstore.bench.timing import add_page, machine, show, table
 
 import vecstore
 from vecstore.codecs.codec import Codec, codec
@@ -46,12 +46,10 @@ def main() -> None:
     parser.add_argument("docs", type=Path, help="a dump of vectors to train on and to search")
     parser.add_argument("queries", type=Path, help="a dump of queries")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="BYTES")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this Markdown page")
+    add_page(parser)
     arguments = parser.parse_args()
     text = run(read_source(arguments.docs), read_source(arguments.queries).x, arguments.sizes)
-    print(text)
-    if arguments.write:
-        write_section(arguments.write, "states", text)
+    show(text, "states", page=arguments.write)
 
 
 def run(source: Source, queries: Floats, sizes: list[int]) -> str:

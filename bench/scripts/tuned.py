@@ -20,7 +20,7 @@ from vecstore.bench.run import Run
 from vecstore.bench.scripts.tables import add_arguments, splits
 from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary, summarise
-from vecstore.bench.timing import table, write_section
+from vecstore.bench.timing import show, table
 
 from vecstore.errors import BudgetError
 from vecstore.tuning.tuner import tune
@@ -47,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run_all(split, planned, out / "bench", limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
         sections.append(section(summarise(out / "bench"), picks))
     text = "\n\n".join(sections)
-    print(text)
-    if given.write:
-        write_section(given.write, SECTION, text)
+    show(text, SECTION, page=given.write)
 
 
 def picked(split: Split, budgets: Sequence[int], path: Path) -> dict[int, str]:

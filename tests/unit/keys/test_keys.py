@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
+from vecstore import formats
 from vecstore.errors import DuplicateKeyError, OptionError
 from vecstore.keys.index_writer import MAX_KEY_BYTES
-from vecstore.keys.kind import key_type_of
+from vecstore.keys.kind import KINDS, KeyType, key_type_of
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.keys.pages import PAGE_KEYS
 
@@ -134,3 +137,14 @@ def test_packed_keys_of_chosen_places():
         chosen = np.array([2, 0, 2])
         np.testing.assert_array_equal(packed.take(chosen).hashes(), packed.hashes()[chosen])
         np.testing.assert_array_equal(packed.hashes(), PackedKeys(list(keys), kind).hashes())
+
+
+def test_dumps_and_stores_have_keys_of_the_same_types():
+    """The two rooms lie side by side, so each has its own name for the types."""
+    assert get_args(formats.KeyType) == get_args(KeyType) == tuple(KINDS)
+
+
+@pytest.mark.parametrize("kind", ["str", "bytes", "int64"])
+def test_keys_typed_on_a_command_line(kind):
+    typed = KINDS[kind].typed("12")
+    assert key_type_of([typed]) == kind and KINDS[kind].decoded(KINDS[kind].raw(typed)) == typed
