@@ -240,15 +240,13 @@ def export(
 
 
 def _batches(store: Store, bars: StageBars) -> Iterator[Any]:
-    import numpy as np
+    from vecstore.keys.kind import KINDS
 
     keys = iter(store)
     for start in range(0, len(store), EXPORT_ROWS):
         vectors = store.vectors[start : start + EXPORT_ROWS]
-        here: Any = list(islice(keys, len(vectors)))
-        if store.key_type == "int64":
-            here = np.array(here, np.int64)
-        yield (None if store.key_type is None else here), vectors
+        here = list(islice(keys, len(vectors)))
+        yield (None if store.key_type is None else KINDS[store.key_type].column(here)), vectors
         done = start + len(vectors)
         bars("writing", done, done / len(store))
 

@@ -27,7 +27,7 @@ from vecstore.conversion.workplace import Workplace
 from vecstore.conversion.writer import Writer
 from vecstore.errors import ExistsError, ShapeError
 from vecstore.formats import Batch, Dump, open_dump
-from vecstore.keys.kind import key_type_of
+from vecstore.keys.kind import KINDS, key_type_of
 from vecstore.measure.advisor import Advice, advise, refuse_dominated
 from vecstore.measure.drift import reference_in
 from vecstore.metric import METRICS, Metric
@@ -282,7 +282,7 @@ class ArrayDump(Dump):
         key_type = key_type_of(keys) if keys is not None and len(keys) else None
         super().__init__(Path("array"), format="array", rows=len(given), dimensions=given.shape[1], key_type=key_type)
         self._given = given
-        self._keys: Any = np.asarray(keys, np.int64) if key_type == "int64" else None if keys is None else list(keys)
+        self._keys: Any = None if keys is None or key_type is None else KINDS[key_type].column(keys)
 
     @property
     def size_bytes(self) -> int:

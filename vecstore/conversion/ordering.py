@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.errors import ShapeError
 from vecstore.formats import Batch, Dump
+from vecstore.keys.kind import KINDS
 
 __all__ = ["OrderedDump"]
 
@@ -73,5 +74,4 @@ class OrderedDump(Dump):
     def _keys_of(self, rows: NDArray[np.int64]) -> Any:
         if self.key_type is None:
             return None
-        keys = [self._keys[row] for row in rows.tolist()]
-        return np.array(keys, np.int64) if self.key_type == "int64" else keys
+        return KINDS[self.key_type].column([self._keys[row] for row in rows.tolist()])

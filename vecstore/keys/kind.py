@@ -43,7 +43,7 @@ class KeyKind(ABC):
     def typed(self, text: str) -> Key:
         """Return the key that an argument of the command line means; raises `ValueError` when it is none."""
 
-    def column(self, keys: Sequence[Any]) -> Any:
+    def column(self, keys: Sequence[Any] | NDArray[Any]) -> Any:
         """Return keys of this type as a batch of a dump carries them: a list, or (n,) int64."""
         return list(keys)
 
@@ -114,7 +114,7 @@ class _IntegerKeys(KeyKind):
     def typed(self, text: str) -> int:
         return int(text)
 
-    def column(self, keys: Sequence[Any]) -> NDArray[np.int64]:
+    def column(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         return np.asarray(keys, np.int64)
 
 
