@@ -84,7 +84,7 @@ class Report:
     advice: list[str] = field(default_factory=list)
 
 
-def convert(
+def convert(  # noqa: PLR0913 - options are parameters, as users know them
     source: str | Path | Dump,
     path: str | Path,
     codec: Coding | None = None,

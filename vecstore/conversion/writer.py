@@ -64,7 +64,7 @@ class Writer:
     ...     writer.add(x, [f"item {i}" for i in range(100)])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options are parameters, as users know them
         self,
         path: str | Path,
         codec: Codec | MixedCodec,

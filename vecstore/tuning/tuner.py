@@ -30,7 +30,7 @@ GROWTH = 1.08  # from one size to the next when a recall is to be reached
 RESCORED = 100  # rows of the coarse layer that the fine one scores again, for ten wanted
 
 
-def tune(
+def tune(  # noqa: PLR0913 - options are parameters, as users know them
     x: ArrayLike,
     budget: int | float | str | Budget | None = None,
     *,
