@@ -240,8 +240,8 @@ def verify(
         elapsed_s = time.perf_counter() - start
         stdout().print(Text(f"{store}: sound; {rows:,} rows, {size:,} bytes checked in {elapsed_s:.2f} s"))
         if dump is not None:
-            asked = None if queries is None else read_queries(str(queries))
-            _verify_certificate(opened, open_dump(dump, keys=keys, key_type=opened.key_type), asked)
+            given = None if queries is None else read_queries(str(queries))
+            _verify_certificate(opened, open_dump(dump, keys=keys, key_type=opened.key_type), given)
 
 
 def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] | None) -> None:

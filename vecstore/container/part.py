@@ -41,10 +41,10 @@ def tiled(rows: NDArray[np.uint8], tile_rows: int) -> NDArray[np.uint8]:
     cut = rows.shape[1] // together * together
     pieces = []
     for tiles in (rows[:whole].reshape(whole // tile_rows, tile_rows, rows.shape[1]), rows[None, whole:]):
-        count, height = tiles.shape[:2]
-        chunks = tiles[:, :, :cut].reshape(count, height, cut // together, together).transpose(0, 2, 1, 3)
-        last = tiles[:, :, cut:].reshape(count, height * (rows.shape[1] - cut))
-        pieces.append(np.concatenate([chunks.reshape(count, height * cut), last], axis=1).reshape(-1))
+        count, length = tiles.shape[:2]
+        chunks = tiles[:, :, :cut].reshape(count, length, cut // together, together).transpose(0, 2, 1, 3)
+        last = tiles[:, :, cut:].reshape(count, length * (rows.shape[1] - cut))
+        pieces.append(np.concatenate([chunks.reshape(count, length * cut), last], axis=1).reshape(-1))
     return np.concatenate(pieces)
 
 
@@ -138,16 +138,16 @@ class Part:
         return out[low - first * tile : high - first * tile]
 
     def _rows_of(self, tiles: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-        """Return the first `width` bytes of the rows of equally high tiles (n, bytes): (rows, width), a copy."""
-        together, height = self.together, tiles.shape[1] // self.row_bytes
+        """Return the first `width` bytes of the rows of equally long tiles (n, bytes): (rows, width), a copy."""
+        together, length = self.together, tiles.shape[1] // self.row_bytes
         cut = self.row_bytes // together * together
         taken = min(-(-width // together) * together, cut)
         chunks = (
-            tiles[:, : taken * height].reshape(len(tiles), taken // together, height, together).transpose(0, 2, 1, 3)
+            tiles[:, : taken * length].reshape(len(tiles), taken // together, length, together).transpose(0, 2, 1, 3)
         )
-        out = chunks.reshape(len(tiles) * height, taken)
+        out = chunks.reshape(len(tiles) * length, taken)
         if width > cut:
-            out = np.concatenate([out, tiles[:, cut * height :].reshape(len(out), self.row_bytes - cut)], axis=1)
+            out = np.concatenate([out, tiles[:, cut * length :].reshape(len(out), self.row_bytes - cut)], axis=1)
         return np.ascontiguousarray(out[:, :width])
 
     def places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
