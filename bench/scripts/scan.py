@@ -146,7 +146,7 @@ def in_turns(functions: Mapping[str, Callable[[], object]], runs: int) -> dict[s
 
 
 class Opened:
-    """A store, and what sweeps its codes for one query after the other."""
+    """A store, and what scans its codes for one query after the other."""
 
     def __init__(self, path: Path, queries: Floats, metric: Metric) -> None:
         self.store, self._queries, self._next = vecstore.open(path), queries, cycle(queries)
@@ -154,7 +154,7 @@ class Opened:
         self.rows, self._codes = shard.rows, shard.layers[0]
         self.size_bytes = self.rows * self._codes.layer.code_bytes
         rankings = [Ranking.of(metric, query[None], unit_rows=False) for query in queries]
-        self._sweeps = cycle([sweep_of(self._codes, ranking, shard.coarse_lengths) for ranking in rankings])
+        self._scanners = cycle([sweep_of(self._codes, ranking, shard.coarse_lengths) for ranking in rankings])
 
     @cached_property
     def mapped(self) -> NDArray[np.uint64]:
@@ -163,8 +163,8 @@ class Opened:
         return self._codes.part.data[start : start + self.size_bytes // 8 * 8].view(np.uint64)
 
     def kernel(self) -> None:
-        """Sweep the codes for one query, in this thread."""
-        sweep: Sweep = next(self._sweeps)
+        """Scan the codes for one query, in this thread."""
+        sweep: Sweep = next(self._scanners)
         none = np.empty(0, np.uint32)
         sweep.over(0, self.rows, TopK(1, K), floors=sweep.ranking.floors(-np.inf), allowed=none)
 
@@ -212,7 +212,7 @@ class Speeds:
         all_threads = f"{count} threads"
         return [
             self._bandwidth(one, every, all_threads),
-            self._swept(one),
+            self._scanned(one),
             self._searched(one, every, all_threads),
             self._beside(one, every, all_threads),
             *self._notes,
@@ -255,7 +255,7 @@ class Speeds:
         ]
         return "numpy's sum of as many bytes, as uint64:\n\n" + table(header, rows)
 
-    def _swept(self, one: dict[str, float]) -> str:
+    def _scanned(self, one: dict[str, float]) -> str:
         rows = []
         for codec, opened in self._stores.items():
             cells = []

@@ -112,9 +112,18 @@ class Documents:
         rows = [self._line(way, stores[way.codec], taken) for way in WAYS]
         if FLAT in taken:
             rows.append(self._cells(FLAT, 4 * self._x.shape[1], 1.0, None, taken))
-        header = ["search", "MB swept", "of `f16`", f"recall@{K}", "rescored", "ms", "`f32` over it", f"{FLAT} over it"]
+        header = [
+            "search",
+            "MB scanned",
+            "of `f16`",
+            f"recall@{K}",
+            "rescored",
+            "ms",
+            "`f32` over it",
+            f"{FLAT} over it",
+        ]
         about = (
-            "One query, one thread. What is swept has to stay resident, since every search reads it; besides, a search "
+            "One query, one thread. What is scanned has to stay resident: every search reads it. A search also "
             "touches as many rows of the fine layer as it rescores (median)."
         )
         return f"{about}\n\n{table(header, rows)}{note}"
@@ -123,8 +132,8 @@ class Documents:
         found = [store.search(part, K, **dict(way.options)) for part in _parts(self._queries)]
         recall = overlap(np.concatenate([each.rows for each in found]), self._wanted)
         rescored = int(np.median(np.concatenate([each.rescored for each in found])))
-        swept = Shard(store.path).codec.layers[0].code_bytes
-        return self._cells(way.name, swept, recall, rescored, taken)
+        scanned = Shard(store.path).codec.layers[0].code_bytes
+        return self._cells(way.name, scanned, recall, rescored, taken)
 
     def _cells(
         self, name: str, row_bytes: int, recall: float, rescored: int | None, taken: dict[str, float]

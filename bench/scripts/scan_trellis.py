@@ -33,7 +33,7 @@ Floats: TypeAlias = NDArray[np.float32]
 Search: TypeAlias = Callable[[Floats], NDArray[np.int64]]
 
 TRAIN_ROWS = 10_000
-SWEPT = (16,)  # bytes that faiss sweeps by 4-bit codes, where the rest is for refinement
+SCANNED = (16,)  # bytes that faiss scans by 4-bit codes, where the rest is for refinement
 BATCHES = 3  # runs
 OPQ_ROUNDS = 10
 ASKED = 1000  # queries that recall is measured with: one neighbour more or less is a ten thousandth of it
@@ -90,7 +90,7 @@ def ours(store: vecstore.Store, size: int) -> dict[str, Search]:
     prefixes = store.info()["certificate"].get("prefixes") or {"swept": {}}
     options: dict[str, dict[str, Any]] = {FULL: {}}
     for share in RECALLS:
-        options[f"`recall={share}`, sweeps {prefixes['swept'].get(str(share), size)} bytes"] = {"recall": share}
+        options[f"`recall={share}`, scans {prefixes['swept'].get(str(share), size)} bytes"] = {"recall": share}
 
     def search(queries: Floats, given: dict[str, Any]) -> NDArray[np.int64]:
         return np.asarray(store.search(queries, K, **given).rows)
@@ -107,8 +107,8 @@ def faiss_ways(x: Floats, sample: Floats, size: int) -> dict[str, tuple[int, Sea
     _train(alone, sample)
     alone.add(x)
     ways[f"faiss OPQ{2 * size},PQ{2 * size}x4fs"] = size, lambda queries: np.asarray(alone.search(queries, K)[1])
-    for swept in (swept for swept in SWEPT if swept < size):
-        m, rest = 2 * swept, size - swept
+    for scanned in (scanned for scanned in SCANNED if scanned < size):
+        m, rest = 2 * scanned, size - scanned
         factory = f"OPQ{m}_{d},PQ{m}x4fs,Refine(OPQ{rest}_{d},PQ{rest}x8)"
         index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT)
         for part in (index.base_index, index.refine_index):
