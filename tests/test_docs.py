@@ -15,6 +15,7 @@ from vecstore import errors
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUN = ("docs/errors.md", "docs/migration.md")  # here
+RUN_WITH_THE_CODECS = ("docs/codecs.md",)  # in tests/unit/codecs/test_codecs.py
 RUN_WITH_THE_README = ("README.md", "docs/howto.md", "docs/search.md", "docs/tutorial.md")
 
 
@@ -51,7 +52,7 @@ def test_python_of_the_errors_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_python_of_every_page_runs_or_says_why_not() -> None:
     shown = {name for page in PAGES if python_of(name := page.relative_to(ROOT).as_posix())}
-    missing = sorted(shown - {*RUN, *RUN_WITH_THE_README})
+    missing = sorted(shown - {*RUN, *RUN_WITH_THE_CODECS, *RUN_WITH_THE_README})
     assert not missing, f"{missing}: run their Python in a test, or put <!-- not run: why --> on the line before it"
 
 

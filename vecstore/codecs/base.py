@@ -4,8 +4,14 @@ A step comes in two states. Its *configuration* is a frozen dataclass: what the 
 (``PQ(m=48, bits=8)``). Its *trained* form, returned by ``fit``, holds named arrays and does the work. There is no
 unfitted object that fails when used.
 
-To add a codec, subclass `Transform`, `Quantizer` or `ByteStep` in a module of its own, and name the class in
-`vecstore.codecs.registry` or, from another package, under the entry-point group ``vecstore.codecs``.
+To add a codec:
+
+1. Write one file: a configuration with ``fit`` and ``restore``, a trained form with ``encode``, ``decode``, ``arrays``.
+2. Name it in `vecstore.codecs.registry`, or in another package under the entry-point group ``vecstore.codecs``.
+3. Name a specification of it in ``tests/unit/codecs/test_codec_contract.py``: the contract is tested for it.
+4. Name it in the table of ``docs/codecs.md``, which shows a whole codec in 30 lines.
+
+What only codecs need whose rows share tables is in `vecstore.codecs.tables.table`.
 """
 
 from __future__ import annotations
@@ -64,6 +70,14 @@ class Step(ABC):
         except TypeError:
             needed = [field.name for field in fields(cls) if field.default is MISSING]
             raise CodecError(f"{cls.name} needs {', '.join(needed)}: {cls.usage}") from None
+
+    @classmethod
+    def crossed(cls, arguments: tuple[str, ...], second: int) -> Self:
+        """Build from the one argument ``AxB``, or from ``A``, which stands for A and `second`."""
+        if len(arguments) != 1:
+            raise CodecError(f"{cls.name} takes one argument: {cls.usage}")
+        first, cross, other = arguments[0].partition("x")
+        return cls(cls.integer(first), cls.integer(other) if cross else second)
 
     @classmethod
     def integer(cls, text: str) -> int:

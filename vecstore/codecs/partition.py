@@ -94,10 +94,10 @@ class Cells(Step):
             if excess <= 0:
                 break
             left -= excess  # axes of a steep spectrum take more than was reckoned
-        places = (centroids - mean) @ axes.matrix.T  # places[cell, component]
-        steps = np.maximum(places.std(axis=0), 1e-30) * STEPS[bits]
+        components = (centroids - mean) @ axes.matrix.T  # components[cell, component]
+        steps = np.maximum(components.std(axis=0), 1e-30) * STEPS[bits]
         middle = 1 << bits.astype(np.int64) - 1
-        levels = np.clip(np.floor(places / steps) + middle, 0, 2 * middle - 1).astype(np.uint8)
+        levels = np.clip(np.floor(components / steps) + middle, 0, 2 * middle - 1).astype(np.uint8)
         return Partition(mean, axes, steps.astype("<f4"), bits, join_uneven(levels, bits))
 
     @staticmethod
@@ -173,8 +173,10 @@ class Partition:
         given: Arrays = {"mean": mean, **axes.arrays, "scales": scales, "bits": bits, "levels": levels}
         self.arrays: Mapping[str, NDArray[Any]] = {name: frozen(array) for name, array in given.items()}
         with np.errstate(over="ignore", invalid="ignore"):
-            places = (split_uneven(levels, bits) - ((1 << bits.astype(np.int64)) - 1) / 2).astype(np.float32) * scales
-            self._set(places @ axes.matrix + mean)
+            components = (split_uneven(levels, bits) - ((1 << bits.astype(np.int64)) - 1) / 2).astype(
+                np.float32
+            ) * scales
+            self._set(components @ axes.matrix + mean)
 
     def _set(self, centroids: Floats) -> None:
         if not (np.abs(centroids) <= LARGEST).all():

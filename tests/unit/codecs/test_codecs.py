@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,40 +141,9 @@ def test_more_parts_than_dimensions(words, spec):
         codec(spec).fit(words[:300])
 
 
-PLUGIN = """
-from dataclasses import dataclass
-import numpy as np
-from vecstore.codecs.base import Quantizer, TrainedQuantizer
-
-@dataclass(frozen=True)
-class Sign(Quantizer):
-    "A byte a dimension: minus one, zero or one."
-    name = "sign"
-    summary = "the sign of each dimension"
-    usage = "sign"
-
-    def fit(self, z, *, seed):
-        return TrainedSign(z.shape[1])
-
-    def restore(self, dimensions, arrays):
-        return TrainedSign(dimensions)
-
-class TrainedSign(TrainedQuantizer):
-    def __init__(self, d):
-        self.dimensions = self.code_bytes = d
-
-    def encode(self, z):
-        return (np.sign(z) + 1).astype(np.uint8)
-
-    def decode(self, codes):
-        return codes.astype(np.float32) - 1
-
-    @property
-    def arrays(self):
-        return {}
-
-NOT_A_STEP = print
-"""
+PAGE = (Path(__file__).parents[3] / "docs/codecs.md").read_text(encoding="utf-8")
+(EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)  # the codec `sign`
+PLUGIN = EXAMPLE + "\nNOT_A_STEP = print\n"
 
 
 @pytest.fixture

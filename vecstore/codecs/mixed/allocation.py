@@ -40,8 +40,8 @@ def allocated(samples: Sequence[BlockSample], row_bytes: float, *, seed: int) ->
     BudgetError
         The bytes are too few for the least codec of every block.
     """
-    total, asked = sum(sample.rows for sample in samples), sum(sample.weight for sample in samples)
-    shares = [(1 - EVENLY) * sample.weight / asked + EVENLY * sample.rows / total for sample in samples]
+    total, weight = sum(sample.rows for sample in samples), sum(sample.weight for sample in samples)
+    shares = [(1 - EVENLY) * sample.weight / weight + EVENLY * sample.rows / total for sample in samples]
     menus = [_options(sample, share, row_bytes, seed) for sample, share in zip(samples, shares, strict=True)]
     return allocate(menus, row_bytes * total)
 

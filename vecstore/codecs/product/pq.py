@@ -43,10 +43,7 @@ class PQ(Quantizer):
 
     @classmethod
     def from_arguments(cls, *arguments: str) -> Self:
-        if len(arguments) != 1:
-            raise CodecError(f"{cls.name} takes one argument: {cls.usage}")
-        m, _, bits = arguments[0].partition("x")
-        return cls(cls.integer(m), cls.integer(bits) if bits else 8)
+        return cls.crossed(arguments, 8)
 
     def __str__(self) -> str:
         return f"{self.name}:{self.m}" + ("" if self.bits == 8 else f"x{self.bits}")

@@ -41,10 +41,7 @@ class LVQ(Quantizer):
 
     @classmethod
     def from_arguments(cls, *arguments: str) -> Self:
-        if len(arguments) != 1:
-            raise CodecError(f"lvq takes one argument: {cls.usage}")
-        bits, cross, residual = arguments[0].partition("x")
-        return cls(cls.integer(bits), cls.integer(residual) if cross else 0)
+        return cls.crossed(arguments, 0)
 
     def __str__(self) -> str:
         return f"{self.name}:{self.bits}" + (f"x{self.residual_bits}" if self.residual_bits else "")

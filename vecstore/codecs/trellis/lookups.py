@@ -34,7 +34,7 @@ class Lookups:
     tell.
 
     Coarse look-ups read the upper two bits of a sub-index and nothing of the path: fewer of them, from fewer bytes,
-    stand for as many coefficients. They say what a sweep of first bytes needs to know, which leaves out more than that.
+    stand for as many coefficients. They say what a scan of first bytes needs to know, which leaves out more than that.
 
     Attributes
     ----------
