@@ -25,7 +25,15 @@ HEADER = ("name", "is or does")
 MODULES: dict[str, tuple[str, ...]] = {
     "vecstore.formats": ("open_dump", "write_dump", "FORMATS"),
     "vecstore.conversion.importing": ("import_subwords", "import_hash_embed", "import_quotient_remainder"),
-    "vecstore.codecs.base": ("Transform", "TrainedTransform", "Quantizer", "TrainedQuantizer", "ByteStep"),
+    "vecstore.codecs.base": (
+        "Transform",
+        "TrainedTransform",
+        "Quantizer",
+        "TrainedQuantizer",
+        "ByteStep",
+        "named",
+        "frozen",
+    ),
     "vecstore.codecs.tables.table": ("TableQuantizer", "TrainedTable"),
     "vecstore.codecs.mixed.plan": ("plan",),
     "vecstore.measure.advisor": ("predict",),

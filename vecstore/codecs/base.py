@@ -38,6 +38,8 @@ __all__ = [
     "TrainedQuantizer",
     "TrainedTransform",
     "Transform",
+    "frozen",
+    "named",
 ]
 
 CodeKind: TypeAlias = Literal["tables16", "tables256", "numbers", "trellis", "decoded"]
