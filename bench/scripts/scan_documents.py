@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.scripts.scan_peers import K, faiss_pq, flat
 from vecstore.bench.timing import medians, table
+from vecstore.formats.npy import read_npy
 
 import vecstore
 from vecstore.codecs.evaluation import overlap
@@ -80,10 +81,10 @@ class Documents:
         train_rows: int,
         limit: Callable[[int], AbstractContextManager[int]],
     ) -> None:
-        given = np.load(vectors)
+        given = read_npy(vectors)
         first = np.sort(np.unique(given, axis=0, return_index=True)[1])
         self._x = unit(given[first].astype(np.float32))
-        self._queries = unit(np.load(queries).astype(np.float32))[: 100 if quick else None]
+        self._queries = unit(read_npy(queries).astype(np.float32))[: 100 if quick else None]
         self._scratch, self._runs, self._train_rows, self._limit = scratch, 5 if quick else 51, train_rows, limit
         self._wanted = np.concatenate([_nearest(self._x, part) for part in _parts(self._queries)])
 

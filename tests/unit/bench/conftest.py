@@ -23,8 +23,8 @@ LIARS = """
     from vecstore.codecs.scalar.floats import F16, TrainedF16
 
     class Boaster(TrainedF16):  # its scan sees float16, its lookups give noise
-        def decode(self, codes, rows=None):
-            x = super().decode(codes, rows)
+        def decode(self, codes):
+            x = super().decode(codes)
             return x + np.float32(0.05) * np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
 
     class Miser(TrainedF16):  # says 48 bytes a row, and writes more

@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 from vecstore.formats import open_dump
+from vecstore.formats.npy import read_npy
 
 from vecstore.errors import FormatError
 
@@ -198,3 +199,24 @@ def test_npz_damaged(tmp_path):
     path.write_bytes(data)
     with pytest.raises(FormatError, match="damaged"):
         list(open_dump(path).batches())
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_whole_arrays(tmp_path, mapped):
+    np.save(tmp_path / "x.npy", X)
+    found = read_npy(tmp_path / "x.npy", mapped=mapped)
+    np.testing.assert_array_equal(found, X)
+    assert isinstance(found, np.memmap) == mapped
+
+
+def test_files_that_are_no_array(tmp_path):
+    np.savez(tmp_path / "two.npy.npz", x=X, y=X)
+    np.save(tmp_path / "pickled.npy", np.array([{"a": 1}]), allow_pickle=True)
+    whole = io.BytesIO()
+    np.save(whole, X)
+    files = {"empty": b"", "text": b"1 2 3\n", "cut": whole.getvalue()[:-1], "zip": b"PK\x03\x04 and no more"}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    for name in (*files, "two.npy.npz", "pickled.npy"):
+        with pytest.raises(FormatError, match=rf"{name}, --weights: no \.npy array"):
+            read_npy(tmp_path / name, where="--weights")
