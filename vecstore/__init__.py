@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vecstore.conversion.conversion import Report, convert, write
     from vecstore.conversion.writer import Writer
     from vecstore.errors import VecstoreError
-    from vecstore.search.search import SearchResult
+    from vecstore.search.result import SearchResult
     from vecstore.store.store import Store
     from vecstore.store.store import open_store as open
     from vecstore.store.vectors import Vectors
@@ -33,7 +33,7 @@ _HOMES = {
     "Codec": "vecstore.codecs.codec:Codec",
     "CodecSpec": "vecstore.codecs.codec:CodecSpec",
     "Report": "vecstore.conversion.conversion:Report",
-    "SearchResult": "vecstore.search.search:SearchResult",
+    "SearchResult": "vecstore.search.result:SearchResult",
     "Store": "vecstore.store.store:Store",
     "Tuned": "vecstore.tuning.result:Tuned",
     "VecstoreError": "vecstore.errors:VecstoreError",

@@ -34,8 +34,9 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import MissingExtraError, ShapeError, require
 from vecstore.metric import Metric
 from vecstore.parallel import thread_count
+from vecstore.search.kinds import scanner_of
 from vecstore.search.ranking import Ranking
-from vecstore.search.sweeping import Sweep, sweep_of
+from vecstore.search.scanner import Scanner
 from vecstore.search.topk import TopK
 from vecstore.shard.shard import Shard
 
@@ -155,7 +156,7 @@ class Opened:
         self.rows, self._codes = shard.rows, shard.layers[0]
         self.size_bytes = self.rows * self._codes.layer.code_bytes
         rankings = [Ranking.of(metric, query[None], unit_rows=False) for query in queries]
-        self._scanners = cycle([sweep_of(self._codes, ranking, shard.coarse_lengths) for ranking in rankings])
+        self._scanners = cycle([scanner_of(self._codes, ranking, shard.coarse_lengths) for ranking in rankings])
 
     @cached_property
     def mapped(self) -> NDArray[np.uint64]:
@@ -165,9 +166,9 @@ class Opened:
 
     def kernel(self) -> None:
         """Scan the codes for one query, in this thread."""
-        sweep: Sweep = next(self._scanners)
+        scanner: Scanner = next(self._scanners)
         none = np.empty(0, np.uint32)
-        sweep.over(0, self.rows, TopK(1, K), floors=sweep.ranking.floors(-np.inf), allowed=none)
+        scanner.over(0, self.rows, TopK(1, K), floors=scanner.ranking.floors(-np.inf), allowed=none)
 
     def one(self) -> None:
         """Search for one query."""

@@ -79,7 +79,7 @@ def _line(words: Words, codec: str, truths: list[tuple[NDArray[np.int64], NDArra
                 recalls.append(
                     float(np.mean([np.isin(own[own != query][:K], best).mean() for own, query, best in pairs]))
                 )
-            shards = store._shards
+            shards = store._snapshot.shards
             code_bytes = sum(shard.codec.code_bytes * shard.rows for shard in shards) / len(x)
             model_bytes = sum(shard.codec.model_bytes for shard in shards) / len(x)
             chosen = store.info()["codec"]

@@ -400,7 +400,7 @@ def test_tiles_to_the_byte(tmp_path: Path) -> None:
     container = Container(path)
     part = container.part("codes.0")
     with vecstore.open(path) as store:
-        codes = store._shards[0].layers[0].gather(np.arange(3))
+        codes = store._snapshot.shards[0].layers[0].gather(np.arange(3))
     expected = b"".join(bytes(codes[:, j]).ljust(32, b"\0") for j in range(2))
     assert bytes(part.block_bytes(0)).startswith(expected)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,6 +164,33 @@ class Numbers:
     offset: Floats
 
 
+class TrellisCode(Protocol):
+    """What a scan of `tcq` codes works with: coefficients y along orthonormal axes, x = y @ axes + mean.
+
+    Attributes
+    ----------
+    layout : CodeLayout
+    states : int
+    levels : (layout.starts[-1],) float32
+    axes : (coefficients, dimensions) float32
+    mean : (dimensions,) float32
+    code_bytes : int
+    """
+
+    layout: Any
+    states: int
+    levels: Floats
+    axes: Floats
+    mean: Floats
+    code_bytes: int
+
+    def coefficients(self, codes: Codes) -> Floats:
+        """Return the coefficients of codes: (n, coefficients)."""
+
+    def with_levels(self, levels: Floats) -> TrellisCode:
+        """Return the same with other levels."""
+
+
 class TrainedQuantizer(ABC):
     """A quantizer that has seen its data; maps (n, dimensions) float32 to (n, code_bytes) uint8 and back.
 
@@ -215,6 +242,11 @@ class TrainedQuantizer(ABC):
     @property
     def numbers(self) -> Numbers | None:
         """What its codes are if they are plain numbers, one a dimension; else None."""
+        return None
+
+    @property
+    def trellis(self) -> TrellisCode | None:
+        """What a scan of codes of the kind "trellis" works with; None for other kinds."""
         return None
 
     def prefix(self, dimensions: int) -> TrainedQuantizer | None:

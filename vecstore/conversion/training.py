@@ -25,8 +25,8 @@ from vecstore.measure.certificate import measure_certificate
 from vecstore.measure.drift import DriftWarning, Reference, drift_of, reference_of
 from vecstore.measure.fidelity import RAW, measure_oversampling
 from vecstore.measure.sample import Sample
+from vecstore.measure.scan_bytes import measure_scan_bytes
 from vecstore.metric import Metric
-from vecstore.search.prefixes import measure_prefixes
 from vecstore.shard.sizes import FIXED_BYTES, NORM_BYTES, bytes_beside
 
 __all__ = ["Progress", "RescoringWarning", "Stage", "Wish", "dataset_of", "prepare", "sample_of"]
@@ -170,7 +170,7 @@ def prepare(
     if calibration is not None:
         members["calibration"] = calibration.to_dict()
     if isinstance(trained, Codec) and not trained.shared:
-        certificate = replace(certificate, prefixes=measure_prefixes(trained, asking, searched, raw=RAW[metric]))
+        certificate = replace(certificate, prefixes=measure_scan_bytes(trained, asking, searched, raw=RAW[metric]))
         _warn_of_drift(wish.reference, trained, asking)
         members["reference"] = (wish.reference or reference_of(trained, asking)).to_dict()
     members["certificate"] = certificate.to_dict()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,23 +10,20 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.evaluation import cosines, relative_error
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.errors import ShapeError
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
+from vecstore.search.oversampling import RECALLS
 from vecstore.search.ranking import Raw, raw_scores
-from vecstore.shard.certificate import Certificate, certificate_in
+from vecstore.shard.certificate import Certificate
 
 __all__ = [
     "RAW",
     "as_stored",
     "measure_fidelity",
     "measure_oversampling",
-    "oversampling",
 ]
 
-RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # shares of the ten nearest that the coarse layer must not hide
 RAW: dict[Metric, Raw] = {"cosine": "unit", "dot": "product", "l2": "squared"}
-OVERSAMPLE = 32  # where nothing was measured
 SAFETY = 2  # real queries lie farther from the rows than held-out rows do
 
 
@@ -105,32 +99,6 @@ def measure_oversampling(
     depth = np.stack([(by_coarse > threshold[:, i, None]).sum(axis=1) for i in range(k)], axis=1) + 1
     needed = {recall: float(np.quantile(depth, recall)) * max(rows / len(sample), 1) * SAFETY / k for recall in RECALLS}
     return {str(recall): max(int(np.ceil(factor)), 1) for recall, factor in needed.items()}
-
-
-def oversampling(descriptions: Sequence[Mapping[str, Any]], recall: float | None) -> int:
-    """Return the oversampling that shards need to reach a recall, as measured when they were made.
-
-    Parameters
-    ----------
-    descriptions : of the shards
-    recall : float or None
-        None for the highest that was measured.
-
-    Raises
-    ------
-    ShapeError
-        More than was measured, or no share.
-    """
-    if recall is not None and not 0 < recall <= RECALLS[-1]:
-        raise ShapeError(f"recall is a share up to {RECALLS[-1]}, found {recall!r}; exact=True misses nothing")
-    wanted = str(min(known for known in RECALLS if known >= (recall or RECALLS[-1])))
-    found = []
-    for description in descriptions:
-        certificate = certificate_in(description)
-        measured = certificate.oversampling
-        factor = certificate.oversample if measured is None else measured.get(wanted)
-        found += [factor] if factor else []
-    return max(found, default=OVERSAMPLE)
 
 
 def _scores(queries: Floats, x: Floats, metric: Metric) -> Floats:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.errors import ShapeError
+from vecstore.errors import OptionError
 
 __all__ = ["Selection", "packed_bits"]
 
@@ -29,7 +29,7 @@ class Selection:
 
     Raises
     ------
-    ShapeError
+    OptionError
         Neither, or a number that is not a row.
     """
 
@@ -82,16 +82,16 @@ def _given(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
         return np.empty(0, np.int64)
     if found.ndim == 1 and found.dtype == bool:
         if len(found) != total:
-            raise ShapeError(f"{name}: a mask has one value a row, {total:,} here; found {len(found):,}")
+            raise OptionError(f"{name}: a mask has one value a row, {total:,} here; found {len(found):,}")
         return found
     if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise ShapeError(
+        raise OptionError(
             f"{name} is a mask of {total:,} bool or a list of row numbers, found {found.shape} of {found.dtype}; "
             "store.rows_of(keys) turns keys into row numbers"
         )
     low, high = int(found.min()), int(found.max())
     if low < 0 or high >= total:
-        raise ShapeError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows")
+        raise OptionError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows")
     return np.sort(found.astype(np.int64))
 
 

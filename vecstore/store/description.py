@@ -8,19 +8,20 @@ from typing import Any
 
 from vecstore.shard.certificate import certificate_in
 from vecstore.shard.shard import Shard
-from vecstore.store.manifest import MANIFEST_NAME, Manifest
+from vecstore.store.manifest import MANIFEST_NAME
+from vecstore.store.snapshot import Snapshot
 
-__all__ = ["codec_text", "describe"]
+__all__ = ["codec_text", "describe", "summary"]
 
 
-def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[str, Any]:
+def describe(snapshot: Snapshot) -> dict[str, Any]:
     """Return the facts of an open store as a plain dictionary, ready for JSON.
 
     ``bytes`` holds three counts that are never mixed: ``resident`` (codes that a scan touches), ``stored`` (all
     files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
     """
-    first = shards[0]
-    rows = sum(shard.rows for shard in shards)
+    path, shards, manifest = snapshot.path, snapshot.shards, snapshot.manifest
+    first, rows = shards[0], snapshot.rows
     stored = sum(Path(shard.path).stat().st_size for shard in shards)
     if manifest is not None:
         directory = Path(path)
@@ -54,6 +55,14 @@ def describe(path: str, shards: list[Shard], manifest: Manifest | None) -> dict[
         "provenance": about.get("provenance"),
         "user": about.get("user") or {},
     }
+
+
+def summary(snapshot: Snapshot) -> str:
+    """Return shape, codec and metric in a line."""
+    cut = "" if snapshot.code_bytes is None else f", first {snapshot.code_bytes} bytes"
+    cut = cut if snapshot.prefix is None else f", first {snapshot.prefix} dimensions"
+    codec = codec_text(snapshot.shards) + cut
+    return f"{snapshot.rows} x {snapshot.dimensions}, {codec}, {snapshot.metric}"
 
 
 def codec_text(shards: Sequence[Shard]) -> str:

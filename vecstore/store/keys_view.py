@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from vecstore.keys.kind import Key
-
-if TYPE_CHECKING:
-    from vecstore.store.store import Store
+from vecstore.store.snapshot import Snapshot
+from vecstore.store.vectors import row_numbers
 
 __all__ = ["KeysView"]
 
 
 class KeysView(Sequence[Key]):
-    """The keys of a store in row order: length, iteration, `in`, indexing by row, slice or array of rows."""
+    """The keys of a store in row order: length, iteration, `in`, indexing by row, slice or array of rows.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    `source` returns the snapshot that is open.
+    """
+
+    def __init__(self, source: Callable[[], Snapshot]) -> None:
+        self._source = source
 
     def __len__(self) -> int:
-        return len(self._store)
+        return self._source().rows
 
     def __contains__(self, key: object) -> bool:
-        return key in self._store
+        return self._source().find(key) >= 0
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._store)
+        return self._source().keys()
 
     def __getitem__(self, index: Any) -> Any:
-        rows = len(self._store)
+        snapshot = self._source()
+        rows, key_of = snapshot.rows, snapshot.key_of
         if isinstance(index, (int, np.integer)):
             if not -rows <= index < rows:
                 raise IndexError(f"row {index} of a store with {rows} rows")
-            return self._store.key_of(int(index) % rows)
-        chosen = (
-            range(*index.indices(rows)) if isinstance(index, slice) else self._store.vectors.row_numbers(index).tolist()
-        )
-        return [self._store.key_of(row) for row in chosen] if self._store.key_type else list(chosen)
+            return key_of(int(index) % rows)
+        chosen = range(*index.indices(rows)) if isinstance(index, slice) else row_numbers(index, rows).tolist()
+        return [key_of(row) for row in chosen]
 
     def __repr__(self) -> str:
-        return f"<{len(self)} {self._store.key_type or 'row number'} keys>"
+        return f"<{len(self)} {self._source().key_type or 'row number'} keys>"

@@ -10,8 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.errors import ShapeError
+from vecstore.store.snapshot import Snapshot
 
-__all__ = ["Vectors"]
+__all__ = ["Vectors", "row_numbers"]
 
 
 class Vectors:
@@ -24,15 +25,9 @@ class Vectors:
     ndim = 2
     dtype = np.dtype(np.float32)
 
-    def __init__(
-        self,
-        shape: tuple[int, int],
-        one: Callable[[int], Floats],
-        many: Callable[[NDArray[np.int64]], Floats],
-        span: Callable[[int, int], Floats],
-    ) -> None:
+    def __init__(self, shape: tuple[int, int], source: Callable[[], Snapshot]) -> None:
         self.shape = shape
-        self._one, self._many, self._span = one, many, span
+        self._source = source  # returns the snapshot that is open
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -54,7 +49,7 @@ class Vectors:
             row = int(index)
             if not -self.shape[0] <= row < self.shape[0]:
                 raise IndexError(f"row {row} of a store with {self.shape[0]} rows")
-            return self._one(row if row >= 0 else row + self.shape[0])
+            return self._source().vector(row if row >= 0 else row + self.shape[0])
         if isinstance(index, tuple):
             return self._two(index)
         if index is Ellipsis:
@@ -62,37 +57,18 @@ class Vectors:
         if isinstance(index, slice):
             start, stop, step = index.indices(self.shape[0])
             if step == 1:
-                return self._span(start, stop)
-            return self._many(np.arange(start, stop, step))
-        return self._many(self.row_numbers(index))
-
-    def row_numbers(self, index: Any) -> NDArray[np.int64]:
-        """Return what a list, integer array or boolean mask selects, as row numbers in range."""
-        rows = np.asarray(index)
-        if rows.ndim != 1:
-            raise ShapeError(f"rows are selected by a one-dimensional array, found shape {rows.shape}")
-        if rows.dtype == bool:
-            if len(rows) != self.shape[0]:
-                raise ShapeError(f"a mask of {len(rows)} for {self.shape[0]} rows")
-            return np.flatnonzero(rows)
-        if not len(rows):
-            return np.empty(0, np.int64)
-        if rows.dtype.kind not in "iu":
-            raise ShapeError(f"rows are selected by integers or a mask, found {rows.dtype}; keys go to store[keys]")
-        rows = rows.astype(np.int64)
-        low, high = int(rows.min()), int(rows.max())
-        if low < -self.shape[0] or high >= self.shape[0]:
-            raise IndexError(f"row {low if low < -self.shape[0] else high} of a store with {self.shape[0]} rows")
-        return np.where(rows < 0, rows + self.shape[0], rows) if low < 0 else rows
+                return self._source().vector_range(start, stop)
+            return self._source().vectors(np.arange(start, stop, step))
+        return self._source().vectors(row_numbers(index, self.shape[0]))
 
     def __iter__(self) -> Iterator[Floats]:
         for start in range(0, self.shape[0], 1024):
-            yield from self._span(start, min(start + 1024, self.shape[0]))
+            yield from self._source().vector_range(start, min(start + 1024, self.shape[0]))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("the vectors are decoded, so an array of them is always a copy")
-        everything = self._span(0, self.shape[0])
+        everything = self._source().vector_range(0, self.shape[0])
         return everything if dtype is None else everything.astype(dtype, copy=False)
 
     def __repr__(self) -> str:
@@ -113,3 +89,23 @@ class Vectors:
         if isinstance(index[0], slice) or isinstance(index[1], (slice, int, np.integer)):
             return rows[:, index[1]]
         return rows[np.arange(len(rows)), index[1]]  # two lists are paired, as in numpy
+
+
+def row_numbers(index: Any, total: int) -> NDArray[np.int64]:
+    """Return what a list, integer array or boolean mask selects of `total` rows, as row numbers in range."""
+    rows = np.asarray(index)
+    if rows.ndim != 1:
+        raise ShapeError(f"rows are selected by a one-dimensional array, found shape {rows.shape}")
+    if rows.dtype == bool:
+        if len(rows) != total:
+            raise ShapeError(f"a mask of {len(rows)} for {total} rows")
+        return np.flatnonzero(rows)
+    if not len(rows):
+        return np.empty(0, np.int64)
+    if rows.dtype.kind not in "iu":
+        raise ShapeError(f"rows are selected by integers or a mask, found {rows.dtype}; keys go to store[keys]")
+    rows = rows.astype(np.int64)
+    low, high = int(rows.min()), int(rows.max())
+    if low < -total or high >= total:
+        raise IndexError(f"row {low if low < -total else high} of a store with {total} rows")
+    return np.where(rows < 0, rows + total, rows) if low < 0 else rows

@@ -30,7 +30,7 @@ def test_a_quantizer_on_what_a_table_leaves(tmp_path, base):
         assert found.known.tolist() == [True, False]
         np.testing.assert_array_equal(found.vectors[0], decoded[7])
         assert store.search(decoded[5], 1).keys == [keys[5]]
-        alone = store._shards[0].codec.layers[0].quantizer._base
+        alone = store._snapshot.shards[0].codec.layers[0].quantizer._base
         unknown = PackedKeys(["no such word"], "str")
         np.testing.assert_array_equal(found.vectors[1], alone.unknown(unknown)[0])
         assert "collisions" in store.info()["certificate"]["tables"]

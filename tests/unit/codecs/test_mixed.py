@@ -195,10 +195,10 @@ def test_mixed_beats_the_best_single_codec_where_it_is_asked(tmp_path):
     singles = {spec: measure(words, spec, tmp_path / spec, queries, truth) for spec in ("opq:12", "tcq:12")}
     best = max(singles, key=lambda spec: singles[spec].recall)
     with vecstore.open(tmp_path / best) as store:
-        budget = 12 + store._shards[0].codec.model_bytes / 20_000
+        budget = 12 + store._snapshot.shards[0].codec.model_bytes / 20_000
     mixed = measure(words, f"mixed:{budget:.2f}", tmp_path / "mixed", queries, truth)
     with vecstore.open(tmp_path / "mixed") as store:
-        spent = sum(shard.codec.code_bytes * shard.rows + shard.codec.model_bytes for shard in store._shards)
+        spent = sum(shard.codec.code_bytes * shard.rows + shard.codec.model_bytes for shard in store._snapshot.shards)
         assert spent <= budget * 20_000
         r2 = weighted_r2(words.vectors, np.asarray(store.vectors), 1 / np.arange(1, 20_001))
         assert r2 >= 0.95

@@ -168,7 +168,7 @@ def test_a_hashed_store_answers_for_known_and_unknown_keys(hashed):
     found = hashed.lookup(asked)
     assert found.known.tolist() == [True, False, True, False]
     np.testing.assert_array_equal(found.vectors[[0, 2]], hashed[[keys[5], keys[2999]]])
-    quantizer = hashed._shards[0].codec.layers[0].quantizer
+    quantizer = hashed._snapshot.shards[0].codec.layers[0].quantizer
     np.testing.assert_array_equal(found.vectors, quantizer.unknown(PackedKeys(asked, "str")))
     assert "no such word" not in hashed and hashed.get("no such word") is None
     assert hashed.lookup([]).vectors.shape == (0, 50)
@@ -229,7 +229,7 @@ def test_fields_share_one_pool(tmp_path):
         found = store.lookup(["city:rome", "name:rome", "city:nowhere"])
         assert found.known.tolist()[2] is False
         assert not np.allclose(found.vectors[0], found.vectors[1])
-        assert store._shards[0].codec.model_bytes == 1000 * 50 * 4 + 1
+        assert store._snapshot.shards[0].codec.model_bytes == 1000 * 50 * 4 + 1
 
 
 def test_integer_keys_are_hashed_too(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 import reference
 
 import vecstore
-from vecstore.errors import KeyNotFoundError, ShapeError
+from vecstore.errors import KeyNotFoundError, OptionError, ShapeError
 from vecstore.metric import METRICS
-from vecstore.search import search
+from vecstore.search import batch
 from vecstore.search.topk import TopK
 
 ROWS = 2000
@@ -211,7 +211,7 @@ def test_most_similar_of_rows(open_words):
     ],
 )
 def test_what_cannot_be_searched(open_words, arguments, message):
-    with pytest.raises(ShapeError, match=message):
+    with pytest.raises((OptionError, ShapeError), match=message):
         open_words("sq:8").search(**{"queries": np.zeros(50), **arguments})
 
 
@@ -244,7 +244,7 @@ def test_best_of_few_scores():
 @every_metric
 @pytest.mark.parametrize("spec", ["bin", "pq:10", "sq:8", "f32"])
 def test_threads_that_share_what_they_found_miss_nothing(open_words, asked, monkeypatch, spec, metric):
-    monkeypatch.setattr(search, "PIECE_BYTES", 1)
+    monkeypatch.setattr(batch, "PIECE_BYTES", 1)
     store = open_words(spec, **LAYOUTS["shards"])
     for queries in (asked[0], asked[:3], asked):
         for k in (1, 10, 1999):  # the last is more than a shard has

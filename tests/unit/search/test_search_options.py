@@ -7,7 +7,7 @@ import pytest
 import reference
 
 import vecstore
-from vecstore.errors import ShapeError
+from vecstore.errors import OptionError
 from vecstore.kernels import simd
 from vecstore.metric import METRICS
 
@@ -193,7 +193,7 @@ def test_every_instruction_set_finds_the_same(open_words, asked, spec, level, mo
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_change_nothing(open_words, words, monkeypatch, metric, threads):
     monkeypatch.setenv("VECSTORE_THREADS", str(threads))
-    monkeypatch.setattr("vecstore.search.search.PIECE_BYTES", 1)
+    monkeypatch.setattr("vecstore.search.batch.PIECE_BYTES", 1)
     for spec in ("pq:10x4", "sq:8", "bin/sq:8"):
         store = open_words(spec, rows=4900)
         found = store.search(words[4900:], 30, metric=metric)
@@ -205,7 +205,7 @@ def test_a_store_without_recorded_lengths_is_searched_as_well(open_words, asked)
     for spec in ("pq:10x4", "bin", "sq:8", "f16"):
         store = open_words(spec)
         expected = store.search(asked)
-        for shard in store._shards:
+        for shard in store._snapshot.shards:
             del shard.description["lengths"]
         np.testing.assert_array_equal(store.search(asked).rows, expected.rows)
 
@@ -235,19 +235,19 @@ def test_neighbours_of_a_key_leave_it_out(open_words):
     ],
 )
 def test_options_that_make_no_sense(open_words, asked, arguments, message):
-    with pytest.raises(ShapeError, match=message):
+    with pytest.raises(OptionError, match=message):
         open_words("sq:8").search(asked[0], **arguments)
 
 
 def test_options_that_make_no_sense_for_two_layers(open_words, asked):
     store = open_words("bin/sq:8")
-    with pytest.raises(ShapeError, match="their own metric, here cosine"):
+    with pytest.raises(OptionError, match="their own metric, here cosine"):
         store.search(asked[0], exact=True, metric="l2")
-    with pytest.raises(ShapeError, match=r"recall is a share up to 0.999, found 1; exact=True misses nothing"):
+    with pytest.raises(OptionError, match=r"recall is a share up to 0.999, found 1; exact=True misses nothing"):
         store.search(asked[0], recall=1)
-    with pytest.raises(ShapeError, match="recall is for"):
+    with pytest.raises(OptionError, match="recall is for"):
         store.search(asked[0], recall=0.9, exact=True)
-    with pytest.raises(ShapeError, match="needs min_score"):
+    with pytest.raises(OptionError, match="needs min_score"):
         store.range_search(asked[0])
 
 
@@ -255,7 +255,7 @@ def test_options_that_make_no_sense_for_two_layers(open_words, asked):
 def test_hamming_distance_counts_bits(open_words, asked, layout):
     for spec in ("bin", "center,rotate,bin", "bin/sq:8"):
         store = open_words(spec, **LAYOUTS[layout])
-        layer = store._shards[0].codec.layers[0]
+        layer = store._snapshot.shards[0].codec.layers[0]
         bits = np.unpackbits(layer.encode(np.asarray(open_words("f32").vectors)), axis=1)
         distances = (np.unpackbits(layer.encode(asked), axis=1)[:, None] != bits).sum(axis=2)
         chosen = np.arange(ROWS) % 200 == 7
@@ -269,7 +269,7 @@ def test_hamming_distance_counts_bits(open_words, asked, layout):
 
 
 def test_hamming_distance_needs_bits(open_words, asked):
-    with pytest.raises(ShapeError, match="hamming compares the bits of a bin layer that is scanned; this one is sq:8"):
+    with pytest.raises(OptionError, match="hamming compares the bits of a bin layer that is scanned; this one is sq:8"):
         open_words("sq:8").search(asked[0], metric="hamming")
-    with pytest.raises(ShapeError, match="scores of hamming are distances"):
+    with pytest.raises(OptionError, match="scores of hamming are distances"):
         open_words("bin").search(asked[0], metric="hamming", min_score=1)

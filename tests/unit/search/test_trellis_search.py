@@ -14,15 +14,16 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.codecs.trellis.layout import PARITY, CodeLayout
 from vecstore.codecs.trellis.lookups import Lookups, coarse_levels
 from vecstore.container.container import Container
-from vecstore.errors import CodecError, CorruptError, ShapeError
+from vecstore.errors import CodecError, CorruptError, OptionError
 from vecstore.kernels import simd
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Stage, Tiles, TrellisQueries
 from vecstore.kernels.trellis_scan import scan_trellis
 from vecstore.kernels.trellis_tables import fill
-from vecstore.search.prefixes import LEAST_ROWS, plan_of
+from vecstore.search.plan import Plan
 from vecstore.search.ranking import raw_scores
+from vecstore.search.scan_bytes import LEAST_ROWS, plan_of
 from vecstore.search.topk import TopK
-from vecstore.search.trellis_sweeping import Plan, trellis_of
+from vecstore.search.trellis import Trellis
 from vecstore.shard.shard import Shard
 
 RNG = np.random.default_rng(0)
@@ -263,7 +264,7 @@ def same_rows(found, expected, atol=1e-5):
 @pytest.mark.parametrize("count", [1, 3, 70])
 def test_a_scan_of_all_bytes_finds_what_decoding_does(store, summaries, metric, count):
     queries = summaries[1][:count]
-    same_rows(store.search(queries, prefix=48, metric=metric), store.search(queries, exact=True, metric=metric))
+    same_rows(store.search(queries, scan_bytes=48, metric=metric), store.search(queries, exact=True, metric=metric))
 
 
 @pytest.fixture(scope="module")
@@ -275,19 +276,19 @@ def measured(store):
 @pytest.mark.parametrize("which", ["auto", 0, 2, -1])
 def test_prefixes_keep_recall(store, summaries, measured, which):
     x, queries = summaries
-    prefix = which if which == "auto" else measured[which]
+    size = which if which == "auto" else measured[which]
     true = np.argsort(-(queries @ x.T), axis=1)[:, :10]
 
     def recall(**options):
         rows = store.search(queries, **options).rows
         return np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(rows, true, strict=True)])
 
-    assert abs(recall(prefix=prefix) - recall(exact=True)) <= 0.002
+    assert abs(recall(scan_bytes=size) - recall(exact=True)) <= 0.002
 
 
 def test_a_lower_recall_looks_at_less(store, measured):
     plans = [plan_of([store.info()], 48, recall, measured[1], rows=2000) for recall in (0.9, 0.99, None)]
-    assert all(a.height > b.height and a.margins < b.margins for a, b in pairwise(plans))
+    assert all(a.threshold > b.threshold and a.margins < b.margins for a, b in pairwise(plans))
     assert plans[0].sizes[0] == measured[1] and plan_of([store.info()], 48, None, 48, rows=2000) == Plan()
 
 
@@ -306,7 +307,7 @@ def test_fewer_bytes_are_swept_where_a_recall_is_given_for_many_rows(store):
 )
 def test_all_bytes_are_swept_where_first_ones_were_not_measured(store, summaries, measured, options):
     queries = summaries[1][:9]
-    found, expected = (store.search(queries, prefix=size, recall=0.3, **options) for size in (measured[0], 48))
+    found, expected = (store.search(queries, scan_bytes=size, recall=0.3, **options) for size in (measured[0], 48))
     np.testing.assert_array_equal(found.rows, expected.rows)
 
 
@@ -315,7 +316,7 @@ def test_no_query_gets_fewer_rows_than_there_are(store, summaries, measured):
     x, queries = summaries
     odd = np.concatenate([queries, -x[:50], RNG.normal(size=(50, x.shape[1])).astype(np.float32)])
     for options in ({}, {"rescore": 0}):
-        found = store.search(odd, prefix=measured[0], recall=0.3, **options)
+        found = store.search(odd, scan_bytes=measured[0], recall=0.3, **options)
         assert found.rows.shape == (len(odd), 10) and (found.rows >= 0).all()
         assert all(len(set(rows)) == 10 for rows in found.rows.tolist())
         assert (np.diff(found.scores, axis=1) <= 0).all()
@@ -325,7 +326,7 @@ def test_selections_and_limits(store, summaries):
     queries = summaries[1][:5]
     mask = np.arange(2000) % 3 == 0
     for options in [{"rows": mask}, {"exclude": [1, 2, 3]}, {"rows": np.arange(20)}, {"min_score": 0.4}]:
-        same_rows(store.search(queries, prefix=48, **options), store.search(queries, exact=True, **options))
+        same_rows(store.search(queries, scan_bytes=48, **options), store.search(queries, exact=True, **options))
     within = store.range_search(queries[0], min_score=0.35)
     assert within.rows.tolist() == store.search(queries[0], 2000, exact=True, min_score=0.35).rows.tolist()
     assert store.most_similar("key 7", 3)[0][0] != "key 7"
@@ -342,7 +343,7 @@ def test_several_shards(tmp_path, summaries):
     vecstore.write(tmp_path / "s.vecs", x, codec=trained, shard_bytes=trained.model_bytes + 2**17)
     with vecstore.open(tmp_path / "s.vecs") as store:
         assert store.info()["shards"] > 1
-        same_rows(store.search(queries, prefix=48), store.search(queries, exact=True))
+        same_rows(store.search(queries, scan_bytes=48), store.search(queries, exact=True))
 
 
 def test_limits_are_those_of_the_store_whatever_its_shards_hold(tmp_path):
@@ -357,8 +358,8 @@ def test_limits_are_those_of_the_store_whatever_its_shards_hold(tmp_path):
         vecstore.write(tmp_path / name, x, codec=trained, metric="l2", shard_bytes=shard_bytes)
         with vecstore.open(tmp_path / name) as store:
             assert (store.info()["shards"] > 3) == (name == "some")
-            expected = store.search(queries, prefix=48).rows
-            rows = [store.search(queries, prefix=8, recall=recall).rows for recall in (0.998, 0.6, 0.6)]
+            expected = store.search(queries, scan_bytes=48).rows
+            rows = [store.search(queries, scan_bytes=8, recall=recall).rows for recall in (0.998, 0.6, 0.6)]
             found.append([np.mean([np.isin(a, b).mean() for a, b in zip(expected, own, strict=True)]) for own in rows])
             np.testing.assert_array_equal(rows[1], rows[2])  # whichever thread was first
     assert min(found[0][0], found[1][0]) > 0.99 and abs(found[0][1] - found[1][1]) < 0.1
@@ -369,7 +370,7 @@ def test_limits_are_those_of_the_store_whatever_its_shards_hold(tmp_path):
 def test_what_scores_differ_by_is_known_from_moments(tmp_path, summaries, metric, offset):
     x, queries = summaries
     vecstore.write(tmp_path / "a.vecs", x[:600] + offset / 20, codec="tcq:48:8", metric=metric)
-    trellis, queries = trellis_of(Shard(tmp_path / "a.vecs")), queries[:20] + np.float32(offset / 20)
+    trellis, queries = Trellis.of(Shard(tmp_path / "a.vecs").layers[0]), queries[:20] + np.float32(offset / 20)
     raw = {"cosine": "unit", "dot": "product", "l2": "squared"}[metric]
     own, weights = trellis.coefficients, trellis.coefficients.weights(queries)
     size, given = 16, own.feature_weights(weights[0], weights[1][:, None], raw)
@@ -394,7 +395,7 @@ def test_behind_transforms(tmp_path, summaries, codec):
     vecstore.write(tmp_path / "a.vecs", 3 * x[:800] + 0.1, codec=codec, metric="l2")
     with vecstore.open(tmp_path / "a.vecs") as store:
         for metric in ("cosine", "dot", "l2"):
-            found, expected = (store.search(queries, metric=metric, **o) for o in ({"prefix": 20}, {"exact": True}))
+            found, expected = (store.search(queries, metric=metric, **o) for o in ({"scan_bytes": 20}, {"exact": True}))
             same_rows(found, expected, atol=1e-3)
 
 
@@ -405,8 +406,8 @@ def test_lengths_kept_apart_are_searched_by_decoding(tmp_path, summaries):
     with vecstore.open(tmp_path / "a.vecs") as store:
         scores = queries[:4] @ store.vectors[:].T
         np.testing.assert_allclose(store.search(queries[:4]).scores, -np.sort(-scores, axis=1)[:, :10], rtol=1e-4)
-        with pytest.raises(ShapeError, match="prefix is for tcq codes"):
-            store.search(queries[0], prefix=20)
+        with pytest.raises(OptionError, match="scan_bytes is for tcq codes"):
+            store.search(queries[0], scan_bytes=20)
 
 
 @pytest.mark.parametrize("options", [{}, {"keep_order": True}], ids=str)
@@ -416,7 +417,7 @@ def test_stores_in_cells(tmp_path, summaries, metric, options):
     vecstore.write(tmp_path / "a.vecs", x, codec="cells:9,tcq:24", metric=metric, **options)
     with vecstore.open(tmp_path / "a.vecs") as store:
         shard = Shard(tmp_path / "a.vecs")
-        assert trellis_of(shard).serves(metric) and len(trellis_of(shard).edges) == 10
+        assert Trellis.of(shard.layers[0]).serves(metric) and len(Trellis.of(shard.layers[0]).edges) == 10
         found, exact = store.search(queries), store.search(queries, exact=True)
         assert np.mean([np.isin(a, b).mean() for a, b in zip(found.rows, exact.rows, strict=True)]) > 0.995
         for some in ({"nprobe": 3}, {"rows": np.arange(0, 2000, 3)}, {"nprobe": 3, "exclude": found.rows[0]}):
@@ -427,7 +428,7 @@ def test_distances_in_cells_need_even_lengths(tmp_path, summaries):
     x, queries = summaries
     for name, given in (("even", x), ("uneven", x * np.linspace(1, 3, len(x), dtype=np.float32)[:, None])):
         vecstore.write(tmp_path / name, given, codec="cells:9,tcq:96", metric="l2")
-        assert trellis_of(Shard(tmp_path / name)).serves("l2") == (name == "even")
+        assert Trellis.of(Shard(tmp_path / name).layers[0]).serves("l2") == (name == "even")
         with vecstore.open(tmp_path / name) as store:
             distances = ((store.vectors[:][None] - queries[:5, None]) ** 2).sum(axis=2)
             np.testing.assert_allclose(store.search(queries[:5]).scores, np.sort(distances)[:, :10], atol=1e-3)
@@ -441,18 +442,18 @@ def test_exact_and_recall_where_codes_are_not_swept(tmp_path, summaries):
     with vecstore.open(tmp_path / "a.vecs") as store:
         for options in ({"exact": True}, {"recall": 0.9}):
             np.testing.assert_array_equal(store.search(queries, **options).rows, store.search(queries).rows)
-        with pytest.raises(ShapeError, match="prefix is for stores without cells"):
-            store.search(queries, prefix=8)
+        with pytest.raises(OptionError, match="scan_bytes is for stores without cells"):
+            store.search(queries, scan_bytes=8)
 
 
 def test_what_is_not_measured_is_refused(store, tmp_path, summaries, measured):
-    with pytest.raises(ShapeError, match=rf"was measured, or all: {measured[0]}, .*48; found 1$"):
-        store.search(summaries[1][0], prefix=1)
-    with pytest.raises(ShapeError, match="recall is a share"):
+    with pytest.raises(OptionError, match=rf"was measured, or all: {measured[0]}, .*48; found 1$"):
+        store.search(summaries[1][0], scan_bytes=1)
+    with pytest.raises(OptionError, match="recall is a share"):
         store.search(summaries[1][0], recall=1.0)
     vecstore.write(tmp_path / "b.vecs", summaries[0][:50], codec="sq:8")
-    with vecstore.open(tmp_path / "b.vecs") as other, pytest.raises(ShapeError, match="prefix is for tcq codes"):
-        other.search(summaries[1][0], prefix=12)
+    with vecstore.open(tmp_path / "b.vecs") as other, pytest.raises(OptionError, match="scan_bytes is for tcq codes"):
+        other.search(summaries[1][0], scan_bytes=12)
 
 
 @pytest.mark.parametrize(
@@ -471,8 +472,8 @@ def test_descriptions_that_tell_nothing_lead_to_a_full_scan(prefixes):
 def test_the_layout_of_format_1_1_is_searched_by_decoding():
     with vecstore.open(Path(__file__).parents[2] / "compat/1.1/trellis.vecs") as old:
         assert old.info()["format"] == "1.1" and old.search(old.vectors[5], 1).rows.tolist() == [5]
-        with pytest.raises(ShapeError, match=r"layout of format 1\.2"):
-            old.search(old.vectors[5], prefix=5)
+        with pytest.raises(OptionError, match=r"layout of format 1\.2"):
+            old.search(old.vectors[5], scan_bytes=5)
 
 
 def test_damage_is_found_where_it_is_read(tmp_path, path, summaries):
@@ -489,7 +490,7 @@ def test_damage_is_found_where_it_is_read(tmp_path, path, summaries):
 def test_truncated_says_so_and_takes_whole_numbers(store, measured):
     assert f", first {measured[-1]} bytes" in repr(store.truncated(bytes=measured[-1]))
     for wrong in (1.5, "16", True):
-        with pytest.raises(ShapeError, match="a whole number of dimensions or bytes"):
+        with pytest.raises(OptionError, match="a whole number of dimensions or bytes"):
             store.truncated(bytes=wrong)
 
 
@@ -502,10 +503,10 @@ def test_truncated_to_bytes(store, summaries, measured):
     assert errors[0] < errors[1] < errors[2]
     np.testing.assert_array_equal(shorter["key 3"], shorter.get(["key 3"])[0])
     np.testing.assert_allclose(shorter["key 3"], x[3], atol=1e-6)
-    found, expected = shorter.search(queries, prefix=size), shorter.search(queries, exact=True)
+    found, expected = shorter.search(queries, scan_bytes=size), shorter.search(queries, exact=True)
     same_rows(found, expected)
     np.testing.assert_allclose(expected.scores, -np.sort(-(queries @ unit(x).T), axis=1)[:, :10], atol=1e-5)
-    assert shorter.search(queries, prefix=measured[1]).rows.shape == (20, 10)
+    assert shorter.search(queries, scan_bytes=measured[1]).rows.shape == (20, 10)
     assert [len(vecstore.open(store.path)), shorter.verify() > 0] == [2000, True]
 
 
@@ -540,14 +541,14 @@ def test_truncated_cells_keep_their_centroids(tmp_path, summaries):
 
 def test_what_a_truncated_store_does_not_do(store, summaries):
     shorter = store.truncated(bytes=16)
-    with pytest.raises(ShapeError, match="no truncated store"):
+    with pytest.raises(OptionError, match="no truncated store"):
         shorter.search(summaries[1][0], calibrated=True)
-    with pytest.raises(ShapeError, match="not truncated"):
+    with pytest.raises(OptionError, match="not truncated"):
         shorter.truncated(bytes=20)
 
 
 def test_what_cannot_be_cut(tmp_path, store):
-    with pytest.raises(ShapeError, match="either dimensions or bytes"):
+    with pytest.raises(OptionError, match="either dimensions or bytes"):
         store.truncated()
     vecstore.write(tmp_path / "a.vecs", np.eye(40, 8), codec="sq:8")
     with vecstore.open(tmp_path / "a.vecs") as other, pytest.raises(CodecError, match="no coarser code"):

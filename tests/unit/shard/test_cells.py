@@ -137,7 +137,7 @@ def test_a_search_of_all_cells_is_brute_force(build: Any, queries: np.ndarray, s
 
 def rows_probed(store: Store, query: np.ndarray, nprobe: int, metric: str) -> np.ndarray:
     """Return the rows of the cells that a search should look into, worked out from the centroids."""
-    (shard,) = store._shards
+    (shard,) = store._snapshot.shards
     centroids, edges = shard.codec.partition.centroids, shard.cells.edges
     q = query / np.linalg.norm(query) if metric == "cosine" else query
     nearness = centroids @ q if metric == "dot" else -((q - centroids) ** 2).sum(axis=1)

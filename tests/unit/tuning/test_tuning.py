@@ -9,9 +9,12 @@ import vecstore
 from vecstore.codecs.codec import CodecSpec, codec
 from vecstore.errors import BudgetError, OptionError, ShapeError
 from vecstore.measure.spectrum import distortion_bound
+from vecstore.search.decoded_scanner import DecodedScanner
+from vecstore.search.kinds import scanner_of
+from vecstore.search.number_scanner import NumberScanner
 from vecstore.search.ranking import Ranking
-from vecstore.search.sweeping import DecodingSweep, NumberSweep, TableSweep, sweep_of
-from vecstore.search.trellis_sweeping import trellis_of
+from vecstore.search.table_scanner import TableScanner
+from vecstore.search.trellis import Trellis
 from vecstore.shard.shard import Shard
 from vecstore.tuning.budget import parse_budget, parse_target
 from vecstore.tuning.candidates import CENTROID_BYTES, FAMILIES, Family, cell_counts, known
@@ -81,9 +84,9 @@ def test_scan_classes_are_what_searches_do(tmp_path, words, spec, speed, metric)
     vecstore.write(tmp_path / "a.vecs", x, codec=spec, metric=metric)
     shard = Shard(tmp_path / "a.vecs")
     assert scan_class(shard.codec, metric) == speed
-    sweep = sweep_of(shard.layers[0], Ranking.of(metric, x[:1], unit_rows=False), shard.coarse_lengths)
-    expected = {0: TableSweep, 1: NumberSweep, 2: TableSweep, 3: DecodingSweep}[speed]
-    assert isinstance(sweep, expected) or (spec.startswith("tcq") and trellis_of(shard).serves(metric))
+    scanner = scanner_of(shard.layers[0], Ranking.of(metric, x[:1], unit_rows=False), shard.coarse_lengths)
+    expected = {0: TableScanner, 1: NumberScanner, 2: TableScanner, 3: DecodedScanner}[speed]
+    assert isinstance(scanner, expected) or (spec.startswith("tcq") and Trellis.of(shard.layers[0]).serves(metric))
 
 
 @pytest.mark.parametrize("spec", ["tcq:16", "tcq:130", "opq:60x4", "opq:50", "pq:50"])

@@ -130,6 +130,10 @@ class TrainedTCQ(TrainedQuantizer):
         numbers += 2 * reduce(xor, path[:upper]) + reduce(xor, path[upper:])
         return self.levels.take(numbers.take(self._steps, axis=1) + self.layout.starts[:-1])
 
+    @property
+    def trellis(self) -> TrainedTCQ:
+        return self
+
     def first_bytes(self, size_bytes: int) -> TrainedTCQ:
         layout = self.layout.first(size_bytes) if 1 <= size_bytes <= self.code_bytes else None
         if layout is None or not len(layout.bits):

@@ -1,8 +1,8 @@
-"""Sweep rows that lie in the order of their cells: each cell's rows by the kernels that serve all, its centroid added.
+"""Scan rows that lie in the order of their cells: each cell's rows by the kernels that serve all, its centroid added.
 
 A centroid c adds q . c to the products of all rows of its cell, and 2 c . r + |c|^2 to their squared lengths: to a sum
-of table entries, other tables; to a sum over numbers, other weights. So every cell is swept as if it were a layer with
-an offset of its own.
+of table entries, other tables; to a sum over numbers, other weights. So every cell is scanned as if it were a layer
+with an offset of its own.
 """
 
 from __future__ import annotations
@@ -10,39 +10,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.errors import ShapeError
+from vecstore.search.number_scanner import NumberScanner
 from vecstore.search.ranking import Ranking
-from vecstore.search.sweeping import NUMBERS_QUERIES, DecodingSweep, Lengths, NumberSweep, RowLengths, Sweep, TableSweep
+from vecstore.search.scanner import Scanner
+from vecstore.search.table_scanner import TableScanner
 from vecstore.search.topk import TopK
 from vecstore.shard.cells import CellRuns
 from vecstore.shard.layers import LayerCodes
 
-__all__ = ["CellSweep", "cell_sweep_of"]
+__all__ = ["CellScanner"]
 
 TABLE_BYTES = 4 * 1024 * 1024  # of tables made for some cells together
 ALL = np.uint32(0xFFFFFFFF)
 
 
-def cell_sweep_of(
-    codes: LayerCodes, ranking: Ranking, lengths: Lengths | None, row_lengths: RowLengths | None = None
-) -> Sweep:
-    """Return the fastest way to rank the rows of a layer that lie in cells; see `sweep_of`."""
-    if ranking.hamming:
-        raise ShapeError("hamming compares the bits of vectors; with cells, bits are those of what the cells leave")
-    if row_lengths is not None and ranking.raw != "unit":
-        return DecodingSweep(codes, ranking, row_lengths)
-    inner: TableSweep | NumberSweep | None = None
-    if lengths is not None or ranking.raw != "unit":  # without a bound of its own a cell's tables give none
-        inner = TableSweep.of(codes, ranking, lengths)
-    if inner is None and len(ranking.queries) <= NUMBERS_QUERIES:
-        inner = NumberSweep.of(codes, ranking, lengths)
-    return DecodingSweep(codes, ranking) if inner is None else CellSweep(codes, ranking, inner)
-
-
-class CellSweep(Sweep):
+class CellScanner(Scanner):
     """Cell by cell."""
 
-    def __init__(self, codes: LayerCodes, ranking: Ranking, inner: TableSweep | NumberSweep) -> None:
+    def __init__(self, codes: LayerCodes, ranking: Ranking, inner: TableScanner | NumberScanner) -> None:
         super().__init__(codes, ranking)
         self._inner = inner
         self._products = self.ranking.queries.astype(np.float64) @ self._cells.centroids.T  # [query, cell]
@@ -50,19 +35,19 @@ class CellSweep(Sweep):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        """As `Sweep.over`, with any `start`."""
+        """As `Scanner.over`, with any `start`."""
         if start >= stop:
             return
         edges = self._cells.edges
         first, last = self._cells.of(np.array([start, stop - 1])).tolist()
-        # What lies of other cells in the first and the last tile of a cell is masked out while that cell is swept.
+        # What lies of other cells in the first and the last tile of a cell is masked out while that cell is scanned.
         may = np.empty(-(-stop // 32), np.uint32)
         may[start >> 5 :] = allowed[start >> 5 : len(may)] if len(allowed) else ALL
         # The nearest first: what they hold lets most rows of the others be passed over.
         order = first + np.argsort(-self._products[:, first : last + 1].max(axis=0), kind="stable")
         for at in range(0, len(order), self._together):
             cells = order[at : at + self._together]
-            for cell, sweep in zip(cells.tolist(), self._moved(cells), strict=True):
+            for cell, scanner in zip(cells.tolist(), self._moved(cells), strict=True):
                 low, high = max(int(edges[cell]), start), min(int(edges[cell + 1]), stop)
                 if low >= high:
                     continue
@@ -70,7 +55,7 @@ class CellSweep(Sweep):
                 kept = may[[head, tail]]
                 may[head] &= ALL << np.uint32(low & 31)
                 may[tail] &= ALL >> np.uint32(31 - (high - 1 & 31))
-                sweep.over(low & ~31, high, best, floors=floors, allowed=may)
+                scanner.over(low & ~31, high, best, floors=floors, allowed=may)
                 may[[head, tail]] = kept
 
     @property
@@ -83,12 +68,12 @@ class CellSweep(Sweep):
         """How many cells are made ready at once."""
         return max(TABLE_BYTES // max(4 * 256 * self.codes.layer.code_bytes, 1), 1)
 
-    def _moved(self, cells: NDArray[np.int64]) -> list[TableSweep] | list[NumberSweep]:
-        """Return what sweeps the rows of each of these cells."""
+    def _moved(self, cells: NDArray[np.int64]) -> list[TableScanner] | list[NumberScanner]:
+        """Return what scans the rows of each of these cells."""
         products, inner = self._products[:, cells].T, self._inner
         weights, squares = self.codes.centroid_terms
         each = zip(products, squares[cells].tolist(), strict=True)
-        if isinstance(inner, NumberSweep):
+        if isinstance(inner, NumberScanner):
             return [inner.moved(*both, w) for both, w in zip(each, weights[cells], strict=True)]
         if self.ranking.raw == "product":
             return [inner.moved(*both, None) for both in each]

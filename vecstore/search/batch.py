@@ -1,0 +1,281 @@
+"""A batch of queries against the shards of a snapshot: scanned in pieces by all threads, and single rows scored.
+
+Strategies are written in terms of this; rows are positions in here, counted through all shards.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.parallel import over_items, thread_count
+from vecstore.search.cell_scanner import CellScanner
+from vecstore.search.kinds import scanner_of, scorer_of
+from vecstore.search.layout import Layout
+from vecstore.search.options import SearchMetric
+from vecstore.search.plan import Plan
+from vecstore.search.ranking import Ranking
+from vecstore.search.scanner import RowLengths, Scanner
+from vecstore.search.selection import Selection, packed_bits
+from vecstore.search.topk import TopK
+from vecstore.search.trellis_scanner import TrellisScanner
+from vecstore.shard.cells import runs_of
+from vecstore.shard.shard import Shard
+
+__all__ = ["Batch", "Found"]
+
+PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
+PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
+PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
+SPARSE = 64  # where a filter leaves fewer than one row in so many, they are picked out instead of scanned
+RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
+PICKED_AT_ONCE = 4096
+
+Found: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.int64]]]  # raw scores and rows of each query
+
+
+class Batch:
+    """Queries, ready to be compared with the rows.
+
+    Parameters
+    ----------
+    layout : Layout
+    queries : (q, d) float32
+        One, where `nprobe` says into how many cells it looks.
+    metric : {"cosine", "dot", "l2", "hamming"}
+    selection : Selection
+        The rows that may be found.
+    nprobe : int or None
+        Look into so many cells, the nearest ones; None for all.
+
+    Attributes
+    ----------
+    ranking : Ranking
+    rescored : (q,) int64
+        Rows of each query that `score` has scored so far.
+    """
+
+    def __init__(
+        self, layout: Layout, queries: Floats, metric: SearchMetric, selection: Selection, nprobe: int | None
+    ) -> None:
+        self.layout, self.metric, self.selection, self.nprobe = layout, metric, selection, nprobe
+        self._queries = queries
+        self.ranking = Ranking.of(metric, queries, unit_rows=layout.shards[0].prefix is not None)
+        self.rescored = np.zeros(len(queries), np.int64)
+        self._probed = None if nprobe is None else [self._near(shard, nprobe) for shard in layout.shards]
+
+    @property
+    def reachable(self) -> int:
+        """How many rows each query finds at least, if it wants so many: all that the selection leaves."""
+        return self.layout.rows - self.selection.left_out
+
+    def of(self, queries: NDArray[np.int64]) -> Batch:
+        """Return a batch of some of the queries."""
+        return Batch(self.layout, self._queries[queries], self.metric, self.selection, self.nprobe)
+
+    def numbered(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers of the rows at positions, -1 for -1, in the same shape."""
+        shards, edges = self.layout.shards, self.layout.edges
+        if all(shard.order is None for shard in shards):
+            return positions
+        rows = positions.copy()
+        for shard, first, end in zip(shards, edges, edges[1:], strict=False):
+            inside = (positions >= first) & (positions < end)
+            if shard.order is not None:
+                rows[inside] = shard.order.rows(positions[inside] - first) + first
+        return rows
+
+    # Scanners, one a shard
+
+    def exact_scanners(self, layer: int) -> list[Scanner]:
+        """Return what scans a layer of each shard with exact scores."""
+        return [self._exact_scanner(shard, layer) for shard in self.layout.shards]
+
+    def fast_scanners(self, layer: int, *, wanted: int, plan: Plan | None = None) -> list[Scanner]:
+        """Return the fastest scanners of a layer, whose scores may be approximate.
+
+        A `plan` says how many first bytes of trellis codes are scanned, so that the best `wanted` rows are found.
+        """
+        found: list[Scanner] = []
+        for number, shard in enumerate(self.layout.shards):
+            trellis = self.layout.trellis(number, layer, self.metric)
+            if trellis is None:
+                found.append(self._exact_scanner(shard, layer))
+            else:
+                found.append(TrellisScanner(trellis, self.ranking, plan or Plan(), wanted=wanted))
+        TrellisScanner.share_limits([scanner for scanner in found if isinstance(scanner, TrellisScanner)])
+        return found
+
+    def scorers(self, layer: int) -> list[Scanner]:
+        """Return what scores single rows of a layer of each shard exactly."""
+        return [
+            scorer_of(
+                shard.layers[layer],
+                self.ranking,
+                _row_lengths(shard),
+                self.layout.trellis(number, layer, self.metric),
+            )
+            for number, shard in enumerate(self.layout.shards)
+        ]
+
+    def _exact_scanner(self, shard: Shard, layer: int) -> Scanner:
+        # Bounds of lengths are those of what the first layer decodes to.
+        lengths = shard.coarse_lengths if layer == 0 else None
+        return scanner_of(shard.layers[layer], self.ranking, lengths, _row_lengths(shard))
+
+    # What is done with them
+
+    def best(
+        self,
+        scanners: Sequence[Scanner],
+        k: int,
+        floors: NDArray[np.float64],
+        *,
+        ordered: bool = True,
+        repeatable: bool = False,
+    ) -> TopK:
+        """Return the best k rows whose raw scores reach the floors (q,), best first if ordered.
+
+        A scan that loses rows loses others, depending on which were seen before: with `repeatable` this does not
+        depend on threads.
+        """
+        # A thread goes on with its heaps from piece to piece, and all raise the same floors.
+        heaps: dict[tuple[int, int], TopK] = {}
+        raised, edges = floors.copy(), self.layout.edges
+
+        def over(piece: tuple[int, int, int]) -> None:
+            number, start, stop = piece
+            mine = start if repeatable else threading.get_ident(), number
+            if mine not in heaps:
+                heaps[mine] = TopK(len(floors), k)
+            self._over(scanners[number], number, start, stop, heaps[mine], raised)
+
+        over_items(over, self._pieces(scanners, each=1 if repeatable else PIECES_EACH))
+        if len(heaps) == 1 and len(scanners) == 1:
+            (only,) = heaps.values()
+            if ordered:
+                only.sort()
+            return only
+        best = TopK(len(floors), k)
+        for (_, number), found in heaps.items():
+            best.merge(found, first=edges[number])
+        return best
+
+    def reaching(
+        self, scanners: Sequence[Scanner], floors: NDArray[np.float64], take: Callable[[int, TopK], None]
+    ) -> None:
+        """Hand over all rows whose raw scores reach the floors (q,), piece by piece, with the shard."""
+        step = max(RANGE_SCORES // len(floors) // 32, 1) * 32
+        pieces = [
+            (number, start, min(start + step, rows))
+            for number, rows in enumerate(self._scanned)
+            for start in range(0, rows, step)
+        ]
+
+        def over(piece: tuple[int, int, int]) -> None:
+            number, start, stop = piece
+            found = TopK(len(floors), stop - start)
+            self._over(scanners[number], number, start, stop, found, floors.copy())
+            take(number, found)
+
+        over_items(over, pieces)
+
+    def score(self, candidates: NDArray[np.int64], k: int, scorers: Sequence[Scanner]) -> TopK:
+        """Return the best k of candidates (q, n), -1 for none, by exact scores."""
+        best = TopK(len(candidates), min(k, candidates.shape[1]))
+        edges = self.layout.edges
+
+        def score_of(query: int) -> None:
+            rows = np.sort(candidates[query][candidates[query] >= 0])
+            scores = np.empty(len(rows))
+            cuts = np.searchsorted(rows, edges)
+            for scorer, first, low, high in zip(scorers, edges, cuts[:-1], cuts[1:], strict=False):
+                if low < high:
+                    scores[low:high] = scorer.of_rows(query, rows[low:high] - first)
+            best.put(query, scores, rows)
+            self.rescored[query] += len(rows)
+
+        if len(candidates) == 1:
+            score_of(0)
+        else:
+            over_items(score_of, range(len(candidates)))
+        return best
+
+    def _near(self, shard: Shard, nprobe: int) -> NDArray[np.int64]:
+        """Return the positions of the rows in the cells nearest to the query; all of them in a shard without cells."""
+        if shard.cells is None:
+            return np.arange(shard.rows)
+        return shard.cells.nearest(self.ranking.queries[0], nprobe, by_product=self.ranking.raw == "product")
+
+    @property
+    def _scanned(self) -> list[int]:
+        """How many rows of each shard are looked at."""
+        if self._probed is None:
+            return [shard.rows for shard in self.layout.shards]
+        return [len(probed) for probed in self._probed]
+
+    def _over(
+        self, scanner: Scanner, number: int, start: int, stop: int, best: TopK, floors: NDArray[np.float64]
+    ) -> None:
+        """Scan rows of a shard (of those probed, where not all are), or score single ones where few are selected."""
+        everything = self.selection.everything
+        if self._probed is not None:
+            chosen = self._probed[number][start:stop]
+            if not everything:
+                chosen = chosen[self._selected(number, chosen)]
+            elif isinstance(scanner, (CellScanner, TrellisScanner)):
+                for first, last in runs_of(chosen):
+                    scanner.over(first, last, best, floors=floors, allowed=self.selection.bits(0, 0))
+                return
+            _pick(scanner, chosen, best, floors)
+            return
+        if everything:
+            scanner.over(start, stop, best, floors=floors, allowed=self.selection.bits(0, 0))
+            return
+        selected = self._selected(number, np.arange(start, stop))
+        if np.count_nonzero(selected) * SPARSE >= stop - start:
+            allowed = np.zeros(-(-stop // 32), np.uint32)
+            allowed[start // 32 :] = packed_bits(selected)
+            scanner.over(start, stop, best, floors=floors, allowed=allowed)
+            return
+        _pick(scanner, np.flatnonzero(selected) + start, best, floors)
+
+    def _selected(self, number: int, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of the rows at positions of a shard, consecutive unless cells are probed, may be found."""
+        order, first = self.layout.shards[number].order, self.layout.edges[number]
+        if order is None and self._probed is None:
+            return self.selection.mask(first + int(positions[0]), len(positions))
+        return self.selection.mask_of((positions if order is None else order.rows(positions)) + first)
+
+    def _pieces(self, scanners: Sequence[Scanner], *, each: int) -> list[tuple[int, int, int]]:
+        """Cut the rows of all shards into (shard, start, stop), `each` for every thread that is worth it."""
+        sizes = list(zip(scanners, self._scanned, strict=True))
+        work = [max(rows * scanner.codes.layer.code_bytes, 1) for scanner, rows in sizes]
+        threads = thread_count()
+        shares = threads * each if threads > 1 else 1
+        size = max(sum(work) // shares, PIECE_BYTES // len(self.ranking.queries), 1)
+        pieces = []
+        for number, (scanner, rows) in enumerate(sizes):
+            count = max(1 if scanner.threaded else round(work[number] / size), -(-rows // PIECE_ROWS), 1)
+            step = max(-(-rows // (32 * count)) * 32, 32)
+            pieces += [(number, start, min(start + step, rows)) for start in range(0, rows, step)]
+        return pieces
+
+
+def _pick(scanner: Scanner, rows: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:
+    """Score single rows."""
+    from vecstore.kernels.heap import offer_all
+
+    for at in range(0, len(rows), PICKED_AT_ONCE):
+        some = rows[at : at + PICKED_AT_ONCE]
+        found = scanner.scores(scanner.codes.gather(some), some)
+        offer_all(np.ascontiguousarray(found), some, best.heap(floors))
+
+
+def _row_lengths(shard: Shard) -> RowLengths | None:
+    return shard.lengths if shard.norms is not None and shard.prefix is None else None

@@ -1,0 +1,88 @@
+"""Which scanner serves which kind of code; a quantizer names its kind by `TrainedQuantizer.code_kind`.
+
+| kind | scanner | scores of a scan |
+|---|---|---|
+| tables16, tables256 | `TableScanner` | exact for the decoded vectors |
+| numbers | `NumberScanner` | exact |
+| trellis | `TrellisScanner` | approximate: the best are scored again |
+| decoded | `DecodedScanner` | exact; it serves all kinds, and is what others fall back to |
+
+In cells, tables and numbers are scanned cell by cell, by `CellScanner`.
+"""
+
+from __future__ import annotations
+
+from vecstore.errors import OptionError
+from vecstore.search.cell_scanner import CellScanner
+from vecstore.search.decoded_scanner import DecodedScanner
+from vecstore.search.number_scanner import MOST_QUERIES, NumberScanner
+from vecstore.search.plan import Plan
+from vecstore.search.ranking import Ranking
+from vecstore.search.scanner import Lengths, RowLengths, Scanner
+from vecstore.search.table_scanner import HammingScanner, TableScanner
+from vecstore.search.trellis import Trellis
+from vecstore.search.trellis_scanner import TrellisScanner
+from vecstore.shard.layers import LayerCodes
+
+__all__ = ["scanner_of", "scorer_of"]
+
+
+def scanner_of(
+    codes: LayerCodes, ranking: Ranking, lengths: Lengths | None, row_lengths: RowLengths | None = None
+) -> Scanner:
+    """Return the fastest scanner whose scores are exact.
+
+    Parameters
+    ----------
+    codes : LayerCodes
+    ranking : Ranking
+    lengths : (least, largest) or None
+        Of the layer's decoded vectors, if known.
+    row_lengths : function of rows, optional
+        The lengths that decoded vectors are scaled to, where they differ from row to row.
+
+    Raises
+    ------
+    OptionError
+        Hamming distance of what are no bits.
+    """
+    if ranking.hamming:
+        if codes.cells is not None:
+            raise OptionError(
+                "hamming compares the bits of vectors; with cells, bits are those of what the cells leave"
+            )
+        return HammingScanner(codes, ranking)
+    if row_lengths is not None and ranking.raw != "unit":
+        return DecodedScanner(codes, ranking, row_lengths)
+    of_kind = _of_kind(codes, ranking, lengths)
+    if of_kind is None:
+        return DecodedScanner(codes, ranking)
+    return of_kind if codes.cells is None else CellScanner(codes, ranking, of_kind)
+
+
+def _of_kind(codes: LayerCodes, ranking: Ranking, lengths: Lengths | None) -> TableScanner | NumberScanner | None:
+    """Return what scans the layer's codes where they lie, with exact scores; None where they have to be decoded."""
+    kind = codes.layer.quantizer.code_kind
+    if kind in ("tables16", "tables256"):
+        # A cell's tables have no bound of their own.
+        bounded = codes.cells is None or lengths is not None or ranking.raw != "unit"
+        return TableScanner.of(codes, ranking, lengths) if bounded else None
+    if kind == "numbers" and len(ranking.queries) <= MOST_QUERIES:
+        return NumberScanner.of(codes, ranking, lengths)
+    return None
+
+
+def scorer_of(
+    codes: LayerCodes, ranking: Ranking, row_lengths: RowLengths | None = None, trellis: Trellis | None = None
+) -> Scanner:
+    """Return the fastest way to score single rows of a layer exactly, by `Scanner.of_rows`.
+
+    `trellis` is that of the layer, if it has one.
+    """
+    if row_lengths is not None and ranking.raw != "unit":
+        return DecodedScanner(codes, ranking, row_lengths)
+    if trellis is not None:
+        return TrellisScanner(trellis, ranking, Plan(), wanted=1)
+    numbers = codes.layer.quantizer.code_kind == "numbers" and codes.cells is None
+    found = NumberScanner.of(codes, ranking, None) if numbers else None
+    return found or DecodedScanner(codes, ranking, row_lengths)

@@ -1,0 +1,108 @@
+"""Scan by inner products with plain numbers as they lie in the file: codes of the kind "numbers"."""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats, Numbers
+from vecstore.kernels.arguments import NumberQueries
+from vecstore.search.ranking import Ranking
+from vecstore.search.scanner import Lengths, Scanner, raw_number
+from vecstore.search.topk import TopK
+from vecstore.shard.layers import LayerCodes
+
+__all__ = ["MOST_QUERIES", "NumberScanner"]
+
+MOST_QUERIES = 4  # up to so many queries the codes are read as they are; for more, blocks become matrix products
+
+
+class NumberScanner(Scanner):
+    """By inner products with plain numbers as they lie in the file."""
+
+    def __init__(self, codes: LayerCodes, ranking: Ranking, numbers: Numbers, lengths: Lengths | None) -> None:
+        super().__init__(codes, ranking)
+        affine = codes.layer.affine
+        z_weights = affine.weights(ranking.queries)
+        self._dtype = numbers.dtype
+        self._weights = np.ascontiguousarray(z_weights * numbers.scale)
+        biases = ranking.queries @ affine.offset.astype(np.float64) + z_weights @ numbers.offset.astype(np.float64)
+        self._biases: NDArray[np.float64] = np.asarray(biases, np.float64)
+        self._lengths = lengths or (0.0, 0.0)
+        self._norm_weights, self._norm_bias = np.zeros((2, len(numbers.scale)), np.float32), 0.0
+        if ranking.raw != "product":
+            gram, linear = affine.gram.astype(np.float64), 2 * (affine.linear @ affine.offset).astype(np.float64)
+            offset = numbers.offset.astype(np.float64)
+            once = (2 * gram * offset + linear) * numbers.scale
+            self._norm_weights = np.stack([once, gram * numbers.scale**2]).astype(np.float32)
+            self._norm_bias = float(affine.offset @ affine.offset + gram @ offset**2 + linear @ offset)
+
+    @classmethod
+    def of(cls, codes: LayerCodes, ranking: Ranking, lengths: Lengths | None) -> NumberScanner | None:
+        """Return one, unless the layer's codes are no plain numbers, or its steps mix dimensions unevenly."""
+        numbers = codes.layer.quantizer.numbers
+        if numbers is None or codes.packed or (codes.layer.affine.gram.ndim != 1 and ranking.raw != "product"):
+            return None
+        return cls(codes, ranking, numbers, lengths)
+
+    def moved(self, products: Floats, square: float, weights: Floats) -> NumberScanner:
+        """Return the same for rows to which a vector c is added.
+
+        products (q,) are q . c. |x|^2 gets larger by `square` and weights (d,) . z, z being what the numbers stand for.
+        """
+        moved = copy(self)
+        moved.__dict__["_whole"] = self._whole  # made once, here
+        moved._biases = self._biases + products
+        numbers = self.codes.layer.quantizer.numbers
+        if self.ranking.raw != "product" and numbers is not None:
+            moved._norm_weights = self._norm_weights.copy()
+            moved._norm_weights[0] += weights * numbers.scale
+            moved._norm_bias = self._norm_bias + square + float(weights @ numbers.offset)
+        return moved
+
+    def over(
+        self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
+    ) -> None:
+        from vecstore.kernels.dense import KINDS
+        from vecstore.kernels.number_scan import scan_numbers
+
+        self._check(start, stop)
+        kind, tiles = KINDS[self._dtype], self.codes.part.tiles
+        scan_numbers(kind, tiles, self._arguments, best.heap(floors), start, stop, allowed)
+
+    def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        from vecstore.kernels.dense import KINDS
+        from vecstore.kernels.number_scan import score_numbers
+
+        part = self.codes.part
+        if part.unchecked:
+            part.check_rows(rows)
+        out = np.empty(len(rows))
+        score_numbers(KINDS[self._dtype], part.tiles, self._arguments, query, rows, out)
+        return out
+
+    @property
+    def _arguments(self) -> NumberQueries:
+        whole_weights, bounds = self._whole
+        return NumberQueries(
+            weights=self._weights,
+            whole_weights=whole_weights,
+            bounds=bounds,
+            biases=self._biases,
+            norm_weights=self._norm_weights,
+            norm_bias=self._norm_bias,
+            least=self._lengths[0],
+            kind=raw_number(self.ranking.raw),
+        )
+
+    @cached_property
+    def _whole(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """The weights as whole numbers, and what those bound, for bytes; empty for other numbers."""
+        from vecstore.kernels.dense import whole_weights
+        from vecstore.kernels.simd import best_level
+
+        return whole_weights(self._weights if self._dtype in ("u1", "u6") else self._weights[:0], best_level())

@@ -1,0 +1,40 @@
+"""How many rows of the coarse layer are rescored, by what conversion measured and wrote into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vecstore.errors import OptionError
+from vecstore.shard.certificate import certificate_in
+
+__all__ = ["RECALLS", "oversampling"]
+
+RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # shares of the ten nearest that the coarse layer must not hide
+OVERSAMPLE = 32  # where nothing was measured
+
+
+def oversampling(descriptions: Sequence[Mapping[str, Any]], recall: float | None) -> int:
+    """Return the oversampling that shards need to reach a recall, as measured when they were made.
+
+    Parameters
+    ----------
+    descriptions : of the shards
+    recall : float or None
+        None for the highest that was measured.
+
+    Raises
+    ------
+    OptionError
+        More than was measured, or no share.
+    """
+    if recall is not None and not 0 < recall <= RECALLS[-1]:
+        raise OptionError(f"recall is a share up to {RECALLS[-1]}, found {recall!r}; exact=True misses nothing")
+    wanted = str(min(known for known in RECALLS if known >= (recall or RECALLS[-1])))
+    found = []
+    for description in descriptions:
+        certificate = certificate_in(description)
+        measured = certificate.oversampling
+        factor = certificate.oversample if measured is None else measured.get(wanted)
+        found += [factor] if factor else []
+    return max(found, default=OVERSAMPLE)

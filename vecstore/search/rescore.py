@@ -1,0 +1,41 @@
+"""Rescore: scan a layer fast, and score the best candidates exactly by the fine layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.search.batch import Batch
+from vecstore.search.strategy import Strategy
+from vecstore.search.topk import TopK
+
+__all__ = ["LEAST_CANDIDATES", "Rescore"]
+
+LEAST_CANDIDATES = 64  # of a scan by approximate scores, however few rows are wanted
+
+
+@dataclass(frozen=True)
+class Rescore(Strategy):
+    """The best `factor` * k rows by a fast scan of the first layer, scored exactly.
+
+    Attributes
+    ----------
+    factor : int
+        Oversampling.
+    fine : int
+        The layer they are scored by: -1 for the last one, 0 for the one that was scanned.
+    least : int
+        Candidates, however few rows are wanted.
+    """
+
+    factor: int
+    fine: int = -1
+    least: int = 0
+
+    def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
+        wanted = min(max(k * self.factor, self.least), batch.layout.rows)
+        scanners = batch.fast_scanners(0, wanted=k)
+        candidates = batch.best(scanners, wanted, np.full(len(floors), -np.inf), ordered=False)
+        return batch.score(candidates.rows, k, batch.scorers(self.fine)).least(floors)

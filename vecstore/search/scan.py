@@ -1,0 +1,39 @@
+"""Scan: all rows by the exact scores of the coarse layer, or of the only one."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.search.batch import Batch, Found
+from vecstore.search.strategy import RangeStrategy
+from vecstore.search.topk import TopK
+
+__all__ = ["Scan"]
+
+
+@dataclass(frozen=True)
+class Scan(RangeStrategy):
+    """All rows by the scores of the first layer, exactly; with `approximate`, by the fastest scan as it is."""
+
+    approximate: bool = False
+
+    def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
+        scanners = batch.fast_scanners(0, wanted=k) if self.approximate else batch.exact_scanners(0)
+        return batch.best(scanners, k, floors)
+
+    def find_all(self, batch: Batch, floors: NDArray[np.float64]) -> Found:
+        found: list[list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = [[] for _ in floors]
+        collecting = threading.Lock()
+
+        def take(number: int, best: TopK) -> None:
+            with collecting:
+                for query, size in enumerate(best.sizes):
+                    rows = best.rows[query, :size] + batch.layout.edges[number]
+                    found[query].append((best.scores[query, :size].copy(), rows))
+
+        batch.reaching(batch.exact_scanners(0), floors, take)
+        return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in found]

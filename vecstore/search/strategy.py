@@ -1,0 +1,32 @@
+"""The contract of strategies: ways to find the best rows, or all rows that reach a score."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.search.batch import Batch, Found
+from vecstore.search.topk import TopK
+
+__all__ = ["RangeStrategy", "Strategy"]
+
+
+class Strategy(ABC):
+    """A way to search. One knows nothing of the others; `resolve` chooses.
+
+    Scores are raw ones (see `Ranking`), rows are positions.
+    """
+
+    @abstractmethod
+    def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
+        """Return the best k rows of each query, best first, of those that reach the floors (q,)."""
+
+
+class RangeStrategy(Strategy):
+    """A strategy that misses no row, so that it also finds all that reach a score."""
+
+    @abstractmethod
+    def find_all(self, batch: Batch, floors: NDArray[np.float64]) -> Found:
+        """Return all rows of each query that reach the floors (q,), in any order."""

@@ -1,0 +1,112 @@
+"""From keys to rows, however many shards there are: a key map names the shard, its index the row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from vecstore.errors import CorruptError, OptionError
+from vecstore.keys.index import KeyIndex
+from vecstore.keys.map import KeyMap
+from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
+from vecstore.shard.shard import Shard
+from vecstore.store.manifest import Manifest
+
+__all__ = ["KeyLookup"]
+
+
+class KeyLookup:
+    """The keys of all shards of a snapshot.
+
+    Rows are counted through the shards: shard i has rows edges[i] to edges[i + 1]. Shards that no map covers are asked
+    one by one. Without keys, rows are found by their numbers.
+    """
+
+    def __init__(
+        self, shards: Sequence[Shard], edges: Sequence[int], manifest: Manifest | None, key_maps: Sequence[KeyMap]
+    ) -> None:
+        self._shards, self._edges = shards, edges
+        self._key_type = shards[0].keys.key_type if shards[0].keys else None
+        self._collisions = manifest.collisions if manifest else {}
+        covered = [entry["shards"] for entry in manifest.key_maps] if manifest else []
+        self._key_maps = [(first, key_map) for (first, _), key_map in zip(covered, key_maps, strict=True)]
+        mapped = {number for first, end in covered for number in range(first, end)}
+        self._unmapped = [number for number in range(len(shards)) if number not in mapped]
+
+    def find(self, key: Any) -> int:
+        """Return the row of a key, or -1."""
+        if self._key_type is None:
+            if not isinstance(key, (int, np.integer)) or isinstance(key, bool):
+                raise OptionError(f"this store has no keys: rows are found by number, not by {key!r}")
+            return int(key) if 0 <= key < self._edges[-1] else -1
+        raw = self._index(0).raw(key)
+        if raw is None:
+            return -1
+        h = xxhash.xxh64_intdigest(raw)
+        several = self._collisions.get(f"{h:016x}", []) if self._collisions else []
+        for number in [first + key_map.shard(h) for first, key_map in self._key_maps] + self._unmapped + several:
+            if number < len(self._shards):
+                row = self._index(number).find(key)
+                if row >= 0:
+                    return row + self._edges[number]
+        return -1
+
+    def find_many(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        """Return the row of each key, -1 where there is none: (n,)."""
+        if self._key_type is None:
+            given = np.asarray(keys)
+            if given.dtype.kind not in "iu":
+                raise OptionError(f"this store has no keys: rows are found by number, not by {given.dtype}")
+            rows = given.astype(np.int64)
+            return np.where((rows >= 0) & (rows < self._edges[-1]), rows, -1)
+        if len(self._shards) == 1:
+            return self._index(0).find_many(keys)
+        if len(keys) < KERNEL_KEYS:
+            return np.array([self.find(key) for key in keys], np.int64)
+        try:
+            packed = PackedKeys(keys, self._key_type)
+        except (TypeError, ValueError, AttributeError):
+            return np.array([self.find(key) for key in keys], np.int64)
+        return self._find_packed(packed, keys)
+
+    def verify(self, number: int) -> None:
+        """Raise `CorruptError` unless every key of a shard finds its row."""
+        shard, row = self._shards[number], 0
+        if shard.keys is None:
+            return
+        first = self._edges[number]
+        for page in shard.keys.pages():
+            if not np.array_equal(self.find_many(page), np.arange(first + row, first + row + len(page))):
+                raise CorruptError("the key index does not find every key: convert the dump again", path=shard.path)
+            row += len(page)
+        if row != shard.rows:
+            raise CorruptError(f"{row} keys for {shard.rows} rows: convert the dump again", path=shard.path)
+
+    def _index(self, number: int) -> KeyIndex:
+        keys = self._shards[number].keys
+        assert keys is not None
+        return keys
+
+    def _find_packed(self, packed: PackedKeys, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        hashes = packed.hashes()
+        rows = np.full(len(packed), -1, np.int64)
+        for first, key_map in self._key_maps:
+            self._find_in(packed, first + key_map.shards_of(hashes), rows)
+        for number in self._unmapped:
+            self._find_in(packed, np.full(len(packed), number), rows)
+        if self._collisions:
+            rare = np.array([int(h, 16) for h in self._collisions], np.uint64)
+            for at in np.flatnonzero(np.isin(hashes, rare)).tolist():
+                rows[at] = self.find(keys[at])
+        return rows
+
+    def _find_in(self, packed: PackedKeys, shards: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """Look each key up in its shard of `shards` and write the rows of those found into `rows`."""
+        for number in np.unique(shards[shards < len(self._shards)]).tolist():
+            missing = np.flatnonzero((shards == number) & (rows < 0))
+            found = self._index(number).find_packed(packed.take(missing))
+            rows[missing] = np.where(found >= 0, found + self._edges[number], -1)

@@ -1,0 +1,66 @@
+"""Searches of a snapshot as users see them: arrays in, keys and shown scores out."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.checks import as_vectors
+from vecstore.errors import OptionError, ShapeError
+from vecstore.search.options import SearchOptions
+from vecstore.search.result import SearchResult
+from vecstore.search.search import find, find_all
+from vecstore.search.topk import TopK
+from vecstore.store.shown_scores import ShownScores
+from vecstore.store.snapshot import Snapshot
+
+__all__ = ["range_search", "search"]
+
+
+def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOptions) -> SearchResult:
+    """Return the k best rows of a query (d,), or of each of a batch (q, d); see `Store.search`."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise OptionError(f"k is a positive whole number, found {k!r}")
+    shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
+    x, wanted = _as_queries(snapshot, given), min(int(k), snapshot.rows)
+    best, rescored = find(snapshot.layout, x, wanted, options, shown.least)
+    if shown.least > -np.inf or options.rows is not None or options.exclude is not None:
+        best = best.cut(int(best.sizes.max(initial=0)))
+    return _result(snapshot, best, shown.shown(best.scores), rescored, single=given.ndim == 1)
+
+
+def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions) -> SearchResult | list[SearchResult]:
+    """Return all rows that reach the limit of the options; see `Store.range_search`."""
+    if options.least == -np.inf:
+        raise OptionError("range_search needs min_score (cosine, dot) or max_distance (l2, hamming)")
+    shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
+    results = [
+        SearchResult(snapshot.keys_of(rows), rows, shown.shown(scores), rescored)
+        for scores, rows, rescored in find_all(snapshot.layout, _as_queries(snapshot, given), options, shown.least)
+    ]
+    return results[0] if given.ndim == 1 else results
+
+
+def _as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:
+    if given.ndim not in (1, 2):
+        raise ShapeError(f"a query is a vector (d,) or a batch (q, d), found shape {given.shape}")
+    x = np.atleast_2d(given)
+    if snapshot.prefix is not None and x.shape[1] == snapshot.shards[0].stored_dimensions:
+        x = x[:, : snapshot.prefix]
+    return as_vectors(x, snapshot.dimensions)
+
+
+def _result(
+    snapshot: Snapshot, best: TopK, scores: Floats, rescored: NDArray[np.int64], *, single: bool
+) -> SearchResult:
+    if single:
+        rows = best.rows[0, : int(best.sizes[0])]
+        return SearchResult(snapshot.keys_of(rows), rows, scores[0, : len(rows)], int(rescored[0]))
+    scores[best.rows < 0] = np.nan
+    flat = iter(snapshot.keys_of(best.rows[best.rows >= 0]))
+    keys = [list(islice(flat, size)) for size in best.sizes.tolist()]
+    return SearchResult(keys, best.rows, scores, rescored)

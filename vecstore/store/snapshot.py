@@ -1,0 +1,244 @@
+"""A snapshot: what a reader sees of a store, one generation of its manifest. Immutable."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec
+from vecstore.errors import CorruptError, KeyNotFoundError, OptionError, ShapeError
+from vecstore.keys.kind import Key, KeyType
+from vecstore.keys.map import KeyMap
+from vecstore.keys.packed import PackedKeys
+from vecstore.shard.shard import Shard
+from vecstore.store.key_lookup import KeyLookup
+from vecstore.store.manifest import MANIFEST_NAME, Manifest
+
+if TYPE_CHECKING:
+    from vecstore.search.layout import Layout
+
+__all__ = ["Lookup", "Snapshot"]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Vectors of keys, (n, d) float32, and which of the keys the store holds, (n,) bool."""
+
+    vectors: Floats
+    known: NDArray[np.bool_]
+
+
+class Snapshot:
+    """Shards, one behind the other, and the keys of their rows.
+
+    Attributes
+    ----------
+    shards : list of Shard
+    edges : list of int
+        Rows edges[i] to edges[i + 1] are in shard i.
+    rows, dimensions : int
+    key_type : {"str", "bytes", "int64"} or None
+    find : function
+        Returns the row of a key, -1 where there is none.
+    vector : function
+        Returns the vector of a row in range: (d,) float32, a new array.
+    manifest : Manifest or None
+    prefix, code_bytes : int or None
+        Dimensions, or bytes of each code, of which only the first are read.
+    """
+
+    def __init__(self, path: str, shards: list[Shard], manifest: Manifest | None, key_maps: list[KeyMap]) -> None:
+        self.path, self.shards, self.manifest, self._key_maps = path, shards, manifest, key_maps
+        first = shards[0]
+        self.prefix, self.code_bytes = first.prefix, first.size_bytes
+        self.dimensions, self.metric = first.dimensions, first.metric
+        self.key_type: KeyType | None = first.keys.key_type if first.keys else None
+        self._starts = np.concatenate([[0], np.cumsum([shard.rows for shard in shards])])  # first row of a shard
+        self.edges: list[int] = self._starts.tolist()
+        self.rows = self.edges[-1]
+        self._lookup = KeyLookup(shards, self.edges, manifest, key_maps)
+        # The two steps of store[key], chosen once: a method call saved is a tenth of a lookup.
+        single = len(shards) == 1
+        self.find: Callable[[Any], int] = first.keys.find if first.keys and single else self._lookup.find
+        self.vector: Callable[[int], Floats] = first.vector if single else self._vector
+
+    @classmethod
+    def open(cls, path: str, *, check: bool, prefix: int | None = None, code_bytes: int | None = None) -> Snapshot:
+        """Open a shard file, or the shards that the manifest of a directory names.
+
+        Parameters
+        ----------
+        check : bool
+            Compare what is read with checksums.
+        prefix, code_bytes : int, optional
+            See `Shard`.
+        """
+
+        def shard(file: str | Path) -> Shard:
+            return Shard(file, check=check, prefix=prefix, code_bytes=code_bytes)
+
+        directory = Path(path)
+        if not directory.is_dir():
+            return cls(path, [shard(path)], None, [])
+        for attempt in (1, 2):
+            manifest = Manifest.read(directory)
+            try:
+                shards = [shard(directory / entry["file"]) for entry in manifest.shards]
+                maps = [KeyMap(directory / entry["file"], check=check) for entry in manifest.key_maps]
+                break
+            except FileNotFoundError as error:
+                # A rewrite may have replaced the manifest, and removed what it named, since it was read.
+                if attempt == 2 or Manifest.read(directory).generation == manifest.generation:
+                    raise CorruptError(f"{error.filename} is missing from the store", path=directory) from None
+        _require_agreement(directory, manifest, shards, maps)
+        return cls(path, shards, manifest, maps)
+
+    def rows_of(self, keys: Any) -> NDArray[np.int64]:
+        """Return the row of each key, -1 where there is none: (n,)."""
+        return self._lookup.find_many(keys)
+
+    def key_of(self, row: int) -> Key:
+        """Return the key of a row in range; the row itself in a store without keys."""
+        if self.key_type is None:
+            return row
+        number = bisect_right(self.edges, row) - 1
+        keys = self.shards[number].keys
+        assert keys is not None
+        return keys.key(row - self.edges[number])
+
+    def keys_of(self, rows: NDArray[np.int64]) -> list[Key]:
+        """Return the keys of rows in range."""
+        return [self.key_of(row) for row in rows.tolist()]
+
+    def keys(self) -> Iterator[Key]:
+        """Iterate over the keys in row order; over row numbers in a store without keys."""
+        if self.key_type is None:
+            return iter(range(self.rows))
+        indexes = [shard.keys for shard in self.shards if shard.keys is not None]
+        return (key for index in indexes for key in index)
+
+    def _vector(self, row: int) -> Floats:
+        number = bisect_right(self.edges, row) - 1
+        return self.shards[number].vector(row - self.edges[number])
+
+    def vectors(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the vectors of rows in range: (n, d) float32, a new array."""
+        if len(self.shards) == 1:
+            return self.shards[0].vectors(rows)
+        out = np.empty((len(rows), self.dimensions), np.float32)
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(shards).tolist():
+            chosen = shards == number
+            out[chosen] = self.shards[number].vectors(rows[chosen] - self.edges[number])
+        return out
+
+    def vector_range(self, start: int, stop: int) -> Floats:
+        """Return the vectors of consecutive rows: (stop - start, d) float32, a new array."""
+        if len(self.shards) == 1:
+            return self.shards[0].vector_range(start, stop)
+        out = np.empty((max(stop - start, 0), self.dimensions), np.float32)
+        for first, shard in zip(self.edges, self.shards, strict=False):
+            low, high = max(start, first), min(stop, first + shard.rows)
+            if low < high:
+                out[low - start : high - start] = shard.vector_range(low - first, high - first)
+        return out
+
+    def of_keys(self, keys: Sequence[Any] | NDArray[Any], default: Any = None) -> Floats:
+        """Return the vectors of keys, (n, d) float32; without a default all have to be there."""
+        if isinstance(keys, np.ndarray) and keys.ndim != 1:
+            raise ShapeError(f"keys are a one-dimensional list, found shape {keys.shape}")
+        rows = self.rows_of(keys) if len(keys) else np.empty(0, np.int64)
+        missing = rows < 0
+        if not missing.any():
+            return self.vectors(rows)
+        if default is None:
+            raise self.not_found(*(keys[at] for at in np.flatnonzero(missing).tolist()))
+        vectors = np.empty((len(rows), self.dimensions), np.float32)
+        vectors[~missing] = self.vectors(rows[~missing])
+        vectors[missing] = default
+        return vectors
+
+    def lookup(self, keys: Sequence[Any] | NDArray[Any]) -> Lookup:
+        """Return vectors for keys, also for those that codecs make vectors of."""
+        rows = self.rows_of(keys) if len(keys) else np.empty(0, np.int64)
+        known = rows >= 0
+        vectors = np.empty((len(rows), self.dimensions), np.float32)
+        vectors[known] = self.vectors(rows[known])
+        if not known.all():
+            missing = [keys[at] for at in np.flatnonzero(~known).tolist()]
+            made = None if self.key_type is None else self._vectors_of_unknown(missing, self.key_type)
+            if made is None:
+                raise self.not_found(*missing)
+            vectors[~known] = made
+        return Lookup(vectors, known)
+
+    def not_found(self, *keys: Any) -> KeyNotFoundError:
+        """Return the error that says which keys are not there."""
+        more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+        what = "row" if self.key_type is None else "key"
+        kind = "" if self.key_type in (None, "str") else f"; keys here are {self.key_type}"
+        return KeyNotFoundError(
+            f"no {what} {keys[0]!r}{more} in {self.path}{kind}; store.get(keys, default=...) takes missing ones"
+        )
+
+    def _vectors_of_unknown(self, keys: list[Any], key_type: KeyType) -> Floats | None:
+        """Return vectors for keys that no shard holds, (n, d) float32; None where no codec makes them of keys."""
+        packed = PackedKeys(np.array(keys) if key_type == "int64" else keys, key_type)
+        # Blocks of a mixed store may differ in this; the rare keys' table comes last.
+        made = (shard.vectors_of_unknown(packed) for shard in reversed(self.shards))
+        return next((vectors for vectors in made if vectors is not None), None)
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of all shards; raises `OptionError` where they have several (mixed precision)."""
+        specs = {str(shard.codec.spec) for shard in self.shards}
+        if len(specs) > 1:
+            raise OptionError(f"{self.path} has a codec for each block of rows: {', '.join(sorted(specs))}")
+        return self.shards[0].codec
+
+    @property
+    def truncated(self) -> bool:
+        """Whether only the first dimensions or bytes are read."""
+        return self.prefix is not None or self.code_bytes is not None
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What searches work on."""
+        from vecstore.search.layout import Layout
+
+        return Layout(self.shards)
+
+    def verify(self) -> int:
+        """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`."""
+        total = sum(key_map.verify() for key_map in self._key_maps)
+        for number, shard in enumerate(self.shards):
+            total += shard.container.verify()
+            if shard.order is not None:
+                shard.order.verify()
+            self._lookup.verify(number)
+        return total
+
+
+def _require_agreement(directory: Path, manifest: Manifest, shards: list[Shard], maps: list[KeyMap]) -> None:
+    """Raise `CorruptError` unless the files are those that the manifest means."""
+    first = shards[0]
+    opened: list[Shard | KeyMap] = [*shards, *maps]
+    for entry, part in zip(manifest.entries, opened, strict=True):
+        same = part.container.fingerprint == entry["fingerprint"]
+        if isinstance(part, Shard):
+            same_keys = (part.keys and part.keys.key_type) == (first.keys and first.keys.key_type)
+            same_space = (part.dimensions, part.metric) == (first.dimensions, first.metric)
+            same = same and part.rows == entry["rows"] and same_keys and same_space
+        if not same:
+            raise CorruptError(
+                f"{entry['file']} is not the file that the manifest means: restore it from a copy",
+                path=directory / MANIFEST_NAME,
+            )
