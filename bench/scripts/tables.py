@@ -21,7 +21,7 @@ from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary
 from vecstore.bench.timing import add_page, show, table
 
-__all__ = ["add_arguments", "main", "section", "splits"]
+__all__ = ["add_arguments", "main", "remarks", "section", "splits"]
 
 BUDGETS = "16,24,32,48,64,96,128,192,384,768"
 SECTION = "recall"
@@ -79,12 +79,17 @@ def section(summary: Summary) -> str:
         "spectrum loses at as many bytes. † trained on the rows that it searches."
     )
     rows = [_row(summary, i, line) for i, line in enumerate(summary.lines)]
+    settings = [f"{name}: {_first(peer)}" for name, peer in _peers(summary).items()]
+    return "\n\n".join([note, table(HEADER, rows), *remarks(summary), *settings])
+
+
+def remarks(summary: Summary) -> list[str]:
+    """Return what failed, what was not there, and what was not come to."""
     failed = [f"`{one['label']}` failed: {one['error']}." for one in summary.failed]
     absent = [f"Not measured: {why}." for why in summary.about["absent"].values()]
-    if summary.about["unfinished"]:
-        absent.append(f"The run was ended before the last {summary.about['unfinished']}.")
-    settings = [f"{name}: {_first(peer)}" for name, peer in _peers(summary).items()]
-    return "\n\n".join([note, table(HEADER, rows), *failed, *absent, *settings])
+    unfinished = summary.about["unfinished"]
+    ended = [f"The bench was ended before the last {unfinished} runs."] if unfinished else []
+    return [*failed, *absent, *ended]
 
 
 def _row(summary: Summary, number: int, line: Line) -> list[str]:

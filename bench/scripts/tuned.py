@@ -17,7 +17,7 @@ from pathlib import Path
 from vecstore.bench.budget import parse_budgets
 from vecstore.bench.plan import Plan, plan, run_all
 from vecstore.bench.run import Run
-from vecstore.bench.scripts.tables import add_arguments, splits
+from vecstore.bench.scripts.tables import add_arguments, remarks, splits
 from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary, summarise
 from vecstore.bench.timing import show, table
@@ -81,9 +81,7 @@ def section(summary: Summary, picks: dict[int, str]) -> str:
     peers = [line for line in summary.lines if line.kind == "peer"]
     rows = [_row(budget, own[spec], peers) for budget, spec in picks.items() if spec in own]
     header = HEADER if peers else OWN
-    failed = [f"`{one['label']}` failed: {one['error']}." for one in summary.failed]
-    absent = [f"Not measured: {why}." for why in summary.about["absent"].values()]
-    return "\n\n".join([note, table(header, rows), *failed, *absent])
+    return "\n\n".join([note, table(header, rows), *remarks(summary)])
 
 
 def _row(budget: int, own: Line, peers: Sequence[Line]) -> list[str]:

@@ -12,7 +12,7 @@ from vecstore.bench.generated import generate, parse_generated
 from vecstore.bench.geometry import effective_rank, isotropy, occurrences, skewness
 from vecstore.bench.metrics import kendall
 from vecstore.bench.resampling import Bootstrap
-from vecstore.bench.running import prepare
+from vecstore.bench.running import bench, prepare
 from vecstore.bench.sources import Judgement, Source, read_judgements, read_source, read_weights
 from vecstore.bench.split import exact_scores, make_split
 from vecstore.bench.thresholds import drifts
@@ -146,6 +146,14 @@ def test_weights(tmp_path):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pyarrow.table({"count": [3, 1, 0]}), tmp_path / "w.parquet")
     np.testing.assert_allclose(read_weights("count", tmp_path / "w.parquet", 3), [0.75, 0.25, 0])
+
+
+def test_options_that_do_not_exist_or_do_not_go_together():
+    for call in (prepare, lambda source, **options: bench(source, "out", **options)):
+        with pytest.raises(OptionError, match=r"no option 'budget'.*did you mean 'budgets'"):
+            call(X, budget="48")
+    with pytest.raises(OptionError, match="give them too"):
+        prepare(X, qrels="judgements.tsv")
 
 
 def test_ann_benchmarks_bring_their_truth(tmp_path):

@@ -106,6 +106,13 @@ def test_the_parts_are_disjoint_and_training_saw_no_query(split):
     assert len(rows[1]) == len(split.base)
 
 
+def test_keys_of_runs_stay_as_they_were():
+    """Or a bench of before would be measured anew."""
+    settings = {"label": "float32", "dtype": "float32"}
+    assert Run("codec", "sq:8", seed=1).key("abc") == "158e0ddbc3a3786d"
+    assert Run("peer", "numpy", settings, 0, 0.2).key("abc") == "9d788440967c5c95"
+
+
 def test_what_is_finished_is_not_measured_again(done, split, monkeypatch):
     def never(*_):
         raise AssertionError("a finished run was made again")
