@@ -33,8 +33,9 @@ from vecstore.kernels.simd import (
     vector,
 )
 
-__all__ = ["LAYOUT", "byte_masks"]
+__all__ = ["LAYOUT", "LEVELS", "byte_masks"]
 
+LEVELS = ("avx512",)  # with code of their own
 LAYOUT = (1, 255, 65535)  # as in `nibble.LAYOUTS`, at any level
 ONE, FOUR = static(1), static(4)
 AHEAD = 24576  # bytes, into the second cache: the first one is full of tables and tiles

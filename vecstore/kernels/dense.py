@@ -28,8 +28,9 @@ from vecstore.kernels.simd import (
     vector,
 )
 
-__all__ = ["KINDS", "NumberKind", "aligned", "norm", "product", "whole_product", "whole_weights"]
+__all__ = ["KINDS", "LEVELS", "NumberKind", "aligned", "norm", "product", "whole_product", "whole_weights"]
 
+LEVELS = ("avx2", "avx512")  # with code of their own, for bytes
 LANES = 32
 F32 = ir.FloatType()
 # Sums in whichever order is fastest: the last bits of a score depend on it, as they do in any BLAS.
@@ -68,7 +69,7 @@ def whole_weights(weights: Any, level: str) -> tuple[Any, Any]:
     bounds[0] + bounds[1] * (whole . c).
     """
     q, d = weights.shape
-    most, dtype = (127, np.int8) if level == "avx512" else (32767, np.int16)
+    most, dtype = (127, np.int8) if level == "avx512" or not q else (32767, np.int16)  # of none one type will do
     most = min(most, (2**31 - 1) // (255 * d))  # sums stay in 32 bits
     given = weights.astype(np.float64)
     step = np.maximum(np.abs(given).max(axis=1, initial=0), 1e-300)[:, None] / most

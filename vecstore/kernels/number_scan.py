@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from vecstore.kernels.arguments import PRODUCT, SQUARED, Heap, NumberQueries, Tiles
 from vecstore.kernels.borrowing import borrowing
-from vecstore.kernels.dense import NumberKind, norm, product, whole_product
+from vecstore.kernels.dense import LEVELS, NumberKind, norm, product, whole_product
 from vecstore.kernels.heap import bound_of, push
-from vecstore.kernels.simd import best_level, tag
+from vecstore.kernels.simd import tag
 from vecstore.kernels.table_scan import NOTHING
 
 __all__ = ["scan_numbers", "score_numbers"]
@@ -40,7 +40,7 @@ def scan_numbers(
     heap, first, last, allowed, level
         As in `table_scan.scan_tiles`.
     """
-    how = tuple(kind), tag(level or best_level())
+    how = tuple(kind), tag(level, among=LEVELS if len(queries.whole_weights) else ())
     return _scan_numbers(*how, tuple(tiles), tuple(queries), tuple(heap), first, last, allowed)
 
 

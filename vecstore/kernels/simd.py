@@ -66,9 +66,13 @@ def best_level() -> str:
     return asked
 
 
-def tag(level: str) -> tuple[int, ...]:
-    """Return what stands for a level where a kernel is called."""
-    return static(LEVELS.index(level))
+def tag(level: str | None = None, *, among: Sequence[str] = LEVELS) -> tuple[int, ...]:
+    """Return what stands for a level, the best one by default, where a kernel is called.
+
+    `among` are the levels that the kernel has code of their own for: the others share the plain one's.
+    """
+    level = level or best_level()
+    return static(LEVELS.index(level if level in among else "plain"))
 
 
 def _host_features() -> list[str]:

@@ -17,14 +17,16 @@ from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.gather import tile_of
 from vecstore.kernels.heap import bound_of, push
 from vecstore.kernels.layout import LANES
-from vecstore.kernels.simd import best_level, tag
+from vecstore.kernels.simd import tag
 from vecstore.kernels.table_scan import some_of
 from vecstore.kernels.trellis_planes import CHUNK, lined_up, to_planes
-from vecstore.kernels.trellis_sums import add_passes, at_least, lowest_bit
+from vecstore.kernels.trellis_sums import LEVELS, add_passes, at_least, lowest_bit
 from vecstore.kernels.trellis_tables import MOST_SUM, tables_of
 from vecstore.kernels.trellis_waiting import LEAST, MOST, Scoring, is_due, judge, nobody, settle, settle_some
 
 __all__ = ["scan_trellis"]
+
+MOST_STAGES = 3
 
 
 def scan_trellis(
@@ -61,7 +63,9 @@ def scan_trellis(
         See `simd`; the best there is.
     """
     looks = tuple(tuple(stage) for stage in stages)
-    _scan_trellis(tag(level or best_level()), tuple(tiles), looks, tuple(queries), tuple(heap), first, last, allowed)
+    looks += (MOST_STAGES - len(looks)) * looks[-1:]  # one type, so one compilation, for any number of stages
+    how = tag(level, among=LEVELS), len(stages)
+    _scan_trellis(*how, tuple(tiles), looks, tuple(queries), tuple(heap), first, last, allowed)
 
 
 class Scanned(NamedTuple):
@@ -74,10 +78,10 @@ class Scanned(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _scan_trellis(level, where, stages, asked, found, first, last, allowed):
+def _scan_trellis(level, used, where, stages, asked, found, first, last, allowed):
     tiles, queries, heap, stage = Tiles(*where), TrellisQueries(*asked), Heap(*found), Stage(*stages[0])
-    count, several = len(heap.sizes), len(stages) > 1
-    tables, scales = tables_of(stages, queries)
+    count, several = len(heap.sizes), used > 1
+    tables, scales = tables_of(stages, used, queries)
     scoring = Scoring(stages, tables, scales, queries.biases)
     waiting = nobody(max(MOST // count, LEAST) + tiles.tile_rows if several else 1, queries, heap)
     scanned_bytes = -(-stage.size_bytes // CHUNK) * CHUNK
@@ -122,7 +126,7 @@ def _scan_trellis(level, where, stages, asked, found, first, last, allowed):
     for q in range(count):
         if waiting.counts[q] > 0:
             judge(level, q, waiting, scoring, tiles, heap)
-            settle(level, q, waiting, True, queries, scoring, tiles, heap)
+            settle(level, q, waiting, queries, scoring, tiles, heap)
 
 
 @borrowing

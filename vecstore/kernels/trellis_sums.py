@@ -32,8 +32,9 @@ from vecstore.kernels.simd import (
     vector,
 )
 
-__all__ = ["BLOCK_QUERIES", "LANES", "add_passes", "at_least", "lowest_bit"]
+__all__ = ["BLOCK_QUERIES", "LANES", "LEVELS", "add_passes", "at_least", "lowest_bit"]
 
+LEVELS = ("avx512",)  # with code of their own
 LINE = 64  # bytes of a cache line
 MOST_LINES = 2  # fetched for every LANES rows of a pass: more keep the next sums waiting
 BLOCK_QUERIES = 4  # so many share the computation of indices

@@ -13,31 +13,25 @@ MOST_ENTRY, MOST_SUM = 255, 65535
 
 
 @njit(cache=True, nogil=True)
-def tables_of(stages, queries):
-    """Return tables[stage, q, lookup, entry], and scales[stage, q].
+def tables_of(stages, used, queries):
+    """Return tables[stage, q, lookup, entry] and scales[stage, q], for so many stages.
 
     A score is bias * scale[0] + scale[1] + sum of table entries * scale[2].
     """
     count, widest = len(queries.weights), 0
-    for i in range(len(stages)):
+    for i in range(used):
         widest = max(widest, len(Stage(*stages[i]).norm_terms))
-    scales = np.empty((len(stages), count, 3))
-    tables = np.empty((len(stages), count, widest, Stage(*stages[0]).norm_terms.shape[1]), np.uint8)
-    for i in range(len(stages)):
+    scales = np.empty((used, count, 3))
+    tables = np.empty((used, count, widest, Stage(*stages[0]).norm_terms.shape[1]), np.uint8)
+    for i in range(used):
         stage = Stage(*stages[i])
         passes, made_for = stage.lookups[0], queries.made_for[i]
         for q in range(count):
             terms = products(queries.weights[q], stage.owners, stage.levels, stage.norm_terms)
-            scales[i, q] = fill(
-                queries.kind,
-                made_for[q],
-                stage.typical,
-                terms,
-                stage.norm_terms,
-                stage.norm_bias,
-                passes,
-                tables[i, q],
-            )
+            norms, into = stage.norm_terms, tables[i, q]
+            found = fill(queries.kind, made_for[q], stage.typical, terms, norms, stage.norm_bias, passes, into)
+            for j in range(3):  # a tuple assigned would compile the text of its error, for seconds
+                scales[i, q, j] = found[j]
     return tables, scales
 
 

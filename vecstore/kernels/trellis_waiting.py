@@ -55,7 +55,7 @@ class Scoring(NamedTuple):
 
     Attributes
     ----------
-    stages : of each, the items of a `Stage`
+    stages : of each, the items of a `Stage`; there may be more than are used
     tables : (stages, q, lookups, 64) uint8
     scales : (stages, q, 3) float64
     biases : (q, cells) float64
@@ -75,7 +75,7 @@ def nobody(room, queries, heap):
     for q in range(count):
         for i in range(heap.sizes[q]):
             if heap.scores[q, i] > reached[q, 0]:
-                push(reached[q], held[q], wanted, heap.scores[q, i], 0)
+                push(reached[q], held[q], wanted, heap.scores[q, i], heap.rows[q, i])
     return Waiting(
         np.empty((count, room), np.int64),
         np.empty((count, room), np.float32),
@@ -96,12 +96,15 @@ def is_due(q, waiting, tile_rows):
 
 @njit(cache=True, nogil=True)
 def settle_some(level, q, waiting, queries, scoring, tiles, heap):
-    """Score the best of the new rows of a query by all bytes, and drop some of all that wait where there is no room."""
+    """Score the best new rows of a query by all bytes, and settle all that wait where room is short."""
     room = waiting.rows.shape[1]
     full = waiting.counts[q] > room - tiles.tile_rows
     judge(level, q, waiting, scoring, tiles, heap)
     if full:
-        settle(level, q, waiting, False, queries, scoring, tiles, heap)
+        rows, scores, least = waiting.rows[q], waiting.scores[q], waiting.reached[q, 0] - queries.margins[0, q]
+        waiting.counts[q] = keep(rows, scores, waiting.counts[q], least)
+        if waiting.counts[q] > (room - tiles.tile_rows) // 2:
+            settle(level, q, waiting, queries, scoring, tiles, heap)
     waiting.judged[q], waiting.patience[q] = waiting.counts[q], min(2 * waiting.patience[q], room)
 
 
@@ -112,13 +115,8 @@ def judge(level, q, waiting, scoring, tiles, heap):
     if count <= FIRST:
         return
     rows, scores = waiting.rows[q, first : first + count], waiting.scores[q, first : first + count]
-    least, found = best_of(scores, FIRST), 0
-    for i in range(count):
-        if scores[i] >= least:
-            rows[i], rows[found] = rows[found], rows[i]
-            scores[i], scores[found] = scores[found], scores[i]
-            found += 1
-    rescore(level, q, len(scoring.stages) - 1, rows, scores, found, scoring, tiles)
+    found = best_first(rows, scores, best_of(scores, FIRST))
+    rescore(level, q, len(scoring.scales) - 1, rows, scores, found, scoring, tiles)
     offer(q, rows, scores, found, waiting, heap)
     for i in range(min(found, count - found)):
         rows[i], scores[i] = rows[count - 1 - i], scores[count - 1 - i]
@@ -126,22 +124,29 @@ def judge(level, q, waiting, scoring, tiles, heap):
 
 
 @njit(cache=True, nogil=True)
-def settle(level, q, waiting, final, queries, scoring, tiles, heap):
-    """Drop the waiting rows of a query that do not matter.
-
-    Nothing is left in the end, or where most would be: they go through the stages then.
-    """
+def settle(level, q, waiting, queries, scoring, tiles, heap):
+    """Take the rows of a query that wait and still matter through all stages, and offer what is left of them."""
     rows, scores, reached, margins = waiting.rows[q], waiting.scores[q], waiting.reached[q], queries.margins
-    last = len(scoring.stages) - 1
+    last = len(scoring.scales) - 1
     count = keep(rows, scores, waiting.counts[q], reached[0] - margins[0, q])
-    if final or count > (len(scores) - tiles.tile_rows) // 2:
-        for stage in range(1, last):
-            rescore(level, q, stage, rows, scores, count, scoring, tiles)
-            count = keep(rows, scores, count, reached[0] - margins[stage, q])
-        rescore(level, q, last, rows, scores, count, scoring, tiles)
-        offer(q, rows, scores, count, waiting, heap)
-        count = 0
-    waiting.counts[q] = count
+    for stage in range(1, last):
+        rescore(level, q, stage, rows, scores, count, scoring, tiles)
+        count = keep(rows, scores, count, reached[0] - margins[stage, q])
+    rescore(level, q, last, rows, scores, count, scoring, tiles)
+    offer(q, rows, scores, count, waiting, heap)
+    waiting.counts[q] = 0
+
+
+@borrowing
+def best_first(rows, scores, least):
+    """Move those rows that score at least so much to the front, others to where they were; return how many they are."""
+    found = 0
+    for i in range(len(rows)):
+        if scores[i] >= least:
+            rows[i], rows[found] = rows[found], rows[i]
+            scores[i], scores[found] = scores[found], scores[i]
+            found += 1
+    return found
 
 
 @borrowing
