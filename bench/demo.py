@@ -16,7 +16,8 @@ from vecstore.formats.npy import read_npy
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.conversion.conversion import Progress, write
+from vecstore.conversion.conversion import write
+from vecstore.conversion.options import Progress
 from vecstore.errors import require
 from vecstore.store.store import Store, open_store
 

@@ -39,7 +39,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "vecstore.measure.advisor": ("predict",),
     "vecstore.measure.drift": ("DriftWarning",),
     "vecstore.codecs.transforms.truncate": ("TruncationWarning",),
-    "vecstore.conversion.training": ("RescoringWarning",),
+    "vecstore.conversion.certification": ("RescoringWarning",),
     "vecstore.bench.running": ("bench",),
     "vecstore.bench.report": ("report",),
 }

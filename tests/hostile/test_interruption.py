@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from vecstore.bench.scripts.kill import Conversion, kill_at, kill_before_step, prepare, rerun
 
+from vecstore.errors import BusyError
+
 KINDS = pytest.mark.parametrize(
     ("sharded", "force"),
     [(False, False), (False, True), (True, False), (True, True)],
@@ -96,7 +98,7 @@ def test_a_full_disk_changes_nothing(force: bool, tmp_path: Path, monkeypatch: p
 def test_two_conversions_do_not_meet(tmp_path: Path) -> None:
     conversion = prepare(tmp_path / "stores", sharded=False, force=False, rows=100_000)
     child = conversion.start()
-    with pytest.raises(FileExistsError, match="another process"):
+    with pytest.raises(BusyError, match="another process"):
         for _ in range(1000):  # until the child has taken its place
             if list(conversion.path.parent.iterdir()):
                 Conversion(conversion.path, rows=10, dimensions=2).run()

@@ -17,7 +17,7 @@ from vecstore.codecs.tables.hash_embed import HashEmbed, TrainedHashEmbed
 from vecstore.codecs.tables.qr import QR, Digits, TrainedQR
 from vecstore.codecs.tables.subword import END_OF_SENTENCE, FastText, Floret, TrainedSubwords
 from vecstore.conversion.writer import Writer
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import FormatError, OptionError, ShapeError
 from vecstore.formats.fasttext import SubwordModel, is_subword_model, read_fasttext, read_floret_text
 from vecstore.formats.npy import read_npy
 from vecstore.formats.safetensors import read_safetensors
@@ -57,7 +57,7 @@ def import_subwords(
     ------
     FormatError
         Not such a file, or a damaged one; or a quantized or pruned model.
-    ShapeError
+    OptionError
         No words: give keys.
     """
     file = Path(source)
@@ -134,9 +134,9 @@ def import_quotient_remainder(
     quotients, remainders = (_ending(arrays, f"{table}.weight_{part}", source) for part in "qr")
     told_apart = len(quotients) * len(remainders)
     if rows is not None and not 1 <= rows <= told_apart:
-        raise ShapeError(f"{rows:,} rows, but the tables tell {told_apart:,} apart")
+        raise OptionError(f"{rows:,} rows, but the tables tell {told_apart:,} apart")
     if operation != "concat" and quotients.shape[1] != remainders.shape[1]:
-        raise ShapeError(
+        raise OptionError(
             f"tables {quotients.shape[1]} and {remainders.shape[1]} wide are concatenated, not {operation}"
         )
     spec = QR(str(len(remainders)), operation, compat=compat)
@@ -196,7 +196,7 @@ def write_table(
     layer = Layer(LayerSpec((spec,)), (), quantizer, quantizer.dimensions)
     total = len(keys) if keys is not None else rows or 0
     if not total:
-        raise ShapeError("a store holds at least one row: give the keys that it is to hold")
+        raise OptionError("a store holds at least one row: give the keys that it is to hold")
     blank = np.zeros((min(total, ROWS_AT_ONCE), quantizer.dimensions), np.float32)
     with Writer(path, Codec(CodecSpec((layer.spec,)), [layer]), metric=metric, force=force) as writer:
         writer.description |= {"provenance": {**(provenance or {}), "rows": total}}
@@ -224,10 +224,10 @@ def _table_of(model: SubwordModel, entries: int) -> Any:
 def _words_of(model: SubwordModel, keys: Sequence[str] | None) -> list[Any]:
     if keys is not None:
         if model.rows is not None:
-            raise ShapeError("a fastText model knows its words; keys are for floret tables")
+            raise OptionError("a fastText model knows its words; keys are for floret tables")
         return list(keys)
     if model.words is None:
-        raise ShapeError("a .floret file has no words: give the keys that the store is to hold")
+        raise OptionError("a .floret file has no words: give the keys that the store is to hold")
     words = [word for word in model.words if model.kind == "fasttext" or word != END_OF_SENTENCE]
     try:
         return [word.decode() for word in words]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.errors import ShapeError
+from vecstore.errors import OptionError, ShapeError
 from vecstore.formats import Batch, Dump
 from vecstore.keys.kind import KINDS
 
@@ -43,7 +43,7 @@ class OrderedDump(Dump):
                 f"importance is one finite number a row, none negative; found {given.shape} of {given.dtype}"
             )
         if not given.any():
-            raise ShapeError("importance is 0 for every row; give at least one row a positive number")
+            raise OptionError("importance is 0 for every row; give at least one row a positive number")
         super().__init__(
             dump.path, format=dump.format, rows=len(given), dimensions=dump.dimensions, key_type=dump.key_type
         )

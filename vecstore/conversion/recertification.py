@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_queries
 from vecstore.codecs.evaluation import cosines
+from vecstore.conversion.sampling import dataset_of, sample_of
 from vecstore.conversion.survey import Survey, clean_batches, survey_dump
-from vecstore.conversion.training import dataset_of, sample_of
 from vecstore.errors import FormatError, OptionError
 from vecstore.formats import Dump, open_dump
 from vecstore.measure.certificate import measure_certificate

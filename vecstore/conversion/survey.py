@@ -10,21 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress, pairwise
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import LARGEST, check_seed, sound_rows
-from vecstore.errors import FormatError, ShapeError
+from vecstore.conversion.options import OnBad, OnDuplicate
+from vecstore.errors import DuplicateKeyError, FormatError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.keys.packed import PackedKeys
 
-__all__ = ["OnBad", "OnDuplicate", "Sampler", "Survey", "clean_batches", "sample_dump", "survey_dump"]
-
-OnBad: TypeAlias = Literal["error", "skip", "zero"]
-OnDuplicate: TypeAlias = Literal["error", "first", "last"]
+__all__ = ["Sampler", "Survey", "clean_batches", "sample_dump", "survey_dump"]
 
 SAMPLE_BYTES = 64 * 1024 * 1024
 SAMPLE_ROWS = 1 << 16
@@ -78,7 +76,9 @@ def survey_dump(
     Raises
     ------
     FormatError
-        The dump is malformed; or it has a bad or duplicate row and the policy is "error".
+        The dump is malformed; or it has a bad row and the policy is "error".
+    DuplicateKeyError
+        Two rows have the same key and the policy is "error".
     ShapeError
         No row is left.
     """
@@ -204,10 +204,9 @@ def _drop_duplicates(found: Survey, dump: Dump, hashes: IO[bytes], on_duplicate:
         same = own[1:] == own[:-1]  # same[i]: row i + 1 has the key of row i
         if same.any() and on_duplicate == "error":
             at = int(np.flatnonzero(same)[0])
-            raise FormatError(
-                f"rows {rows[at]} and {rows[at + 1]} have the same key {_key_at(dump, int(rows[at]))!r}; "
-                "keep one of them with --on-duplicate first or last",
-                path=dump.path,
+            raise DuplicateKeyError(
+                f"{dump.path}: rows {rows[at]} and {rows[at + 1]} have the same key "
+                f"{_key_at(dump, int(rows[at]))!r}; keep one of them with --on-duplicate first or last"
             )
         losers.append(rows[1:][same] if on_duplicate == "first" else rows[:-1][same])
     duplicates = np.concatenate(losers)

@@ -12,7 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
-from vecstore.errors import ExistsError, FormatError
+from vecstore.errors import BusyError, ExistsError, FormatError
 from vecstore.store.manifest import MANIFEST_NAME, Manifest, fsync_directory
 
 __all__ = ["Workplace"]
@@ -33,7 +33,9 @@ class Workplace:
     Raises
     ------
     ExistsError
-        The destination exists and may not be replaced, or another process is building it.
+        The destination exists and may not be replaced.
+    BusyError
+        Another process is building it.
     FileNotFoundError
         The destination's directory does not exist.
     """
@@ -98,7 +100,7 @@ class Workplace:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(lock)
-                raise ExistsError(f"{self.destination}: another process is writing it; wait for it to end") from None
+                raise BusyError(f"{self.destination}: another process is writing it; wait for it to end") from None
             try:
                 if os.stat(self.path).st_ino == os.fstat(lock).st_ino:
                     return lock

@@ -17,11 +17,11 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.container.container import Container
 from vecstore.conversion.workplace import Workplace
-from vecstore.errors import BudgetError, DuplicateKeyError, ShapeError
+from vecstore.errors import BudgetError, DuplicateKeyError, OptionError, ShapeError
 from vecstore.keys.kind import KeyType, key_type_of
 from vecstore.keys.map import write_key_map
 from vecstore.keys.packed import PackedKeys
-from vecstore.metric import METRICS, Metric
+from vecstore.metric import Metric, check_metric
 from vecstore.shard.shard import Shard
 from vecstore.shard.sizes import FIXED_BYTES, KEY_BYTES, bytes_beside, fixed_bytes
 from vecstore.shard.writer import ShardWriter
@@ -37,8 +37,8 @@ class Writer:
 
     Parameters
     ----------
-    path : path
-        A file; with `shard_bytes` or a mixed codec, a directory.
+    path : path or Workplace
+        A file; with `shard_bytes` or a mixed codec, a directory. Or the workplace of one, held by the caller already.
     codec : Codec or MixedCodec
         Trained: ``vecstore.codec("opq:48").fit(sample)``.
     metric : {"cosine", "dot", "l2"}
@@ -53,8 +53,6 @@ class Writer:
         Replace an existing store.
     user : mapping, optional
         Free-form metadata, anything that JSON can hold.
-    workplace : Workplace, optional
-        Where to build, if the caller holds it already.
 
     Examples
     --------
@@ -64,9 +62,9 @@ class Writer:
     ...     writer.add(x, [f"item {i}" for i in range(100)])
     """
 
-    def __init__(  # noqa: PLR0913 - options are parameters, as users know them
+    def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Workplace,
         codec: Codec | MixedCodec,
         *,
         metric: Metric = "cosine",
@@ -75,10 +73,8 @@ class Writer:
         keep_order: bool = False,
         force: bool = False,
         user: Mapping[str, Any] | None = None,
-        workplace: Workplace | None = None,
     ) -> None:
-        if metric not in METRICS:
-            raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+        check_metric(metric)
         each = codec.codecs if isinstance(codec, MixedCodec) else [codec]
         for one in each:
             one.refuse_if_cut()
@@ -96,7 +92,7 @@ class Writer:
         self._shards: list[dict[str, Any]] = []
         self._hashes: list[NDArray[np.uint64]] = []
         sharded = shard_bytes is not None or isinstance(codec, MixedCodec)
-        self._workplace = workplace or Workplace(path, sharded=sharded, force=force)
+        self._workplace = path if isinstance(path, Workplace) else Workplace(path, sharded=sharded, force=force)
 
     @property
     def directory(self) -> Path:
@@ -114,14 +110,16 @@ class Writer:
         Raises
         ------
         ShapeError
-            Wrong shape or type, NaN or infinity, keys given for some rows only. Duplicates show at `close`.
+            Wrong shape or type, NaN or infinity, more or fewer keys than vectors.
+        OptionError
+            Keys of several types, or given for some rows only. Keys that come twice show at `close`.
         """
         x = as_vectors(vectors, self.codec.dimensions)
         if not len(x):
             return
         key_type = key_type_of(keys) if keys is not None else None
         if self.rows and key_type != self._key_type:
-            raise ShapeError(f"keys were {self._key_type or 'not given'} before, now {key_type or 'not given'}")
+            raise OptionError(f"keys were {self._key_type or 'not given'} before, now {key_type or 'not given'}")
         if keys is not None and len(keys) != len(x):
             raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
         self._key_type = key_type

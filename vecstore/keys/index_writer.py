@@ -76,9 +76,8 @@ class KeyIndexWriter:
             raise OptionError("a shard holds at most 2**32 rows; give a shard size")
         self._write_table(bucket_bits, row_bits)
         pages = self._pages
-        self._container.declare(
-            pages.part_name, pages.dtype, (self._count,), block_rows=PAGE_KEYS, encoding=pages.encoding
-        )
+        more: dict[str, Any] = {} if pages.encoding is None else {"encoding": pages.encoding}
+        self._container.declare(pages.part_name, pages.dtype, (self._count,), block_rows=PAGE_KEYS, **more)
         self._hashes.close()
         return {"type": self.key_type, "bucket_bits": bucket_bits, "row_bits": row_bits}
 

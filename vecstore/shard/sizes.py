@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from vecstore.codecs.codec import Codec
@@ -11,7 +12,7 @@ from vecstore.shard.order import ORDER_BYTES
 if TYPE_CHECKING:
     from vecstore.codecs.mixed.mixed import MixedCodec
 
-__all__ = ["FIXED_BYTES", "KEY_BYTES", "NORM_BYTES", "bytes_beside", "fixed_bytes"]
+__all__ = ["FIXED_BYTES", "KEY_BYTES", "NORM_BYTES", "bytes_beside", "fixed_bytes", "rows_of_a_shard"]
 
 FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
 KEY_BYTES = 6  # of a row: what the index takes beside the key text, at most
@@ -31,3 +32,9 @@ def bytes_beside(codec: Codec | MixedCodec, *, keep_norms: bool, keep_order: boo
         + (NORM_BYTES if keep_norms else 0)
         + (ORDER_BYTES if keep_order and cells else 0)
     )
+
+
+def rows_of_a_shard(total: int, row_bytes: float, shard_bytes: float) -> int:
+    """Return how many of `total` rows share a model, about: keys take their part of a shard as well."""
+    shards = ceil(total * row_bytes / max(shard_bytes - FIXED_BYTES, row_bytes))
+    return int(max(total // max(shards, 1), 1))

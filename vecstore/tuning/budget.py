@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vecstore.errors import BudgetError, ShapeError
+from vecstore.errors import BudgetError, OptionError
 
 __all__ = ["Budget", "parse_budget", "parse_target", "reduced"]
 
@@ -75,7 +75,7 @@ def parse_target(given: float | str) -> float:
 
     Raises
     ------
-    ShapeError
+    OptionError
         It is no recall@10 above 0 and up to 1.
 
     Examples
@@ -85,7 +85,7 @@ def parse_target(given: float | str) -> float:
     """
     found = RECALL.fullmatch(str(given).replace(" ", ""))
     if not found or not 0 < float(found[1]) <= 1:
-        raise ShapeError(f"target {given!r}: write recall@10=0.95, a share above 0 and up to 1")
+        raise OptionError(f"target {given!r}: write recall@10=0.95, a share above 0 and up to 1")
     return float(found[1])
 
 

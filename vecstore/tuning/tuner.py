@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 
 from vecstore.codecs.checks import as_queries, as_vectors, check_seed
 from vecstore.codecs.codec import Codec, codec
-from vecstore.errors import BudgetError, ShapeError
+from vecstore.errors import BudgetError, OptionError, ShapeError
 from vecstore.measure.recall import interval
-from vecstore.metric import METRICS, Metric
+from vecstore.metric import Metric, check_metric
 from vecstore.shard.layer_distances import LAYER_DISTANCE_BYTES
 from vecstore.tuning.budget import Budget, parse_budget, parse_target
 from vecstore.tuning.candidates import FAMILIES, Family
@@ -80,8 +80,10 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
     ------
     BudgetError
         No codec is so small; the message says which comes nearest.
+    OptionError
+        Neither a budget nor a target, both, or another argument that is no good.
     ShapeError
-        Neither a budget nor a target, both, or fewer than 100 rows.
+        Fewer than 100 rows, or no vectors.
 
     Examples
     --------
@@ -91,11 +93,10 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
     (True, (1000, 16))
     """
     if (budget is None) == (target is None):
-        raise ShapeError('tune takes a budget (64, "32x", "24/200") or a target ("recall@10=0.95"), and not both')
-    if metric not in METRICS:
-        raise ShapeError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+        raise OptionError('tune takes a budget (64, "32x", "24/200") or a target ("recall@10=0.95"), and not both')
+    check_metric(metric)
     if rows is not None and rows < 1:
-        raise ShapeError(f"rows is how many the store will have, 1 or more; found {rows!r}")
+        raise OptionError(f"rows is how many the store will have, 1 or more; found {rows!r}")
     check_seed(seed)
     vectors = as_vectors(x)
     if len(vectors) < FEWEST_ROWS:

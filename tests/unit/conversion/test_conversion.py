@@ -10,9 +10,9 @@ from vecstore.formats import open_dump
 
 import vecstore
 from vecstore import codec
-from vecstore.conversion.conversion import ArrayDump
-from vecstore.conversion.training import RescoringWarning
-from vecstore.errors import ExistsError, FormatError, OptionError, ShapeError
+from vecstore.conversion.arrays import ArrayDump
+from vecstore.conversion.certification import RescoringWarning
+from vecstore.errors import DuplicateKeyError, ExistsError, FormatError, OptionError, ShapeError
 from vecstore.measure.fidelity import measure_fidelity, measure_oversampling
 
 LAYOUTS = {"file": {}, "shards": {"shard_bytes": 160_000}}
@@ -65,14 +65,18 @@ def test_policies(path, messy, words, layout, on_bad, on_duplicate):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "error", "message"),
     [
-        ({}, "row 100: NaN or infinity; leave such rows out with --on-bad skip"),
-        ({"on_bad": "skip"}, "have the same key '.*'; keep one of them with --on-duplicate first or last"),
+        ({}, FormatError, "row 100: NaN or infinity; leave such rows out with --on-bad skip"),
+        (
+            {"on_bad": "skip"},
+            DuplicateKeyError,
+            "have the same key '.*'; keep one of them with --on-duplicate first or last",
+        ),
     ],
 )
-def test_policies_by_default_are_errors(path, messy, options, message):
-    with pytest.raises(FormatError, match=message):
+def test_policies_by_default_are_errors(path, messy, options, error, message):
+    with pytest.raises(error, match=message):
         vecstore.write(path, *messy, "f32", **options)
     assert list(path.parent.iterdir()) == []
 
@@ -263,9 +267,9 @@ def test_progress(path, words):
         ({"keys": ["a", 1]}, OptionError, "all str, all bytes or all int"),
         ({"codec": "sq:9"}, ValueError, "choose 4, 6 or 8"),
         ({"codec": "pca:9,f32"}, ValueError, "9 dimensions out of 3"),
-        ({"metric": "l1"}, ShapeError, "unknown metric 'l1'"),
-        ({"on_bad": "ignore"}, ShapeError, "on_bad is error, skip or zero, found 'ignore'"),
-        ({"on_duplicate": "any"}, ShapeError, "on_duplicate is error, first or last, found 'any'"),
+        ({"metric": "l1"}, OptionError, "unknown metric 'l1'"),
+        ({"on_bad": "ignore"}, OptionError, "on_bad is error, skip or zero, found 'ignore'"),
+        ({"on_duplicate": "any"}, OptionError, "on_duplicate is error, first or last, found 'any'"),
         ({"seed": -1}, OptionError, "a seed is a number from 0"),
         ({"shard_bytes": 10}, ValueError, "a shard of 10 bytes"),
     ],
@@ -299,6 +303,6 @@ def test_a_failing_reader_leaves_the_old_store(path, words):
 
 
 def test_a_coarse_layer_that_hides_neighbours_is_named(words, word_keys, path, monkeypatch):
-    monkeypatch.setattr("vecstore.conversion.training.DEEP_ROWS", 1000)
+    monkeypatch.setattr("vecstore.conversion.certification.DEEP_ROWS", 1000)
     with pytest.warns(RescoringWarning, match=r"bin orders .* rescores [\d,]+ of 5,000 rows .* sq:8 alone"):
         vecstore.write(path, words, word_keys, "bin/sq:8")

@@ -13,7 +13,7 @@ from vecstore.formats.fasttext import read_fasttext, read_floret_text
 
 import vecstore
 from vecstore.conversion.importing import import_subwords
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import FormatError, OptionError
 
 MAGIC = 793712314
 
@@ -103,7 +103,7 @@ def test_floret_text(corpus, unknown, tmp_path):
     """The text form holds the table in a few decimals; the sums are the same."""
     model = trained_by_floret(corpus, tmp_path / "m.bin", mode="floret", hashCount=2, minn=2, maxn=5)
     model.save_floret_vectors(str(tmp_path / "m.floret"))
-    with pytest.raises(ShapeError, match="give the keys"):
+    with pytest.raises(OptionError, match="give the keys"):
         import_subwords(tmp_path / "m.floret", tmp_path / "m.vecs")
     import_subwords(tmp_path / "m.floret", tmp_path / "m.vecs", keys=["king", "queen"])
     with vecstore.open(tmp_path / "m.vecs") as store:

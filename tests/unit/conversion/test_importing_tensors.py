@@ -14,7 +14,7 @@ from vecstore.formats.torch_zip import read_torch_zip
 import vecstore
 from vecstore.codecs.tables.qr import Digits
 from vecstore.conversion.importing import import_hash_embed, import_quotient_remainder
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import FormatError, OptionError, ShapeError
 
 
 def text(value: str) -> bytes:
@@ -94,7 +94,7 @@ def test_importing_says_what_is_wrong(tmp_path, tables):
     source = torch_file(tmp_path / "m.pt", tables)
     with pytest.raises(FormatError, match=r"holds 0 tensors 'emb_l.0.weight_q'; it has: state_dict"):
         import_quotient_remainder(source, tmp_path / "s")
-    with pytest.raises(ShapeError, match="tell 10,400 apart"):
+    with pytest.raises(OptionError, match="tell 10,400 apart"):
         import_quotient_remainder(source, tmp_path / "s", table="emb_l.3", rows=10_401)
     torch_file(source, {**tables, "emb_l.3.weight_r": np.full((4, 8), np.nan, np.float32)})
     with pytest.raises(ShapeError, match="NaN"):

@@ -7,9 +7,9 @@ import pytest
 from vecstore.formats import Batch
 
 from vecstore.conversion import survey
-from vecstore.conversion.conversion import ArrayDump
+from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.survey import Sampler, clean_batches, survey_dump
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import DuplicateKeyError, FormatError, ShapeError
 
 X = np.arange(24, dtype=np.float32).reshape(8, 3) + 1
 KEYS = [f"key {row}" for row in range(8)]
@@ -106,7 +106,7 @@ def test_a_few_bad_rows_are_quoted(surveyed):
 def test_duplicates(surveyed, kind, cut):
     numbers = [1, 2, 1, 3, 2, 1, 4, 5]
     keys = {"str": [f"k{i}" for i in numbers], "bytes": [b"k%d" % i for i in numbers], "int64": numbers}[kind]
-    with pytest.raises(FormatError, match=r"rows \d and \d have the same key .*--on-duplicate first or last"):
+    with pytest.raises(DuplicateKeyError, match=r"rows \d and \d have the same key .*--on-duplicate first or last"):
         surveyed(X, keys, cut=cut)
     for policy, rows in (("first", [0, 1, 3, 6, 7]), ("last", [3, 4, 5, 6, 7])):
         found, kept, left = surveyed(X, keys, on_duplicate=policy, cut=cut)

@@ -8,7 +8,7 @@ import pytest
 
 import vecstore
 from vecstore import Writer, codec
-from vecstore.errors import BudgetError, DuplicateKeyError, ExistsError, FormatError, OptionError, ShapeError
+from vecstore.errors import BudgetError, BusyError, DuplicateKeyError, ExistsError, FormatError, OptionError, ShapeError
 from vecstore.shard.layers import BLOCK_BYTES
 
 SHARD_BYTES = 160_000
@@ -146,7 +146,7 @@ def test_abort(path, words, sq8, layout):
 def test_one_writer_at_a_time(path, words, sq8, layout):
     with Writer(path, sq8, **LAYOUTS[layout]) as writer:
         writer.add(words[:5])
-        with pytest.raises(ExistsError, match=r"another process is writing it; wait"):
+        with pytest.raises(BusyError, match=r"another process is writing it; wait"):
             Writer(path, sq8, force=True, **LAYOUTS[layout])
         written(path.with_name("other.vecs"), sq8, words[:5])
     assert left_behind(path) == ["other.vecs", "words.vecs"] and len(vecstore.open(path)) == 5
@@ -229,13 +229,13 @@ def test_rows_that_cannot_be_added(path, sq8, layout, add, message, error):
     ],
 )
 def test_keys_of_some_rows_only(path, sq8, first, then, message):
-    with pytest.raises(ShapeError, match=message), Writer(path, sq8) as writer:
+    with pytest.raises(OptionError, match=message), Writer(path, sq8) as writer:
         writer.add(np.zeros((1, 50)), first)
         writer.add(np.zeros((1, 50)), then)
 
 
 def test_unknown_metric(path, sq8):
-    with pytest.raises(ShapeError, match="unknown metric 'l1'; choose one of cosine, dot, l2"):
+    with pytest.raises(OptionError, match="unknown metric 'l1'; choose one of cosine, dot, l2"):
         Writer(path, sq8, metric="l1")
 
 

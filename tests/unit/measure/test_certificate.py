@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vecstore
-from vecstore.conversion.conversion import ArrayDump
+from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.recertification import recertify
 from vecstore.errors import FormatError, OptionError
 

@@ -55,7 +55,7 @@ def test_budgets_that_are_none(given):
 def test_targets():
     assert parse_target("recall@10=0.95") == parse_target(0.95) == parse_target(" recall@10 = 0.95") == 0.95
     for given in ("recall@1=0.9", "95%", 0, 1.2, "high"):
-        with pytest.raises(ShapeError, match="target"):
+        with pytest.raises(OptionError, match="target"):
             parse_target(given)
 
 
@@ -222,22 +222,22 @@ def test_few_rows_of_many_dimensions():
 
 
 def test_wrong_questions(words):
-    for options, message in (
-        ({"rows": 0}, "rows is how many"),
-        ({"queries": words[:0]}, "there are no queries"),
+    for options, error, message in (
+        ({"rows": 0}, OptionError, "rows is how many"),
+        ({"queries": words[:0]}, ShapeError, "there are no queries"),
     ):
-        with pytest.raises(ShapeError, match=message):
+        with pytest.raises(error, match=message):
             vecstore.tune(words[:500], 10, **options)
     with pytest.raises(OptionError, match="a seed is"):
         vecstore.tune(words[:500], 10, seed=-1)
     with pytest.raises(BudgetError, match="write bytes a row"):
         vecstore.tune(words[:500], "")
     for options in ({}, {"budget": 10, "target": 0.9}):
-        with pytest.raises(ShapeError, match="a budget"):
+        with pytest.raises(OptionError, match="a budget"):
             vecstore.tune(words[:500], **options)
     with pytest.raises(ShapeError, match="too few"):
         vecstore.tune(words[:50], 10)
-    with pytest.raises(ShapeError, match="unknown metric"):
+    with pytest.raises(OptionError, match="unknown metric"):
         vecstore.tune(words[:500], 10, metric="manhattan")
 
 
@@ -251,7 +251,7 @@ def test_a_store_for_a_budget(tmp_path, words, word_keys):
     bytes_ = report.certificate["bytes"]
     assert bytes_["row"] <= 50 and report.table is not None and report.codec == report.table[0].codec
     assert str(vecstore.open(tmp_path / "w.vecs").codec.spec) == report.codec
-    with pytest.raises(ShapeError, match="codec and budget"):
+    with pytest.raises(OptionError, match="codec and budget"):
         vecstore.write(tmp_path / "x.vecs", words[:300], codec="sq:8", budget=10)
 
 

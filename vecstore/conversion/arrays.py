@@ -1,0 +1,52 @@
+"""Vectors and keys in memory as the dump of a conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.errors import ShapeError
+from vecstore.formats import Batch, Dump
+from vecstore.keys.kind import KINDS, key_type_of
+
+__all__ = ["ArrayDump"]
+
+HASHED_ROWS = 8192
+
+
+class ArrayDump(Dump):
+    """Vectors and keys in memory, read as if they were a dump."""
+
+    def __init__(self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+        given = np.asarray(vectors)
+        if given.ndim != 2 or given.dtype.kind not in "fiub":
+            raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
+        if keys is not None and len(keys) != len(given):
+            raise ShapeError(f"{len(keys)} keys for {len(given)} vectors")
+        key_type = key_type_of(keys) if keys is not None and len(keys) else None
+        super().__init__(Path("array"), format="array", rows=len(given), dimensions=given.shape[1], key_type=key_type)
+        self._given = given
+        self._keys = None if keys is None or key_type is None else KINDS[key_type].column(keys)
+
+    @property
+    def size_bytes(self) -> int:
+        return 4 * self._given.size
+
+    def content_hash(self) -> str:
+        """Return the XXH3 (128 bits) of the vectors as given, row after row, in hexadecimal."""
+        digest = xxhash.xxh3_128()
+        for start in range(0, len(self._given), HASHED_ROWS):
+            digest.update(np.ascontiguousarray(self._given[start : start + HASHED_ROWS]))
+        return digest.hexdigest()
+
+    def _batches(self, rows: int) -> Iterator[Batch]:
+        for start in range(0, len(self._given), rows):
+            with np.errstate(over="ignore"):
+                piece = np.array(self._given[start : start + rows], np.float32, order="C")
+            stop = start + len(piece)
+            yield Batch(piece, None if self._keys is None else self._keys[start:stop], {}, stop / len(self._given))

@@ -1,0 +1,46 @@
+"""Where a store comes from, as the store says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from vecstore.conversion.arrays import ArrayDump
+from vecstore.conversion.options import ConversionOptions
+from vecstore.conversion.survey import Survey
+from vecstore.formats import Dump
+from vecstore.version import __version__
+
+__all__ = ["provenance"]
+
+READ_BYTES = 1 << 20
+
+
+def provenance(dump: Dump, survey: Survey, options: ConversionOptions) -> dict[str, Any]:
+    """Return where the store comes from; nothing in it depends on when or where the conversion ran."""
+    return {
+        "source": dump.path.name,
+        "format": dump.format,
+        "xxh3_128": dump.content_hash() if isinstance(dump, ArrayDump) else _file_hash(dump.path),
+        "bytes": dump.size_bytes,
+        "rows": survey.rows,
+        "bad": survey.bad,
+        "zeroed": survey.zeroed,
+        "duplicates": survey.duplicates,
+        "examples": survey.examples,
+        "vecstore": __version__,
+        "seed": options.seed,
+        "on_bad": options.on_bad,
+        "on_duplicate": options.on_duplicate,
+        **({} if options.importance is None else {"order": "importance"}),
+    }
+
+
+def _file_hash(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while piece := file.read(READ_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
