@@ -79,7 +79,7 @@ class Step(ABC):
         if len(arguments) != 1:
             raise CodecError(f"{cls.name} takes one argument: {cls.usage}")
         first, cross, other = arguments[0].partition("x")
-        return cls(cls.integer(first), cls.integer(other) if cross else second)
+        return cls(cls.integer(first), cls.integer(other) if cross else second)  # type: ignore[call-arg]  # a subclass has two
 
     @classmethod
     def integer(cls, text: str) -> int:

@@ -247,7 +247,7 @@ def test_tables_sum_to_what_decoding_gives(spec, squares):
 def test_codes_that_are_numbers(spec):
     for layer in trained(spec).layers:
         numbers = layer.quantizer.numbers
-        if numbers is None or numbers.dtype == "u6":  # see tests/unit/test_sweep_kernels.py
+        if numbers is None or numbers.dtype == "u6":  # see tests/unit/test_scan_kernels.py
             continue
         assert layer.quantizer.tile_rows == 1 and layer.quantizer.tables(np.zeros((1, numbers.scale.size))) is None
         codes = layer.encode(unit_words()[:100])

@@ -81,7 +81,7 @@ class Coded:
     def count(self, size_bytes):
         return int(self.layout.firsts[self.layout.steps_in(size_bytes)])
 
-    def sweep(self, level, weights, k, *, sizes=None, limit=-np.inf, margin=np.inf, wanted=1, kind=PRODUCT,
+    def scan(self, level, weights, k, *, sizes=None, limit=-np.inf, margin=np.inf, wanted=1, kind=PRODUCT,
               first=0, last=None, allowed=EVERYTHING, edges=None, biases=None, floors=None, typical=1.0):  # fmt: skip
         """Return a sorted heap and, for each stage, what one step of the tables is worth."""
         queries, sizes = len(weights), sizes or [self.size]
@@ -131,7 +131,7 @@ def held_to(found, scores, slack, may=None):
 def test_sums_stand_for_products(level, layout, states):
     coded = Coded(layout, states, 70)
     weights = RNG.normal(size=(1, coded.y.shape[1])).astype(np.float32)
-    found, slack = coded.sweep(level, weights, 70)
+    found, slack = coded.scan(level, weights, 70)
     held_to(found, weights @ coded.y.T, slack)
 
 
@@ -141,7 +141,7 @@ def test_sums_stand_for_products(level, layout, states):
 def test_odd_sizes(level, rows, queries):
     coded = Coded("falling", 64, rows)
     weights = RNG.normal(size=(queries, coded.y.shape[1])).astype(np.float32)
-    found, slack = coded.sweep(level, weights, 7)
+    found, slack = coded.scan(level, weights, 7)
     held_to(found, weights @ coded.y.T, slack)
 
 
@@ -150,7 +150,7 @@ def test_odd_sizes(level, rows, queries):
 def test_kinds_of_score(level, kind):
     coded = Coded("falling", 8, 300)
     weights = RNG.normal(size=(2, coded.y.shape[1])).astype(np.float32)
-    found, slack = coded.sweep(level, weights, 20, kind=kind, typical=3.0)
+    found, slack = coded.scan(level, weights, 20, kind=kind, typical=3.0)
     products, norms = weights @ coded.y.T, (coded.y**2).sum(axis=1)
     held_to(found, {PRODUCT: products, UNIT: products / 3.0, SQUARED: 2 * products - norms}[kind], slack)
 
@@ -164,7 +164,7 @@ def test_pieces_and_selections(level, first, last):
     chosen[160:320] = False  # whole tiles without one
     piece = (np.arange(500) >= first) & (np.arange(500) < last)
     for allowed, may in [(EVERYTHING, piece), (reference.bits_of(chosen.reshape(-1, 32)), piece & chosen[:500])]:
-        found, slack = coded.sweep(level, weights, 9, first=first, last=last, allowed=allowed)
+        found, slack = coded.scan(level, weights, 9, first=first, last=last, allowed=allowed)
         held_to(found, weights @ coded.y.T, slack, may)
 
 
@@ -174,7 +174,7 @@ def test_cells(level):
     weights = RNG.normal(size=(3, coded.y.shape[1])).astype(np.float32)
     edges = np.array([0, 0, 5, 64, 65, 65, 300, 390, 400])
     biases = 10 * RNG.normal(size=(3, len(edges) - 1))
-    found, slack = coded.sweep(level, weights, 50, edges=edges, biases=biases)
+    found, slack = coded.scan(level, weights, 50, edges=edges, biases=biases)
     held_to(found, weights @ coded.y.T + biases[:, np.searchsorted(edges, np.arange(400), side="right") - 1], slack)
 
 
@@ -189,7 +189,7 @@ def test_rows_that_reach_the_limit_go_on(level, layout, size):
     count = coded.count(size)
     partial, scores = weights[:, :count] @ coded.rough[:, :count].T, weights @ coded.y.T
     limit = float(np.quantile(partial, 0.4))
-    found, slack = coded.sweep(level, weights, 450, sizes=[size, coded.size], limit=limit)
+    found, slack = coded.scan(level, weights, 450, sizes=[size, coded.size], limit=limit)
     for q in range(2):
         near = slack[q] / 3  # roundings cancel: three standard deviations
         rows = found.rows[q][: found.sizes[q]]
@@ -206,7 +206,7 @@ def test_rows_near_the_best_are_all_found(level, rows):
     weights[:, coded.count(3) :] *= 0.1
     partial, scores = weights[:, : coded.count(3)] @ coded.rough[:, : coded.count(3)].T, weights @ coded.y.T
     margin, wanted = float((scores - partial).max()), 10
-    found, slack = coded.sweep(level, weights, 40, sizes=[3, 3, coded.size], margin=margin + 0.1, wanted=wanted)
+    found, slack = coded.scan(level, weights, 40, sizes=[3, 3, coded.size], margin=margin + 0.1, wanted=wanted)
     for q in range(3):
         best = np.sort(scores[q])[-wanted]
         assert np.isin(np.flatnonzero(scores[q] > best + 2 * slack[q]), found.rows[q]).all()
@@ -221,7 +221,7 @@ def test_tiles_of_many_rows_do_not_overflow_what_waits(level):
     # Half of the rows are near enough to the best one to go on waiting.
     margins = np.quantile(weights[:, :1] @ coded.rough.T, [0.5, 1.0], axis=1)
     margin = float((margins[1] - margins[0]).min())
-    found, _ = coded.sweep(level, weights, 10, sizes=[1, 1], margin=margin)
+    found, _ = coded.scan(level, weights, 10, sizes=[1, 1], margin=margin)
     assert (found.sizes == 10).all() and (found.rows < 30_000).all()
 
 
@@ -230,7 +230,7 @@ def test_floors(level):
     coded = Coded("falling", 64, 300)
     weights = RNG.normal(size=(1, coded.y.shape[1])).astype(np.float32)
     scores = weights @ coded.y.T
-    found, _ = coded.sweep(level, weights, 300, floors=np.quantile(scores, [0.9]))
+    found, _ = coded.scan(level, weights, 300, floors=np.quantile(scores, [0.9]))
     assert 20 <= found.sizes[0] <= 40
 
 
@@ -269,7 +269,7 @@ def test_a_scan_of_all_bytes_finds_what_decoding_does(store, summaries, metric, 
 
 @pytest.fixture(scope="module")
 def measured(store):
-    """Numbers of bytes that may be swept, rising."""
+    """Numbers of bytes that may be scanned, rising."""
     return sorted(map(int, store.info()["certificate"]["prefixes"]["limits"]))
 
 
@@ -292,7 +292,7 @@ def test_a_lower_recall_looks_at_less(store, measured):
     assert plans[0].sizes[0] == measured[1] and plan_of([store.info()], 48, None, 48, rows=2000) == Plan()
 
 
-def test_fewer_bytes_are_swept_where_a_recall_is_given_for_many_rows(store):
+def test_fewer_bytes_are_scanned_where_a_recall_is_given_for_many_rows(store):
     def auto(recall, rows):
         return plan_of([store.info()], 48, recall, "auto", rows=rows)
 
@@ -305,7 +305,7 @@ def test_fewer_bytes_are_swept_where_a_recall_is_given_for_many_rows(store):
     [{"k": 300}, {"rows": np.arange(7, 2000, 100)}, {"exclude": np.arange(1900)}, {"rows": np.arange(2000) < 100}],
     ids=["many are wanted", "few numbers", "nearly all left out", "mask"],
 )
-def test_all_bytes_are_swept_where_first_ones_were_not_measured(store, summaries, measured, options):
+def test_all_bytes_are_scanned_where_first_ones_were_not_measured(store, summaries, measured, options):
     queries = summaries[1][:9]
     found, expected = (store.search(queries, scan_bytes=size, recall=0.3, **options) for size in (measured[0], 48))
     np.testing.assert_array_equal(found.rows, expected.rows)
@@ -434,7 +434,7 @@ def test_distances_in_cells_need_even_lengths(tmp_path, summaries):
             np.testing.assert_allclose(store.search(queries[:5]).scores, np.sort(distances)[:, :10], atol=1e-3)
 
 
-def test_exact_and_recall_where_codes_are_not_swept(tmp_path, summaries):
+def test_exact_and_recall_where_codes_are_not_scanned(tmp_path, summaries):
     """By l2 in cells rows of uneven lengths are decoded anyway: both ask for no more."""
     x, queries = summaries
     uneven = x * np.linspace(1, 3, len(x), dtype=np.float32)[:, None]
@@ -561,5 +561,5 @@ def test_what_cannot_be_cut(tmp_path, store):
 def test_coarse_sums_stand_for_products_of_means(level, layout, states):
     coded = Coded(layout, states, 70, coarse=True)
     weights = RNG.normal(size=(1, coded.y.shape[1])).astype(np.float32)
-    found, slack = coded.sweep(level, weights, 70)
+    found, slack = coded.scan(level, weights, 70)
     held_to(found, weights @ coded.y.T, slack)
