@@ -41,12 +41,6 @@ def open_store(path: str | Path, *, check: bool = True) -> Store:
         Not a store. `CorruptError` where it is damaged, `UnsupportedVersionError` where it is too new.
     FileNotFoundError
         Nothing is there.
-
-    Examples
-    --------
-    >>> store = open_store("words.vecs")  # doctest: +SKIP
-    >>> store["king"].shape  # doctest: +SKIP
-    (50,)
     """
     return Store(path, check=check)
 
@@ -124,13 +118,8 @@ class Store:
     def lookup(self, keys: Sequence[Any] | NDArray[Any]) -> Lookup:
         """Return vectors for keys, also for those that the store does not hold, where the codec makes them of the key.
 
-        That is what codecs do whose rows share tables and are found by hashes of their keys: `hash`, and imported
-        floret, fastText and HashEmbed tables.
-
-        Raises
-        ------
-        KeyNotFoundError
-            A key is not in the store, and the codec has no vector for it.
+        Codecs do that whose rows share tables and are found by hashes of their keys: `hash`, and imported floret,
+        fastText and HashEmbed tables. Others raise `KeyNotFoundError`.
 
         Examples
         --------
@@ -170,10 +159,7 @@ class Store:
             Of a `tcq` store: the vectors are coarser ones, all dimensions from the first so many bytes, or up to eight
             fewer in files without `head_bits`.
 
-        Raises
-        ------
-        CodecError
-            The codec mixes dimensions, such as pca or pq, or its codes cannot be cut.
+        Raises `CodecError` where the codec mixes dimensions, such as pca or pq, or its codes cannot be cut.
         """
         if (dimensions is None) == (bytes is None) or self._snapshot.truncated:
             raise OptionError("truncated takes either dimensions or bytes, of a store that is not truncated")
@@ -276,11 +262,7 @@ class Store:
         """Find all rows that score at least `min_score`, or that lie within `max_distance` (l2, hamming).
 
         Of a two-layer store the scores are those of the fine layer, and nothing is missed; with `rescore=0` they are
-        the coarse layer's. The rest is as in `search`.
-
-        Returns
-        -------
-        SearchResult, or a list of them for a batch of queries
+        the coarse layer's. The rest is as in `search`. A batch of queries gives a list of results.
         """
         from vecstore.search.options import SearchOptions
         from vecstore.store.searching import range_search
