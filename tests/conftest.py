@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+# Small data gain nothing from the threads of OpenMP, which wait for each other in busy loops: where others use the same
+# cores, training takes 10 to 40 times as long with two of them as with one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import numpy as np
