@@ -11,19 +11,35 @@ from typing import Any
 # Small data gain nothing from the threads of OpenMP, which wait for each other in busy loops: where others use the same
 # cores, training takes 10 to 40 times as long with two of them as with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import numpy as np
 import pytest
 from samples import glove
+from side_by_side import guard_compiled_kernels
 
 import vecstore
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.keys.index import KeyIndex
 from vecstore.keys.index_writer import KeyIndexWriter
 from vecstore.keys.kind import key_type_of
+from vecstore.parallel import thread_count
 
 DATA = Path(__file__).parent / "data"
+
+WORKERS = 4  # at most: each compiles kernels that the others have not come to yet
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes run all tests; a room or a test alone is sooner done in this one."""
+    whole = config.args in (["tests"], ["tests/"]) and not config.option.keyword
+    return min(thread_count(), WORKERS) if whole else 0
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    guard_compiled_kernels()
 
 # The same examples in every run; how long one takes depends on the machine.
 hypothesis.settings.register_profile("vecstore", derandomize=True, deadline=None, database=None)

@@ -60,14 +60,20 @@ def test_targets():
 
 
 @pytest.mark.filterwarnings("ignore::vecstore.codecs.transforms.truncate.TruncationWarning")
+@pytest.mark.parametrize("limit", [3, 12, 50])
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_families_write_codes_of_the_size_they_say(family, words):
-    for limit in (3, 12, 50):
-        options = [(size, spec) for size, spec in family.sizes(limit, 50) if known(spec)]
-        assert [size for size, _ in options] == sorted((size for size, _ in options), reverse=True)
-        for size, spec in options[:1]:
-            assert size <= limit
+def test_families_write_codes_of_the_size_they_say(family, limit, words):
+    options = [(size, spec) for size, spec in family.sizes(limit, 50) if known(spec)]
+    assert [size for size, _ in options] == sorted((size for size, _ in options), reverse=True)
+    for size, spec in options[:1]:
+        assert size <= limit
+        if spec != "lsq:50":
             assert size <= codec(spec).fit(words[:300]).code_bytes <= limit + 8  # some have factors beside
+
+
+@pytest.mark.slow  # it solves 12,800 equations, several times
+def test_the_largest_size_of_lsq_is_what_it_says(words):
+    assert codec("lsq:50").fit(words[:300]).code_bytes == 50
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
@@ -215,10 +221,10 @@ def test_a_budget_counts_all_that_a_row_takes(tmp_path, words, word_keys):
 
 
 def test_few_rows_of_many_dimensions():
-    x = np.random.default_rng(1).standard_normal((300, 300)).astype(np.float32)
+    x = np.random.default_rng(1).standard_normal((150, 160)).astype(np.float32)
     for spec in ("rq:2", "lsq:2"):
         assert codec(spec).fit(x).code_bytes == 2
-    assert vecstore.tune(x, 16, rows=10**6).entry.row_bytes <= 16
+    assert vecstore.tune(x, 8, rows=10**6).entry.row_bytes <= 8
 
 
 def test_wrong_questions(words):
