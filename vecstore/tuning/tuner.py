@@ -17,7 +17,7 @@ from vecstore.metric import Metric, check_metric
 from vecstore.shard.layer_distances import LAYER_DISTANCE_BYTES
 from vecstore.tuning.budget import Budget, parse_budget, parse_target
 from vecstore.tuning.candidates import FAMILIES, Family
-from vecstore.tuning.contest import Contest, Trial, scan_class
+from vecstore.tuning.evaluation import Evaluation, SuccessiveHalving, scan_class
 from vecstore.tuning.result import Entry, Table, Tuned
 
 __all__ = ["TuningProgress", "tune"]
@@ -103,7 +103,7 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
         raise ShapeError(f"{len(vectors)} rows are too few to tell codecs apart; tune on {FEWEST_ROWS} or more")
     vectors = vectors[np.random.default_rng(seed).permutation(len(vectors))]
     d = vectors.shape[1]
-    contest = Contest(
+    halving = SuccessiveHalving(
         vectors,
         min(HELD_OUT_ROWS, len(vectors) // 10),
         None if queries is None else as_queries(queries, d),
@@ -114,117 +114,119 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
         report=progress or (lambda trying, share: None),
     )
     if target is not None:
-        return _for_target(contest, parse_target(target))
+        return _for_target(halving, parse_target(target))
     asked = parse_budget("" if budget is None else budget, d)
-    return _one_layer(contest, asked) if asked.scanned is None else _two_layers(contest, asked, asked.scanned)
+    return _one_layer(halving, asked) if asked.scanned is None else _two_layers(halving, asked, asked.scanned)
 
 
-def _one_layer(contest: Contest, budget: Budget) -> Tuned:
-    chosen = _best(contest, FAMILIES, budget.stored, role="stored")
-    return _finished(contest, chosen, budget.stored)
+def _one_layer(halving: SuccessiveHalving, budget: Budget) -> Tuned:
+    chosen = _best(halving, FAMILIES, budget.stored, role="stored")
+    return _finished(halving, chosen, budget.stored)
 
 
-def _finished(contest: Contest, chosen: Trial, limit: float) -> Tuned:
+def _finished(halving: SuccessiveHalving, chosen: Evaluation, limit: float) -> Tuned:
     """Train the chosen codec on all rows that do not ask; a byte less where its model has grown."""
-    train = contest.x[contest.held_out :]
+    train = halving.x[halving.held_out :]
     layer = ",".join(map(str, chosen.codec.spec.layers))
-    trained = contest.fitted(chosen.family, chosen.cells, train, limit, start=layer)
-    table = Table(contest.entries)
+    trained = halving.fitted(chosen.family, chosen.cells, train, limit, start=layer)
+    table = Table(halving.entries)
     entry = next(entry for entry in table if entry.chosen)
-    contest.report(str(chosen.codec.spec), 1.0)
-    return _tuned(contest, trained or chosen.codec, entry)
+    halving.report(str(chosen.codec.spec), 1.0)
+    return _tuned(halving, trained or chosen.codec, entry)
 
 
-def _tuned(contest: Contest, trained: Codec, entry: Entry) -> Tuned:
+def _tuned(halving: SuccessiveHalving, trained: Codec, entry: Entry) -> Tuned:
     """Attach the table; the chosen entry tells of the codec as it was trained in the end."""
     final = replace(
         entry,
         codec=str(trained.spec),
-        row_bytes=contest.row_bytes(trained),
+        row_bytes=halving.row_bytes(trained),
         code_bytes=trained.code_bytes,
         model_bytes=trained.model_bytes,
     )
-    return Tuned(trained, Table([final, *(other for other in contest.entries if other is not entry)]), final)
+    return Tuned(trained, Table([final, *(other for other in halving.entries if other is not entry)]), final)
 
 
-def _best(contest: Contest, families: tuple[Family, ...], limit: float, *, role: str, cells: bool = True) -> Trial:
-    found = contest.best(families, limit, role=role, cells=cells)
+def _best(
+    halving: SuccessiveHalving, families: tuple[Family, ...], limit: float, *, role: str, cells: bool = True
+) -> Evaluation:
+    found = halving.best(families, limit, role=role, cells=cells)
     if found is None:
-        size, spec = contest.smallest(families)
+        size, spec = halving.smallest(families)
         raise BudgetError(
             f"a budget of {limit:g} bytes a row: the smallest codec for these vectors is {spec} with {size:.2f} bytes, "
-            f"its model shared out over {contest.rows:,} rows; give {np.ceil(size):.0f} or more"
+            f"its model shared out over {halving.rows:,} rows; give {np.ceil(size):.0f} or more"
         )
     return found
 
 
-def _two_layers(contest: Contest, budget: Budget, scanned: float) -> Tuned:
+def _two_layers(halving: SuccessiveHalving, budget: Budget, scanned: float) -> Tuned:
     """Choose the layer that is scanned, then what the rest of the bytes buys for rescoring."""
-    coarse = _best(contest, FAMILIES, scanned, role="scanned")
+    coarse = _best(halving, FAMILIES, scanned, role="scanned")
     # Cells belong to both layers, so their centroids are paid with the coarse one.
-    room = budget.stored - contest.row_bytes(coarse.codec) - LAYER_DISTANCE_BYTES
-    fine = contest.best(FAMILIES, room, role="stored", cells=False)
+    room = budget.stored - halving.row_bytes(coarse.codec) - LAYER_DISTANCE_BYTES
+    fine = halving.best(FAMILIES, room, role="stored", cells=False)
     if fine is None:
-        size, spec = contest.smallest(FAMILIES)
+        size, spec = halving.smallest(FAMILIES)
         least = np.ceil(budget.stored - room + size)
         raise BudgetError(
             f"a budget of {scanned:g}/{budget.stored:g} bytes a row: beside {coarse.codec.spec}, which is scanned, the "
             f"smallest fine layer is {spec} with {size:.2f} bytes; give {scanned:g}/{least:.0f} or more"
         )
-    rung, limit = contest.rungs[-1], room
+    rung, limit = halving.rungs[-1], room
     while True:
         pair = codec(f"{coarse.codec.spec}/{fine.codec.spec}").fit(
-            contest.x[contest.held_out :], seed=contest.seed, rows=contest.rows
+            halving.x[halving.held_out :], seed=halving.seed, rows=halving.rows
         )
-        excess = contest.row_bytes(pair) - budget.stored
+        excess = halving.row_bytes(pair) - budget.stored
         if excess <= 0:
             break
         limit -= max(excess, 1.0)
-        smaller = contest.fitted(fine.family, 0, contest.training(rung), limit)
+        smaller = halving.fitted(fine.family, 0, halving.training(rung), limit)
         if smaller is None:
             raise BudgetError(f"a budget of {scanned:g}/{budget.stored:g} bytes leaves nothing for the fine layer")
         fine = replace(fine, codec=smaller)
-    judged = codec(str(pair.spec)).fit(contest.training(rung), seed=contest.seed, rows=contest.rows)
-    truth = contest.ground_truth(rung)
+    judged = codec(str(pair.spec)).fit(halving.training(rung), seed=halving.seed, rows=halving.rows)
+    truth = halving.ground_truth(rung)
     decoded = [trained.decode(trained.encode(truth.base)) for trained in (coarse.codec, judged)]
-    marks = truth.recalls_rescored(*decoded, rescored=RESCORED)
+    recalls = truth.recalls_rescored(*decoded, rescored=RESCORED)
     both = replace(
-        contest.entry(replace(fine, codec=judged, marks=marks), rung, "stored", chosen=True),
-        speed=scan_class(coarse.codec, contest.metric),
-        recall=interval(marks, seed=contest.seed),
+        halving.entry(replace(fine, codec=judged, recalls=recalls), rung, "stored", chosen=True),
+        speed=scan_class(coarse.codec, halving.metric),
+        recall=interval(recalls, seed=halving.seed),
     )
-    contest.entries = [both, *(replace(entry, chosen=False) for entry in contest.entries)]
-    contest.report(str(pair.spec), 1.0)
-    return _tuned(contest, pair, both)
+    halving.entries = [both, *(replace(entry, chosen=False) for entry in halving.entries)]
+    halving.report(str(pair.spec), 1.0)
+    return _tuned(halving, pair, both)
 
 
-def _for_target(contest: Contest, target: float) -> Tuned:
+def _for_target(halving: SuccessiveHalving, target: float) -> Tuned:
     """Find the size by bisection with one adaptive family, choose among all there, and grow until it suffices."""
-    d = contest.x.shape[1]
-    rung = contest.rungs[-1]
-    quick = replace(contest.rungs[0], base=rung.base)
-    truth, train = contest.ground_truth(quick), contest.training(quick)
+    d = halving.x.shape[1]
+    rung = halving.rungs[-1]
+    quick = replace(halving.rungs[0], base=rung.base)
+    truth, train = halving.ground_truth(quick), halving.training(quick)
     sizes = list(dict.fromkeys(int(np.ceil(GROWTH**power)) for power in range(200) if GROWTH**power < 4 * d))
     sizes.append(4 * d + 1)  # float32 itself, and its share of no model
     probe = FAMILIES[0]
     low, high = 0, len(sizes) - 1
     while low < high:
         middle = (low + high) // 2
-        contest.report(f"{sizes[middle]} bytes", 0.0)
-        trained = contest.fitted(probe, 0, train, sizes[middle])
-        marks = None if trained is None else truth.recalls(trained.decode(trained.encode(truth.base)))[truth.ks[-1]]
-        if marks is not None and marks.mean() >= target:
+        halving.report(f"{sizes[middle]} bytes", 0.0)
+        trained = halving.fitted(probe, 0, train, sizes[middle])
+        recalls = None if trained is None else truth.recalls(trained.decode(trained.encode(truth.base)))[truth.ks[-1]]
+        if recalls is not None and recalls.mean() >= target:
             high = middle
         else:
             low = middle + 1
     families: tuple[Family, ...] = FAMILIES
     for size in sizes[max(low - 1, 0) :]:
-        chosen = contest.best(families, size, role="stored", cells=True)
+        chosen = halving.best(families, size, role="stored", cells=True)
         if chosen is None:
             continue
-        if interval(chosen.marks, seed=contest.seed).low >= target:
-            return _finished(contest, chosen, size)
-        contest.entries = [replace(entry, chosen=False) for entry in contest.entries]
+        if interval(chosen.recalls, seed=halving.seed).low >= target:
+            return _finished(halving, chosen, size)
+        halving.entries = [replace(entry, chosen=False) for entry in halving.entries]
         # From here on the best family only grows; floats are there for when no code suffices.
         families = tuple(family for family in FAMILIES if family in (chosen.family, FAMILIES[-1]))
     raise BudgetError(f"recall@10 of {target:g} is not reached, not even by float32; ask for less")

@@ -18,7 +18,7 @@ from vecstore.search.trellis import Trellis
 from vecstore.shard.shard import Shard
 from vecstore.tuning.budget import parse_budget, parse_target
 from vecstore.tuning.candidates import CENTROID_BYTES, FAMILIES, Family, cell_counts, known
-from vecstore.tuning.contest import Contest, scan_class
+from vecstore.tuning.evaluation import SuccessiveHalving, scan_class
 
 
 @pytest.fixture(scope="module")
@@ -278,12 +278,16 @@ def test_candidates_are_trained_for_the_rows_to_come(words, monkeypatch):
 @pytest.mark.parametrize(("name", "limit"), [("tcq", 30.0), ("pca, sq:8", 24.0), ("pca, bin", 40.0), ("sq", 400.0)])
 def test_the_largest_size_that_fits_is_found_in_few_trainings(monkeypatch, name, limit):
     x = (np.random.default_rng(5).standard_normal((1000, 400)) * np.linspace(1, 0.1, 400)).astype(np.float32)
-    contest = Contest(x, 100, None, metric="cosine", rows=1000, keep_order=False, seed=0, report=lambda *_: None)
+    halving = SuccessiveHalving(
+        x, 100, None, metric="cosine", rows=1000, keep_order=False, seed=0, report=lambda *_: None
+    )
     (family,) = (family for family in FAMILIES if family.name == name)
-    tried, train = [], Contest._trained
-    monkeypatch.setattr(Contest, "_trained", lambda self, spec, rows: tried.append(spec) or train(self, spec, rows))
-    found = contest.fitted(family, 0, x[100:], limit)
+    tried, train = [], SuccessiveHalving._trained
+    monkeypatch.setattr(
+        SuccessiveHalving, "_trained", lambda self, spec, rows: tried.append(spec) or train(self, spec, rows)
+    )
+    found = halving.fitted(family, 0, x[100:], limit)
     sizes = [spec for _, spec in family.sizes(int(limit), 400)]
-    larger = train(contest, sizes[max(sizes.index(str(found.spec)) - 1, 0)], x[100:])
-    assert contest.row_bytes(found) <= limit < contest.row_bytes(larger) or larger.spec == found.spec
+    larger = train(halving, sizes[max(sizes.index(str(found.spec)) - 1, 0)], x[100:])
+    assert halving.row_bytes(found) <= limit < halving.row_bytes(larger) or larger.spec == found.spec
     assert len(tried) == len(set(tried)) <= 5

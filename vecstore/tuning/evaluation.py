@@ -10,11 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Floats
+from vecstore.codecs.base import CodeKind, Floats
 from vecstore.codecs.codec import Codec, codec
 from vecstore.codecs.evaluation import relative_error
 from vecstore.codecs.partition import COUNT_BYTES
-from vecstore.codecs.trellis.quantizer import TrainedTCQ
 from vecstore.errors import CodecError
 from vecstore.measure.recall import GroundTruth, interval, paired
 from vecstore.measure.spectrum import distortion_bound, spectrum
@@ -24,12 +23,13 @@ from vecstore.shard.sizes import bytes_beside
 from vecstore.tuning.candidates import CENTROID_BYTES, Family, cell_counts, known
 from vecstore.tuning.result import Entry
 
-__all__ = ["Contest", "Rung", "Trial", "scan_class"]
+__all__ = ["Evaluation", "Rung", "SuccessiveHalving", "scan_class"]
 
 K = 10
 TIE = 0.003  # recall that may be given up for a faster codec, where the queries cannot tell the two apart
 HOPELESS = 2.0  # times the error of the best: what cannot get below even as an ideal code is not tried
-FEW_ENTRIES = 16  # of a table that fits a register
+# How fast codes are scanned: tables of 16 entries fit a register, those of 256 do not.
+SCAN_CLASSES: dict[CodeKind, int] = {"tables16": 0, "numbers": 1, "trellis": 1, "tables256": 2, "decoded": 3}
 
 
 @dataclass(frozen=True)
@@ -60,30 +60,32 @@ RUNGS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
-    """A trained candidate and its marks: recall@10 of each query, and its share of the squared error."""
+class Evaluation:
+    """A trained candidate: its recall@10 of each query, and its share of the squared error."""
 
     family: Family
     cells: int
     codec: Codec
-    marks: NDArray[np.float64]
+    recalls: NDArray[np.float64]
     error: float
 
 
 def scan_class(trained: Codec, metric: Metric) -> int:
     """Return how fast a scan of so many bytes is, as `Entry.speed` says."""
     quantizer = trained.layers[0].quantizer
-    if isinstance(quantizer, TrainedTCQ) or quantizer.numbers is not None:
-        return 1
-    d = quantizer.dimensions
-    tables = quantizer.tables(np.zeros((1, d), np.float32), None if metric == "dot" else np.ones(d, np.float32))
-    if tables is None:
-        return 3
-    return 0 if tables.shape[-1] == FEW_ENTRIES else 2
+    kind = quantizer.code_kind
+    if kind.startswith("tables") and metric != "dot":
+        # Lengths of rows are summed from tables as well; where the code has none for them, rows are decoded.
+        d = quantizer.dimensions
+        if quantizer.tables(np.zeros((1, d), np.float32), np.ones(d, np.float32)) is None:
+            kind = "decoded"
+    return SCAN_CLASSES[kind]
 
 
-class Contest:
-    """Rows to train on, rows to search and queries to ask, none of them in two roles.
+class SuccessiveHalving:
+    """Candidates are evaluated on few rows, the better ones on more.
+
+    Rows to train on, rows to search and queries to ask, none of them in two roles.
 
     Parameters
     ----------
@@ -142,25 +144,25 @@ class Contest:
             asked = np.concatenate([asked, self.given[: rung.queries]])
         return GroundTruth(asked, self.x[first : first + rung.base], self.metric, (K,))
 
-    def best(self, families: Sequence[Family], limit: float, *, role: str, cells: bool) -> Trial | None:
+    def best(self, families: Sequence[Family], limit: float, *, role: str, cells: bool) -> Evaluation | None:
         """Return the best trained candidate of at most `limit` bytes a row, or None if none is so small."""
-        contenders = [(family, 0) for family in families]
-        kept: list[Trial] = []
+        candidates = [(family, 0) for family in families]
+        kept: list[Evaluation] = []
         for number, rung in enumerate(self.rungs):
-            kept = self._round(number, contenders, limit)
+            kept = self._round(number, candidates, limit)
             if not kept:
                 return None
             last = number == len(self.rungs) - 1
             survivors = self._survivors(kept, rung)
             chosen = self._fastest_tie(kept) if last else None
-            gone = [trial for trial in kept if last or trial not in survivors]
-            self.entries += [self.entry(trial, rung, role, chosen=trial is chosen) for trial in gone]
+            gone = [evaluation for evaluation in kept if last or evaluation not in survivors]
+            self.entries += [self.entry(evaluation, rung, role, chosen=evaluation is chosen) for evaluation in gone]
             if chosen is not None:
                 return chosen
-            contenders = [(trial.family, trial.cells) for trial in survivors]
+            candidates = [(evaluation.family, evaluation.cells) for evaluation in survivors]
             if number == 0 and cells and known("cells:8,sq:8"):
                 counts = cell_counts(limit, self.rows, self.x.shape[1])
-                contenders += [(family, count) for family, _ in contenders if family.cells for count in counts]
+                candidates += [(family, count) for family, _ in candidates if family.cells for count in counts]
         raise AssertionError("the last rung chooses")
 
     def fitted(
@@ -209,21 +211,21 @@ class Contest:
             else:
                 return found
 
-    def entry(self, trial: Trial, rung: Rung, role: str, *, chosen: bool) -> Entry:
-        """Return a trial as a line of the table."""
-        size = self.row_bytes(trial.codec)
+    def entry(self, evaluation: Evaluation, rung: Rung, role: str, *, chosen: bool) -> Entry:
+        """Return a evaluation as a line of the table."""
+        size = self.row_bytes(evaluation.codec)
         total = float(self.variances.sum())
-        bound = distortion_bound(self.variances, trial.codec.layers[-1].code_bytes) / total if total > 0 else 0.0
+        bound = distortion_bound(self.variances, evaluation.codec.layers[-1].code_bytes) / total if total > 0 else 0.0
         return Entry(
-            codec=str(trial.codec.spec),
+            codec=str(evaluation.codec.spec),
             role=role,
             row_bytes=size,
-            code_bytes=trial.codec.code_bytes,
-            model_bytes=trial.codec.model_bytes,
-            recall=interval(trial.marks, seed=self.seed),
-            error=trial.error,
-            decibels=float(10 * np.log10(trial.error / bound)) if bound > 0 and trial.error > 0 else 0.0,
-            speed=scan_class(trial.codec, self.metric),
+            code_bytes=evaluation.codec.code_bytes,
+            model_bytes=evaluation.codec.model_bytes,
+            recall=interval(evaluation.recalls, seed=self.seed),
+            error=evaluation.error,
+            decibels=float(10 * np.log10(evaluation.error / bound)) if bound > 0 and evaluation.error > 0 else 0.0,
+            speed=scan_class(evaluation.codec, self.metric),
             train_rows=rung.train,
             chosen=chosen,
         )
@@ -238,13 +240,13 @@ class Contest:
                 found.append((self.row_bytes(trained), str(trained.spec)))
         return min(found)
 
-    def _round(self, number: int, contenders: Sequence[tuple[Family, int]], limit: float) -> list[Trial]:
+    def _round(self, number: int, candidates: Sequence[tuple[Family, int]], limit: float) -> list[Evaluation]:
         rung = self.rungs[number]
         truth, train = self.ground_truth(rung), self.training(rung)
-        trials: list[Trial] = []
-        for done, (family, cells) in enumerate(contenders):
-            self.report(family.name, (number + done / len(contenders)) / len(self.rungs))
-            least = min((trial.error for trial in trials), default=np.inf)
+        evaluations: list[Evaluation] = []
+        for done, (family, cells) in enumerate(candidates):
+            self.report(family.name, (number + done / len(candidates)) / len(self.rungs))
+            least = min((evaluation.error for evaluation in evaluations), default=np.inf)
             if self._hopeless(family, limit, least):
                 continue
             trained = self.fitted(family, cells, train, limit)
@@ -252,8 +254,8 @@ class Contest:
                 continue
             decoded = trained.decode(trained.encode(truth.base))
             error = relative_error(truth.base, decoded)
-            trials.append(Trial(family, cells, trained, truth.recalls(decoded)[truth.ks[-1]], error))
-        return trials
+            evaluations.append(Evaluation(family, cells, trained, truth.recalls(decoded)[truth.ks[-1]], error))
+        return evaluations
 
     def _hopeless(self, family: Family, limit: float, least: float) -> bool:
         """Return whether the largest code that the limit leaves room for cannot be good enough, were it ideal."""
@@ -264,20 +266,27 @@ class Contest:
         floor = family.floor or distortion_bound
         return bool(sizes) and floor(self.variances, size) > HOPELESS * least * float(self.variances.sum())
 
-    def _survivors(self, trials: list[Trial], rung: Rung) -> list[Trial]:
-        ranked = sorted(trials, key=lambda trial: -trial.marks.mean())
-        near = [trial for trial in ranked if paired(ranked[0].marks, trial.marks, seed=self.seed).low <= rung.margin]
+    def _survivors(self, evaluations: list[Evaluation], rung: Rung) -> list[Evaluation]:
+        ranked = sorted(evaluations, key=lambda evaluation: -evaluation.recalls.mean())
+        near = [
+            evaluation
+            for evaluation in ranked
+            if paired(ranked[0].recalls, evaluation.recalls, seed=self.seed).low <= rung.margin
+        ]
         return near[: rung.keep]
 
-    def _fastest_tie(self, trials: list[Trial]) -> Trial:
+    def _fastest_tie(self, evaluations: list[Evaluation]) -> Evaluation:
         """Return the fastest of those that the queries cannot tell from the best."""
-        best = max(trials, key=lambda trial: trial.marks.mean())
+        best = max(evaluations, key=lambda evaluation: evaluation.recalls.mean())
 
-        def tied(trial: Trial) -> bool:
-            behind = paired(best.marks, trial.marks, seed=self.seed)
+        def tied(evaluation: Evaluation) -> bool:
+            behind = paired(best.recalls, evaluation.recalls, seed=self.seed)
             return behind.low <= 0 and behind.mean <= TIE
 
-        return min(filter(tied, trials), key=lambda trial: (scan_class(trial.codec, self.metric), -trial.marks.mean()))
+        return min(
+            filter(tied, evaluations),
+            key=lambda evaluation: (scan_class(evaluation.codec, self.metric), -evaluation.recalls.mean()),
+        )
 
     def _trained(self, spec: str, train: Floats) -> Codec | None:
         with warnings.catch_warnings():
