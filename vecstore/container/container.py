@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.document import field, parse, whole
 from vecstore.container.pages import PAGE_HEADER_BYTES, read_tree
 from vecstore.container.part import CHUNK_BYTES, Part, checksum
@@ -163,29 +164,22 @@ class ColumnWriter:
 
     def __init__(self, container: ContainerWriter, part: str, dtype: DTypeLike) -> None:
         self._container, self._part, self._dtype = container, part, np.dtype(dtype)
-        self._block = np.empty(rows_per_block(self._dtype.itemsize), self._dtype)
-        self._filled = self._rows = 0
+        self._buffer = BlockBuffer(np.empty(rows_per_block(self._dtype.itemsize), self._dtype))
 
     def add(self, values: NDArray[Any]) -> None:
         """Append the values of the next rows."""
-        while len(values):
-            take = min(len(values), len(self._block) - self._filled)
-            self._block[self._filled : self._filled + take] = values[:take]
-            self._filled += take
-            self._rows += take
-            values = values[take:]
-            if self._filled == len(self._block):
-                self._flush()
+        for block in self._buffer.add(values):
+            self._put(block)
 
     def close(self) -> None:
         """Write the last block and declare the part."""
-        if self._filled:
-            self._flush()
-        self._container.declare(self._part, self._dtype, (self._rows,), block_rows=len(self._block))
+        self._put(self._buffer.rest())
+        rows, block_rows = self._buffer.rows, len(self._buffer.block)
+        self._container.declare(self._part, self._dtype, (rows,), block_rows=block_rows)
 
-    def _flush(self) -> None:
-        self._container.put_block(self._part, self._block[: self._filled].view(np.uint8))
-        self._filled = 0
+    def _put(self, block: NDArray[Any]) -> None:
+        if len(block):
+            self._container.put_block(self._part, block.view(np.uint8))
 
 
 class Container:

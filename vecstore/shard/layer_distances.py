@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
+from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.container import ColumnWriter, Container, ContainerWriter
 from vecstore.errors import CorruptError
 
@@ -40,32 +41,26 @@ class LayerDistanceWriter:
     def __init__(self, container: ContainerWriter) -> None:
         self._bytes = ColumnWriter(container, PART, "|u1")
         self._scales = ColumnWriter(container, SCALES, "<f4")
-        self._group = np.empty(GROUP_ROWS, np.float32)
-        self._filled = 0
+        self._group = BlockBuffer(np.empty(GROUP_ROWS, np.float32))
 
     def add(self, gaps: Floats) -> None:
         """Append rows: their distances (n,), as `distances` gives them."""
-        while len(gaps):
-            take = min(len(gaps), GROUP_ROWS - self._filled)
-            self._group[self._filled : self._filled + take] = gaps[:take]
-            self._filled += take
-            gaps = gaps[take:]
-            if self._filled == GROUP_ROWS:
-                self._flush()
+        for group in self._group.add(gaps):
+            self._put(group)
 
     def close(self) -> None:
         """Write the last rows and declare the parts."""
-        if self._filled:
-            self._flush()
+        self._put(self._group.rest())
         self._bytes.close()
         self._scales.close()
 
-    def _flush(self) -> None:
-        gaps = self._group[: self._filled]
+    def _put(self, gaps: Floats) -> None:
+        """Write a group of rows under one scale."""
+        if not len(gaps):
+            return
         scale = np.nextafter(np.float32(gaps.max() / 255 * 1.00001), np.float32(np.inf))
         self._scales.add(np.array([scale], np.float32))
         self._bytes.add(np.ceil(gaps / scale).astype(np.uint8))
-        self._filled = 0
 
 
 class LayerDistances:

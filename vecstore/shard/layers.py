@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.layer import Layer
+from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
 from vecstore.container.part import padded, tiled
 from vecstore.errors import CorruptError
@@ -33,45 +34,38 @@ class LayerWriter:
         self._container, self._part, self._layer = container, part, layer
         self._tile = 1 if layer.byte_steps else layer.quantizer.tile_rows
         block_bytes = PACKED_BLOCK_BYTES if layer.byte_steps else BLOCK_BYTES
-        self._block = np.zeros((rows_per_block(layer.code_bytes, self._tile, block_bytes), layer.code_bytes), np.uint8)
-        self._filled = self._rows = 0
+        block_rows = rows_per_block(layer.code_bytes, self._tile, block_bytes)
+        self._buffer = BlockBuffer(np.zeros((block_rows, layer.code_bytes), np.uint8))
 
     def add(self, codes: Codes) -> None:
         """Append the codes of the next rows."""
-        while len(codes):
-            take = min(len(codes), len(self._block) - self._filled)
-            self._block[self._filled : self._filled + take] = codes[:take]
-            self._filled += take
-            self._rows += take
-            codes = codes[take:]
-            if self._filled == len(self._block):
-                self._flush()
+        for rows in self._buffer.add(codes):
+            self._put(rows)
 
     def close(self) -> None:
         """Write the last block and declare the part."""
-        if self._filled:
-            self._flush()
+        self._put(self._buffer.rest())
         more = {"encoding": "packed"} if self._layer.byte_steps else {}
         self._container.declare(
             self._part,
             "|u1",
-            (self._rows, self._layer.code_bytes),
-            block_rows=len(self._block),
+            (self._buffer.rows, self._layer.code_bytes),
+            block_rows=len(self._buffer.block),
             tile_rows=self._tile,
             **more,
         )
 
-    def _flush(self) -> None:
-        rows = self._block[: self._filled]
-        if self._layer.code_bytes:
-            if self._tile > 1:
-                # The array of the block is whole tiles long; rows beyond the last are zeros.
-                held = padded(self._filled, self._tile)
-                self._block[self._filled : held] = 0
-                rows = tiled(self._block[:held], self._tile)
-            raw = rows.reshape(-1)
-            self._container.put_block(self._part, self._packed(raw.tobytes()) if self._layer.byte_steps else raw)
-        self._filled = 0
+    def _put(self, rows: Codes) -> None:
+        """Write a block of rows, if there are any and they have codes."""
+        if not rows.size:
+            return
+        if self._tile > 1:
+            # The array of the block is whole tiles long; rows beyond the last are zeros.
+            block, held = self._buffer.block, padded(len(rows), self._tile)
+            block[len(rows) : held] = 0
+            rows = tiled(block[:held], self._tile)
+        raw = rows.reshape(-1)
+        self._container.put_block(self._part, self._packed(raw.tobytes()) if self._layer.byte_steps else raw)
 
     def _packed(self, raw: bytes) -> bytes:
         for step in self._layer.byte_steps:

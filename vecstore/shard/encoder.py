@@ -1,0 +1,77 @@
+"""Vectors become what a shard keeps of their rows: columns of bytes and numbers, one row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec
+from vecstore.codecs.transforms.normalize import unit
+from vecstore.keys.packed import PackedKeys
+from vecstore.metric import Metric
+from vecstore.shard.layer_distances import distances
+
+__all__ = ["DISTANCES", "NORMS", "Columns", "Encoder", "codes_of"]
+
+NORMS, DISTANCES = "norms", "gaps"
+
+
+def codes_of(layer: int) -> str:
+    """Return the name of the column of a layer's codes."""
+    return f"codes.{layer}"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Encoded rows: the cell of each (n,), and by name what is kept of each (n, ...)."""
+
+    cells: NDArray[np.int64]
+    by_name: dict[str, NDArray[Any]]
+
+
+class Encoder:
+    """Encodes rows with a trained codec.
+
+    Attributes
+    ----------
+    lengths : (float, float)
+        Least and largest length of what the first layer decodes to, of all rows so far.
+    """
+
+    def __init__(self, codec: Codec, *, metric: Metric, keep_norms: bool) -> None:
+        self.codec, self._metric, self._keep_norms = codec, metric, keep_norms
+        self.lengths = (float("inf"), 0.0)
+
+    def encode(self, x: Floats, rows: NDArray[np.int64], keys: PackedKeys | None) -> Columns:
+        """Return the columns of vectors (n, d) with these numbers in the store, and keys where the codec looks at them.
+
+        They may share memory with `x`.
+        """
+        codec, kept = self.codec, None
+        if self._keep_norms:
+            kept = np.linalg.norm(x, axis=1)
+            x = unit(x)
+        partition = codec.partition
+        cells = np.zeros(len(x), np.int64) if partition is None else partition.assign(x)
+        centroids = np.float32(0) if partition is None else partition.centroids[cells]
+        columns: dict[str, NDArray[Any]] = {} if kept is None else {NORMS: kept}
+        decoded: list[Floats] = []
+        for i, layer in enumerate(codec.layers):
+            codes = layer.encode(x if partition is None else x - centroids, rows, keys)
+            columns[codes_of(i)] = codes
+            if not decoded or len(codec.layers) > 1:
+                decoded.append(layer.decode(codes, rows, keys) + centroids)
+        self._note_lengths(decoded[0])
+        if len(codec.layers) > 1:
+            both = (layer if kept is None else unit(layer) * kept[:, None] for layer in decoded)
+            columns[DISTANCES] = distances(*both, directions=self._metric == "cosine")
+        return Columns(cells, columns)
+
+    def _note_lengths(self, decoded: Floats) -> None:
+        lengths = np.linalg.norm(decoded, axis=1)
+        least, largest = self.lengths
+        self.lengths = min(least, float(lengths.min())), max(largest, float(lengths.max()))
