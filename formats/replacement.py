@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,9 @@ from typing import IO
 from vecstore.errors import ExistsError
 
 __all__ = ["Replacement", "fsync_directory"]
+
+
+UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what a file system answers that cannot
 
 
 class Replacement:
@@ -48,10 +51,12 @@ class Replacement:
 
 
 def fsync_directory(directory: Path) -> None:
-    """Make renames in a directory durable, where the file system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    """Make renames in a directory durable, where its file system knows how to."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+    finally:
+        os.close(handle)

@@ -13,7 +13,8 @@ import shutil
 from pathlib import Path
 
 from vecstore.errors import BusyError, ExistsError, FormatError
-from vecstore.store.manifest import MANIFEST_NAME, Manifest, fsync_directory
+from vecstore.formats.replacement import fsync_directory
+from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["Workplace"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from vecstore.container.document import field, parse, refuse_features, whole
 from vecstore.container.part import checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
 
-__all__ = ["MANIFEST_NAME", "Manifest", "fsync_directory", "replace_file"]
+__all__ = ["MANIFEST_NAME", "Manifest"]
 
 MANIFEST_NAME = "manifest.json"
 MAJOR, MINOR = 1, 0
@@ -76,6 +75,8 @@ class Manifest:
 
     def write(self, directory: Path) -> None:
         """Replace the manifest of `directory`; afterwards a reader sees the old one or this one, whatever happens."""
+        from vecstore.formats.replacement import Replacement  # readers do not need it
+
         document = {
             **self.more,
             "format": "vecstore",
@@ -88,7 +89,8 @@ class Manifest:
         }
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         body = text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n'
-        replace_file(directory / MANIFEST_NAME, _sealed(body))
+        with Replacement(directory / MANIFEST_NAME, force=True) as file:
+            file.write(_sealed(body))
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
@@ -184,27 +186,3 @@ def _collisions(document: dict[str, Any], path: Path) -> dict[str, list[int]]:
         for shard in field(found, digits, list, path):
             whole({digits: shard}, digits, path, most=len(document["shards"]) - 1)
     return found
-
-
-def replace_file(path: Path, body: bytes) -> None:
-    """Give the file at `path` new content in one step: write beside it, fsync, rename, fsync the directory."""
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        with open(beside, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    fsync_directory(path.parent)
-
-
-def fsync_directory(directory: Path) -> None:
-    """Make renames in `directory` durable."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
