@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from functools import cache
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from samples import glove
 from vecstore.codecs.base import ByteStep, Step
 from vecstore.codecs.codec import Codec, CodecSpec, codec
 from vecstore.codecs.registry import codec_names
+from vecstore.codecs.tables.table import TrainedTable
 from vecstore.errors import CodecError, ShapeError, VecstoreError
 
 # Step -> specifications that show it, each with the largest squared error it may have on GloVe words, as a share of
@@ -153,6 +155,14 @@ def test_codes_and_vectors_are_what_they_are_said_to_be(spec):
     assert fitted.model_bytes == sum(array.nbytes for array in fitted.arrays.values())
     for layer in fitted.layers:
         assert layer.quantizer.tile_rows >= 1 and layer.code_bytes % layer.quantizer.item_bytes == 0
+
+
+@every_spec
+def test_encode_takes_vectors_and_decode_takes_codes(spec):
+    for layer in trained(spec).layers:
+        assert list(signature(layer.quantizer.encode).parameters) == ["z"]
+        assert list(signature(layer.quantizer.decode).parameters) == ["codes"]
+        assert isinstance(layer.quantizer, TrainedTable) or not (layer.shared or layer.by_key)
 
 
 @every_spec

@@ -14,6 +14,7 @@ from vecstore.codecs.codec import Codec, CodecSpec, codec
 from vecstore.codecs.packing import join_uneven, split_uneven
 from vecstore.codecs.partition import Cells, Partition, size_bytes
 from vecstore.errors import CodecError, ShapeError
+from vecstore.keys.packed import PackedKeys
 
 
 def mean_square(x: np.ndarray) -> float:
@@ -178,3 +179,9 @@ def test_bits_out_of_range_and_far_too_many_cells_are_refused(docs: np.ndarray) 
         Cells(9).restore(384, arrays | {"bits": arrays["bits"] + np.uint8(9)})
     with pytest.raises(CodecError, match="memory"):
         Cells(65536).restore(1 << 20, arrays)
+
+
+def test_keys_change_nothing_for_a_codec_that_looks_at_none(docs):
+    fitted = codec("cells:8,sq:8").fit(docs)
+    rows, keys = np.arange(300), PackedKeys([f"key {i}" for i in range(300)], "str")
+    np.testing.assert_array_equal(fitted.approximate(docs[:300], rows, keys), fitted.approximate(docs[:300]))

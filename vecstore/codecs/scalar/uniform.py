@@ -70,10 +70,10 @@ class TrainedUniform(TrainedQuantizer):
         self.middle, self.step = frozen(middle), frozen(step)
         self.dimensions = self.code_bytes = len(middle)
 
-    def encode(self, z: Floats, rows: object = None) -> Codes:
+    def encode(self, z: Floats) -> Codes:
         return (np.clip(np.rint((z - self.middle) / self.step), -128, 127) + 128).astype(np.uint8)
 
-    def decode(self, codes: Codes, rows: object = None) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         return self.numbers.offset + self.numbers.scale * codes
 
     @property
