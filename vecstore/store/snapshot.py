@@ -191,7 +191,7 @@ class Snapshot:
 
     def _vectors_of_unknown(self, keys: list[Any], key_type: KeyType) -> Floats | None:
         """Return vectors for keys that no shard holds, (n, d) float32; None where no codec makes them of keys."""
-        packed = PackedKeys(np.array(keys) if key_type == "int64" else keys, key_type)
+        packed = PackedKeys(keys, key_type)
         # Blocks of a mixed store may differ in this; the rare keys' table comes last.
         made = (shard.vectors_of_unknown(packed) for shard in reversed(self.shards))
         return next((vectors for vectors in made if vectors is not None), None)
