@@ -159,7 +159,10 @@ class Store:
             Of a `tcq` store: the vectors are coarser ones, all dimensions from the first so many bytes, or up to eight
             fewer in files without `head_bits`.
 
-        Raises `CodecError` where the codec mixes dimensions, such as pca or pq, or its codes cannot be cut.
+        Raises
+        ------
+        CodecError
+            The codec mixes dimensions, such as pca or pq, or its codes cannot be cut.
         """
         if (dimensions is None) == (bytes is None) or self._snapshot.truncated:
             raise OptionError("truncated takes either dimensions or bytes, of a store that is not truncated")
@@ -170,7 +173,7 @@ class Store:
 
     # Search
 
-    def search(
+    def search(  # noqa: PLR0913 - options are parameters, as users know them
         self,
         queries: ArrayLike,
         k: int = 10,
@@ -246,7 +249,7 @@ class Store:
         )
         return search(self._snapshot, queries, k, options)
 
-    def range_search(
+    def range_search(  # noqa: PLR0913 - options are parameters, as users know them
         self,
         queries: ArrayLike,
         *,
