@@ -1,4 +1,7 @@
-"""One contract that every codec passes. A new codec needs only its lines in `EXAMPLES`."""
+"""One contract that every codec passes.
+
+A new codec needs only its line in `EXAMPLES`, and one in `MIXING` if it has no `prefix`.
+"""
 
 from __future__ import annotations
 
