@@ -180,5 +180,6 @@ class AffineMap:
 
 
 def of_step(arrays: Arrays, step: int | str) -> Arrays:
+    """Return the arrays of one step, by their own names."""
     prefix = f"{step}."
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

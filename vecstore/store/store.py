@@ -151,6 +151,8 @@ class Store:
     def truncated(self, dimensions: int | None = None, *, bytes: int | None = None) -> Store:
         """Return a store over the same file that reads only the first bytes of each code.
 
+        Raises `CodecError` where the codec mixes dimensions, such as pca or pq, or its codes cannot be cut.
+
         Parameters
         ----------
         dimensions : int, optional
@@ -158,11 +160,6 @@ class Store:
         bytes : int, optional
             Of a `tcq` store: the vectors are coarser ones, all dimensions from the first so many bytes, or up to eight
             fewer in files without `head_bits`.
-
-        Raises
-        ------
-        CodecError
-            The codec mixes dimensions, such as pca or pq, or its codes cannot be cut.
         """
         if (dimensions is None) == (bytes is None) or self._snapshot.truncated:
             raise OptionError("truncated takes either dimensions or bytes, of a store that is not truncated")
