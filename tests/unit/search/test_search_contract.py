@@ -42,7 +42,7 @@ every_place = pytest.mark.parametrize("place", PLACES)
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
 every_metric = pytest.mark.parametrize("metric", METRICS)
 
-pytestmark = pytest.mark.filterwarnings("ignore::vecstore.conversion.training.RescoringWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::vecstore.conversion.certification.RescoringWarning")
 
 
 @pytest.fixture(scope="module")
