@@ -10,7 +10,7 @@ from typing import IO
 
 from vecstore.errors import ExistsError
 
-__all__ = ["Replacement", "fsync_directory"]
+__all__ = ["Replacement", "fsync_directory", "publish"]
 
 
 UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what a file system answers that cannot
@@ -44,10 +44,15 @@ class Replacement:
                     self._file.flush()
                     os.fsync(self._file.fileno())
             if kind is None:
-                os.replace(self._partial, self._path)
-                fsync_directory(self._path.parent)
+                publish(self._partial, self._path)
         finally:
             self._partial.unlink(missing_ok=True)
+
+
+def publish(finished: Path, path: Path) -> None:
+    """Move a finished file, or a directory to where none is, to `path`: in one step, and durably."""
+    os.replace(finished, path)
+    fsync_directory(path.parent)
 
 
 def fsync_directory(directory: Path) -> None:

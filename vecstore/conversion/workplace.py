@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from vecstore.errors import BusyError, ExistsError, FormatError
-from vecstore.formats.replacement import fsync_directory
+from vecstore.formats.replacement import fsync_directory, publish
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["Workplace"]
@@ -52,8 +52,7 @@ class Workplace:
     def publish_file(self, name: str) -> None:
         """Move the file `name` to the destination in one step."""
         self._require_free()  # again: something may have come there while this was built
-        os.replace(self.path / name, self.destination)
-        fsync_directory(self.destination.parent)
+        publish(self.path / name, self.destination)
         self.discard()
 
     def publish_directory(self, manifest: Manifest) -> None:
@@ -61,8 +60,7 @@ class Workplace:
         self._require_free()
         if not self.destination.exists():
             manifest.write(self.path)
-            os.rename(self.path, self.destination)
-            fsync_directory(self.destination.parent)
+            publish(self.path, self.destination)
             self._unlock()
             return
         old = Manifest.read(self.destination)

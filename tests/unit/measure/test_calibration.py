@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vecstore
-from vecstore.errors import CorruptError, ShapeError
+from vecstore.errors import CorruptError, OptionError
 from vecstore.measure.calibration import Calibration, pool_adjacent_violators
 
 
@@ -68,14 +68,14 @@ def test_a_threshold_means_what_it_meant(tmp_path, docs, queries):
 
 def test_what_a_map_does_not_cover_is_refused(tmp_path, docs):
     store = make(tmp_path / "d.vecs", docs[:500], "bin/sq:8")
-    with pytest.raises(ShapeError, match="no other metric"):
+    with pytest.raises(OptionError, match="no other metric"):
         store.search(docs[0], calibrated=True, metric="dot")
-    with pytest.raises(ShapeError, match="no rescore=0"):
+    with pytest.raises(OptionError, match="no rescore=0"):
         store.search(docs[0], calibrated=True, rescore=0)
     codec = vecstore.codec("sq:8").fit(docs[:500])
     with vecstore.Writer(tmp_path / "w.vecs", codec) as writer:
         writer.add(docs[:500])
-    with pytest.raises(ShapeError, match="holds no map"):
+    with pytest.raises(OptionError, match="holds no map"):
         vecstore.open(tmp_path / "w.vecs").search(docs[0], calibrated=True)
 
 

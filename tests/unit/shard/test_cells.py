@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import vecstore
 from vecstore.container.container import Container
-from vecstore.errors import DuplicateKeyError, ShapeError
+from vecstore.errors import DuplicateKeyError, OptionError
 from vecstore.keys.packed import PackedKeys
 from vecstore.shard.spill import CellSpill
 from vecstore.store.store import Store
@@ -196,14 +196,14 @@ def test_nprobe_over_shards(build: Any, queries: np.ndarray) -> None:
 
 @pytest.mark.parametrize("nprobe", [0, -1, 1.5, True, "3"])
 def test_numbers_of_cells_that_are_none(build: Any, nprobe: Any) -> None:
-    with pytest.raises(ShapeError, match="positive number of cells"):
+    with pytest.raises(OptionError, match="positive number of cells"):
         build("cells:12,sq:8").search(np.ones(384), nprobe=nprobe)
 
 
 def test_what_does_not_go_with_cells(build: Any, make_store: Any) -> None:
-    with pytest.raises(ShapeError, match="cells first"):
+    with pytest.raises(OptionError, match="cells first"):
         vecstore.open(make_store()).search(np.ones(50), nprobe=3)
-    with pytest.raises(ShapeError, match="hamming"):
+    with pytest.raises(OptionError, match="hamming"):
         build("cells:12,bin").search(np.ones(384), metric="hamming")
 
 
