@@ -16,9 +16,9 @@ from vecstore.codecs.base import Floats
 from vecstore.parallel import over_items, thread_count
 from vecstore.search.cell_scanner import CellScanner
 from vecstore.search.kinds import scanner_of, scorer_of
-from vecstore.search.layout import Layout
 from vecstore.search.options import SearchMetric
 from vecstore.search.plan import Plan
+from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import RowLengths, Scanner
 from vecstore.search.selection import Selection, packed_bits
@@ -44,7 +44,7 @@ class Batch:
 
     Parameters
     ----------
-    layout : Layout
+    prepared : Prepared
     queries : (q, d) float32
         One, where `nprobe` says into how many cells it looks.
     metric : {"cosine", "dot", "l2", "hamming"}
@@ -61,26 +61,26 @@ class Batch:
     """
 
     def __init__(
-        self, layout: Layout, queries: Floats, metric: SearchMetric, selection: Selection, nprobe: int | None
+        self, prepared: Prepared, queries: Floats, metric: SearchMetric, selection: Selection, nprobe: int | None
     ) -> None:
-        self.layout, self.metric, self.selection, self.nprobe = layout, metric, selection, nprobe
+        self.prepared, self.metric, self.selection, self.nprobe = prepared, metric, selection, nprobe
         self._queries = queries
-        self.ranking = Ranking.of(metric, queries, unit_rows=layout.shards[0].prefix is not None)
+        self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
-        self._probed = None if nprobe is None else [self._near(shard, nprobe) for shard in layout.shards]
+        self._probed = None if nprobe is None else [self._near(shard, nprobe) for shard in prepared.shards]
 
     @property
     def reachable(self) -> int:
         """How many rows each query finds at least, if it wants so many: all that the selection leaves."""
-        return self.layout.rows - self.selection.left_out
+        return self.prepared.rows - self.selection.left_out
 
     def of(self, queries: NDArray[np.int64]) -> Batch:
         """Return a batch of some of the queries."""
-        return Batch(self.layout, self._queries[queries], self.metric, self.selection, self.nprobe)
+        return Batch(self.prepared, self._queries[queries], self.metric, self.selection, self.nprobe)
 
     def numbered(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the numbers of the rows at positions, -1 for -1, in the same shape."""
-        shards, edges = self.layout.shards, self.layout.edges
+        shards, edges = self.prepared.shards, self.prepared.edges
         if all(shard.order is None for shard in shards):
             return positions
         rows = positions.copy()
@@ -94,7 +94,7 @@ class Batch:
 
     def exact_scanners(self, layer: int) -> list[Scanner]:
         """Return what scans a layer of each shard with exact scores."""
-        return [self._exact_scanner(shard, layer) for shard in self.layout.shards]
+        return [self._exact_scanner(shard, layer) for shard in self.prepared.shards]
 
     def fast_scanners(self, layer: int, *, wanted: int, plan: Plan | None = None) -> list[Scanner]:
         """Return the fastest scanners of a layer, whose scores may be approximate.
@@ -102,8 +102,8 @@ class Batch:
         A `plan` says how many first bytes of trellis codes are scanned, so that the best `wanted` rows are found.
         """
         found: list[Scanner] = []
-        for number, shard in enumerate(self.layout.shards):
-            trellis = self.layout.trellis(number, layer, self.metric)
+        for number, shard in enumerate(self.prepared.shards):
+            trellis = self.prepared.trellis(number, layer, self.metric)
             if trellis is None:
                 found.append(self._exact_scanner(shard, layer))
             else:
@@ -118,9 +118,9 @@ class Batch:
                 shard.layers[layer],
                 self.ranking,
                 _row_lengths(shard),
-                self.layout.trellis(number, layer, self.metric),
+                self.prepared.trellis(number, layer, self.metric),
             )
-            for number, shard in enumerate(self.layout.shards)
+            for number, shard in enumerate(self.prepared.shards)
         ]
 
     def _exact_scanner(self, shard: Shard, layer: int) -> Scanner:
@@ -146,7 +146,7 @@ class Batch:
         """
         # A thread goes on with its heaps from piece to piece, and all raise the same floors.
         heaps: dict[tuple[int, int], TopK] = {}
-        raised, edges = floors.copy(), self.layout.edges
+        raised, edges = floors.copy(), self.prepared.edges
 
         def over(piece: tuple[int, int, int]) -> None:
             number, start, stop = piece
@@ -188,7 +188,7 @@ class Batch:
     def score(self, candidates: NDArray[np.int64], k: int, scorers: Sequence[Scanner]) -> TopK:
         """Return the best k of candidates (q, n), -1 for none, by exact scores."""
         best = TopK(len(candidates), min(k, candidates.shape[1]))
-        edges = self.layout.edges
+        edges = self.prepared.edges
 
         def score_of(query: int) -> None:
             rows = np.sort(candidates[query][candidates[query] >= 0])
@@ -216,7 +216,7 @@ class Batch:
     def _scanned(self) -> list[int]:
         """How many rows of each shard are looked at."""
         if self._probed is None:
-            return [shard.rows for shard in self.layout.shards]
+            return [shard.rows for shard in self.prepared.shards]
         return [len(probed) for probed in self._probed]
 
     def _over(
@@ -247,7 +247,7 @@ class Batch:
 
     def _selected(self, number: int, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of the rows at positions of a shard, consecutive unless cells are probed, may be found."""
-        order, first = self.layout.shards[number].order, self.layout.edges[number]
+        order, first = self.prepared.shards[number].order, self.prepared.edges[number]
         if order is None and self._probed is None:
             return self.selection.mask(first + int(positions[0]), len(positions))
         return self.selection.mask_of((positions if order is None else order.rows(positions)) + first)

@@ -34,10 +34,10 @@ class Cascade(Strategy):
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
         rank = k + batch.selection.left_out
-        plan = self.plan if self.plan.finds(rank, batch.layout.rows) else Plan()
+        plan = self.plan if self.plan.finds(rank, batch.prepared.rows) else Plan()
         if not self.factor:
             return self._candidates(batch, k, k, floors, plan)
-        wanted = min(max(k * self.factor, self.least), batch.layout.rows)
+        wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
         found = self._candidates(batch, k, wanted, np.full(len(floors), -np.inf), plan)
         return batch.score(found.rows, k, batch.scorers(0)).least(floors)
 

@@ -32,7 +32,7 @@ class ExactRescore(RangeStrategy):
         scanners, scorers = batch.exact_scanners(0), batch.scorers(-1)
         everything = np.full(len(floors), -np.inf)
         # The best of the coarse layer are scored first, for a threshold to start with.
-        seeds = batch.best(scanners, min(k * SEEDS, batch.layout.rows), everything).rows
+        seeds = batch.best(scanners, min(k * SEEDS, batch.prepared.rows), everything).rows
         best = batch.score(seeds, k, scorers)
         search = Bounded(batch, scorers, seeds, best, floors, k)
         batch.reaching(scanners, batch.ranking.reaching(search.thresholds, largest_distance(batch)), search.take)
@@ -52,7 +52,7 @@ class ExactRescore(RangeStrategy):
                 kept = scores >= floors[query]
                 with collecting:
                     batch.rescored[query] += len(rows)
-                    found[query].append((scores[kept], rows[kept] + batch.layout.edges[number]))
+                    found[query].append((scores[kept], rows[kept] + batch.prepared.edges[number]))
 
         batch.reaching(batch.exact_scanners(0), batch.ranking.reaching(floors, largest_distance(batch)), take)
         return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in found]
@@ -82,7 +82,7 @@ class Bounded:
 
     def take(self, number: int, found: TopK) -> None:
         """Score the rows of a piece of a shard that may be among the best."""
-        first = self._batch.layout.edges[number]
+        first = self._batch.prepared.edges[number]
         for query, size in enumerate(found.sizes):
             rows = found.rows[query, :size]
             fresh = ~np.isin(rows + first, self._seeds[query])
@@ -98,7 +98,7 @@ class Bounded:
 
     def _score(self, number: int, query: int, rows: NDArray[np.int64]) -> None:
         new = TopK(1, min(self._k, len(rows)))
-        new.put(0, self._scorers[number].of_rows(query, rows), rows + self._batch.layout.edges[number])
+        new.put(0, self._scorers[number].of_rows(query, rows), rows + self._batch.prepared.edges[number])
         with self._merging:
             self._batch.rescored[query] += len(rows)
             own = self._best.of(query)
@@ -117,7 +117,7 @@ def bounds_of(
 
 def layer_distances(batch: Batch, number: int) -> LayerDistances:
     """Return how far the layers of a shard's rows lie apart."""
-    shard = batch.layout.shards[number]
+    shard = batch.prepared.shards[number]
     if shard.layer_distances is None:
         raise OptionError(
             f"{shard.path} does not keep how far its layers lie apart, which exact scores need: "
@@ -128,4 +128,4 @@ def layer_distances(batch: Batch, number: int) -> LayerDistances:
 
 def largest_distance(batch: Batch) -> float:
     """Return the largest distance of two layers of any row."""
-    return max(layer_distances(batch, number).largest for number in range(len(batch.layout.shards)))
+    return max(layer_distances(batch, number).largest for number in range(len(batch.prepared.shards)))

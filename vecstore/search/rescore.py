@@ -35,7 +35,7 @@ class Rescore(Strategy):
     least: int = 0
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        wanted = min(max(k * self.factor, self.least), batch.layout.rows)
+        wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
         scanners = batch.fast_scanners(0, wanted=k)
         candidates = batch.best(scanners, wanted, np.full(len(floors), -np.inf), ordered=False)
         return batch.score(candidates.rows, k, batch.scorers(self.fine)).least(floors)

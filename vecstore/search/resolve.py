@@ -5,9 +5,9 @@ from __future__ import annotations
 from vecstore.errors import OptionError
 from vecstore.search.cascade import Cascade
 from vecstore.search.exact_rescore import ExactRescore
-from vecstore.search.layout import Layout
 from vecstore.search.options import SearchOptions
 from vecstore.search.oversampling import oversampling
+from vecstore.search.prepared import Prepared
 from vecstore.search.rescore import LEAST_CANDIDATES, Rescore
 from vecstore.search.scan import Scan
 from vecstore.search.strategy import RangeStrategy, Strategy
@@ -18,7 +18,7 @@ __all__ = ["cells_to_probe", "resolve", "resolve_range"]
 CANDIDATES, CANDIDATES_IN_CELLS = 8, 32
 
 
-def resolve(options: SearchOptions, layout: Layout) -> Strategy:
+def resolve(options: SearchOptions, prepared: Prepared) -> Strategy:
     """Return how the best rows are searched for.
 
     | store | options | strategy |
@@ -36,97 +36,99 @@ def resolve(options: SearchOptions, layout: Layout) -> Strategy:
     OptionError
         Options that do not go with the store, or with each other.
     """
-    if _two_layers(options, layout):
-        return _of_two_layers(options, layout)
-    if _trellis(layout):
-        return _of_trellis(options, layout)
-    _refuse_scan_bytes(options, layout)
+    if _two_layers(options, prepared):
+        return _of_two_layers(options, prepared)
+    if _trellis(prepared):
+        return _of_trellis(options, prepared)
+    _refuse_scan_bytes(options, prepared)
     if options.exact:
-        raise _not_exact(options, layout)
+        raise _not_exact(options, prepared)
     _refuse_recall(options)
     return Scan()
 
 
-def resolve_range(options: SearchOptions, layout: Layout) -> RangeStrategy:
+def resolve_range(options: SearchOptions, prepared: Prepared) -> RangeStrategy:
     """Return how all rows that reach a score are searched for; nothing is missed."""
-    return ExactRescore() if _two_layers(options, layout) and options.rescore != 0 else Scan()
+    return ExactRescore() if _two_layers(options, prepared) and options.rescore != 0 else Scan()
 
 
-def cells_to_probe(options: SearchOptions, layout: Layout) -> int | None:
+def cells_to_probe(options: SearchOptions, prepared: Prepared) -> int | None:
     """Return into how many cells is looked, or None where that leaves no cell out."""
     if options.nprobe is None:
         return None
-    counts = [shard.cells.count for shard in layout.shards if shard.cells is not None]
+    counts = [shard.cells.count for shard in prepared.shards if shard.cells is not None]
     if not counts:
         raise OptionError("nprobe is for stores with cells: convert the dump with cells first in the codec")
     return int(options.nprobe) if options.nprobe < max(counts) else None
 
 
-def _two_layers(options: SearchOptions, layout: Layout) -> bool:
-    return len(layout.shards[0].layers) > 1 and options.metric != "hamming"
+def _two_layers(options: SearchOptions, prepared: Prepared) -> bool:
+    return len(prepared.shards[0].layers) > 1 and options.metric != "hamming"
 
 
-def _trellis(layout: Layout) -> bool:
+def _trellis(prepared: Prepared) -> bool:
     """Return whether all shards hold trellis codes, whether they can be scanned where they lie or not."""
-    return all(shard.codec.layers[0].quantizer.code_kind == "trellis" for shard in layout.shards)
+    return all(shard.codec.layers[0].quantizer.code_kind == "trellis" for shard in prepared.shards)
 
 
-def _of_two_layers(options: SearchOptions, layout: Layout) -> Strategy:
-    _refuse_scan_bytes(options, layout)
+def _of_two_layers(options: SearchOptions, prepared: Prepared) -> Strategy:
+    _refuse_scan_bytes(options, prepared)
     if options.exact:
-        if options.metric != layout.shards[0].metric:
-            raise _not_exact(options, layout)
+        if options.metric != prepared.shards[0].metric:
+            raise _not_exact(options, prepared)
         _refuse_recall(options)
         return ExactRescore()
     if options.rescore == "auto":
-        factor = oversampling([shard.description for shard in layout.shards], options.recall)
+        factor = oversampling([shard.description for shard in prepared.shards], options.recall)
     else:
         _refuse_recall(options)
         factor = int(options.rescore)
-    approximate = layout.by_trellis(0, options.metric)
+    approximate = prepared.by_trellis(0, options.metric)
     if factor:
         return Rescore(factor, least=LEAST_CANDIDATES if approximate else 0)
-    return Rescore(_candidates(options, layout), fine=0, least=LEAST_CANDIDATES) if approximate else Scan()
+    return Rescore(_candidates(options, prepared), fine=0, least=LEAST_CANDIDATES) if approximate else Scan()
 
 
-def _of_trellis(options: SearchOptions, layout: Layout) -> Strategy:
-    scanned = all(layout.trellis(number, 0, options.metric) is not None for number in range(len(layout.shards)))
-    if options.scan_bytes != "auto" and any(shard.cells is not None for shard in layout.shards):
+def _of_trellis(options: SearchOptions, prepared: Prepared) -> Strategy:
+    scanned = all(prepared.trellis(number, 0, options.metric) is not None for number in range(len(prepared.shards)))
+    if options.scan_bytes != "auto" and any(shard.cells is not None for shard in prepared.shards):
         raise OptionError(
             "scan_bytes is for stores without cells: in cells all bytes are read, of as many as nprobe= says"
         )
+    if options.exact:
+        _refuse_recall(options)
     if not scanned or options.exact:
-        _refuse_scan_bytes(options, layout)
+        _refuse_scan_bytes(options, prepared)
         return Scan()
-    plan = layout.plan(options.recall, options.scan_bytes)
-    factor = _candidates(options, layout) if options.rescore == "auto" else int(options.rescore)
+    plan = prepared.plan(options.recall, options.scan_bytes)
+    factor = _candidates(options, prepared) if options.rescore == "auto" else int(options.rescore)
     if plan.sizes:
         return Cascade(plan, factor, LEAST_CANDIDATES)
     return Rescore(factor, fine=0, least=LEAST_CANDIDATES) if factor else Scan(approximate=True)
 
 
-def _candidates(options: SearchOptions, layout: Layout) -> int:
+def _candidates(options: SearchOptions, prepared: Prepared) -> int:
     """Return how many rows are scored exactly for each one wanted, after a scan by approximate scores."""
-    in_cells = any(shard.cells is not None for shard in layout.shards) and options.metric != "dot"
+    in_cells = any(shard.cells is not None for shard in prepared.shards) and options.metric != "dot"
     return CANDIDATES_IN_CELLS if in_cells else CANDIDATES
 
 
-def _not_exact(options: SearchOptions, layout: Layout) -> OptionError:
-    first = layout.shards[0]
+def _not_exact(options: SearchOptions, prepared: Prepared) -> OptionError:
+    first = prepared.shards[0]
     return OptionError(
         f"exact is for two-layer stores and their own metric, here {first.metric}: "
         f"a search of {first.codec.spec} by {options.metric} is exact for one layer, or not bounded"
     )
 
 
-def _refuse_scan_bytes(options: SearchOptions, layout: Layout) -> None:
+def _refuse_scan_bytes(options: SearchOptions, prepared: Prepared) -> None:
     if options.scan_bytes != "auto":
         raise OptionError(
             f"scan_bytes is for tcq codes in one layer, in the layout of format 1.2, and without exact=; "
-            f"here {layout.shards[0].codec.spec} is searched by {options.metric}"
+            f"here {prepared.shards[0].codec.spec} is searched by {options.metric}"
         )
 
 
 def _refuse_recall(options: SearchOptions) -> None:
     if options.recall is not None:
-        raise OptionError('recall is for rescore="auto" of a two-layer store, or for tcq codes')
+        raise OptionError('recall is for rescore="auto" of a two-layer store, or for tcq codes, and without exact=')

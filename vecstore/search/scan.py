@@ -32,7 +32,7 @@ class Scan(RangeStrategy):
         def take(number: int, best: TopK) -> None:
             with collecting:
                 for query, size in enumerate(best.sizes):
-                    rows = best.rows[query, :size] + batch.layout.edges[number]
+                    rows = best.rows[query, :size] + batch.prepared.edges[number]
                     found[query].append((best.scores[query, :size].copy(), rows))
 
         batch.reaching(batch.exact_scanners(0), floors, take)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.search.batch import Batch
-from vecstore.search.layout import Layout
 from vecstore.search.options import SearchOptions
+from vecstore.search.prepared import Prepared
 from vecstore.search.resolve import cells_to_probe, resolve, resolve_range
 from vecstore.search.selection import Selection
 from vecstore.search.topk import TopK
@@ -19,13 +19,13 @@ QUERIES_AT_ONCE = 64
 
 
 def find(
-    layout: Layout, queries: Floats, k: int, options: SearchOptions, least: float
+    prepared: Prepared, queries: Floats, k: int, options: SearchOptions, least: float
 ) -> tuple[TopK, NDArray[np.int64]]:
     """Return the best k rows of each query, and how many rows were rescored.
 
     Parameters
     ----------
-    layout : Layout
+    prepared : Prepared
     queries : (q, d) float32
     k : int
     options : SearchOptions
@@ -38,11 +38,11 @@ def find(
         In the metric's scores, larger being better: a distance has its sign changed.
     (q,) int64
     """
-    strategy, nprobe = resolve(options, layout), cells_to_probe(options, layout)
-    selection = Selection(layout.rows, options.rows, options.exclude)
+    strategy, nprobe = resolve(options, prepared), cells_to_probe(options, prepared)
+    selection = Selection(prepared.rows, options.rows, options.exclude)
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
-        batch = Batch(layout, some, options.metric, selection, nprobe)
+        batch = Batch(prepared, some, options.metric, selection, nprobe)
         found = strategy.find(batch, k, batch.ranking.floors(least))
         found.scores = batch.ranking.final(found.scores)
         found.rows = batch.numbered(found.rows)
@@ -60,14 +60,14 @@ def find(
 
 
 def find_all(
-    layout: Layout, queries: Floats, options: SearchOptions, least: float
+    prepared: Prepared, queries: Floats, options: SearchOptions, least: float
 ) -> list[tuple[NDArray[np.float64], NDArray[np.int64], int]]:
     """Return the scores and rows of all that score `least`, best first, and rows rescored, for each query."""
-    strategy, nprobe = resolve_range(options, layout), cells_to_probe(options, layout)
-    selection = Selection(layout.rows, options.rows, options.exclude)
+    strategy, nprobe = resolve_range(options, prepared), cells_to_probe(options, prepared)
+    selection = Selection(prepared.rows, options.rows, options.exclude)
     together, found = _together(nprobe), []
     for start in range(0, len(queries), together):
-        batch = Batch(layout, queries[start : start + together], options.metric, selection, nprobe)
+        batch = Batch(prepared, queries[start : start + together], options.metric, selection, nprobe)
         for query, (raw, rows) in enumerate(strategy.find_all(batch, batch.ranking.floors(least))):
             order = np.lexsort((rows, -raw))
             scores = raw[order] * batch.ranking.slope + batch.ranking.shifts[query]

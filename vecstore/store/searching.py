@@ -27,7 +27,7 @@ def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOption
         raise OptionError(f"k is a positive whole number, found {k!r}")
     shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
     x, wanted = _as_queries(snapshot, given), min(int(k), snapshot.rows)
-    best, rescored = find(snapshot.layout, x, wanted, options, shown.least)
+    best, rescored = find(snapshot.prepared, x, wanted, options, shown.least)
     if shown.least > -np.inf or options.rows is not None or options.exclude is not None:
         best = best.cut(int(best.sizes.max(initial=0)))
     return _result(snapshot, best, shown.shown(best.scores), rescored, single=given.ndim == 1)
@@ -40,7 +40,7 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
     shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
     results = [
         SearchResult(snapshot.keys_of(rows), rows, shown.shown(scores), rescored)
-        for scores, rows, rescored in find_all(snapshot.layout, _as_queries(snapshot, given), options, shown.least)
+        for scores, rows, rescored in find_all(snapshot.prepared, _as_queries(snapshot, given), options, shown.least)
     ]
     return results[0] if given.ndim == 1 else results
 

@@ -23,7 +23,7 @@ from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
 if TYPE_CHECKING:
-    from vecstore.search.layout import Layout
+    from vecstore.search.prepared import Prepared
 
 __all__ = ["Lookup", "Snapshot"]
 
@@ -210,11 +210,11 @@ class Snapshot:
         return self.prefix is not None or self.code_bytes is not None
 
     @cached_property
-    def layout(self) -> Layout:
+    def prepared(self) -> Prepared:
         """What searches work on."""
-        from vecstore.search.layout import Layout
+        from vecstore.search.prepared import Prepared
 
-        return Layout(self.shards)
+        return Prepared(self.shards)
 
     def verify(self) -> int:
         """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`."""

@@ -142,7 +142,7 @@ def test_coarse_layers(open_store, queries, kind, layout):
 @every_kind
 def test_codes_are_scanned_where_they_lie(open_store, queries, kind, place, layout):
     store = open_store(kind, place, layout)
-    batch = Batch(store._snapshot.layout, queries[:1], "cosine", Selection(ROWS, None, None), None)
+    batch = Batch(store._snapshot.prepared, queries[:1], "cosine", Selection(ROWS, None, None), None)
     _, alone, in_cells = KINDS[kind]
     for scanner in batch.fast_scanners(0, wanted=K):
         assert type(scanner) is (in_cells if "cells" in place else alone)

@@ -451,6 +451,8 @@ def test_what_is_not_measured_is_refused(store, tmp_path, summaries, measured):
         store.search(summaries[1][0], scan_bytes=1)
     with pytest.raises(OptionError, match="recall is a share"):
         store.search(summaries[1][0], recall=1.0)
+    with pytest.raises(OptionError, match="without exact="):
+        store.search(summaries[1][0], recall=0.9, exact=True)
     vecstore.write(tmp_path / "b.vecs", summaries[0][:50], codec="sq:8")
     with vecstore.open(tmp_path / "b.vecs") as other, pytest.raises(OptionError, match="scan_bytes is for tcq codes"):
         other.search(summaries[1][0], scan_bytes=12)

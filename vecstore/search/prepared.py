@@ -13,10 +13,10 @@ from vecstore.search.scan_bytes import plan_of
 from vecstore.search.trellis import Trellis
 from vecstore.shard.shard import Shard
 
-__all__ = ["Layout"]
+__all__ = ["Prepared"]
 
 
-class Layout:
+class Prepared:
     """The shards of a snapshot, one behind the other, and what is prepared of them once for all searches.
 
     Attributes
