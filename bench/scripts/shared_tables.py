@@ -102,7 +102,7 @@ def _predicted(codec: str, x: NDArray[np.float32]) -> str:
         return ""
     sample = x[np.random.default_rng(0).permutation(len(x))[:20_000]]
     advice = advise(spec, sample, len(x))
-    return f"{advice[0].asked.r2:.3f}" if advice else ""
+    return f"{advice[0].wanted.r2:.3f}" if advice else ""
 
 
 def _frequencies(rows: int) -> NDArray[np.float64]:

@@ -65,14 +65,14 @@ def tune(
         sample, rows = sample_dump(
             open_dump(source), seed=seed, progress=lambda rows, share: bars("reading", rows, share)
         )
-        asked = None if queries is None else read_queries(str(queries))
+        own_queries = None if queries is None else read_queries(str(queries))
         found: list[Tuned] = []
         for budget in [None] if target is not None else budgets or BUDGETS:
 
             def show(trying: str, share: float, name: str = budget or "target") -> None:
                 bars(name, len(sample), share)
 
-            options: dict[str, Any] = {"metric": metric, "queries": asked, "rows": rows, "keep_order": keep_order}
+            options: dict[str, Any] = {"metric": metric, "queries": own_queries, "rows": rows, "keep_order": keep_order}
             found.append(choose(sample, budget, target=target, **options, seed=seed, progress=show))
     if as_json:
         print_json([{"chosen": one.entry.codec, "table": one.table.to_list()} for one in found])

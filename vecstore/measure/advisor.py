@@ -57,19 +57,17 @@ class Prediction:
 class Advice:
     """What a table codec is going to keep, and a product quantizer of no more bytes (None where none is so small)."""
 
-    asked: Prediction
+    wanted: Prediction
     rival: Prediction | None
 
     @property
     def dominated(self) -> bool:
         """Whether the other one keeps more."""
-        return self.rival is not None and self.rival.r2 > self.asked.r2 + MARGIN
+        return self.rival is not None and self.rival.r2 > self.wanted.r2 + MARGIN
 
     def __str__(self) -> str:
-        asked, rival = self.asked, self.rival
-        said = (
-            f"{asked.spec} keeps {asked.r2:.3f} of the variance in {asked.row_bytes:.1f} bytes a row ({asked.source})"
-        )
+        wanted, rival = self.wanted, self.rival
+        said = f"{wanted.spec} keeps {wanted.r2:.3f} of the variance in {wanted.row_bytes:.1f} bytes a row ({wanted.source})"
         if rival is None:
             return f"{said}; no product quantizer is that small"
         return f"{said}; PQ at the same bytes keeps {rival.r2:.3f} ({rival.spec}, {rival.row_bytes:.1f} bytes a row)"
@@ -130,9 +128,9 @@ def advise(spec: CodecSpec | MixedSpec | MixedBudget, sample: Floats, total: int
         return []
     if base.by_row and layer.transforms:  # what transforms leave, a law does not say
         return []
-    asked = predict(spec, sample, total, seed=seed)
-    rivals = [predict(rival, sample, total, seed=seed) for rival in _rivals(asked.row_bytes, sample.shape[1], total)]
-    return [Advice(asked, max(rivals, key=lambda rival: rival.r2, default=None))]
+    wanted = predict(spec, sample, total, seed=seed)
+    rivals = [predict(rival, sample, total, seed=seed) for rival in _rivals(wanted.row_bytes, sample.shape[1], total)]
+    return [Advice(wanted, max(rivals, key=lambda rival: rival.r2, default=None))]
 
 
 def _base(quantizer: Quantizer) -> Quantizer:

@@ -139,10 +139,10 @@ class SuccessiveHalving:
     def ground_truth(self, rung: Rung) -> GroundTruth:
         """Return what a rung asks."""
         first = self.held_out + rung.train
-        asked = self.x[: min(rung.queries, self.held_out)]
+        queries = self.x[: min(rung.queries, self.held_out)]
         if self.given is not None:
-            asked = np.concatenate([asked, self.given[: rung.queries]])
-        return GroundTruth(asked, self.x[first : first + rung.base], self.metric, (K,))
+            queries = np.concatenate([queries, self.given[: rung.queries]])
+        return GroundTruth(queries, self.x[first : first + rung.base], self.metric, (K,))
 
     def best(self, families: Sequence[Family], limit: float, *, role: str, cells: bool) -> Evaluation | None:
         """Return the best trained candidate of at most `limit` bytes a row, or None if none is so small."""

@@ -115,8 +115,8 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
     )
     if target is not None:
         return _for_target(halving, parse_target(target))
-    asked = parse_budget("" if budget is None else budget, d)
-    return _one_layer(halving, asked) if asked.scanned is None else _two_layers(halving, asked, asked.scanned)
+    wanted = parse_budget("" if budget is None else budget, d)
+    return _one_layer(halving, wanted) if wanted.scanned is None else _two_layers(halving, wanted, wanted.scanned)
 
 
 def _one_layer(halving: SuccessiveHalving, budget: Budget) -> Tuned:

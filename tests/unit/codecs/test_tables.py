@@ -282,12 +282,12 @@ def test_a_dominated_codec_is_refused_unless_insisted_on(tmp_path):
 def test_advice_covers_every_codec_that_shares_tables(spec):
     x, _ = glove(3000)
     (advice,) = advise(codec(spec), x, 3000)
-    assert advice.asked.spec == spec and advice.rival is not None
-    assert advice.rival.row_bytes <= advice.asked.row_bytes  # codebooks counted
+    assert advice.wanted.spec == spec and advice.rival is not None
+    assert advice.rival.row_bytes <= advice.wanted.row_bytes  # codebooks counted
     if "/" in spec:  # entries stand for rows, so the fitted table is as large as the predicted one
         fitted = codec(spec).fit(x)
-        assert advice.asked.row_bytes == pytest.approx(fitted.code_bytes + fitted.model_bytes / 3000, rel=0.1)
-        assert advice.asked.r2 == pytest.approx(r2(x, fitted.approximate(x)), abs=0.05)
+        assert advice.wanted.row_bytes == pytest.approx(fitted.code_bytes + fitted.model_bytes / 3000, rel=0.1)
+        assert advice.wanted.r2 == pytest.approx(r2(x, fitted.approximate(x)), abs=0.05)
 
 
 def test_what_is_smaller_than_any_quantizer_is_not_refused(tmp_path):
