@@ -1,4 +1,4 @@
-"""Build and query the static function of a key map (described in vecstore/keymap.py)."""
+"""Build and query the static function of a key map (described in vecstore/keys/map.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find many keys in a key index at once; the layout of its pages is described in vecstore/keyindex.py.
+"""Find many keys in a key index at once; the layout of its pages is described in vecstore/keys/index.py.
 
 A lookup is four dependent reads from places far apart. Keys are taken in groups, and each read is made for the whole
 group before the next one: then the processor waits for many of them at the same time.

@@ -38,8 +38,10 @@ class SmallTables(NamedTuple):
     base, worth : (q,) float64
     needed, thresholds : (q,) float64, (q,) int32
         What a sum has to reach for its row to be scored, and the least whole number that does.
+    lowest : (tables,) float64
+        Room for the least entries of a query's tables.
     sums : (2, 32) int32
-        Room for those of a tile.
+        Room for the sums of a tile.
     """
 
     entries: NDArray[np.uint8]
@@ -50,6 +52,7 @@ class SmallTables(NamedTuple):
     worth: NDArray[np.float64]
     needed: NDArray[np.float64]
     thresholds: NDArray[np.int32]
+    lowest: NDArray[np.float64]
     sums: NDArray[np.int32]
 
 
@@ -59,24 +62,29 @@ def empty_tables(layout, queries, terms, two_digits):
     count, entries = terms.shape[1], terms.shape[2]
     group = layout[0]
     query_bytes = 256 * count if entries == 256 else -(-count // (2 * group)) * group * 32
-    made_for = np.full(queries, -np.inf)
+    made_for = np.empty(queries)
+    for q in range(queries):
+        made_for[q] = -np.inf
     return SmallTables(
         zeros(queries * query_bytes),
         zeros(queries * query_bytes if two_digits else 0),
         max(min(layout[1], layout[2] // count), 1),  # sums of second digits must not overflow
         made_for,
-        np.zeros(queries),
-        np.ones(queries),
-        np.zeros(queries),
-        np.zeros(queries, np.int32),
-        np.zeros((2, 32), np.int32),
+        np.empty(queries),
+        np.empty(queries),
+        np.empty(queries),
+        np.empty(queries, np.int32),
+        np.empty(count),
+        np.empty((2, 32), np.int32),
     )
 
 
 @njit(cache=True, nogil=True)
 def zeros(size):
     """Return so many bytes that begin at a cache line."""
-    room = np.zeros(size + LINE, np.uint8)
+    room = np.empty(size + LINE, np.uint8)
+    for i in range(len(room)):  # as `np.zeros` does, which would be compiled for this alone
+        room[i] = 0
     first = -room.ctypes.data % LINE
     return room[first : first + size]
 
@@ -88,11 +96,12 @@ def layout_of(bits, level):
 
 @overload(layout_of, jit_options={"nogil": True})
 def _layout_of(bits, level):
-    layout = nibble.LAYOUTS[name_of(level)] if number_of(bits) == 4 else byte.LAYOUT
-    return lambda bits, level: layout
+    group, most, most_sum = nibble.LAYOUTS[name_of(level)] if number_of(bits) == 4 else byte.LAYOUT
+    # As plain integers: literal ones would have everything that takes them compiled for each layout.
+    return lambda bits, level: (np.int64(group), np.int64(most), np.int64(most_sum))
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def renew(q, layout, queries, heap, small):
     """Make the tables of a query where what was learned makes better ones, and set its threshold."""
     bound, made_for = bound_of(q, heap), small.made_for[q]
@@ -131,7 +140,7 @@ def refined(level, layout, q, codes, at, small):
     return mask
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def combination(kind, bound, bias, norm_bias, lengths):
     """Return (a, b, c) such that a * sum of terms + b * sum of norm terms + c has to reach a threshold.
 
@@ -153,27 +162,25 @@ def combination(kind, bound, bias, norm_bias, lengths):
     return 1.0, -bound * slope, bias - bound * (intercept + slope * norm_bias)
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def gain(bound, made_for, lengths):
     """Return by how much tables made for `bound` would tell rows apart better than those made for less."""
     return (bound - made_for) * (lengths[1] - lengths[0] if made_for > 0 else lengths[1])
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def fill(q, layout, terms, norm_terms, weights, small):
     """Write the tables of a query, and what a sum of their entries stands for."""
     group, most, most_sum = layout
     a, b, base = weights
     count, entries = terms.shape
-    queries = len(small.base)
+    queries, lowest = len(small.base), small.lowest
     query_bytes = len(small.entries) // queries
-    values, lowest = np.empty((count, entries)), np.empty(count)
     widest = total = 0.0
     for j in range(count):
         low, high = np.inf, -np.inf
         for i in range(entries):
-            value = a * terms[j, i] + (b * norm_terms[j, i] if b != 0 else 0.0)
-            values[j, i] = value
+            value = joined(a, b, terms, norm_terms, j, i)
             low, high = min(low, value), max(high, value)
         lowest[j] = low
         base += low
@@ -184,11 +191,17 @@ def fill(q, layout, terms, norm_terms, weights, small):
     for j in range(count):
         at = table_at(q, queries, j, entries, group, query_bytes)
         for i in range(entries):
-            exact = (values[j, i] - lowest[j]) * each
+            exact = (joined(a, b, terms, norm_terms, j, i) - lowest[j]) * each
             whole = np.ceil(exact)
             small.entries[at + i] = np.uint8(whole)
             if len(small.digits):
                 small.digits[at + i] = np.uint8(np.floor((whole - exact) * small.steps))
+
+
+@njit(inline="always")
+def joined(a, b, terms, norm_terms, j, i):
+    """Return what entry i of table j adds to what has to reach a threshold."""
+    return a * terms[j, i] + (b * norm_terms[j, i] if b != 0 else 0.0)
 
 
 @njit(inline="always")

@@ -44,9 +44,9 @@ ONE, FOUR = static(1), static(BLOCK_QUERIES)
 def add_passes(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
     """sums[query, row] += the entries of all look-ups, for `vectors` * LANES rows of planes (bytes, rows).
 
-    lookups is (passes, planes, matrices, images) as
-    `trellis_lookups.Lookups` has them, tables (q, lookups, ENTRIES) uint8; entries of a pass add up to at most 255.
-    The `ahead_bytes` bytes at address `ahead` are fetched meanwhile.
+    lookups is (passes, planes, matrices, images) as `vecstore.codecs.trellis.lookups.Lookups` has them, tables
+    (q, lookups, ENTRIES) uint8; entries of a pass add up to at most 255. The `ahead_bytes` bytes at address `ahead`
+    are fetched meanwhile.
     """
     raise NotImplementedError
 
