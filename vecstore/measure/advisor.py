@@ -67,7 +67,8 @@ class Advice:
 
     def __str__(self) -> str:
         wanted, rival = self.wanted, self.rival
-        said = f"{wanted.spec} keeps {wanted.r2:.3f} of the variance in {wanted.row_bytes:.1f} bytes a row ({wanted.source})"
+        size = f"{wanted.row_bytes:.1f} bytes a row ({wanted.source})"
+        said = f"{wanted.spec} keeps {wanted.r2:.3f} of the variance in {size}"
         if rival is None:
             return f"{said}; no product quantizer is that small"
         return f"{said}; PQ at the same bytes keeps {rival.r2:.3f} ({rival.spec}, {rival.row_bytes:.1f} bytes a row)"
