@@ -13,7 +13,7 @@ from vecstore.codecs.mixed.budget import MixedBudget
 from vecstore.codecs.mixed.mixed import MixedSpec
 from vecstore.codecs.mixed.plan import plan
 from vecstore.codecs.mixed.sample import popularity_edges
-from vecstore.errors import BudgetError, CodecError, ShapeError
+from vecstore.errors import BudgetError, CodecError, OptionError, ShapeError
 
 EXPLICIT = "sq:8@100+pq:25@600+pq:10"
 
@@ -111,7 +111,7 @@ def test_importance_orders_the_rows(tmp_path, key_type):
 
 @pytest.mark.parametrize("importance", [[1, 2], [[1.0]] * 1000, [0] * 1000, [-1] * 1000, [np.nan] * 1000])
 def test_importance_is_a_number_a_row(tmp_path, importance):
-    with pytest.raises(ShapeError, match="importance"):
+    with pytest.raises(OptionError if importance == [0] * 1000 else ShapeError, match="importance"):
         vecstore.write(tmp_path / "s", glove(1000)[0], None, "sq:8", importance=importance)
     assert not list(tmp_path.iterdir())
 
