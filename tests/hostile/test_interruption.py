@@ -97,6 +97,7 @@ def test_a_full_disk_changes_nothing(force: bool, tmp_path: Path, monkeypatch: p
 
 def test_two_conversions_do_not_meet(tmp_path: Path) -> None:
     conversion = prepare(tmp_path / "stores", sharded=False, force=False, rows=100_000)
+    Conversion(tmp_path / "first.vecs", rows=10, dimensions=2).run()  # what it imports and compiles takes long once
     child = conversion.start()
     with pytest.raises(BusyError, match="another process"):
         for _ in range(1000):  # until the child has taken its place
