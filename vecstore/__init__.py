@@ -81,7 +81,7 @@ class _Beside:
 
 
 if not os.path.isdir(os.path.join(os.path.dirname(__file__), "formats")):
-    sys.meta_path.append(_Beside)
+    sys.meta_path.insert(0, _Beside)  # before what an editable install of another checkout brings
 
 
 def __getattr__(name: str) -> Any:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.codecs.transforms.normalize import unit
 from vecstore.parallel import over_items, thread_count
 from vecstore.search.cell_scanner import CellScanner
 from vecstore.search.kinds import scanner_of, scorer_of
@@ -35,6 +37,7 @@ PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
 SPARSE = 64  # where a filter leaves fewer than one row in so many, they are picked out instead of scanned
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
+EVERYTHING = np.empty(0, np.uint32)  # bits of rows that may be found, where all may
 
 Found: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.int64]]]  # raw scores and rows of each query
 
@@ -67,6 +70,7 @@ class Batch:
         self._queries = queries
         self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
+        self._by_trellis: list[TrellisScanner] = []  # the first layer of each shard, once it was scanned so
         self._probed = None if nprobe is None else [self._near(shard, nprobe) for shard in prepared.shards]
 
     @property
@@ -92,27 +96,30 @@ class Batch:
 
     # Scanners, one a shard
 
-    def exact_scanners(self, layer: int) -> list[Scanner]:
-        """Return what scans a layer of each shard with exact scores."""
-        return [self._exact_scanner(shard, layer) for shard in self.prepared.shards]
+    def exact_scanners(self) -> list[Scanner]:
+        """Return what scans the first layer of each shard with exact scores."""
+        return [self._exact_scanner(shard) for shard in self.prepared.shards]
 
-    def fast_scanners(self, layer: int, *, wanted: int, plan: Plan | None = None) -> list[Scanner]:
-        """Return the fastest scanners of a layer, whose scores may be approximate.
+    def fast_scanners(self, *, wanted: int, plan: Plan | None = None) -> list[Scanner]:
+        """Return the fastest scanners of the first layer, whose scores may be approximate.
 
         A `plan` says how many first bytes of trellis codes are scanned, so that the best `wanted` rows are found.
         """
-        found: list[Scanner] = []
-        for number, shard in enumerate(self.prepared.shards):
-            trellis = self.prepared.trellis(number, layer, self.metric)
-            if trellis is None:
-                found.append(self._exact_scanner(shard, layer))
-            else:
-                found.append(TrellisScanner(trellis, self.ranking, plan or Plan(), wanted=wanted))
-        TrellisScanner.share_limits([scanner for scanner in found if isinstance(scanner, TrellisScanner)])
-        return found
+        if not self.prepared.scanned_by_trellis(self.metric):
+            return self.exact_scanners()
+        scanners = [
+            TrellisScanner(trellis, self.ranking, plan or Plan(), wanted=wanted)
+            for number in range(len(self.prepared.shards))
+            if (trellis := self.prepared.trellis(number, 0, self.metric)) is not None
+        ]
+        TrellisScanner.share_limits(scanners)
+        self._by_trellis = scanners
+        return list(scanners)
 
     def scorers(self, layer: int) -> list[Scanner]:
         """Return what scores single rows of a layer of each shard exactly."""
+        if self._by_trellis and layer == 0:
+            return list(self._by_trellis)  # scores of single rows are exact
         return [
             scorer_of(
                 shard.layers[layer],
@@ -123,10 +130,11 @@ class Batch:
             for number, shard in enumerate(self.prepared.shards)
         ]
 
-    def _exact_scanner(self, shard: Shard, layer: int) -> Scanner:
-        # Bounds of lengths are those of what the first layer decodes to.
-        lengths = shard.coarse_lengths if layer == 0 else None
-        return scanner_of(shard.layers[layer], self.ranking, lengths, _row_lengths(shard))
+    def _exact_scanner(self, shard: Shard) -> Scanner:
+        ranking = self.ranking
+        if ranking.hamming and shard.norms is not None:  # rows were made bits when they had length one
+            ranking = replace(ranking, queries=unit(ranking.queries))
+        return scanner_of(shard.layers[0], ranking, shard.coarse_lengths, _row_lengths(shard))
 
     # What is done with them
 
@@ -230,12 +238,12 @@ class Batch:
                 chosen = chosen[self._selected(number, chosen)]
             elif isinstance(scanner, (CellScanner, TrellisScanner)):
                 for first, last in runs_of(chosen):
-                    scanner.over(first, last, best, floors=floors, allowed=self.selection.bits(0, 0))
+                    scanner.over(first, last, best, floors=floors, allowed=EVERYTHING)
                 return
             _pick(scanner, chosen, best, floors)
             return
         if everything:
-            scanner.over(start, stop, best, floors=floors, allowed=self.selection.bits(0, 0))
+            scanner.over(start, stop, best, floors=floors, allowed=EVERYTHING)
             return
         selected = self._selected(number, np.arange(start, stop))
         if np.count_nonzero(selected) * SPARSE >= stop - start:

@@ -48,11 +48,11 @@ class Cascade(Strategy):
         Limits of first bytes that were measured with other queries can be too high for one: all bytes are scanned
         then.
         """
-        found = batch.best(batch.fast_scanners(0, wanted=k, plan=plan), wanted, floors, repeatable=bool(plan.sizes))
+        found = batch.best(batch.fast_scanners(wanted=k, plan=plan), wanted, floors, repeatable=bool(plan.sizes))
         few = np.flatnonzero(found.sizes < min(k, batch.reachable))
         if len(few) and plan.sizes:
             again = batch.of(few)
-            whole = again.best(again.fast_scanners(0, wanted=k), wanted, floors[few])
+            whole = again.best(again.fast_scanners(wanted=k), wanted, floors[few])
             for at, query in enumerate(few.tolist()):
                 found.set(query, whole.of(at))
         return found

@@ -29,7 +29,7 @@ class ExactRescore(RangeStrategy):
     """
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        scanners, scorers = batch.exact_scanners(0), batch.scorers(-1)
+        scanners, scorers = batch.exact_scanners(), batch.scorers(-1)
         everything = np.full(len(floors), -np.inf)
         # The best of the coarse layer are scored first, for a threshold to start with.
         seeds = batch.best(scanners, min(k * SEEDS, batch.prepared.rows), everything).rows
@@ -54,7 +54,7 @@ class ExactRescore(RangeStrategy):
                     batch.rescored[query] += len(rows)
                     found[query].append((scores[kept], rows[kept] + batch.prepared.edges[number]))
 
-        batch.reaching(batch.exact_scanners(0), batch.ranking.reaching(floors, largest_distance(batch)), take)
+        batch.reaching(batch.exact_scanners(), batch.ranking.reaching(floors, largest_distance(batch)), take)
         return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in found]
 
 

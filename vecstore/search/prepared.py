@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from vecstore.search.options import SearchMetric
+from vecstore.search.oversampling import oversampling
 from vecstore.search.plan import Plan
 from vecstore.search.scan_bytes import plan_of
 from vecstore.search.trellis import Trellis
@@ -30,6 +31,8 @@ class Prepared:
         self.shards = shards
         self.edges = [0, *np.cumsum([shard.rows for shard in shards]).tolist()]
         self._trellises: dict[tuple[int, int], Trellis | None] = {}
+        self._served: dict[SearchMetric, bool] = {}
+        self._oversampling: dict[float | None, int] = {}
         self._plans: dict[tuple[float | None, int | str], Plan] = {}
 
     @property
@@ -38,23 +41,32 @@ class Prepared:
         return int(self.edges[-1])
 
     def trellis(self, number: int, layer: int, metric: SearchMetric) -> Trellis | None:
-        """Return what scans a layer of a shard by its trellis; None where codes are others, or a metric not served.
+        """Return what scores rows of a layer of a shard by their trellis; None where codes are others.
 
-        Rows whose lengths are kept apart are scanned for cosines only.
+        Rows whose lengths are kept apart are scored so for cosines only.
         """
         shard = self.shards[number]
         key = number, layer % len(shard.layers)
         if key not in self._trellises:
             codes = shard.layers[layer]
             self._trellises[key] = Trellis.of(codes) if codes.layer.quantizer.code_kind == "trellis" else None
-        found = self._trellises[key]
-        if found is None or (shard.fixes_lengths and metric != "cosine"):
-            return None
-        return found if found.serves(metric) else None
+        return None if shard.fixes_lengths and metric != "cosine" else self._trellises[key]
 
-    def by_trellis(self, layer: int, metric: SearchMetric) -> bool:
-        """Return whether the layer of any shard is scanned by its trellis, whose scores are approximate."""
-        return any(self.trellis(number, layer, metric) is not None for number in range(len(self.shards)))
+    def scanned_by_trellis(self, metric: SearchMetric) -> bool:
+        """Return whether the first layer of all shards is scanned by its trellis, whose scores are approximate."""
+        if metric not in self._served:
+            found = (self.trellis(number, 0, metric) for number in range(len(self.shards)))
+            coarse = len(self.shards[0].layers) > 1
+            self._served[metric] = all(
+                trellis is not None and trellis.serves(metric, coarse=coarse) for trellis in found
+            )
+        return self._served[metric]
+
+    def oversampling(self, recall: float | None) -> int:
+        """Return how many rows of a coarse layer are rescored for each one wanted; see `oversampling`."""
+        if recall not in self._oversampling:
+            self._oversampling[recall] = oversampling([shard.description for shard in self.shards], recall)
+        return self._oversampling[recall]
 
     def plan(self, recall: float | None, scan_bytes: int | Literal["auto"]) -> Plan:
         """Return how first bytes of trellis codes are scanned; see `plan_of`."""

@@ -36,6 +36,5 @@ class Rescore(Strategy):
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
         wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
-        scanners = batch.fast_scanners(0, wanted=k)
-        candidates = batch.best(scanners, wanted, np.full(len(floors), -np.inf), ordered=False)
-        return batch.score(candidates.rows, k, batch.scorers(self.fine)).least(floors)
+        found = batch.best(batch.fast_scanners(wanted=k), wanted, np.full(len(floors), -np.inf), ordered=False)
+        return batch.score(found.rows, k, batch.scorers(self.fine)).least(floors)

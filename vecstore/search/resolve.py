@@ -6,7 +6,6 @@ from vecstore.errors import OptionError
 from vecstore.search.cascade import Cascade
 from vecstore.search.exact_rescore import ExactRescore
 from vecstore.search.options import SearchOptions
-from vecstore.search.oversampling import oversampling
 from vecstore.search.prepared import Prepared
 from vecstore.search.rescore import LEAST_CANDIDATES, Rescore
 from vecstore.search.scan import Scan
@@ -24,12 +23,14 @@ def resolve(options: SearchOptions, prepared: Prepared) -> Strategy:
     | store | options | strategy |
     |---|---|---|
     | one layer, scanned with exact scores | | `Scan` |
-    | one layer of trellis codes | | `Rescore` by the same layer |
+    | one layer of trellis codes, scanned where they lie | | `Rescore` by the same layer |
     | | recall=, scan_bytes= | `Cascade` |
+    | | rescore=0 | `Scan` by approximate scores; in cells as without |
     | | exact=True | `Scan`, by decoding |
+    | one layer of trellis codes of other layouts or lengths | | `Scan`, by decoding |
     | two layers | | `Rescore` by the fine layer |
     | | exact=True | `ExactRescore` |
-    | | rescore=0 | `Scan` |
+    | | rescore=0 | `Scan`; of trellis codes `Rescore` by the coarse layer |
 
     Raises
     ------
@@ -79,19 +80,22 @@ def _of_two_layers(options: SearchOptions, prepared: Prepared) -> Strategy:
         _refuse_recall(options)
         return ExactRescore()
     if options.rescore == "auto":
-        factor = oversampling([shard.description for shard in prepared.shards], options.recall)
+        factor = prepared.oversampling(options.recall)
     else:
         _refuse_recall(options)
         factor = int(options.rescore)
-    approximate = prepared.by_trellis(0, options.metric)
-    if factor:
-        return Rescore(factor, least=LEAST_CANDIDATES if approximate else 0)
-    return Rescore(_candidates(options, prepared), fine=0, least=LEAST_CANDIDATES) if approximate else Scan()
+    if not prepared.scanned_by_trellis(options.metric):
+        return Rescore(factor) if factor else Scan()
+    candidates = _candidates(options, prepared)
+    if not factor:
+        return Rescore(candidates, fine=0, least=LEAST_CANDIDATES)
+    # The factor was measured by exact scores of the coarse layer: more rows make up for approximate ones.
+    return Rescore(factor + (max(factor, candidates) if in_cells(prepared) else candidates), least=LEAST_CANDIDATES)
 
 
 def _of_trellis(options: SearchOptions, prepared: Prepared) -> Strategy:
-    scanned = all(prepared.trellis(number, 0, options.metric) is not None for number in range(len(prepared.shards)))
-    if options.scan_bytes != "auto" and any(shard.cells is not None for shard in prepared.shards):
+    scanned = prepared.scanned_by_trellis(options.metric)
+    if options.scan_bytes != "auto" and in_cells(prepared):
         raise OptionError(
             "scan_bytes is for stores without cells: in cells all bytes are read, of as many as nprobe= says"
         )
@@ -104,13 +108,19 @@ def _of_trellis(options: SearchOptions, prepared: Prepared) -> Strategy:
     factor = _candidates(options, prepared) if options.rescore == "auto" else int(options.rescore)
     if plan.sizes:
         return Cascade(plan, factor, LEAST_CANDIDATES)
-    return Rescore(factor, fine=0, least=LEAST_CANDIDATES) if factor else Scan(approximate=True)
+    if factor or in_cells(prepared):
+        return Rescore(factor or _candidates(options, prepared), fine=0, least=LEAST_CANDIDATES)
+    return Scan(approximate=True)
 
 
 def _candidates(options: SearchOptions, prepared: Prepared) -> int:
     """Return how many rows are scored exactly for each one wanted, after a scan by approximate scores."""
-    in_cells = any(shard.cells is not None for shard in prepared.shards) and options.metric != "dot"
-    return CANDIDATES_IN_CELLS if in_cells else CANDIDATES
+    return CANDIDATES_IN_CELLS if in_cells(prepared) and options.metric != "dot" else CANDIDATES
+
+
+def in_cells(prepared: Prepared) -> bool:
+    """Return whether rows of any shard lie in cells."""
+    return any(shard.cells is not None for shard in prepared.shards)
 
 
 def _not_exact(options: SearchOptions, prepared: Prepared) -> OptionError:

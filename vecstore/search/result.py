@@ -29,7 +29,7 @@ class SearchResult:
     scores : (k,) or (q, k) float32
         Cosine, dot product, squared Euclidean or Hamming distance, as the metric says.
     rescored : int or (q,) int64
-        Rows that were scored by the fine layer of a two-layer store.
+        Rows that were scored again: by the fine layer, or exactly by the same one.
     """
 
     keys: list[Any]

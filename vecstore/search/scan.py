@@ -22,7 +22,7 @@ class Scan(RangeStrategy):
     approximate: bool = False
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        scanners = batch.fast_scanners(0, wanted=k) if self.approximate else batch.exact_scanners(0)
+        scanners = batch.fast_scanners(wanted=k) if self.approximate else batch.exact_scanners()
         return batch.best(scanners, k, floors)
 
     def find_all(self, batch: Batch, floors: NDArray[np.float64]) -> Found:
@@ -35,5 +35,5 @@ class Scan(RangeStrategy):
                     rows = best.rows[query, :size] + batch.prepared.edges[number]
                     found[query].append((best.scores[query, :size].copy(), rows))
 
-        batch.reaching(batch.exact_scanners(0), floors, take)
+        batch.reaching(batch.exact_scanners(), floors, take)
         return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in found]

@@ -61,12 +61,6 @@ class Selection:
             chosen &= ~_mask_of(self._exclude, rows)
         return chosen
 
-    def bits(self, first: int, count: int) -> NDArray[np.uint32]:
-        """Return bit i of item t: row first + 32 t + i may be found; empty if all may."""
-        if self.everything:
-            return np.empty(0, np.uint32)
-        return packed_bits(self.mask(first, count))
-
 
 def packed_bits(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
     """Return a mask with bit i of item t for its item 32 t + i."""

@@ -76,6 +76,8 @@ class TopK:
 
     def least(self, floors: NDArray[np.float64]) -> TopK:
         """Return what reaches the floors (q,)."""
+        if (floors == -np.inf).all():
+            return self
         kept = TopK(len(self.sizes), self.k)
         reached = (self.scores >= floors[:, None]) & (self.rows >= 0)
         kept.scores, kept.rows = np.where(reached, self.scores, -np.inf), np.where(reached, self.rows, -1)

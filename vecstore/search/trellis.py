@@ -20,7 +20,7 @@ __all__ = ["Stage", "Trellis"]
 
 MOST_TILE_ROWS = 1 << 16  # that the kernel takes room for
 SAMPLE_ROWS = 512  # of a shard, from which is seen how scores vary
-EVEN, VERY_EVEN = 0.15, 0.03  # of the mean length: how much lengths may vary
+EVEN, EVEN_IN_CELLS, VERY_EVEN = 0.15, 0.09, 0.03  # of the mean length: how much lengths may vary
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,14 @@ class Trellis:
             self._moments[key] = Moments.of(found, correlated=False)
         return self._moments[key]
 
-    def serves(self, metric: str) -> bool:
+    def serves(self, metric: str, *, coarse: bool = False) -> bool:
         """Return whether a scan finds what is best by a metric: lengths may have to be nearly one, as embeddings' are.
 
-        Tables of cosines are made for that; distances in cells are scanned as products are.
+        Tables of cosines are made for that; in cells all scores are scanned as products are. Below another layer
+        (`coarse`) fewer candidates make up for that.
         """
         if metric == "cosine":
-            return self._spread <= EVEN
+            return self._spread <= (EVEN_IN_CELLS if coarse and self.codes.cells is not None else EVEN)
         return metric == "dot" or (metric == "l2" and (self.codes.cells is None or self._spread <= VERY_EVEN))
 
     @cached_property

@@ -19,7 +19,7 @@ from vecstore.search.plan import Plan
 from vecstore.search.ranking import Ranking, Raw, raw_scores
 from vecstore.search.scanner import Scanner, raw_number
 from vecstore.search.topk import TopK
-from vecstore.search.trellis import Trellis
+from vecstore.search.trellis import Stage, Trellis
 
 __all__ = ["TrellisScanner"]
 
@@ -56,8 +56,7 @@ class TrellisScanner(Scanner):
         if self.codes.cells is not None:
             self._biases = self._biases + self._centroid_products
             self._scanned = "product"
-        self._stages = [trellis.stage(size) for size in (*self._plan.sizes, self.codes.layer.code_bytes)]
-        queries, stages = len(self._weights), len(self._stages)
+        queries, stages = len(self._weights), len(self._plan.sizes) + 1
         self._made_for, self._limits = np.zeros((stages, queries)), np.full(queries, -np.inf)
         self._margins = np.zeros((stages, queries))
 
@@ -114,20 +113,25 @@ class TrellisScanner(Scanner):
             wanted=min(self._wanted, k),
         )
 
+    @cached_property
+    def _stages(self) -> list[Stage]:
+        return [self._trellis.stage(size) for size in (*self._plan.sizes, self.codes.layer.code_bytes)]
+
     def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
-        return self._scores(slice(None), codes, rows)
+        """As `Scanner.scores`, of the kind that the scan compares: products in cells."""
+        return self._scores(self._scanned, slice(None), codes, rows)
 
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         codes = self.codes.gather(rows, compiled=True)
-        return self._scores(slice(query, query + 1), codes, rows)[0].astype(np.float64)
+        return self._scores(self.ranking.raw, slice(query, query + 1), codes, rows)[0].astype(np.float64)
 
-    def _scores(self, queries: slice, codes: Codes, rows: NDArray[np.int64]) -> Floats:
+    def _scores(self, raw: Raw, queries: slice, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         y, biases = self._coefficients.quantizer.coefficients(codes), self._biases[queries]
         if self.codes.cells is not None:
             biases = biases[:, self._trellis.cells_of(rows)]
         products = self._weights[queries] @ y.T + biases.astype(np.float32)
-        norms = None if self.ranking.raw == "product" else self._trellis.norms(rows, y)
-        return raw_scores(self.ranking.raw, products, norms)
+        norms = None if raw == "product" else self._trellis.norms(rows, y)
+        return raw_scores(raw, products, norms)
 
 
 def _above(parts: Sequence[Varying], deviations: float) -> NDArray[np.float64]:

@@ -58,7 +58,7 @@ class Shard:
     def __init__(
         self, path: str | Path, *, check: bool = True, prefix: int | None = None, code_bytes: int | None = None
     ) -> None:
-        self.path, self.prefix, self.size_bytes = str(path), prefix, code_bytes
+        self.path, self.prefix, self.code_bytes = str(path), prefix, code_bytes
         self.container = Container(path, check=check)
         about = self.description = self.container.description
         if about.get("kind") != "shard":
@@ -82,7 +82,7 @@ class Shard:
     def coarse_lengths(self) -> tuple[float, float] | None:
         """Bounds of the lengths of what the first layer decodes to, if they were recorded."""
         found = self.description.get("lengths")
-        if self.prefix is not None or self.size_bytes is not None or not isinstance(found, list) or len(found) != 2:
+        if self.prefix is not None or self.code_bytes is not None or not isinstance(found, list) or len(found) != 2:
             return None
         least, largest = (float(value) if isinstance(value, (int, float)) else float("nan") for value in found)
         if not 0 <= least <= largest < float("inf"):
@@ -105,7 +105,7 @@ class Shard:
         layers, cells = field(self.description, "codec", list, self.path), self.description.get("cells")
         spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
         codec = Codec.restore(spec, self.stored_dimensions, arrays)
-        codec = codec if self.size_bytes is None else codec.first_bytes(self.size_bytes)
+        codec = codec if self.code_bytes is None else codec.first_bytes(self.code_bytes)
         return codec if self.prefix is None else codec.prefix(self.prefix)
 
     @cached_property
@@ -175,13 +175,15 @@ class Shard:
 
             return read_f32
 
-        order = self.order
+        # Nothing in here knows the shard where it need not: a cycle would keep closed files mapped.
+        order, scaled = self.order, self._scaled if self.fixes_lengths else None
 
         def read(row: int) -> Floats:
             rows = np.array([row])
             if order is not None:
                 rows = order.positions(rows)
-            return self._scaled(fine.decode(fine.one(int(rows[0])), rows), rows)[0]
+            x = fine.decode(fine.one(int(rows[0])), rows)
+            return (x if scaled is None else scaled(x, rows))[0]
 
         return read
 

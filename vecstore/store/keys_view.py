@@ -17,14 +17,14 @@ __all__ = ["KeysView"]
 class KeysView(Sequence[Key]):
     """The keys of a store in row order: length, iteration, `in`, indexing by row, slice or array of rows.
 
-    `source` returns the snapshot that is open.
+    `source` returns the snapshot that is open; after `Store.close` it raises `ClosedError`.
     """
 
-    def __init__(self, source: Callable[[], Snapshot]) -> None:
-        self._source = source
+    def __init__(self, snapshot: Snapshot, source: Callable[[], Snapshot]) -> None:
+        self._rows, self._kind, self._source = snapshot.rows, snapshot.key_type or "row number", source
 
     def __len__(self) -> int:
-        return self._source().rows
+        return self._rows
 
     def __contains__(self, key: object) -> bool:
         return self._source().find(key) >= 0
@@ -43,4 +43,4 @@ class KeysView(Sequence[Key]):
         return [key_of(row) for row in chosen]
 
     def __repr__(self) -> str:
-        return f"<{len(self)} {self._source().key_type or 'row number'} keys>"
+        return f"<{len(self)} {self._kind} keys>"

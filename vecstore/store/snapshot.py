@@ -58,7 +58,7 @@ class Snapshot:
     def __init__(self, path: str, shards: list[Shard], manifest: Manifest | None, key_maps: list[KeyMap]) -> None:
         self.path, self.shards, self.manifest, self._key_maps = path, shards, manifest, key_maps
         first = shards[0]
-        self.prefix, self.code_bytes = first.prefix, first.size_bytes
+        self.prefix, self.code_bytes = first.prefix, first.code_bytes
         self.dimensions, self.metric = first.dimensions, first.metric
         self.key_type: KeyType | None = first.keys.key_type if first.keys else None
         self._starts = np.concatenate([[0], np.cumsum([shard.rows for shard in shards])])  # first row of a shard
@@ -68,7 +68,7 @@ class Snapshot:
         # The two steps of store[key], chosen once: a method call saved is a tenth of a lookup.
         single = len(shards) == 1
         self.find: Callable[[Any], int] = first.keys.find if first.keys and single else self._lookup.find
-        self.vector: Callable[[int], Floats] = first.vector if single else self._vector
+        self.vector: Callable[[int], Floats] = first.vector if single else _Rows(shards, self.edges).vector
 
     @classmethod
     def open(cls, path: str, *, check: bool, prefix: int | None = None, code_bytes: int | None = None) -> Snapshot:
@@ -124,10 +124,6 @@ class Snapshot:
             return iter(range(self.rows))
         indexes = [shard.keys for shard in self.shards if shard.keys is not None]
         return (key for index in indexes for key in index)
-
-    def _vector(self, row: int) -> Floats:
-        number = bisect_right(self.edges, row) - 1
-        return self.shards[number].vector(row - self.edges[number])
 
     def vectors(self, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of rows in range: (n, d) float32, a new array."""
@@ -225,6 +221,18 @@ class Snapshot:
                 shard.order.verify()
             self._lookup.verify(number)
         return total
+
+
+class _Rows:
+    """The rows of several shards; it does not know the snapshot, so that no cycle keeps closed files mapped."""
+
+    def __init__(self, shards: list[Shard], edges: list[int]) -> None:
+        self._shards, self._edges = shards, edges
+
+    def vector(self, row: int) -> Floats:
+        """Return the vector of a row in range: (d,) float32, a new array."""
+        number = bisect_right(self._edges, row) - 1
+        return self._shards[number].vector(row - self._edges[number])
 
 
 def _require_agreement(directory: Path, manifest: Manifest, shards: list[Shard], maps: list[KeyMap]) -> None:

@@ -75,12 +75,13 @@ class Store:
         self._find: Callable[[Any], int] = snapshot.find
         self._read: Callable[[int], Floats] = snapshot.vector
 
-    @property
-    def _snapshot(self) -> Snapshot:
-        """What is open; raises `ClosedError` when nothing is."""
+    def _open(self) -> Snapshot:
+        """Return what is open, or raise `ClosedError`."""
         return self._held or self._closed()
 
-    # Lookup
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._open()
 
     def __len__(self) -> int:
         return self._rows
@@ -139,14 +140,12 @@ class Store:
     @property
     def keys(self) -> KeysView:
         """All keys in row order; a sequence with fast `in`."""
-        _ = self._snapshot
-        return KeysView(lambda: self._snapshot)
+        return KeysView(self._open(), self._open)
 
     @property
     def vectors(self) -> Vectors:
         """All vectors in row order, decoded when read."""
-        shape = self._snapshot.rows, self.dimensions
-        return Vectors(shape, lambda: self._snapshot)
+        return Vectors((self._open().rows, self.dimensions), self._open)
 
     def truncated(self, dimensions: int | None = None, *, bytes: int | None = None) -> Store:
         """Return a store over the same file that reads only the first bytes of each code.

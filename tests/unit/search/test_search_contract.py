@@ -144,7 +144,7 @@ def test_codes_are_scanned_where_they_lie(open_store, queries, kind, place, layo
     store = open_store(kind, place, layout)
     batch = Batch(store._snapshot.prepared, queries[:1], "cosine", Selection(ROWS, None, None), None)
     _, alone, in_cells = KINDS[kind]
-    for scanner in batch.fast_scanners(0, wanted=K):
+    for scanner in batch.fast_scanners(wanted=K):
         assert type(scanner) is (in_cells if "cells" in place else alone)
 
 
@@ -183,3 +183,37 @@ def test_truncated_stores_or_one_line(open_store, queries, kind, place, layout):
         found = cut.search(asked, K, **options)
         require_best(found, brute_force(cut, asked, "cosine"), "cosine", kind=kind)
     assert served == {"numbers": 1, "trellis": int("coarse" not in place)}.get(kind, 0)
+
+
+def test_a_shard_of_uneven_lengths_has_all_decoded(tmp_path, docs, queries):
+    """Scores of a scan by trellis are no measure of others: shards are scanned alike."""
+    x = docs[:ROWS] * np.where(np.arange(ROWS) < SHARD_ROWS, 1, np.linspace(1, 4, ROWS))[:, None].astype(np.float32)
+    codec = vecstore.codec("cells:4,tcq:24/sq:8").fit(x)
+    row = codec.code_bytes + ceil(bytes_beside(codec, keep_norms=False, keep_order=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vecstore.conversion.writer.FIXED_BYTES", 0)
+        with vecstore.Writer(tmp_path / "a", codec, shard_bytes=fixed_bytes(codec) + SHARD_ROWS * row) as writer:
+            writer.add(x)
+    with vecstore.open(tmp_path / "a") as store:
+        assert store.info()["shards"] == 3
+        found = store.search(queries, K, rescore=ROWS)
+        require_best(found, brute_force(store, queries, "cosine"), "cosine", kind="exact")
+
+
+@every_layout
+def test_scores_of_cells_are_those_of_the_metric(open_store, queries, layout):
+    """A scan in cells compares products; what comes out, filtered or not, are cosines."""
+    store = open_store("trellis", "cells", layout)
+    scores = brute_force(store, queries[:10], "cosine")
+    dense_then_sparse = (np.arange(ROWS) < SHARD_ROWS) | (np.arange(ROWS) % 150 == 3)
+    for options in ({}, {"rescore": 0}):
+        require_best(store.search(queries[:10], K, **options), scores, "cosine", kind="trellis")
+        found = store.search(queries[:10], K, rows=dense_then_sparse, **options)
+        require_best(found, scores, "cosine", kind="trellis", may=dense_then_sparse)
+
+
+def test_hamming_distance_of_kept_lengths(tmp_path, words):
+    vecstore.write(tmp_path / "a.vecs", words[:500], codec="bin:mean", keep_norms=True)
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        found = store.search(words[:50], 1, metric="hamming")
+        assert found.rows[:, 0].tolist() == list(range(50)) and not found.scores.any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -367,6 +368,16 @@ def test_a_closed_store(make_store):
         with pytest.raises(ClosedError, match="is closed; open it again"):
             use()
     assert "closed" in repr(store) and np.isfinite(vector).all()
+
+
+@every_layout
+def test_views_travel_and_know_their_size_when_closed(make_store, layout):
+    store = vecstore.open(make_store("sq:8", **LAYOUTS[layout]))
+    keys, vectors = pickle.loads(pickle.dumps((store.keys, store.vectors)))
+    assert keys[5] == store.keys[5] and np.array_equal(vectors[5], store.vectors[5])
+    held = store.keys
+    store.close()
+    assert len(held) == 2000 and "2000 str keys" in repr(held)
 
 
 def test_context_manager(make_store):
