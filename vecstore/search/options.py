@@ -1,4 +1,4 @@
-"""What a search is asked, validated once."""
+"""The options of a search, validated once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ __all__ = ["DISTANCES", "SEARCH_METRICS", "SearchMetric", "SearchOptions"]
 SearchMetric: TypeAlias = Metric | Literal["hamming"]
 SEARCH_METRICS: tuple[SearchMetric, ...] = (*METRICS, "hamming")
 DISTANCES = ("l2", "hamming")  # whose scores are better when smaller
+MOST_RECALL = 0.999  # for which conversion measures
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SearchOptions:
-    """What `Store.search` and `Store.range_search` are asked beside the queries; see there for what each means.
+    """What `Store.search` and `Store.range_search` take beside the queries; see there for what each means.
 
     What depends on the store is checked by `vecstore.search.resolve.resolve`.
 
@@ -56,6 +57,12 @@ class SearchOptions:
             raise OptionError(f'rescore is "auto", or 0 or a positive oversampling factor; found {self.rescore!r}')
         if self.nprobe is not None and (not _whole(self.nprobe) or self.nprobe < 1):
             raise OptionError(f"nprobe is a positive number of cells, found {self.nprobe!r}")
+        if self.recall is not None and not 0 < self.recall <= MOST_RECALL:
+            raise OptionError(
+                f"recall is a share up to {MOST_RECALL}, found {self.recall!r}; exact=True misses nothing"
+            )
+        if self.scan_bytes != "auto" and not _whole(self.scan_bytes):
+            raise OptionError(f'scan_bytes is "auto", or a number of bytes; found {self.scan_bytes!r}')
         object.__setattr__(self, "least", self._least())
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vecstore.errors import OptionError
 from vecstore.shard.certificate import certificate_in
 
 __all__ = ["RECALLS", "oversampling"]
@@ -21,15 +20,8 @@ def oversampling(descriptions: Sequence[Mapping[str, Any]], recall: float | None
     ----------
     descriptions : of the shards
     recall : float or None
-        None for the highest that was measured.
-
-    Raises
-    ------
-    OptionError
-        More than was measured, or no share.
+        Up to `MOST_RECALL`; None for the highest that was measured.
     """
-    if recall is not None and not 0 < recall <= RECALLS[-1]:
-        raise OptionError(f"recall is a share up to {RECALLS[-1]}, found {recall!r}; exact=True misses nothing")
     wanted = str(min(known for known in RECALLS if known >= (recall or RECALLS[-1])))
     found = []
     for description in descriptions:

@@ -1,4 +1,4 @@
-"""From options to a strategy: what is asked, of which store, decides how it is searched."""
+"""From options to a strategy: options and store decide how it is searched."""
 
 from __future__ import annotations
 

@@ -48,8 +48,6 @@ def plan_of(
     OptionError
         Not what was measured.
     """
-    if recall is not None and not 0 < recall <= RECALLS[-1]:
-        raise OptionError(f"recall is a share up to {RECALLS[-1]}, found {recall!r}; exact=True misses nothing")
     if scan_bytes == "auto" and (recall is None or rows < LEAST_ROWS):
         return Plan()
     wanted = str(min(known for known in RECALLS if known >= (recall or DEFAULT_RECALL)))
