@@ -17,6 +17,7 @@ import vecstore
 
 # 32 mutations that keep the checksums wrong and 16 that make them right again, for each kind of store.
 TIMES = {"flip": 16, "flip bit": 8, "truncate": 4, "overwrite": 3, "extend": 1, "forge": 8, "forge part": 8}
+FIRST = 4  # of them are always tried, the others when slow tests are
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -24,10 +25,20 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Subject(request.param, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_mutations_do_no_harm(subject: Subject, mutation: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mutation", "numbers"),
+    [
+        *(pytest.param(name, range(TIMES[name])[:FIRST], id=name) for name in MUTATIONS),
+        *(
+            pytest.param(name, range(FIRST, TIMES[name]), id=f"{name}, more", marks=pytest.mark.slow)
+            for name in MUTATIONS
+            if TIMES[name] > FIRST
+        ),
+    ],
+)
+def test_mutations_do_no_harm(subject: Subject, mutation: str, numbers: range, tmp_path: Path) -> None:
     tally: Counter[str] = Counter()
-    for number in range(TIMES[mutation]):
+    for number in numbers:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # forged numbers overflow
             verdict, what = watch(subject, mutation, number, tmp_path)
