@@ -102,7 +102,7 @@ class Subject:
             "open": lambda: (len(store), store.dimensions, store.metric, store.key_type),
             "info": lambda: {name: value for name, value in store.info().items() if name not in ("path", "bytes")},
             "find": lambda: [store.rows_of([key])[0] for key in self.asked],
-            "get": lambda: np.stack([store[key] for key in self.asked]),
+            "get": lambda: np.stack([store[key] for key in self.asked[::5]]),  # one by one; all of them below
             "absent": lambda: [store.get(key) for key in self._absent],
             "lookup": lambda: _looked_up(store, self.asked[:5] + self._absent),
             "few": lambda: store[self.asked[:100]],
