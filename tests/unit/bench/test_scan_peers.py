@@ -21,7 +21,14 @@ def elsewhere():
         yield pool
 
 
-@pytest.mark.parametrize("number", range(len(PEERS)), ids=[peer.name for peer in PEERS])
+@pytest.mark.parametrize(
+    "number",
+    [
+        # It trains 48 times 256 centroids.
+        pytest.param(number, id=peer.name, marks=[pytest.mark.slow] if peer.name == "faiss IndexPQ 48x8" else [])
+        for number, peer in enumerate(PEERS)
+    ],
+)
 def test_peer_finds_the_rows_it_is_asked_for(number, elsewhere):
     try:
         elsewhere.submit(build_and_ask, number).result()
