@@ -177,6 +177,9 @@ class Shard:
 
         # Nothing in here knows the shard where it need not: a cycle would keep closed files mapped.
         order, scaled = self.order, self._scaled if self.fixes_lengths else None
+        if fine.cells is None and fine.layer.table is None and scaled is None:  # the number of the row does not matter
+            one, decode, inverted = fine.one, fine.layer.quantizer.decode, fine.layer.inverted
+            return lambda row: inverted(decode(one(row)))[0]
 
         def read(row: int) -> Floats:
             rows = np.array([row])
