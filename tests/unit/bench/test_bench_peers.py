@@ -31,7 +31,11 @@ def test_settings_have_labels_and_documentation(name):
         assert len({one["label"] for one in own}) == len(own)
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize(
+    "name",
+    # faiss trains 256 centroids for every group; its scans are tried in test_scan_peers, too
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "faiss" else []) for name in PEERS],
+)
 def test_peer_finds_rows(name, elsewhere):
     why = missing(name)
     if why is not None:

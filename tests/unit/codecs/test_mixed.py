@@ -180,6 +180,7 @@ def test_impossible_budgets_are_refused():
             plan(spec).fit(glove(5000)[0])
 
 
+@pytest.mark.slow  # 20,000 rows in two stores: what is claimed shows at that size
 def test_mixed_beats_the_best_single_codec_where_it_is_asked(tmp_path):
     """At equal bytes: frequency-weighted R² of 0.95, and more neighbours of frequent words and of any.
 
