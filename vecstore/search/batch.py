@@ -29,7 +29,7 @@ from vecstore.search.trellis_scanner import TrellisScanner
 from vecstore.shard.cells import runs_of
 from vecstore.shard.shard import Shard
 
-__all__ = ["Batch", "Found"]
+__all__ = ["Batch", "Found", "joined"]
 
 PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
 PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
@@ -273,6 +273,11 @@ class Batch:
             step = max(-(-rows // (32 * count)) * 32, 32)
             pieces += [(number, start, min(start + step, rows)) for start in range(0, rows, step)]
         return pieces
+
+
+def joined(pieces: Sequence[Found]) -> Found:
+    """Return what pieces of the rows gave for each query (q lists of scores and rows) as one pair for each."""
+    return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in pieces]
 
 
 def _pick(scanner: Scanner, rows: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:

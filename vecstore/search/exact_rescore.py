@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.errors import OptionError
-from vecstore.search.batch import Batch, Found
+from vecstore.search.batch import Batch, Found, joined
 from vecstore.search.scanner import Scanner
 from vecstore.search.strategy import RangeStrategy
 from vecstore.search.topk import TopK
@@ -39,7 +39,7 @@ class ExactRescore(RangeStrategy):
         return best.least(floors)
 
     def find_all(self, batch: Batch, floors: NDArray[np.float64]) -> Found:
-        found: list[list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = [[] for _ in floors]
+        found: list[Found] = [[] for _ in floors]
         scorers, collecting = batch.scorers(-1), threading.Lock()
 
         def take(number: int, best: TopK) -> None:
@@ -55,7 +55,7 @@ class ExactRescore(RangeStrategy):
                     found[query].append((scores[kept], rows[kept] + batch.prepared.edges[number]))
 
         batch.reaching(batch.exact_scanners(), batch.ranking.reaching(floors, largest_distance(batch)), take)
-        return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in found]
+        return joined(found)
 
 
 class Bounded:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.search.batch import Batch, Found
+from vecstore.search.batch import Batch, Found, joined
 from vecstore.search.strategy import RangeStrategy
 from vecstore.search.topk import TopK
 
@@ -26,7 +26,7 @@ class Scan(RangeStrategy):
         return batch.best(scanners, k, floors)
 
     def find_all(self, batch: Batch, floors: NDArray[np.float64]) -> Found:
-        found: list[list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = [[] for _ in floors]
+        found: list[Found] = [[] for _ in floors]
         collecting = threading.Lock()
 
         def take(number: int, best: TopK) -> None:
@@ -36,4 +36,4 @@ class Scan(RangeStrategy):
                     found[query].append((best.scores[query, :size].copy(), rows))
 
         batch.reaching(batch.exact_scanners(), floors, take)
-        return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in found]
+        return joined(found)
