@@ -17,8 +17,8 @@ from vecstore.formats.npy import read_npy
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.conversion import write
-from vecstore.conversion.options import Progress
 from vecstore.errors import require
+from vecstore.progress import Progress
 from vecstore.store.store import Store, open_store
 
 __all__ = [
@@ -126,7 +126,7 @@ def measure(
     truth: NDArray[np.int64],
     *,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = False,
 ) -> Measurement:
     """Convert the words with a codec, and search the store for the neighbours in `truth`."""
     start = time.perf_counter()

@@ -38,6 +38,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "vecstore.codecs.mixed.plan": ("plan",),
     "vecstore.measure.advisor": ("predict",),
     "vecstore.measure.drift": ("DriftWarning",),
+    "vecstore.progress": ("Step",),
     "vecstore.codecs.transforms.truncate": ("TruncationWarning",),
     "vecstore.conversion.certification": ("RescoringWarning",),
     "vecstore.bench.running": ("bench",),

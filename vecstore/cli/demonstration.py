@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from vecstore.cli.console import stderr, stdout, table
+from vecstore.cli.console import stdout, table
 from vecstore.cli.options import Force, examples
 from vecstore.cli.sizes import format_bytes
 from vecstore.errors import ExistsError
+from vecstore.progress import Step, reported
 
 if TYPE_CHECKING:
     from vecstore.bench.demo import Measurement, Words
@@ -66,15 +66,15 @@ def run_demo(out: Path | None, *, force: bool = False, rows: int | None = None) 
         console.print(
             f"[bold]GloVe 6B[/bold]: {n:,} words x {d} numbers, {format_bytes(words.size_bytes)} as float32 and text.\n"
         )
-        bar = stack.enter_context(_progress())
-        task = bar.add_task("exact neighbours", total=len(CODECS) + 1)
         queries = pick_queries(words)
-        truth = exact_neighbours(words, queries)
-        found = []
-        for codec, path in zip(CODECS, paths, strict=True):
-            bar.update(task, advance=1, description=codec)
-            found.append(measure(words, codec, path, queries, truth, force=force))
-        bar.stop()
+        found: list[Measurement] = []
+        with reported(True) as report:
+            report(Step("measuring", 0, len(CODECS), "codecs", "exact neighbours"))
+            truth = exact_neighbours(words, queries)
+            for codec, path in zip(CODECS, paths, strict=True):
+                report(Step("measuring", len(found), len(CODECS), "codecs", codec))
+                found.append(measure(words, codec, path, queries, truth, force=force))
+            report(Step("measuring", len(CODECS), len(CODECS), "codecs"))
         _print_measurements(console, words, found, queries=len(queries), k=K)
         _print_neighbours(console, words, found)
         elapsed_s = time.perf_counter() - start
@@ -85,18 +85,6 @@ def _require_free(paths: list[Path], force: bool) -> None:
     taken = [path for path in paths if path.exists()]
     if taken and not force:
         raise ExistsError(f"{taken[0]}: exists; choose another --out, or replace it with --force")
-
-
-def _progress() -> Progress:
-    console = stderr()
-    return Progress(
-        TextColumn("{task.description:<18}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _print_measurements(console: Console, words: Words, found: list[Measurement], *, queries: int, k: int) -> None:

@@ -236,7 +236,7 @@ def verify(
 
     start = time.perf_counter()
     with vecstore.open(store) as opened:
-        size, rows = opened.verify(), len(opened)
+        size, rows = opened.verify(progress=True), len(opened)
         elapsed_s = time.perf_counter() - start
         stdout().print(Text(f"{store}: sound; {rows:,} rows, {size:,} bytes checked in {elapsed_s:.2f} s"))
         if dump is not None:
@@ -247,7 +247,7 @@ def verify(
 def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] | None) -> None:
     from vecstore.conversion.recertification import recertify
 
-    findings = recertify(opened, dump, queries=queries)
+    findings = recertify(opened, dump, queries=queries, progress=True)
     shown = table("certificate", "stated", "measured", "", right=("stated", "measured"))
     for finding in findings:
         verdict = "holds" if finding.holds else "does not hold"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,8 @@ from rich.text import Text
 
 from vecstore.cli.console import print_json, stdout, table
 from vecstore.cli.options import AsJson, Metric, Quiet, examples
-from vecstore.cli.progress import StageBars
 from vecstore.cli.queries import read_queries
+from vecstore.progress import Step, reported
 
 if TYPE_CHECKING:
     from vecstore.tuning.result import Tuned
@@ -61,16 +62,14 @@ def tune(
     from vecstore.formats import open_dump
     from vecstore.tuning.tuner import tune as choose
 
-    with StageBars(quiet=quiet) as bars:
-        sample, rows = sample_dump(
-            open_dump(source), seed=seed, progress=lambda rows, share: bars("reading", rows, share)
-        )
+    with reported(not quiet) as report:
+        sample, rows = sample_dump(open_dump(source), seed=seed, report=report)
         own_queries = None if queries is None else read_queries(str(queries))
         found: list[Tuned] = []
         for budget in [None] if target is not None else budgets or BUDGETS:
 
-            def show(trying: str, share: float, name: str = budget or "target") -> None:
-                bars(name, len(sample), share)
+            def show(step: Step, name: str = budget or "target") -> None:
+                report(replace(step, stage=f"{step.stage} {name}"))
 
             options: dict[str, Any] = {"metric": metric, "queries": own_queries, "rows": rows, "keep_order": keep_order}
             found.append(choose(sample, budget, target=target, **options, seed=seed, progress=show))

@@ -13,10 +13,10 @@ import typer
 from vecstore.cli.certificates import recalls
 from vecstore.cli.console import facts, notes_of_warnings, stderr
 from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
-from vecstore.cli.progress import StageBars
 from vecstore.cli.queries import read_queries
 from vecstore.cli.sizes import format_bytes, parse_size
 from vecstore.errors import ExistsError, OptionError
+from vecstore.progress import Listener, Step, reported
 
 if TYPE_CHECKING:
     from vecstore.conversion.conversion import Report
@@ -175,28 +175,27 @@ def convert(
             vector_column=vector_column,
             array=array,
         )
-        with StageBars(quiet=quiet) as bars:
-            report = vecstore.convert(
-                dump,
-                destination,
-                codec,
-                budget=budget,
-                target=target,
-                like=like,
-                queries=None if queries is None else read_queries(str(queries)),
-                metric=metric,
-                keep_norms=norms,
-                keep_order=keep_order,
-                shard_bytes=shard_bytes,
-                seed=seed,
-                on_bad=on_bad,
-                on_duplicate=on_duplicate,
-                importance=None if importance is None else read_npy(importance, where="--importance"),
-                user=user,
-                force=force,
-                accept_dominated=accept_dominated,
-                progress=bars,
-            )
+        report = vecstore.convert(
+            dump,
+            destination,
+            codec,
+            budget=budget,
+            target=target,
+            like=like,
+            queries=None if queries is None else read_queries(str(queries)),
+            metric=metric,
+            keep_norms=norms,
+            keep_order=keep_order,
+            shard_bytes=shard_bytes,
+            seed=seed,
+            on_bad=on_bad,
+            on_duplicate=on_duplicate,
+            importance=None if importance is None else read_npy(importance, where="--importance"),
+            user=user,
+            force=force,
+            accept_dominated=accept_dominated,
+            progress=not quiet,
+        )
     if not quiet:
         stderr().print(facts(*_summary(report, dump.dimensions)))
 
@@ -222,12 +221,12 @@ def export(
     import vecstore
     from vecstore.formats import write_dump
 
-    with vecstore.open(store) as opened, StageBars(quiet=quiet) as bars:
+    with vecstore.open(store) as opened, reported(not quiet) as report:
         if destination.exists() and store.exists() and destination.samefile(store):
             raise ExistsError(f"{destination}: is the store itself; choose another name for the dump")
         write_dump(
             destination,
-            _batches(opened, bars),
+            _batches(opened, report),
             dimensions=opened.dimensions,
             rows=len(opened),
             key_type=opened.key_type,
@@ -239,7 +238,7 @@ def export(
         stderr().print(facts(("exported", f"{rows:,} rows to {destination}, {_size(destination)}")))
 
 
-def _batches(store: Store, bars: StageBars) -> Iterator[Any]:
+def _batches(store: Store, report: Listener) -> Iterator[Any]:
     from vecstore.keys.kind import KINDS
 
     keys = iter(store)
@@ -247,8 +246,7 @@ def _batches(store: Store, bars: StageBars) -> Iterator[Any]:
         vectors = store.vectors[start : start + EXPORT_ROWS]
         here = list(islice(keys, len(vectors)))
         yield (None if store.key_type is None else KINDS[store.key_type].column(here)), vectors
-        done = start + len(vectors)
-        bars("writing", done, done / len(store))
+        report(Step("writing", start + len(vectors), len(store)))
 
 
 def _metadata(given: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -219,9 +219,19 @@ class Container:
         """Return the names of all parts that begin with `prefix`."""
         return [name for name in self._about if name.startswith(prefix)]
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all parts, as `verify` checks them."""
+        return sum(int(self.part(name).sizes.sum()) for name in self.names())
+
     def verify(self) -> int:
         """Check every block of every part; return the bytes checked or raise `CorruptError`."""
-        return sum(self.part(name).verify() for name in self.names())
+        return sum(self.checking())
+
+    def checking(self) -> Iterator[int]:
+        """Check every block of every part, and yield how many bytes are checked at a time; raises `CorruptError`."""
+        for name in self.names():
+            yield from self.part(name).checking()
 
     def _map(self) -> NDArray[np.uint8]:
         with open(self.path, "rb") as file:

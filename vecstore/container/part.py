@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -193,9 +193,14 @@ class Part:
 
     def verify(self) -> int:
         """Compare every byte with its checksum, whether that was done before or not; return how many bytes."""
-        for chunk in range(len(self._checked)):
-            self._check_chunk(chunk)
-        return int(self.sizes.sum())
+        return sum(self.checking())
+
+    def checking(self) -> Iterator[int]:
+        """Compare every byte with its checksum, and yield how many bytes were compared, block by block."""
+        for block in range(self.blocks):
+            for chunk in range(int(self._chunk_starts[block]), int(self._chunk_starts[block + 1])):
+                self._check_chunk(chunk)
+            yield int(self.sizes[block])
 
     def check_span(self, block: int, first: int, last: int) -> None:
         """Check the chunks that hold bytes `first` to `last` (exclusive) of a block."""

@@ -11,13 +11,14 @@ from vecstore.codecs.checks import as_queries, as_vectors
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.conversion.options import ConversionOptions, Progress, TrainedCodec
+from vecstore.conversion.options import ConversionOptions, TrainedCodec
 from vecstore.measure.calibration import Calibration
 from vecstore.measure.certificate import measure_certificate
 from vecstore.measure.drift import DriftWarning, Reference, drift_of, reference_of
 from vecstore.measure.fidelity import RAW, measure_oversampling
 from vecstore.measure.sample import Sample
 from vecstore.measure.scan_bytes import measure_scan_bytes
+from vecstore.progress import Listener, Step
 from vecstore.shard.certificate import Certificate
 from vecstore.shard.sizes import bytes_beside, rows_of_a_shard
 
@@ -48,10 +49,11 @@ class Measured:
 
 
 def certify(
-    options: ConversionOptions, trained: TrainedCodec, sample: Sample, dataset: Dataset, report: Progress
+    options: ConversionOptions, trained: TrainedCodec, sample: Sample, dataset: Dataset, report: Listener
 ) -> Measured:
     """Measure a trained codec on the sample; warn where it does not suit these rows."""
-    report("measuring", len(sample.measured.rows), 0.0)
+    asked = len(sample.measured.rows)
+    report(Step("measuring", 0, asked))
     as_vectors(sample.measured.vectors, trained.dimensions)  # raises where they are of another width
     if trained.by_key:
         sample = sample.keyed(dataset)
@@ -69,7 +71,7 @@ def certify(
         certificate = replace(certificate, prefixes=prefixes)
         _warn_of_drift(options.request.reference, trained, asking)
         reference = options.request.reference or reference_of(trained, asking)
-    report("measuring", len(sample.measured.rows), 1.0)
+    report(Step("measuring", asked, asked))
     return Measured(certificate, calibration, reference)
 
 

@@ -22,7 +22,6 @@ from vecstore.conversion.options import (
     ConversionOptions,
     OnBad,
     OnDuplicate,
-    Progress,
     TrainedCodec,
 )
 from vecstore.conversion.ordering import OrderedDump
@@ -35,6 +34,7 @@ from vecstore.conversion.writer import Writer
 from vecstore.errors import ExistsError
 from vecstore.formats import Dump, open_dump
 from vecstore.metric import Metric
+from vecstore.progress import Listener, Progress, Step, reported
 
 __all__ = ["Report", "convert", "write"]
 
@@ -63,7 +63,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     user: Mapping[str, Any] | None = None,
     force: bool = False,
     accept_dominated: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = False,
 ) -> Report:
     """Convert a dump to a store.
 
@@ -109,8 +109,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         Replace an existing store; and accept what `accept_dominated` does.
     accept_dominated : bool
         Fit a codec whose rows share tables although a product quantizer keeps more in the same bytes.
-    progress : callable, optional
-        Called with stage, rows done, and the share of the stage that is done.
+    progress : bool or callable
+        True shows how far it is, as bars or as lines; a function is called with each `vecstore.progress.Step`.
 
     Raises
     ------
@@ -143,7 +143,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         force=force,
     )
     dump = source if isinstance(source, Dump) else open_dump(source)
-    return _converted(dump, Path(path), options, progress or (lambda stage, rows, share: None))
+    with reported(progress) as report:
+        return _converted(dump, Path(path), options, report)
 
 
 def write(
@@ -208,7 +209,7 @@ class Report:
     advice: list[str] = field(default_factory=list)
 
 
-def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Progress) -> Report:
+def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Listener) -> Report:
     if Path(dump.path).exists() and path.exists() and Path(dump.path).samefile(path):
         raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
     workplace = Workplace(path, sharded=options.sharded, force=options.force)
@@ -219,7 +220,7 @@ def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Progr
         raise
 
 
-def _built(path: Path, workplace: Workplace, dump: Dump, options: ConversionOptions, report: Progress) -> Report:
+def _built(path: Path, workplace: Workplace, dump: Dump, options: ConversionOptions, report: Listener) -> Report:
     """Survey, train, measure, encode; then the store is there."""
     rows = dump
     if options.importance is not None:
@@ -230,7 +231,7 @@ def _built(path: Path, workplace: Workplace, dump: Dump, options: ConversionOpti
         on_duplicate=options.on_duplicate,
         seed=options.seed,
         directory=workplace.path,
-        progress=lambda done, share: report("reading", done, share),
+        report=report,
     )
     sample = sample_of(survey)
     advice = advice_on(options, sample, survey.kept)
@@ -243,7 +244,7 @@ def _built(path: Path, workplace: Workplace, dump: Dump, options: ConversionOpti
         writer.description |= measured.members() | {"provenance": provenance(dump, survey, options)}
         for batch in clean_batches(rows, survey, options.on_bad):
             writer.add(batch.vectors, batch.keys)
-            report("encoding", writer.rows, writer.rows / survey.kept)
+            report(Step("encoding", writer.rows, survey.kept))
     return _report(path, dump, survey, trained, measured, [str(each) for each in advice])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
@@ -28,8 +28,6 @@ __all__ = [
     "ConversionOptions",
     "OnBad",
     "OnDuplicate",
-    "Progress",
-    "Stage",
     "TrainedCodec",
 ]
 
@@ -37,8 +35,6 @@ TrainedCodec: TypeAlias = Codec | MixedCodec
 Coding: TypeAlias = str | CodecSpec | MixedSpec | MixedBudget | TrainedCodec
 OnBad: TypeAlias = Literal["error", "skip", "zero"]
 OnDuplicate: TypeAlias = Literal["error", "first", "last"]
-Stage: TypeAlias = Literal["reading", "tuning", "training", "measuring", "encoding"]
-Progress: TypeAlias = Callable[[Stage, int, float], None]
 
 DEFAULT_CODEC = "sq:8"
 DEFAULT_SEED = 0

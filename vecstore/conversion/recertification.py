@@ -19,6 +19,7 @@ from vecstore.conversion.survey import Survey, clean_batches, survey_dump
 from vecstore.errors import FormatError, OptionError
 from vecstore.formats import Dump, open_dump
 from vecstore.measure.certificate import measure_certificate
+from vecstore.progress import Listener, Progress, Step, reported
 from vecstore.shard.certificate import Certificate, certificate_in
 from vecstore.store.store import Store
 
@@ -44,11 +45,18 @@ class Finding:
     holds: bool
 
 
-def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | None = None) -> list[Finding]:
+def recertify(
+    store: Store, source: str | Path | Dump, *, queries: ArrayLike | None = None, progress: Progress = False
+) -> list[Finding]:
     """Measure again what the certificate of a store states, with the same sample of the original dump.
 
     The stored rows of the sample are read from the store and compared with the dump's; recall and errors are measured
     with the store's codec as at conversion, and with `queries`, those of the conversion, what it says of these.
+
+    Parameters
+    ----------
+    progress : bool or callable
+        As for `vecstore.convert`.
 
     Raises
     ------
@@ -71,13 +79,25 @@ def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | N
         )
     if store.key_type is not None and dump.key_type is None:
         raise FormatError("the store has keys and this dump has none: name their file with --keys", path=dump.path)
+    with reported(progress) as report:
+        return _findings(store, dump, certificate, provenance, queries, report)
+
+
+def _findings(
+    store: Store,
+    dump: Dump,
+    certificate: Certificate,
+    provenance: dict[str, Any],
+    queries: ArrayLike | None,
+    report: Listener,
+) -> list[Finding]:
     policies = {name: provenance.get(name, "error") for name in ("on_bad", "on_duplicate")}
     with tempfile.TemporaryDirectory() as directory:
         survey = survey_dump(
             dump,
             seed=int(provenance.get("seed", 0)),
             directory=Path(directory),
-            progress=lambda rows, share: None,
+            report=report,
             **policies,
         )
     if survey.kept != len(store):
@@ -91,6 +111,8 @@ def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | N
     if store.codec.by_key:
         policy: Any = policies["on_bad"]
         sample = sample.keyed(dataset_of(dump, survey, sample, on_bad=policy, keep_norms=False))
+    asked = len(sample.measured.rows)
+    report(Step("measuring", 0, asked))
     again, _ = measure_certificate(
         store.codec,
         sample,
@@ -100,6 +122,7 @@ def recertify(store: Store, source: str | Path | Dump, *, queries: ArrayLike | N
         seed=int(provenance.get("seed", 0)),
         queries=None if queries is None else as_queries(queries, store.dimensions),
     )
+    report(Step("measuring", asked, asked))
     return [*_compared(certificate, again), _stored(store, dump, survey, policies["on_bad"], again)]
 
 

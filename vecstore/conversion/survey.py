@@ -6,7 +6,7 @@ Memory stays bounded: hashes of keys go to an anonymous temporary file and are c
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import compress, pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ from vecstore.conversion.options import OnBad, OnDuplicate
 from vecstore.errors import DuplicateKeyError, FormatError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.keys.packed import PackedKeys
+from vecstore.progress import Listener, Step
 
 __all__ = ["Sampler", "Survey", "clean_batches", "sample_dump", "survey_dump"]
 
@@ -69,7 +70,7 @@ def survey_dump(
     on_duplicate: OnDuplicate,
     seed: int,
     directory: Path,
-    progress: Callable[[int, float], None],
+    report: Listener,
 ) -> Survey:
     """Read all of a dump once.
 
@@ -101,7 +102,7 @@ def survey_dump(
                 pairs["a"], pairs["b"] = packed.hashes(), packed.hashes(seed=1)
                 hashes.write(pairs.tobytes())
             found.rows += len(batch)
-            progress(found.rows, batch.fraction_read)
+            report(Step.of_share("reading", found.rows, batch.fraction_read))
         found.dropped = np.concatenate([np.empty(0, np.int64), *dropped])
         if dump.key_type is not None:
             _drop_duplicates(found, dump, hashes, on_duplicate)
@@ -112,7 +113,7 @@ def survey_dump(
     return found
 
 
-def sample_dump(dump: Dump, *, seed: int, progress: Callable[[int, float], None]) -> tuple[Floats, int]:
+def sample_dump(dump: Dump, *, seed: int, report: Listener) -> tuple[Floats, int]:
     """Return random sound rows (n, d) float32 of a dump, the same that a conversion samples, and how many it has."""
     check_seed(seed)
     sampler, rows, sound_count = Sampler(dump.dimensions, seed), 0, 0
@@ -120,7 +121,7 @@ def sample_dump(dump: Dump, *, seed: int, progress: Callable[[int, float], None]
         sound = sound_rows(batch.vectors)
         sampler.offer(batch.vectors[sound], np.flatnonzero(sound) + rows)
         rows, sound_count = rows + len(batch), sound_count + int(sound.sum())
-        progress(rows, batch.fraction_read)
+        report(Step.of_share("reading", rows, batch.fraction_read))
     return sampler.drawn()[0], sound_count
 
 

@@ -8,9 +8,10 @@ from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.mixed.budget import MixedBudget
 from vecstore.codecs.mixed.mixed import MixedCodec, MixedSpec
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.conversion.options import ConversionOptions, Progress, TrainedCodec
+from vecstore.conversion.options import ConversionOptions, TrainedCodec
 from vecstore.measure.advisor import Advice, advise, refuse_dominated
 from vecstore.measure.sample import Sample
+from vecstore.progress import Listener, Step
 from vecstore.shard.sizes import NORM_BYTES, rows_of_a_shard
 from vecstore.tuning.budget import Budget, parse_budget, reduced
 
@@ -31,14 +32,14 @@ def advice_on(options: ConversionOptions, sample: Sample, total: int) -> list[Ad
     return advice
 
 
-def train(options: ConversionOptions, sample: Sample, dataset: Dataset, report: Progress) -> TrainedCodec:
+def train(options: ConversionOptions, sample: Sample, dataset: Dataset, report: Listener) -> TrainedCodec:
     """Return the codec that was asked for, trained on the sample (and, where rows share tables, on all rows)."""
     coded = unit(sample.train) if options.keep_norms else sample.train
     if options.request.codec is None:
         return _tuned(options, coded, dataset.total, report)
-    report("training", len(coded), 0.0)
+    report(Step("training", 0, len(coded)))
     trained = _fitted(options, coded, dataset)
-    report("training", len(coded), 1.0)
+    report(Step("training", len(coded), len(coded)))
     return trained
 
 
@@ -57,7 +58,7 @@ def _fitted(options: ConversionOptions, coded: Floats, dataset: Dataset) -> Trai
     return given.fit(coded, seed=seed, rows=rows)
 
 
-def _tuned(options: ConversionOptions, coded: Floats, total: int, report: Progress) -> Codec:
+def _tuned(options: ConversionOptions, coded: Floats, total: int, report: Listener) -> Codec:
     from vecstore.tuning.tuner import tune
 
     request, d, rows = options.request, coded.shape[1], total
@@ -75,5 +76,5 @@ def _tuned(options: ConversionOptions, coded: Floats, total: int, report: Progre
         rows=rows,
         keep_order=options.keep_order,
         seed=options.seed,
-        progress=lambda trying, share: report("tuning", len(coded), share),
+        progress=report,
     )

@@ -18,6 +18,7 @@ from vecstore.errors import CorruptError, KeyNotFoundError, OptionError, ShapeEr
 from vecstore.keys.kind import Key, KeyType
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import PackedKeys
+from vecstore.progress import Listener, Step
 from vecstore.shard.shard import Shard
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
@@ -212,14 +213,21 @@ class Snapshot:
 
         return Prepared(self.shards)
 
-    def verify(self) -> int:
+    def verify(self, report: Listener) -> int:
         """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`."""
-        total = sum(key_map.verify() for key_map in self._key_maps)
+        files = [*(key_map.container for key_map in self._key_maps), *(shard.container for shard in self.shards)]
+        total, done = sum(file.size_bytes for file in files), 0
+        for file in files:
+            for size in file.checking():
+                done += size
+                report(Step("checking", done, total, "bytes"))
+        rows = 0
         for number, shard in enumerate(self.shards):
-            total += shard.container.verify()
             if shard.order is not None:
                 shard.order.verify()
             self._lookup.verify(number)
+            rows += shard.rows
+            report(Step("checking keys", rows, self.rows))
         return total
 
 

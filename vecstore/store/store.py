@@ -13,6 +13,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.errors import ClosedError, OptionError
 from vecstore.keys.kind import Key
+from vecstore.progress import Progress, reported
 from vecstore.store.keys_view import KeysView
 from vecstore.store.snapshot import Lookup, Snapshot
 from vecstore.store.vectors import Vectors
@@ -315,9 +316,13 @@ class Store:
 
         return describe(self._snapshot)
 
-    def verify(self) -> int:
-        """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`."""
-        return self._snapshot.verify()
+    def verify(self, *, progress: Progress = False) -> int:
+        """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`.
+
+        `progress` is as for `vecstore.convert`.
+        """
+        with reported(progress) as report:
+            return self._snapshot.verify(report)
 
     def close(self) -> None:
         """Let go of the files. Using the store afterwards raises `ClosedError`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from vecstore.errors import CodecError
 from vecstore.measure.recall import GroundTruth, interval, paired
 from vecstore.measure.spectrum import distortion_bound, spectrum
 from vecstore.metric import Metric
+from vecstore.progress import Listener, Step
 from vecstore.shard.order import ORDER_BYTES
 from vecstore.shard.sizes import bytes_beside
 from vecstore.tuning.candidates import CENTROID_BYTES, Family, cell_counts, known
@@ -101,7 +102,7 @@ class SuccessiveHalving:
     keep_order : bool
         In cells each row keeps its number.
     report : callable
-        Told what is being tried.
+        Told of each codec that is tried.
     """
 
     def __init__(
@@ -114,12 +115,13 @@ class SuccessiveHalving:
         rows: int,
         keep_order: bool,
         seed: int,
-        report: Callable[[str, float], None],
+        report: Listener,
     ) -> None:
         self.x, self.held_out, self.given = x, held_out, queries
         self.metric, self.rows, self.seed, self.report = metric, rows, seed, report
         self.keep_order = keep_order
         self.entries: list[Entry] = []
+        self._tried = 0
         self.rungs = self._fitting(RUNGS)
 
     @cached_property
@@ -143,6 +145,15 @@ class SuccessiveHalving:
         if self.given is not None:
             queries = np.concatenate([queries, self.given[: rung.queries]])
         return GroundTruth(queries, self.x[first : first + rung.base], self.metric, (K,))
+
+    def start(self, trying: str, *, left: int | None = None) -> None:
+        """Report a codec that is about to be trained, one of so many that are left as far as is known."""
+        self.report(Step("tuning", self._tried, None if left is None else self._tried + left, "codecs", trying))
+        self._tried += 1
+
+    def finish(self) -> None:
+        """Report that all is tried."""
+        self.report(Step("tuning", self._tried, self._tried, "codecs"))
 
     def best(self, families: Sequence[Family], limit: float, *, role: str, cells: bool) -> Evaluation | None:
         """Return the best trained candidate of at most `limit` bytes a row, or None if none is so small."""
@@ -244,8 +255,10 @@ class SuccessiveHalving:
         rung = self.rungs[number]
         truth, train = self.ground_truth(rung), self.training(rung)
         evaluations: list[Evaluation] = []
+        after = sum(later.keep for later in self.rungs[number + 1 :])
         for done, (family, cells) in enumerate(candidates):
-            self.report(family.name, (number + done / len(candidates)) / len(self.rungs))
+            name = f"cells:{cells}, {family.name}" if cells else family.name
+            self.start(f"{name}, on {len(train):,} rows", left=len(candidates) - done + after)
             least = min((evaluation.error for evaluation in evaluations), default=np.inf)
             if self._hopeless(family, limit, least):
                 continue

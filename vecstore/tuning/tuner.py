@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,15 +12,14 @@ from vecstore.codecs.codec import Codec, codec
 from vecstore.errors import BudgetError, OptionError, ShapeError
 from vecstore.measure.recall import interval
 from vecstore.metric import Metric, check_metric
+from vecstore.progress import Progress, reported
 from vecstore.shard.layer_distances import LAYER_DISTANCE_BYTES
 from vecstore.tuning.budget import Budget, parse_budget, parse_target
 from vecstore.tuning.candidates import FAMILIES, Family
 from vecstore.tuning.evaluation import Evaluation, SuccessiveHalving, scan_class
 from vecstore.tuning.result import Entry, Table, Tuned
 
-__all__ = ["TuningProgress", "tune"]
-
-TuningProgress: TypeAlias = Callable[[str, float], None]
+__all__ = ["tune"]
 
 HELD_OUT_ROWS = 1000
 FEWEST_ROWS = 100
@@ -40,7 +37,7 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
     rows: int | None = None,
     keep_order: bool = False,
     seed: int = 0,
-    progress: TuningProgress | None = None,
+    progress: Progress = False,
 ) -> Tuned:
     """Choose a codec by measuring, and train it.
 
@@ -68,8 +65,8 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
         `keep_order`.
     seed : int
         The same input and seed give the same codec.
-    progress : callable, optional
-        Called with what is being tried and the share that is done.
+    progress : bool or callable
+        True shows what is tried; a function is called with each `vecstore.progress.Step`.
 
     Returns
     -------
@@ -103,19 +100,26 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
         raise ShapeError(f"{len(vectors)} rows are too few to tell codecs apart; tune on {FEWEST_ROWS} or more")
     vectors = vectors[np.random.default_rng(seed).permutation(len(vectors))]
     d = vectors.shape[1]
-    halving = SuccessiveHalving(
-        vectors,
-        min(HELD_OUT_ROWS, len(vectors) // 10),
-        None if queries is None else as_queries(queries, d),
-        metric=metric,
-        rows=len(vectors) if rows is None else rows,
-        keep_order=keep_order,
-        seed=seed,
-        report=progress or (lambda trying, share: None),
-    )
+    with reported(progress) as report:
+        halving = SuccessiveHalving(
+            vectors,
+            min(HELD_OUT_ROWS, len(vectors) // 10),
+            None if queries is None else as_queries(queries, d),
+            metric=metric,
+            rows=len(vectors) if rows is None else rows,
+            keep_order=keep_order,
+            seed=seed,
+            report=report,
+        )
+        found = _chosen(halving, budget, target)
+        halving.finish()
+    return found
+
+
+def _chosen(halving: SuccessiveHalving, budget: int | float | str | Budget | None, target: float | str | None) -> Tuned:
     if target is not None:
         return _for_target(halving, parse_target(target))
-    wanted = parse_budget("" if budget is None else budget, d)
+    wanted = parse_budget("" if budget is None else budget, halving.x.shape[1])
     return _one_layer(halving, wanted) if wanted.scanned is None else _two_layers(halving, wanted, wanted.scanned)
 
 
@@ -128,10 +132,10 @@ def _finished(halving: SuccessiveHalving, chosen: Evaluation, limit: float) -> T
     """Train the chosen codec on all rows that do not ask; a byte less where its model has grown."""
     train = halving.x[halving.held_out :]
     layer = ",".join(map(str, chosen.codec.spec.layers))
+    halving.start(f"{chosen.codec.spec}, on {len(train):,} rows", left=1)
     trained = halving.fitted(chosen.family, chosen.cells, train, limit, start=layer)
     table = Table(halving.entries)
     entry = next(entry for entry in table if entry.chosen)
-    halving.report(str(chosen.codec.spec), 1.0)
     return _tuned(halving, trained or chosen.codec, entry)
 
 
@@ -174,6 +178,7 @@ def _two_layers(halving: SuccessiveHalving, budget: Budget, scanned: float) -> T
             f"smallest fine layer is {spec} with {size:.2f} bytes; give {scanned:g}/{least:.0f} or more"
         )
     rung, limit = halving.rungs[-1], room
+    halving.start(f"{coarse.codec.spec}/{fine.codec.spec}", left=1)
     while True:
         pair = codec(f"{coarse.codec.spec}/{fine.codec.spec}").fit(
             halving.x[halving.held_out :], seed=halving.seed, rows=halving.rows
@@ -196,7 +201,6 @@ def _two_layers(halving: SuccessiveHalving, budget: Budget, scanned: float) -> T
         recall=interval(recalls, seed=halving.seed),
     )
     halving.entries = [both, *(replace(entry, chosen=False) for entry in halving.entries)]
-    halving.report(str(pair.spec), 1.0)
     return _tuned(halving, pair, both)
 
 
@@ -212,7 +216,7 @@ def _for_target(halving: SuccessiveHalving, target: float) -> Tuned:
     low, high = 0, len(sizes) - 1
     while low < high:
         middle = (low + high) // 2
-        halving.report(f"{sizes[middle]} bytes", 0.0)
+        halving.start(f"{probe.name}, {sizes[middle]} bytes")
         trained = halving.fitted(probe, 0, train, sizes[middle])
         recalls = None if trained is None else truth.recalls(trained.decode(trained.encode(truth.base)))[truth.ks[-1]]
         if recalls is not None and recalls.mean() >= target:

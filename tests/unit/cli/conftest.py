@@ -73,13 +73,15 @@ def good(vecstore: Callable[..., Result]) -> Callable[..., Result]:
 
 @pytest.fixture
 def fails(vecstore: Callable[..., Result]) -> Callable[..., str]:
-    """Return a function that runs a command that has to fail, in one line on stderr, and gives that line."""
+    """Return a function that runs a command that has to fail, in one line behind those of progress, and gives it."""
 
     def run(*args: object, status: int = 2, input: str = "") -> str:
         result = vecstore(*args, input=input)
         assert (result.exit_code, result.stdout) == (status, ""), result.output
-        assert result.stderr.startswith("vecstore: error: ") and result.stderr.count("\n") == 1, result.stderr
-        return result.stderr
+        *progress, line = result.stderr.splitlines(keepends=True)
+        assert line.startswith("vecstore: error: "), result.stderr
+        assert not any(told.startswith(("vecstore", "Traceback")) for told in progress), result.stderr
+        return line
 
     return run
 

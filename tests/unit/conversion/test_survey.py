@@ -39,7 +39,7 @@ def surveyed(tmp_path):
             on_duplicate=on_duplicate,
             seed=seed,
             directory=tmp_path,
-            progress=lambda rows, share: shares.append((rows, share)),
+            report=lambda step: shares.append((step.done, step.done / step.total)),
         )
         assert shares == sorted(shares) and shares[-1] == (len(vectors), 1)
         assert list(tmp_path.iterdir()) == [], "temporary files have no name"
@@ -144,7 +144,7 @@ def test_nothing_left(surveyed, on_bad):
 def test_a_dump_that_changes_between_the_passes(tmp_path):
     dump = CutDump(X)
     options = {"on_bad": "error", "on_duplicate": "error", "seed": 0, "directory": tmp_path}
-    found = survey_dump(dump, **options, progress=lambda rows, share: None)
+    found = survey_dump(dump, **options, report=lambda step: None)
     for rows in (5, 8):
         dump._batches = lambda cut, rows=rows: iter([Batch(X[:rows].copy(), None), Batch(X[:1].copy(), None)])
         with pytest.raises(FormatError, match=f"changed while it was read .*found {rows + 1} rows, before 8"):
