@@ -18,8 +18,8 @@ __all__ = ["SQ"]
 class SQ(Quantizer):
     """Round each dimension to one of 2**bits levels between two bounds trained for that dimension.
 
-    The bounds are the shrunken range of the sample that has the least squared error; values beyond them are
-    clipped. Codes: 8 bits are a byte a dimension; 4 bits two dimensions a byte, the even one low; 6 bits the upper
+    The bounds are the shrunken range of the sample that has the least squared error, at 8 bits with a margin for rows
+    that were not in the sample; values beyond them are clipped. Codes: 8 bits are a byte a dimension; 4 bits two dimensions a byte, the even one low; 6 bits the upper
     four bits of all dimensions as for 4, then the lower two, four dimensions a byte, the first one lowest.
     """
 
@@ -45,6 +45,10 @@ class SQ(Quantizer):
             better = error < best
             best = np.where(better, error, best)
             bounds = np.where(better, tried, bounds)
+        if self.bits == 8:  # levels are so fine that clipping costs more than it saves
+            # As far as the next maximum of a Gaussian exceeds that of n on average, σ / √(2 ln n), as a share of the
+            # latter, σ √(2 ln n) (Gumbel, Statistics of Extremes, 1958, section 4.2).
+            bounds = middle + np.float32(1 + 0.5 / np.log(len(z) + 1)) * (bounds - middle)
         return TrainedSQ(self.bits, *self._grid(bounds))
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
