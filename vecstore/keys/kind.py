@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.errors import OptionError
+from vecstore.errors import OptionError, ShapeError
 
-__all__ = ["KINDS", "Key", "KeyKind", "KeyType", "Run", "key_type_of"]
+__all__ = ["KINDS", "Key", "KeyKind", "KeyType", "Run", "as_keys", "is_single", "key_type_of"]
 
 Key: TypeAlias = str | bytes | int
 KeyType: TypeAlias = Literal["str", "bytes", "int64"]
@@ -119,6 +119,23 @@ class _IntegerKeys(KeyKind):
 
 
 KINDS: dict[KeyType, KeyKind] = {kind.name: kind for kind in (_StrKeys(), _BytesKeys(), _IntegerKeys())}
+
+
+def is_single(key: Any) -> bool:
+    """Return whether `key` is one key, or nothing that holds several."""
+    return isinstance(key, (str, bytes, int, np.integer)) or not hasattr(key, "__iter__")
+
+
+def as_keys(keys: Any) -> Sequence[Any] | NDArray[Any]:
+    """Return several keys as a list or an array (n,).
+
+    Raises `OptionError` for a single key: a string would be read as its letters. `ShapeError` for other dimensions.
+    """
+    if is_single(keys) or (isinstance(keys, np.ndarray) and not keys.ndim):
+        raise OptionError(f"several keys are a list; for the single key {keys!r} write [{keys!r}]")
+    if isinstance(keys, np.ndarray) and keys.ndim != 1:
+        raise ShapeError(f"keys are a one-dimensional list, found shape {keys.shape}")
+    return keys if isinstance(keys, (list, tuple, np.ndarray)) else list(keys)
 
 
 def key_type_of(keys: Sequence[Any] | NDArray[Any]) -> KeyType:

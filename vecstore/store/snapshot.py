@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.errors import CorruptError, KeyNotFoundError, OptionError, ShapeError
-from vecstore.keys.kind import Key, KeyType
+from vecstore.keys.kind import Key, KeyType, as_keys
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import PackedKeys
 from vecstore.progress import Listener, Step
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from vecstore.search.prepared import Prepared
 
 __all__ = ["Lookup", "Snapshot"]
+
+NAMED = 5  # missing keys that a message names
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Snapshot:
 
     def rows_of(self, keys: Any) -> NDArray[np.int64]:
         """Return the row of each key, -1 where there is none: (n,)."""
-        return self._lookup.find_many(keys)
+        return self._rows_of(keys)[1]
 
     def key_of(self, row: int) -> Key:
         """Return the key of a row in range; the row itself in a store without keys."""
@@ -148,24 +150,33 @@ class Snapshot:
                 out[low - start : high - start] = shard.vector_range(low - first, high - first)
         return out
 
-    def of_keys(self, keys: Sequence[Any] | NDArray[Any], default: Any = None) -> Floats:
-        """Return the vectors of keys, (n, d) float32; without a default all have to be there."""
-        if isinstance(keys, np.ndarray) and keys.ndim != 1:
-            raise ShapeError(f"keys are a one-dimensional list, found shape {keys.shape}")
-        rows = self.rows_of(keys) if len(keys) else np.empty(0, np.int64)
-        missing = rows < 0
-        if not missing.any():
-            return self.vectors(rows)
+    def of_keys(self, keys: Any) -> Floats:
+        """Return the vectors of keys, (n, d) float32; all of them have to be there."""
+        keys, rows = self._rows_of(keys)
+        missing = np.flatnonzero(rows < 0).tolist()
+        if missing:
+            raise self.not_found(*(keys[at] for at in missing))
+        return self.vectors(rows)
+
+    def get(self, keys: Any, default: Any) -> Floats | list[Floats | None]:
+        """Return the vectors of keys as a list, None for missing ones; with a default, in their rows of (n, d)."""
+        keys, rows = self._rows_of(keys)
+        known = rows >= 0
+        found = self.vectors(rows[known])
         if default is None:
-            raise self.not_found(*(keys[at] for at in np.flatnonzero(missing).tolist()))
+            each = iter(found)
+            return [next(each) if there else None for there in known.tolist()]
         vectors = np.empty((len(rows), self.dimensions), np.float32)
-        vectors[~missing] = self.vectors(rows[~missing])
-        vectors[missing] = default
+        try:
+            vectors[:] = default
+        except (TypeError, ValueError):
+            raise ShapeError(f"default is a number or a ({self.dimensions},) vector, found {default!r:.60}") from None
+        vectors[known] = found
         return vectors
 
-    def lookup(self, keys: Sequence[Any] | NDArray[Any]) -> Lookup:
+    def lookup(self, keys: Any) -> Lookup:
         """Return vectors for keys, also for those that codecs make vectors of."""
-        rows = self.rows_of(keys) if len(keys) else np.empty(0, np.int64)
+        keys, rows = self._rows_of(keys)
         known = rows >= 0
         vectors = np.empty((len(rows), self.dimensions), np.float32)
         vectors[known] = self.vectors(rows[known])
@@ -178,13 +189,17 @@ class Snapshot:
         return Lookup(vectors, known)
 
     def not_found(self, *keys: Any) -> KeyNotFoundError:
-        """Return the error that says which keys are not there."""
-        more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-        what = "row" if self.key_type is None else "key"
+        """Return the error that says which keys are not there, the first few of them by name."""
+        named = ", ".join(repr(key.item() if isinstance(key, np.generic) else key) for key in keys[:NAMED])
+        more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+        what = ("row" if self.key_type is None else "key") + ("s" if len(keys) > 1 else "")
         kind = "" if self.key_type in (None, "str") else f"; keys here are {self.key_type}"
-        return KeyNotFoundError(
-            f"no {what} {keys[0]!r}{more} in {self.path}{kind}; store.get(keys, default=...) takes missing ones"
-        )
+        return KeyNotFoundError(f"no {what} {named}{more} in {self.path}{kind}; store.get(...) takes missing ones")
+
+    def _rows_of(self, keys: Any) -> tuple[Sequence[Any] | NDArray[Any], NDArray[np.int64]]:
+        """Return several keys as a list or an array, and their rows."""
+        keys = as_keys(keys)
+        return keys, self._lookup.find_many(keys) if len(keys) else np.empty(0, np.int64)
 
     def _vectors_of_unknown(self, keys: list[Any], key_type: KeyType) -> Floats | None:
         """Return vectors for keys that no shard holds, (n, d) float32; None where no codec makes them of keys."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.errors import ClosedError, OptionError
-from vecstore.keys.kind import Key
+from vecstore.keys.kind import Key, is_single
 from vecstore.progress import Progress, reported
 from vecstore.store.keys_view import KeysView
 from vecstore.store.snapshot import Lookup, Snapshot
@@ -97,9 +97,10 @@ class Store:
     def __getitem__(self, key: Any) -> Floats:
         """Return the vector of a key, (d,) float32, or of a list or array of keys, (n, d).
 
-        In a store without keys, row numbers are the keys. Raises `KeyNotFoundError`.
+        In a store without keys, row numbers are the keys. Raises `KeyNotFoundError`, which names the first few that
+        are not there.
         """
-        if isinstance(key, (list, tuple, np.ndarray)):
+        if not is_single(key):
             return self._snapshot.of_keys(key)
         row = self._find(key)
         if row < 0:
@@ -109,11 +110,11 @@ class Store:
     def get(self, keys: Any, default: Any = None) -> Any:
         """Return the vector of a key, or `default` when the store does not hold it.
 
-        For a list or array of keys: (n, d) float32, with `default` (a number or a (d,) vector) in the rows of keys
-        that are not there; without a default a missing key raises `KeyNotFoundError`.
+        For several keys: a list of their vectors, None for missing ones. With a default, a number or a (d,) vector,
+        one array (n, d) float32 that has it in the rows of missing keys.
         """
-        if isinstance(keys, (list, tuple, np.ndarray)):
-            return self._snapshot.of_keys(keys, default)
+        if not is_single(keys):
+            return self._snapshot.get(keys, default)
         row = self._find(keys)
         return default if row < 0 else self._read(row)
 

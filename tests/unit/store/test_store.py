@@ -83,10 +83,30 @@ def test_absent_keys(open_words, words, word_keys, kind, layout, repeat):
         expected = np.where([[True], [False]] * repeat, np.float32(default), words[5])
         np.testing.assert_array_equal(store.get(asked, default=default), expected)
     for wrong in (absent, asked):
-        with pytest.raises(KeyNotFoundError, match=r"no (key|row) .* store\.get\(keys, default=\.\.\.\) takes missing"):
+        with pytest.raises(KeyNotFoundError, match=r"no (key|row)s? .* store\.get\(\.\.\.\) takes missing"):
             store[wrong]
-    with pytest.raises(KeyError):
-        store.get([present, absent])
+    there, missing = store.get([present, absent])
+    np.testing.assert_array_equal(there, words[5])
+    assert missing is None and store.get([]) == []
+    with pytest.raises(ShapeError, match=r"default is a number or a \(50,\) vector, found 'none'"):
+        store.get(asked, default="none")
+
+
+def test_the_first_missing_keys_are_named(open_words):
+    with pytest.raises(KeyNotFoundError, match=r"no keys 'x0', 'x1', 'x2', 'x3', 'x4' and 2 more in "):
+        open_words("f32")[np.array(["the", *(f"x{i}" for i in range(7))])]
+
+
+@every_layout
+def test_several_keys_are_no_single_one(open_words, layout):
+    store = open_words("f32", **LAYOUTS[layout])
+    for use in (store.rows_of, store.lookup):
+        with pytest.raises(OptionError, match=r"several keys are a list; for the single key 'the' write \['the'\]"):
+            use("the")
+    with pytest.raises(OptionError, match=r"for the single key 7 write \[7\]"):
+        store.rows_of(7)
+    assert store.rows_of(key for key in ("the", "no such word")).tolist() == [0, -1]
+    np.testing.assert_array_equal(store[{"the": 1, "of": 2}.keys()], store[["the", "of"]])
 
 
 @every_layout

@@ -19,8 +19,9 @@ class SQ(Quantizer):
     """Round each dimension to one of 2**bits levels between two bounds trained for that dimension.
 
     The bounds are the shrunken range of the sample that has the least squared error, at 8 bits with a margin for rows
-    that were not in the sample; values beyond them are clipped. Codes: 8 bits are a byte a dimension; 4 bits two dimensions a byte, the even one low; 6 bits the upper
-    four bits of all dimensions as for 4, then the lower two, four dimensions a byte, the first one lowest.
+    that were not in the sample; values beyond them are clipped. Codes: 8 bits are a byte a dimension; 4 bits two
+    dimensions a byte, the even one low; 6 bits the upper four bits of all dimensions as for 4, then the lower two,
+    four dimensions a byte, the first one lowest.
     """
 
     bits: int = 8
