@@ -224,7 +224,8 @@ class Part:
         end = self._chunk_starts[block] + last // CHUNK_BYTES
         for step in range(int((end - start).max(initial=-1)) + 1):
             chunks = np.minimum(start + step, end)
-            for chunk in np.unique(chunks[~self._checked[chunks]]).tolist():
+            fresh = chunks[~self._checked[chunks]]
+            for chunk in np.unique(fresh).tolist() if len(fresh) else ():
                 self._check_chunk(chunk)
 
     def check_prefixes(self, start: int, stop: int, size_bytes: int) -> None:

@@ -11,7 +11,7 @@ from numba import njit
 
 from vecstore.kernels.hashing import xxh64
 
-__all__ = ["find_integers", "find_texts"]
+__all__ = ["find_integers", "find_texts", "locate_texts"]
 
 GROUP = 128
 PAGE_BITS = 14  # 16,384 keys a page
@@ -50,8 +50,8 @@ def _candidate(words, first, end, row_bits, wanted):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _equal_text(data, words, page, page_size, row, text, start, end):
-    """Whether the key of a row, counted from its page's start, is text[start:end]."""
+def _place(data, words, page, page_size, row):
+    """Return where the key of a row, counted from its page's start, begins, and its length; -1 if malformed."""
     rows, longs = np.int64(words[page >> 2]), np.int64(words[(page >> 2) + 1])
     groups = (rows + 31) >> 5
     lengths = page + 8 + 4 * groups
@@ -59,7 +59,7 @@ def _equal_text(data, words, page, page_size, row, text, start, end):
     first_text = long_list + 8 * longs
     group = row >> 5
     if row >= rows or first_text > page + page_size:
-        return False
+        return page, np.int64(-1)
     at, length = first_text + np.int64(words[(page >> 2) + 2 + group]), np.int64(data[lengths + row])
     inside = row & 31
     if row + 32 < rows:
@@ -76,7 +76,22 @@ def _equal_text(data, words, page, page_size, row, text, start, end):
             at += extra
         elif long_row == row:
             length += extra
-    if length != end - start or at + length > page + page_size:
+    return at, (length if at + length <= page + page_size else np.int64(-1))
+
+
+@njit(cache=True, nogil=True)
+def locate_texts(data, words, pages, page_sizes, rows, starts, lengths):
+    """starts[i], lengths[i]: where in data the key of rows[i] begins, and its bytes; -1 if its page is malformed."""
+    for i in range(len(rows)):
+        page = rows[i] >> PAGE_BITS
+        starts[i], lengths[i] = _place(data, words, pages[page], page_sizes[page], rows[i] & ((1 << PAGE_BITS) - 1))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _equal_text(data, words, page, page_size, row, text, start, end):
+    """Whether the key of a row, counted from its page's start, is text[start:end]."""
+    at, length = _place(data, words, page, page_size, row)
+    if length != end - start:
         return False
     different = np.uint8(0)
     i = 0

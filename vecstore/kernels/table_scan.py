@@ -22,7 +22,7 @@ from vecstore.kernels.nibble import nibble_masks
 from vecstore.kernels.simd import BITS, LEVELS, number_of, tag
 from vecstore.kernels.small_tables import empty_tables, layout_of, refined, renew, set_threshold
 
-__all__ = ["scan_tiles"]
+__all__ = ["scan_tiles", "score_tiles"]
 
 CHUNK = 8  # tiles between two looks at the thresholds
 FEW_QUERIES = 3  # up to so many have little to do with each tile, and take longer chunks: of so many
@@ -60,6 +60,13 @@ def scan_tiles(
     small = queries.terms.shape[2] == 16
     how = BITS[4 if small else 8], tag(level, among=LEVELS if small else byte.LEVELS)
     return _scan_tiles(*how, tuple(tiles), tuple(queries), tuple(heap), first, last, allowed)
+
+
+def score_tiles(
+    tiles: Tiles, queries: TableQueries, query: int, rows: NDArray[np.int64], out: NDArray[np.float64]
+) -> None:
+    """out[i]: the exact score of row rows[i] for one of the queries; the rest as in `scan_tiles`."""
+    _score_tiles(tuple(tiles), tuple(queries), query, rows, out)
 
 
 class Chunk(NamedTuple):
@@ -110,6 +117,16 @@ def _scan_tiles(bits, level, where, asked, found, first, last, allowed):
         passed += stop - row
         row = stop
     return exact
+
+
+@njit(cache=True, nogil=True)
+def _score_tiles(where, asked, q, rows, out):
+    tiles, queries = Tiles(*where), TableQueries(*asked)
+    terms, norm_terms, bias, norm_bias = queries.terms[q], queries.norm_terms, queries.biases[q], queries.norm_bias
+    for i in range(len(rows)):
+        block, row = rows[i] // tiles.block_rows, rows[i] % tiles.block_rows
+        at = tiles.offsets[block] + (row & ~31) * tiles.row_bytes + (row & 31)
+        out[i] = score(tiles.data, at, terms, norm_terms, bias, norm_bias, queries.kind)
 
 
 @borrowing

@@ -129,7 +129,7 @@ class KeyIndex:
 
     def keys(self, rows: NDArray[np.int64]) -> list[Key]:
         """Return the keys of rows."""
-        return [self._pages.decoded(raw) for raw in self._pages.raws(rows)]
+        return self._pages.keys_of(rows)
 
     def packed_keys(self, rows: NDArray[np.int64]) -> PackedKeys:
         """Return the keys of rows in range, packed."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vecstore.container.container import Container
 from vecstore.errors import CorruptError
 from vecstore.keys.kind import KINDS, Key, KeyType
-from vecstore.keys.packed import PackedKeys
+from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.parallel import over_slices
 
 Table: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], int, int]  # offsets, sizes, bucket_bits, row_bits
@@ -75,8 +75,8 @@ class KeyPages(ABC):
         """Return the bytes of a row's key."""
 
     @abstractmethod
-    def raws(self, rows: NDArray[np.int64]) -> list[bytes]:
-        """Return the bytes of the keys of rows."""
+    def keys_of(self, rows: NDArray[np.int64]) -> list[Key]:
+        """Return the keys of rows."""
 
     @abstractmethod
     def keys(self, page: int) -> list[Key]:
@@ -121,8 +121,13 @@ class IntegerPages(KeyPages):
         offset = int(self.part.offsets[page]) + 8 * at
         return self._container.data[offset : offset + 8].tobytes()
 
-    def raws(self, rows: NDArray[np.int64]) -> list[bytes]:
-        return [self.raw(row) for row in rows.tolist()]
+    def keys_of(self, rows: NDArray[np.int64]) -> list[Key]:
+        part = self.part
+        if part.unchecked:
+            part.check_rows(rows)
+        page, at = np.divmod(rows, PAGE_KEYS)
+        keys: list[Key] = self._container.data.view("<i8")[part.offsets[page] // 8 + at].tolist()
+        return keys
 
     def keys(self, page: int) -> list[Key]:
         keys: list[Key] = self.part.block(page).tolist()
@@ -169,9 +174,21 @@ class TextPages(KeyPages):
         page, at = divmod(row, PAGE_KEYS)
         return (self._pages[page] or self._page(page)).key(at)
 
-    def raws(self, rows: NDArray[np.int64]) -> list[bytes]:
-        pages, at = np.divmod(rows, PAGE_KEYS)
-        return [self._page(page).key(row) for page, row in zip(pages.tolist(), at.tolist(), strict=True)]
+    def keys_of(self, rows: NDArray[np.int64]) -> list[Key]:
+        if len(rows) < KERNEL_KEYS:
+            return [self.decoded(self.raw(row)) for row in rows.tolist()]
+        from vecstore.kernels import lookup
+
+        data, part = self._container.data, self.part
+        for page in np.flatnonzero(np.bincount(rows // PAGE_KEYS)).tolist() if part.unchecked else ():
+            part.check_block(page)
+        starts, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+        lookup.locate_texts(data, data.view("<u4"), part.offsets, part.sizes, rows, starts, lengths)
+        if lengths.min() < 0:
+            raise CorruptError("a page of keys is shorter than it says; restore the file", path=self._container.path)
+        places = [slice(*edges) for edges in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
+        text = memoryview(data)
+        return [self.decoded(bytes(text[place])) for place in places]
 
     def keys(self, page: int) -> list[Key]:
         return [self.decoded(raw) for raw in self._page(page).all_keys()]

@@ -23,7 +23,7 @@ from vecstore.search.plan import Plan
 from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import RowLengths, Scanner
-from vecstore.search.selection import Selection, packed_bits
+from vecstore.search.selection import Selection
 from vecstore.search.topk import TopK
 from vecstore.search.trellis_scanner import TrellisScanner
 from vecstore.shard.cells import runs_of
@@ -34,10 +34,9 @@ __all__ = ["Batch", "Found", "joined"]
 PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
 PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
-SPARSE = 64  # where a filter leaves fewer than one row in so many, they are picked out instead of scanned
+PICKED_BYTES = 2000  # scanning so many bytes takes as long as picking out one row
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
-EVERYTHING = np.empty(0, np.uint32)  # bits of rows that may be found, where all may
 
 Found: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.int64]]]  # raw scores and rows of each query
 
@@ -71,12 +70,7 @@ class Batch:
         self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
         self._by_trellis: list[TrellisScanner] = []  # the first layer of each shard, once it was scanned so
-        self._probed = None if nprobe is None else [self._near(shard, nprobe) for shard in prepared.shards]
-
-    @property
-    def reachable(self) -> int:
-        """How many rows each query finds at least, if it wants so many: all that the selection leaves."""
-        return self.prepared.rows - self.selection.left_out
+        self._rows = [self._rows_of(number) for number in range(len(prepared.shards))]
 
     def of(self, queries: NDArray[np.int64]) -> Batch:
         """Return a batch of some of the queries."""
@@ -220,45 +214,38 @@ class Batch:
             return np.arange(shard.rows)
         return shard.cells.nearest(self.ranking.queries[0], nprobe, by_product=self.ranking.raw == "product")
 
+    def _rows_of(self, number: int) -> NDArray[np.int64] | None:
+        """Return the positions of a shard that are looked at, sorted: in cells probed, or picked; None for all."""
+        shard, selection = self.prepared.shards[number], self.selection
+        if self.nprobe is not None:
+            near = self._near(shard, self.nprobe)
+            return near if selection.listed is None else selection.among(number, near)
+        if (
+            selection.listed is None
+            or selection.count * PICKED_BYTES > self.prepared.rows * shard.layers[0].layer.code_bytes
+        ):
+            return None
+        return selection.in_shard(number)
+
     @property
     def _scanned(self) -> list[int]:
         """How many rows of each shard are looked at."""
-        if self._probed is None:
-            return [shard.rows for shard in self.prepared.shards]
-        return [len(probed) for probed in self._probed]
+        shards = self.prepared.shards
+        return [shard.rows if rows is None else len(rows) for shard, rows in zip(shards, self._rows, strict=True)]
 
     def _over(
         self, scanner: Scanner, number: int, start: int, stop: int, best: TopK, floors: NDArray[np.float64]
     ) -> None:
-        """Scan rows of a shard (of those probed, where not all are), or score single ones where few are selected."""
-        everything = self.selection.everything
-        if self._probed is not None:
-            chosen = self._probed[number][start:stop]
-            if not everything:
-                chosen = chosen[self._selected(number, chosen)]
-            elif isinstance(scanner, (CellScanner, TrellisScanner)):
-                for first, last in runs_of(chosen):
-                    scanner.over(first, last, best, floors=floors, allowed=EVERYTHING)
-                return
-            _pick(scanner, chosen, best, floors)
-            return
-        if everything:
-            scanner.over(start, stop, best, floors=floors, allowed=EVERYTHING)
-            return
-        selected = self._selected(number, np.arange(start, stop))
-        if np.count_nonzero(selected) * SPARSE >= stop - start:
-            allowed = np.zeros(-(-stop // 32), np.uint32)
-            allowed[start // 32 :] = packed_bits(selected)
-            scanner.over(start, stop, best, floors=floors, allowed=allowed)
-            return
-        _pick(scanner, np.flatnonzero(selected) + start, best, floors)
-
-    def _selected(self, number: int, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of the rows at positions of a shard, consecutive unless cells are probed, may be found."""
-        order, first = self.prepared.shards[number].order, self.prepared.edges[number]
-        if order is None and self._probed is None:
-            return self.selection.mask(first + int(positions[0]), len(positions))
-        return self.selection.mask_of((positions if order is None else order.rows(positions)) + first)
+        """Scan rows of a shard, those that are looked at, or score them one by one where few are selected."""
+        rows, selection = self._rows[number], self.selection
+        if rows is None:
+            scanner.over(start, stop, best, floors=floors, allowed=selection.bits(number))
+        elif selection.listed is None and isinstance(scanner, (CellScanner, TrellisScanner)):
+            for first, last in runs_of(rows[start:stop]):
+                scanner.over(first, last, best, floors=floors, allowed=selection.bits(number))
+        else:
+            some = rows[start:stop]
+            _pick(scanner, some if selection.listed is not None else selection.among(number, some), best, floors)
 
     def _pieces(self, scanners: Sequence[Scanner], *, each: int) -> list[tuple[int, int, int]]:
         """Cut the rows of all shards into (shard, start, stop), `each` for every thread that is worth it."""
@@ -286,8 +273,7 @@ def _pick(scanner: Scanner, rows: NDArray[np.int64], best: TopK, floors: NDArray
 
     for at in range(0, len(rows), PICKED_AT_ONCE):
         some = rows[at : at + PICKED_AT_ONCE]
-        found = scanner.scores(scanner.codes.gather(some), some)
-        offer_all(np.ascontiguousarray(found), some, best.heap(floors))
+        offer_all(np.stack([scanner.of_rows(query, some) for query in range(len(floors))]), some, best.heap(floors))
 
 
 def _row_lengths(shard: Shard) -> RowLengths | None:

@@ -33,7 +33,7 @@ class Cascade(Strategy):
     least: int
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        rank = k + batch.selection.left_out
+        rank = k + batch.prepared.rows - batch.selection.count
         plan = self.plan if self.plan.finds(rank, batch.prepared.rows) else Plan()
         if not self.factor:
             return self._candidates(batch, k, k, floors, plan)
@@ -49,7 +49,7 @@ class Cascade(Strategy):
         then.
         """
         found = batch.best(batch.fast_scanners(wanted=k, plan=plan), wanted, floors, repeatable=bool(plan.sizes))
-        few = np.flatnonzero(found.sizes < min(k, batch.reachable))
+        few = np.flatnonzero(found.sizes < min(k, batch.selection.count))
         if len(few) and plan.sizes:
             again = batch.of(few)
             whole = again.best(again.fast_scanners(wanted=k), wanted, floors[few])

@@ -35,7 +35,7 @@ class DecodedScanner(Scanner):
                     may = bits_of(allowed, rows)
                     codes, rows = codes[may], rows[may]
                 if len(rows):
-                    found = np.ascontiguousarray(self.scores(codes, rows))
+                    found = np.ascontiguousarray(self._decoded_scores(slice(None), codes, rows))
                     offer_all(found, rows, best.heap(floors))
 
 

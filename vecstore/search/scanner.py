@@ -51,10 +51,6 @@ class Scanner(ABC):
         found (all may when it is empty). Several threads may call this at once, for heaps of their own.
         """
 
-    def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
-        """Return the raw scores (q, n) of codes of these rows."""
-        return self._decoded_scores(slice(None), codes, rows)
-
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the raw scores (n,) of rows for one of the queries."""
         codes = self.codes.gather(rows)

@@ -10,12 +10,14 @@ from vecstore.search.batch import Batch
 from vecstore.search.options import SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.resolve import cells_to_probe, resolve, resolve_range
-from vecstore.search.selection import Selection
+from vecstore.search.selection import Selection, as_rows
 from vecstore.search.topk import TopK
 
 __all__ = ["find", "find_all"]
 
 QUERIES_AT_ONCE = 64
+FEW = 16  # rows left out, for which so many more are looked for
+NONE = np.empty(0, np.int64)
 
 
 def find(
@@ -39,14 +41,16 @@ def find(
     (q,) int64
     """
     strategy, nprobe = resolve(options, prepared), cells_to_probe(options, prepared)
-    selection = Selection(prepared.rows, options.rows, options.exclude)
+    few = _few(options, prepared.rows)
+    wanted = min(k + len(few), prepared.rows)
+    selection = Selection(prepared.shards, prepared.edges, options.rows, None if len(few) else options.exclude)
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
         batch = Batch(prepared, some, options.metric, selection, nprobe)
-        found = strategy.find(batch, k, batch.ranking.floors(least))
+        found = strategy.find(batch, wanted, batch.ranking.floors(least))
         found.scores = batch.ranking.final(found.scores)
         found.rows = batch.numbered(found.rows)
-        return found, batch.rescored
+        return (found.without(few).cut(k) if len(few) else found), batch.rescored
 
     together = _together(nprobe)
     if 0 < len(queries) <= together:
@@ -64,7 +68,7 @@ def find_all(
 ) -> list[tuple[NDArray[np.float64], NDArray[np.int64], int]]:
     """Return the scores and rows of all that score `least`, best first, and rows rescored, for each query."""
     strategy, nprobe = resolve_range(options, prepared), cells_to_probe(options, prepared)
-    selection = Selection(prepared.rows, options.rows, options.exclude)
+    selection = Selection(prepared.shards, prepared.edges, options.rows, options.exclude)
     together, found = _together(nprobe), []
     for start in range(0, len(queries), together):
         batch = Batch(prepared, queries[start : start + together], options.metric, selection, nprobe)
@@ -73,6 +77,14 @@ def find_all(
             scores = raw[order] * batch.ranking.slope + batch.ranking.shifts[query]
             found.append((scores, batch.numbered(rows[order]), int(batch.rescored[query])))
     return found
+
+
+def _few(options: SearchOptions, total: int) -> NDArray[np.int64]:
+    """Return the rows that are left out, where they are so few that looking for as many more costs less than a mask."""
+    if options.rows is not None or options.exclude is None:
+        return NONE
+    found = as_rows(total, options.exclude, "exclude")
+    return found if found.dtype != bool and len(found) <= FEW else NONE
 
 
 def _together(nprobe: int | None) -> int:

@@ -1,76 +1,117 @@
-"""Which rows a search may find: what users give, a mask or row numbers, as a bit a row."""
+"""Which rows a search may find: what users give, a mask or row numbers, as positions or as a bit a row."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.errors import OptionError
+from vecstore.shard.shard import Shard
 
-__all__ = ["Selection", "packed_bits"]
+__all__ = ["EVERYTHING", "Selection", "as_rows"]
+
+EVERYTHING = np.empty(0, np.uint32)  # bits of rows that may be found, where all may
+LISTED = 32  # fewer rows than one in so many are kept as a list, not as a mask
 
 
 class Selection:
-    """The rows that a search may find: some, or all, without others.
+    """The rows that a search may find: all, or some, without others.
 
     Parameters
     ----------
-    total : int
-        Rows of the store.
+    shards : sequence of Shard
+    edges : list of int
+        Rows edges[i] to edges[i + 1] are in shard i.
     rows, exclude : array or None
-        A mask (total,) of bool, or row numbers.
+        A mask (rows of the store,) of bool, or row numbers.
 
     Attributes
     ----------
-    left_out : int
-        How many rows may not be found, or more: those that both leave out count twice.
+    count : int
+        How many rows may be found.
+    listed : (count,) int64 or None
+        Their positions, sorted, where they are few.
 
     Raises
     ------
     OptionError
-        Neither, or a number that is not a row.
+        Neither a mask nor numbers, or a number that is not a row.
     """
 
-    def __init__(self, total: int, rows: ArrayLike | None, exclude: ArrayLike | None) -> None:
-        self._rows = None if rows is None else _given(total, rows, "rows")
-        self._exclude = None if exclude is None else _given(total, exclude, "exclude")
-        self.left_out = 0
-        if self._rows is not None:
-            self.left_out += total - _count(self._rows)
-        if self._exclude is not None:
-            self.left_out += _count(self._exclude)
+    def __init__(
+        self, shards: Sequence[Shard], edges: list[int], rows: ArrayLike | None, exclude: ArrayLike | None
+    ) -> None:
+        self._shards, self._edges, total = shards, edges, edges[-1]
+        self.count = total
+        self.listed: NDArray[np.int64] | None = None
+        self._mask: NDArray[np.bool_] | None = None  # by position
+        self._bits: dict[int, NDArray[np.uint32]] = {}
+        some = None if rows is None else as_rows(total, rows, "rows")
+        others = None if exclude is None else as_rows(total, exclude, "exclude")
+        if some is not None and some.dtype != bool and len(some) * LISTED <= total:
+            self._list(_distinct(some), others)
+        elif some is not None or others is not None:
+            self._set_mask(_mask(total, some, others))
 
-    @property
-    def everything(self) -> bool:
-        """Whether no row is left out by what was given."""
-        return self._rows is None and self._exclude is None
+    def in_shard(self, number: int) -> NDArray[np.int64]:
+        """Return the positions in a shard of the rows in it that are listed: sorted."""
+        assert self.listed is not None
+        first, end = self._edges[number], self._edges[number + 1]
+        low, high = np.searchsorted(self.listed, [first, end])
+        return np.asarray(self.listed[low:high] - first)
 
-    def mask(self, first: int, count: int) -> NDArray[np.bool_]:
-        """Return which of `count` rows from `first` on may be found."""
-        chosen = np.ones(count, bool) if self._rows is None else _mask(self._rows, first, count)
-        if self._exclude is not None:
-            chosen &= ~_mask(self._exclude, first, count)
-        return chosen
+    def among(self, number: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some positions in a shard, sorted, that may be found."""
+        if self.listed is not None:
+            return np.intersect1d(self.in_shard(number), positions, assume_unique=True)
+        return positions if self._mask is None else positions[self._mask[positions + self._edges[number]]]
 
-    def mask_of(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of these rows may be found: (n,)."""
-        chosen = np.ones(len(rows), bool) if self._rows is None else _mask_of(self._rows, rows)
-        if self._exclude is not None:
-            chosen &= ~_mask_of(self._exclude, rows)
-        return chosen
+    def bits(self, number: int) -> NDArray[np.uint32]:
+        """Return which rows of a shard may be found: bit i of item t for position 32 t + i; empty for all."""
+        if self.count == self._edges[-1]:
+            return EVERYTHING
+        if number not in self._bits:  # two threads may both do it
+            first, end = self._edges[number], self._edges[number + 1]
+            if self._mask is not None:
+                mask = self._mask[first:end]
+            else:
+                mask = np.zeros(end - first, bool)
+                mask[self.in_shard(number)] = True
+            self._bits[number] = _packed(mask)
+        return self._bits[number]
+
+    def _list(self, rows: NDArray[np.int64], others: NDArray[Any] | None) -> None:
+        if others is not None:
+            kept = ~others[rows] if others.dtype == bool else ~np.isin(rows, others)
+            rows = rows[kept]
+        self.listed, self.count = np.sort(self._positions(rows)), len(rows)
+
+    def _set_mask(self, mask: NDArray[np.bool_]) -> None:
+        self.count = int(np.count_nonzero(mask))
+        if self.count * LISTED <= len(mask):
+            self._list(np.flatnonzero(mask), None)
+            return
+        for shard, first, end in zip(self._shards, self._edges, self._edges[1:], strict=False):
+            if shard.order is not None:
+                mask[first:end] = shard.order.placed(mask[first:end])
+        self._mask = mask
+
+    def _positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where sorted rows lie."""
+        positions = rows
+        cuts = np.searchsorted(rows, self._edges)
+        for shard, first, low, high in zip(self._shards, self._edges, cuts[:-1], cuts[1:], strict=False):
+            if shard.order is not None and low < high:
+                positions = positions.copy() if positions is rows else positions
+                positions[low:high] = shard.order.positions(rows[low:high] - first) + first
+        return positions
 
 
-def packed_bits(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Return a mask with bit i of item t for its item 32 t + i."""
-    packed = np.zeros(-(-len(mask) // 32) * 4, np.uint8)
-    packed[: -(-len(mask) // 8)] = np.packbits(mask, bitorder="little")
-    return packed.view("<u4")
-
-
-def _given(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
-    """Return a mask as it is, row numbers sorted."""
+def as_rows(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
+    """Return a mask (total,) of bool as it is, row numbers (n,) as int64; raises `OptionError` for anything else."""
     found = np.asarray(given)
     if found.size == 0:
         return np.empty(0, np.int64)
@@ -86,28 +127,30 @@ def _given(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
     low, high = int(found.min()), int(found.max())
     if low < 0 or high >= total:
         raise OptionError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows")
-    return np.sort(found.astype(np.int64))
+    return found.astype(np.int64, copy=False)
 
 
-def _count(given: NDArray[Any]) -> int:
-    """Return how many different rows a mask, or sorted row numbers, name."""
-    if given.dtype == bool:
-        return int(np.count_nonzero(given))
-    return min(len(given), 1) + int(np.count_nonzero(np.diff(given)))
+def _distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    rows = np.sort(rows)
+    return rows[np.diff(rows, prepend=-1) > 0]
 
 
-def _mask(given: NDArray[Any], first: int, count: int) -> NDArray[np.bool_]:
-    if given.dtype == bool:
-        return given[first : first + count].copy()
-    mask = np.zeros(count, bool)
-    low, high = np.searchsorted(given, [first, first + count])
-    mask[given[low:high] - first] = True
+def _mask(total: int, some: NDArray[Any] | None, others: NDArray[Any] | None) -> NDArray[np.bool_]:
+    """Return a new mask of some rows (None for all) without others."""
+    if some is not None and some.dtype == bool:
+        mask = some.copy()
+    else:
+        mask = np.full(total, some is None)
+        if some is not None:
+            mask[some] = True
+    if others is not None and others.dtype == bool:
+        mask &= ~others
+    elif others is not None:
+        mask[others] = False
     return mask
 
 
-def _mask_of(given: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    if given.dtype == bool:
-        return given[rows]
-    if not len(given):
-        return np.zeros(len(rows), bool)
-    return given[np.minimum(np.searchsorted(given, rows), len(given) - 1)] == rows
+def _packed(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    packed = np.zeros(-(-len(mask) // 32) * 4, np.uint8)
+    packed[: -(-len(mask) // 8)] = np.packbits(mask, bitorder="little")
+    return packed.view("<u4")

@@ -7,7 +7,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Codes, Floats
+from vecstore.codecs.base import Floats
 from vecstore.errors import OptionError
 from vecstore.kernels.arguments import TableQueries
 from vecstore.search.ranking import Ranking
@@ -71,6 +71,16 @@ class TableScanner(Scanner):
         self._check(start, stop)
         scan_tiles(self.codes.part.tiles, self._arguments, best.heap(floors), start, stop, allowed)
 
+    def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        from vecstore.kernels.table_scan import score_tiles
+
+        part = self.codes.part
+        if part.unchecked:
+            part.check_rows(rows)
+        out = np.empty(len(rows))
+        score_tiles(part.tiles, self._arguments, query, rows, out)
+        return out
+
     @property
     def _arguments(self) -> TableQueries:
         least, largest = self._lengths
@@ -99,7 +109,3 @@ class HammingScanner(TableScanner):
             )
         super().__init__(codes, ranking, terms, (np.zeros((0, 0), np.float32), 0.0), None)
         self._biases = np.zeros(len(ranking.queries))
-
-    def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
-        different = np.bitwise_count(self._own[:, None, :] ^ codes[None])
-        return -different.sum(axis=2, dtype=np.float32)

@@ -74,6 +74,16 @@ class TopK:
         kept.scores, kept.rows, kept.sizes = self.scores[:, :k], self.rows[:, :k], np.minimum(self.sizes, k)
         return kept
 
+    def without(self, rows: NDArray[np.int64]) -> TopK:
+        """Return what is left of sorted rows without some."""
+        gone = np.isin(self.rows, rows)
+        order = np.argsort(gone, axis=1, kind="stable")
+        kept = TopK(len(self.sizes), self.k)
+        kept.scores = np.take_along_axis(np.where(gone, -np.inf, self.scores), order, axis=1)
+        kept.rows = np.take_along_axis(np.where(gone, -1, self.rows), order, axis=1)
+        kept.sizes = self.sizes - gone.sum(axis=1)
+        return kept
+
     def least(self, floors: NDArray[np.float64]) -> TopK:
         """Return what reaches the floors (q,)."""
         if (floors == -np.inf).all():

@@ -13,7 +13,6 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Codes, Floats
 from vecstore.kernels.arguments import TrellisQueries
 from vecstore.search.plan import Plan
 from vecstore.search.ranking import Ranking, Raw, raw_scores
@@ -117,21 +116,14 @@ class TrellisScanner(Scanner):
     def _stages(self) -> list[Stage]:
         return [self._trellis.stage(size) for size in (*self._plan.sizes, self.codes.layer.code_bytes)]
 
-    def scores(self, codes: Codes, rows: NDArray[np.int64]) -> Floats:
-        """As `Scanner.scores`, of the kind that the scan compares: products in cells."""
-        return self._scores(self._scanned, slice(None), codes, rows)
-
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         codes = self.codes.gather(rows, compiled=True)
-        return self._scores(self.ranking.raw, slice(query, query + 1), codes, rows)[0].astype(np.float64)
-
-    def _scores(self, raw: Raw, queries: slice, codes: Codes, rows: NDArray[np.int64]) -> Floats:
-        y, biases = self._coefficients.quantizer.coefficients(codes), self._biases[queries]
+        y, biases = self._coefficients.quantizer.coefficients(codes), self._biases[query : query + 1]
         if self.codes.cells is not None:
             biases = biases[:, self._trellis.cells_of(rows)]
-        products = self._weights[queries] @ y.T + biases.astype(np.float32)
-        norms = None if raw == "product" else self._trellis.norms(rows, y)
-        return raw_scores(raw, products, norms)
+        products = self._weights[query : query + 1] @ y.T + biases.astype(np.float32)
+        norms = None if self.ranking.raw == "product" else self._trellis.norms(rows, y)
+        return raw_scores(self.ranking.raw, products, norms)[0].astype(np.float64)
 
 
 def _above(parts: Sequence[Varying], deviations: float) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,12 @@ class Order:
     def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of rows in range: (n,)."""
         return self._positions[rows].astype(np.int64)
+
+    def placed(self, of_rows: NDArray[Any]) -> NDArray[Any]:
+        """Return values (rows,) by position that are given by row: a new array."""
+        found = np.empty_like(of_rows)
+        found[self._positions] = of_rows
+        return found
 
     def verify(self) -> None:
         """Raise `CorruptError` unless every row lies somewhere."""

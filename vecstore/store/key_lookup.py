@@ -14,6 +14,7 @@ from vecstore.keys.index import KeyIndex
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.shard.shard import Shard
+from vecstore.store.groups import groups
 from vecstore.store.manifest import Manifest
 
 __all__ = ["KeyLookup"]
@@ -106,7 +107,8 @@ class KeyLookup:
 
     def _find_in(self, packed: PackedKeys, shards: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         """Look each key up in its shard of `shards` and write the rows of those found into `rows`."""
-        for number in np.unique(shards[shards < len(self._shards)]).tolist():
-            missing = np.flatnonzero((shards == number) & (rows < 0))
-            found = self._index(number).find_packed(packed.take(missing))
-            rows[missing] = np.where(found >= 0, found + self._edges[number], -1)
+        missing = np.flatnonzero((rows < 0) & (shards < len(self._shards)))
+        for number, chosen in groups(shards[missing]):
+            positions = missing[chosen]
+            found = self._index(number).find_packed(packed.take(positions))
+            rows[positions] = np.where(found >= 0, found + self._edges[number], -1)

@@ -17,9 +17,10 @@ from vecstore.codecs.codec import Codec
 from vecstore.errors import CorruptError, KeyNotFoundError, OptionError, ShapeError
 from vecstore.keys.kind import Key, KeyType, as_keys
 from vecstore.keys.map import KeyMap
-from vecstore.keys.packed import PackedKeys
+from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.progress import Listener, Step
 from vecstore.shard.shard import Shard
+from vecstore.store.groups import groups
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
@@ -119,7 +120,14 @@ class Snapshot:
 
     def keys_of(self, rows: NDArray[np.int64]) -> list[Key]:
         """Return the keys of rows in range."""
-        return [self.key_of(row) for row in rows.tolist()]
+        if self.key_type is None or len(rows) < KERNEL_KEYS:
+            return [self.key_of(row) for row in rows.tolist()]
+        found = np.empty(len(rows), object)
+        for number, chosen in self._by_shard(rows):
+            keys = self.shards[number].keys
+            assert keys is not None
+            found[chosen] = keys.keys(rows[chosen] - self.edges[number])
+        return list(found)
 
     def keys(self) -> Iterator[Key]:
         """Iterate over the keys in row order; over row numbers in a store without keys."""
@@ -133,11 +141,13 @@ class Snapshot:
         if len(self.shards) == 1:
             return self.shards[0].vectors(rows)
         out = np.empty((len(rows), self.dimensions), np.float32)
-        shards = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(shards).tolist():
-            chosen = shards == number
+        for number, chosen in self._by_shard(rows):
             out[chosen] = self.shards[number].vectors(rows[chosen] - self.edges[number])
         return out
+
+    def _by_shard(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield the number of each shard that holds some of the rows, and which."""
+        return groups(np.searchsorted(self._starts, rows, side="right") - 1)
 
     def vector_range(self, start: int, stop: int) -> Floats:
         """Return the vectors of consecutive rows: (stop - start, d) float32, a new array."""

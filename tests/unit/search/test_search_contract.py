@@ -101,8 +101,15 @@ def test_best_rows(open_store, queries, kind, place, layout, metric):
         for may in (None, spread, few):
             found = store.search(asked, K, rows=may, **options)
             require_best(found, scores[some], metric, kind=kind, may=may)
-    found = store.search(queries[:20], K, exclude=np.flatnonzero(spread), **options)
-    require_best(found, scores, metric, kind=kind, may=~spread)
+    nearest, others = np.argsort(-scores[0])[:3], np.ones(ROWS, bool)
+    others[nearest] = False
+    for given, may in (
+        ({"exclude": np.flatnonzero(spread)}, ~spread),
+        ({"exclude": nearest}, others),  # so few that as many more are looked for
+        ({"rows": np.flatnonzero(few)[::-1]}, few),  # so few that they are picked out
+        ({"rows": spread, "exclude": nearest}, spread & others),
+    ):
+        require_best(store.search(queries[:20], K, **given, **options), scores, metric, kind=kind, may=may)
 
 
 @every_layout
@@ -142,7 +149,8 @@ def test_coarse_layers(open_store, queries, kind, layout):
 @every_kind
 def test_codes_are_scanned_where_they_lie(open_store, queries, kind, place, layout):
     store = open_store(kind, place, layout)
-    batch = Batch(store._snapshot.prepared, queries[:1], "cosine", Selection(ROWS, None, None), None)
+    prepared = store._snapshot.prepared
+    batch = Batch(prepared, queries[:1], "cosine", Selection(prepared.shards, prepared.edges, None, None), None)
     _, alone, in_cells = KINDS[kind]
     for scanner in batch.fast_scanners(wanted=K):
         assert type(scanner) is (in_cells if "cells" in place else alone)
