@@ -20,21 +20,16 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     ``bytes`` holds three counts that are never mixed: ``resident`` (codes that a scan touches), ``stored`` (all
     files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
     """
-    path, shards, manifest = snapshot.path, snapshot.shards, snapshot.manifest
-    first, rows = shards[0], snapshot.rows
-    stored = sum(Path(shard.path).stat().st_size for shard in shards)
-    if manifest is not None:
-        directory = Path(path)
-        stored += sum((directory / entry["file"]).stat().st_size for entry in manifest.key_maps)
-        stored += (directory / MANIFEST_NAME).stat().st_size
+    shards, rows, stored = snapshot.shards, snapshot.rows, _stored_bytes(snapshot)
+    first = shards[0]
     parts: dict[str, int] = {}
     for shard in shards:
         for name in shard.container.names():
             group = name.partition(".")[0] if not name.startswith("codes.") else name
             parts[group] = parts.get(group, 0) + int(shard.container.part(name).sizes.sum())
-    about = first.description
+    about = {} if snapshot.stores else first.description  # what one of several says is not true of all
     return {
-        "path": path,
+        "path": snapshot.path,
         "format": ".".join(map(str, first.container.version)),
         "rows": rows,
         "dimensions": first.dimensions,
@@ -79,6 +74,18 @@ def codec_text(shards: Sequence[Shard]) -> str:
             ends.pop()
         ends.append((spec, row))
     return "+".join([*(f"{spec}@{end}" for spec, end in ends[:-1]), ends[-1][0]])
+
+
+def _stored_bytes(snapshot: Snapshot) -> int:
+    """Return the bytes of all files."""
+    if snapshot.stores:
+        return sum(map(_stored_bytes, snapshot.stores))
+    stored = sum(Path(shard.path).stat().st_size for shard in snapshot.shards)
+    if snapshot.manifest is not None:
+        directory = Path(snapshot.path)
+        stored += sum((directory / entry["file"]).stat().st_size for entry in snapshot.manifest.key_maps)
+        stored += (directory / MANIFEST_NAME).stat().st_size
+    return stored
 
 
 def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:

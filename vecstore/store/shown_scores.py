@@ -48,6 +48,10 @@ class ShownScores:
         if found is None:
             message = f"{snapshot.path} holds no map to the original scores; convert the dump again for one"
             raise OptionError(message)
+        if any(store.shards[0].description.get("calibration") != found for store in snapshot.stores):
+            raise OptionError(
+                f"{snapshot.path} have each a map of their own to the original scores; search one of them"
+            )
         calibration = Calibration.from_dict(found, first.path)
         coarse = len(first.layers) > 1 and options.rescore == 0 and not options.exact
         if options.metric != calibration.metric or snapshot.truncated or coarse:

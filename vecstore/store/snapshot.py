@@ -55,12 +55,15 @@ class Snapshot:
     vector : function
         Returns the vector of a row in range: (d,) float32, a new array.
     manifest : Manifest or None
+    stores : list of Snapshot
+        Those that were opened as one (see `JoinedSnapshot`); none otherwise.
     prefix, code_bytes : int or None
         Dimensions, or bytes of each code, of which only the first are read.
     """
 
     def __init__(self, path: str, shards: list[Shard], manifest: Manifest | None, key_maps: list[KeyMap]) -> None:
         self.path, self.shards, self.manifest, self._key_maps = path, shards, manifest, key_maps
+        self.stores: list[Snapshot] = []
         first = shards[0]
         self.prefix, self.code_bytes = first.prefix, first.code_bytes
         self.dimensions, self.metric = first.dimensions, first.metric

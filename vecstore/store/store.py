@@ -1,10 +1,10 @@
-"""A store: what users open. One shard file, or a directory of shards with a manifest."""
+"""A store: what users open. One shard file, a directory of shards with a manifest, or several stores as one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "open_store"]
 
+Paths: TypeAlias = str | Path | Sequence[str | Path]
 
-def open_store(path: str | Path, *, check: bool = True) -> Store:
-    """Open a store for reading.
+
+def open_store(path: Paths, *, check: bool = True) -> Store:
+    """Open a store for reading, or several as one.
 
     Parameters
     ----------
-    path : path
-        A store file, or a directory with a manifest.
+    path : path, or list of paths
+        A store file, or a directory with a manifest. Several are seen as one: rows are counted through them, and a
+        search looks into all. Where two hold the same key, a lookup takes it from the one that stands first.
     check : bool
         Compare every piece of the file with its checksum when it is first touched (64 KiB at a time, once). Without,
         damage goes unnoticed until `Store.verify`.
@@ -40,6 +43,8 @@ def open_store(path: str | Path, *, check: bool = True) -> Store:
     ------
     FormatError
         Not a store. `CorruptError` where it is damaged, `UnsupportedVersionError` where it is too new.
+    OptionError
+        Several stores of other dimensions, metrics, types of keys or numbers of layers.
     FileNotFoundError
         Nothing is there.
     """
@@ -55,6 +60,7 @@ class Store:
     Attributes
     ----------
     path : str
+        Of several stores opened as one, their paths joined by " + ".
     dimensions : int
     metric : {"cosine", "dot", "l2"}
         What scores are, unless `search` is told otherwise.
@@ -63,10 +69,12 @@ class Store:
     """
 
     def __init__(
-        self, path: str | Path, *, check: bool = True, prefix: int | None = None, code_bytes: int | None = None
+        self, path: Paths, *, check: bool = True, prefix: int | None = None, code_bytes: int | None = None
     ) -> None:
-        self.path, self._check, self._prefix, self._code_bytes = str(path), check, prefix, code_bytes
-        snapshot = Snapshot.open(self.path, check=check, prefix=prefix, code_bytes=code_bytes)
+        self._paths: str | list[str] = str(path) if isinstance(path, (str, Path)) else [str(each) for each in path]
+        self._check, self._prefix, self._code_bytes = check, prefix, code_bytes
+        snapshot = _opened(self._paths, check=check, prefix=prefix, code_bytes=code_bytes)
+        self.path = snapshot.path
         self._held: Snapshot | None = snapshot
         self.dimensions, self.metric, self.key_type = snapshot.dimensions, snapshot.metric, snapshot.key_type
         self._rows = snapshot.rows
@@ -167,7 +175,7 @@ class Store:
         size = dimensions if bytes is None else bytes
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise OptionError(f"truncated takes a whole number of dimensions or bytes, found {size!r}")
-        return Store(self.path, check=self._check, prefix=dimensions, code_bytes=bytes)
+        return Store(self._paths, check=self._check, prefix=dimensions, code_bytes=bytes)
 
     # Search
 
@@ -337,7 +345,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> Any:
-        return _reopen, (self.path, self._check, self._prefix, self._code_bytes)
+        return _reopen, (self._paths, self._check, self._prefix, self._code_bytes)
 
     def __repr__(self) -> str:
         if self._held is None:
@@ -350,5 +358,13 @@ class Store:
         raise ClosedError(f"the store {self.path} is closed; open it again")
 
 
-def _reopen(path: str, check: bool, prefix: int | None, code_bytes: int | None) -> Store:
+def _opened(path: str | list[str], **options: Any) -> Snapshot:
+    if isinstance(path, str):
+        return Snapshot.open(path, **options)
+    from vecstore.store.joining import JoinedSnapshot
+
+    return JoinedSnapshot([Snapshot.open(each, **options) for each in path])
+
+
+def _reopen(path: str | list[str], check: bool, prefix: int | None, code_bytes: int | None) -> Store:
     return Store(path, check=check, prefix=prefix, code_bytes=code_bytes)

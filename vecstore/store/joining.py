@@ -1,0 +1,96 @@
+"""Several stores seen as one: their shards one behind the other, their keys asked in order."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.codec import Codec
+from vecstore.errors import OptionError
+from vecstore.store.key_lookup import KeyLookup
+from vecstore.store.snapshot import Snapshot
+
+__all__ = ["JoinedSnapshot"]
+
+
+class JoinedSnapshot(Snapshot):
+    """The snapshots of several stores as one. A key that several hold is that of the first.
+
+    Raises `OptionError` for stores that do not go together.
+
+    Attributes
+    ----------
+    stores : list of Snapshot
+    """
+
+    def __init__(self, stores: Sequence[Snapshot]) -> None:
+        _require_kinship(stores)
+        shards = [shard for store in stores for shard in store.shards]
+        super().__init__(" + ".join(store.path for store in stores), shards, None, [])
+        self.stores = list(stores)
+        self._key_maps = [key_map for store in stores for key_map in store._key_maps]
+        if self.key_type is not None:
+            self._lookup = _KeysInOrder(stores)
+            self.find = self._lookup.find
+
+    @property
+    def codec(self) -> Codec:
+        """Refused: each store has a codec of its own."""
+        raise OptionError(
+            f"{self.path} are several stores, each with a codec of its own; open one of them for its codec"
+        )
+
+
+class _KeysInOrder(KeyLookup):
+    """The keys of several stores: the first that holds a key answers."""
+
+    def __init__(self, stores: Sequence[Snapshot]) -> None:
+        self._lookups = [store._lookup for store in stores]
+        self._first_rows = [0, *accumulate(store.rows for store in stores)][:-1]
+        self._first_shards = [0, *accumulate(len(store.shards) for store in stores)][:-1]
+
+    def find(self, key: Any) -> int:
+        for lookup, first in zip(self._lookups, self._first_rows, strict=True):
+            row = lookup.find(key)
+            if row >= 0:
+                return row + first
+        return -1
+
+    def find_many(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        rows = np.full(len(keys), -1, np.int64)
+        for lookup, first in zip(self._lookups, self._first_rows, strict=True):
+            left = np.flatnonzero(rows < 0)
+            if not len(left):
+                break
+            asked = keys[left] if isinstance(keys, np.ndarray) else [keys[at] for at in left.tolist()]
+            found = lookup.find_many(asked)
+            rows[left] = np.where(found >= 0, found + first, -1)
+        return rows
+
+    def verify(self, number: int) -> None:
+        store = bisect_right(self._first_shards, number) - 1
+        self._lookups[store].verify(number - self._first_shards[store])
+
+
+def _require_kinship(stores: Sequence[Snapshot]) -> None:
+    """Raise `OptionError` unless one search and one lookup make sense over all stores."""
+    if not stores:
+        raise OptionError("there is no store to open in an empty list")
+    first = stores[0]
+    for store in stores[1:]:
+        for what, ours, theirs in (
+            ("dimensions", first.dimensions, store.dimensions),
+            ("metrics", first.metric, store.metric),
+            ("types of keys", first.key_type or "none", store.key_type or "none"),
+            ("numbers of layers", len(first.shards[0].layers), len(store.shards[0].layers)),
+        ):
+            if ours != theirs:
+                raise OptionError(
+                    f"stores opened as one are alike; {first.path} and {store.path} have other {what}: "
+                    f"{ours} and {theirs}"
+                )
