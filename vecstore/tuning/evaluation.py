@@ -15,6 +15,7 @@ from vecstore.codecs.codec import Codec, codec
 from vecstore.codecs.evaluation import relative_error
 from vecstore.codecs.partition import COUNT_BYTES
 from vecstore.errors import CodecError
+from vecstore.measure.choice import Measured, choose
 from vecstore.measure.recall import GroundTruth, interval, paired
 from vecstore.measure.spectrum import distortion_bound, spectrum
 from vecstore.metric import Metric
@@ -27,7 +28,6 @@ from vecstore.tuning.result import Entry
 __all__ = ["Evaluation", "Rung", "SuccessiveHalving", "scan_class"]
 
 K = 10
-TIE = 0.003  # recall that may be given up for a faster codec, where the queries cannot tell the two apart
 HOPELESS = 2.0  # times the error of the best: what cannot get below even as an ideal code is not tried
 # How fast codes are scanned: tables of 16 entries fit a register, those of 256 do not.
 SCAN_CLASSES: dict[CodeKind, int] = {"tables16": 0, "numbers": 1, "trellis": 1, "tables256": 2, "decoded": 3}
@@ -165,7 +165,7 @@ class SuccessiveHalving:
                 return None
             last = number == len(self.rungs) - 1
             survivors = self._survivors(kept, rung)
-            chosen = self._fastest_tie(kept) if last else None
+            chosen = self._preferred(kept) if last else None
             gone = [evaluation for evaluation in kept if last or evaluation not in survivors]
             self.entries += [self.entry(evaluation, rung, role, chosen=evaluation is chosen) for evaluation in gone]
             if chosen is not None:
@@ -288,18 +288,13 @@ class SuccessiveHalving:
         ]
         return near[: rung.keep]
 
-    def _fastest_tie(self, evaluations: list[Evaluation]) -> Evaluation:
-        """Return the fastest of those that the queries cannot tell from the best."""
-        best = max(evaluations, key=lambda evaluation: evaluation.recalls.mean())
-
-        def tied(evaluation: Evaluation) -> bool:
-            behind = paired(best.recalls, evaluation.recalls, seed=self.seed)
-            return behind.low <= 0 and behind.mean <= TIE
-
-        return min(
-            filter(tied, evaluations),
-            key=lambda evaluation: (scan_class(evaluation.codec, self.metric), -evaluation.recalls.mean()),
-        )
+    def _preferred(self, evaluations: list[Evaluation]) -> Evaluation:
+        """Return the one to take: see `vecstore.measure.choice.choose`."""
+        found = [
+            Measured(each.recalls, self.row_bytes(each.codec), -scan_class(each.codec, self.metric))
+            for each in evaluations
+        ]
+        return evaluations[choose(found)]
 
     def _trained(self, spec: str, train: Floats) -> Codec | None:
         with warnings.catch_warnings():

@@ -44,7 +44,8 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
     All codecs that are registered are candidates. Those that could not win even as ideal codes (rate-distortion
     bound) are left out; the others are trained on few rows, the better ones on more (successive halving: Jamieson &
     Talwalkar, AISTATS 2016), each judged by recall@10 on rows that it was not trained on, asked by rows that are in
-    neither. Of candidates that the queries cannot tell apart, the one that is scanned fastest is taken.
+    neither. Of candidates within one standard error of the best, the smallest file is taken; of equal ones, the one
+    that is scanned fastest (`vecstore.measure.choice.choose`).
 
     Parameters
     ----------
