@@ -208,6 +208,14 @@ class Report:
     table: Table | None = None
     advice: list[str] = field(default_factory=list)
 
+    def _repr_html_(self) -> str:
+        from vecstore.notebook import facts_html
+
+        names = ("path", "rows", "codec", "dump_bytes", "store_bytes", "bad", "zeroed", "duplicates")
+        shown = {name: getattr(self, name) for name in names} | {"bytes a row": self.store_bytes / self.rows}
+        shown |= {name: value for name, value in self.certificate.items() if isinstance(value, float)}
+        return facts_html("vecstore: conversion", shown)
+
 
 def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Listener) -> Report:
     if Path(dump.path).exists() and path.exists() and Path(dump.path).samefile(path):

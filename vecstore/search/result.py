@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.errors import require
 
 __all__ = ["SearchResult"]
 
@@ -20,6 +22,8 @@ class SearchResult:
     For one query (a vector) every field has length k; for a batch, one such row a query. k is smaller than asked
     when there are fewer rows; where one query of a batch found fewer than another (because of `min_score`), its rows
     are filled up with -1 and NaN, its keys are not.
+
+    It iterates over pairs of key and score; for a batch, over the result of each query.
 
     Attributes
     ----------
@@ -46,3 +50,44 @@ class SearchResult:
                 self.keys, self.rows, self.scores, self.rescored, sizes, strict=True
             )
         ]
+
+    @property
+    def single(self) -> bool:
+        """Whether it is the result of one query."""
+        return self.rows.ndim == 1
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over (key, score), best first; for a batch, over a `SearchResult` for each query."""
+        return zip(self.keys, self.scores.tolist(), strict=True) if self.single else iter(self.each())
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with columns key, row and score; for a batch, the number of the query before."""
+        return require("pandas", purpose="to_pandas").DataFrame(self._columns())
+
+    def to_arrow(self) -> Any:
+        """Return a `pyarrow.Table` with the columns of `to_pandas`."""
+        return require("pyarrow", purpose="to_arrow").table(self._columns())
+
+    def _columns(self) -> dict[str, Any]:
+        if self.single:
+            return {"key": self.keys, "row": self.rows, "score": self.scores}
+        found = self.rows >= 0
+        return {
+            "query": np.nonzero(found)[0],
+            "key": [key for keys in self.keys for key in keys],
+            "row": self.rows[found],
+            "score": self.scores[found],
+        }
+
+    def _repr_html_(self) -> str:
+        from vecstore.notebook import table_html
+
+        columns = self._columns()
+        return table_html(list(columns), list(zip(*(_plain(column) for column in columns.values()), strict=True)))
+
+
+def _plain(column: Any) -> list[Any]:
+    return column if isinstance(column, list) else column.tolist()

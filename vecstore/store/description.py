@@ -11,7 +11,7 @@ from vecstore.shard.shard import Shard
 from vecstore.store.manifest import MANIFEST_NAME
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["codec_text", "describe", "summary"]
+__all__ = ["codec_text", "describe", "facts", "summary"]
 
 
 def describe(snapshot: Snapshot) -> dict[str, Any]:
@@ -50,6 +50,22 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "provenance": about.get("provenance"),
         "user": about.get("user") or {},
     }
+
+
+def facts(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the few facts that a notebook shows."""
+    about = describe(snapshot)
+    size, found = about["bytes"], about["certificate"] or {}
+    shown = {
+        "rows": f"{about['rows']:,} x {about['dimensions']}",
+        "codec": about["codec"],
+        "metric": about["metric"],
+        "keys": about["key_type"] or "none: rows are found by number",
+        "bytes a row": size["per_vector"],
+        "stored bytes": size["stored"],
+        "cosine to the originals": found.get("cosine_mean"),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def summary(snapshot: Snapshot) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "open_store"]
 
+COMPLETED = 1000  # keys that IPython is told of for completion
+
 Paths: TypeAlias = str | Path | Sequence[str | Path]
 
 
@@ -353,6 +355,15 @@ class Store:
         from vecstore.store.description import summary
 
         return f"<Store {self.path!r}: {summary(self._held)}>"
+
+    def _repr_html_(self) -> str:
+        from vecstore.notebook import facts_html
+        from vecstore.store.description import facts
+
+        return facts_html(f"vecstore: {self.path}", {"": "closed"} if self._held is None else facts(self._held))
+
+    def _ipython_key_completions_(self) -> list[Key]:
+        return self.keys[:COMPLETED] if self.key_type == "str" else []
 
     def _closed(self, *_: Any) -> Any:
         raise ClosedError(f"the store {self.path} is closed; open it again")

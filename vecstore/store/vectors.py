@@ -14,6 +14,8 @@ from vecstore.store.snapshot import Snapshot
 
 __all__ = ["Vectors", "row_numbers"]
 
+PIECE_ROWS = 8192
+
 
 class Vectors:
     """Decoded vectors, shape (rows, dimensions), float32.
@@ -41,6 +43,18 @@ class Vectors:
     def nbytes(self) -> int:
         """Bytes that all vectors take when decoded."""
         return 4 * self.size
+
+    @property
+    def T(self) -> Floats:
+        """All vectors, decoded, as columns: (dimensions, rows), so that queries multiply them: ``q @ vectors.T``."""
+        return np.asarray(self).T
+
+    def astype(self, dtype: DTypeLike) -> NDArray[Any]:
+        """Return all vectors, decoded piece by piece into an array of another type."""
+        out = np.empty(self.shape, dtype)
+        for start in range(0, self.shape[0], PIECE_ROWS):
+            out[start : start + PIECE_ROWS] = self[start : start + PIECE_ROWS]
+        return out
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, np.ndarray) and index.ndim == 0:

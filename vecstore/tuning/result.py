@@ -83,6 +83,15 @@ class Table(Sequence[Entry]):
         """Return plain dictionaries, ready for JSON."""
         return [asdict(entry) | {"recall": entry.recall.to_list()} for entry in self]
 
+    def _repr_html_(self) -> str:
+        from vecstore.notebook import table_html
+
+        rows = [
+            (e.codec, e.row_bytes, str(e.recall), e.error, e.decibels, e.train_rows, "chosen" if e.chosen else "")
+            for e in self
+        ]
+        return table_html(("codec", "bytes a row", "recall@10, 95%", "error", "dB", "trained on", ""), rows)
+
     def __str__(self) -> str:
         head = f"{'codec':<28} {'bytes':>7} {'recall@10, 95%':<24} {'error':>8} {'dB':>6}"
         lines = [
