@@ -41,7 +41,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "bin": {"codec": "center,bin", "keys": None},
     "layers": {"codec": "bin/sq:8"},
     "zstd": {"codec": "f32,zstd"},
-    "cells": {"codec": "cells:6,sq:4", "keep_order": True},
+    "cells": {"codec": "cells:6,sq:4"},
     "cells-layers": {"codec": "cells:5,bin/sq:8"},
     "cells-order": {"codec": "cells:40,tcq:5", "keys": None},
     "hash": {"codec": "hash:90:2:word&shape&ngrams2-3:mean"},

@@ -24,7 +24,7 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "packed": (200, 8, "f16,zstd:3:bit", None, {"metric": "dot"}),
     "trellis": (2100, 16, "tcq:5:8", "str", {}),
     "sharded": (900, 8, "sq:8", "int64", {"shard_bytes": 135_000}),
-    "cells": (400, 10, "cells:6,bin/sq:6", "str", {"keep_norms": True}),
+    "cells": (400, 10, "cells:6,bin/sq:6", "str", {"keep_norms": True, "keep_order": False}),
     "order": (300, 12, "cells:5,pq:4x4", None, {"metric": "l2"}),
     "axes": (400, 40, "cells:4,tcq:9:8", None, {}),
     "heads": (600, 24, "tcq:13:16", None, {}),

@@ -13,7 +13,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["complain", "facts", "notes_of_warnings", "print_json", "say", "shown_key", "stderr", "stdout", "table"]
+__all__ = [
+    "ROW_ORDERS",
+    "complain",
+    "facts",
+    "notes_of_warnings",
+    "print_commands",
+    "print_json",
+    "say",
+    "shown_key",
+    "stderr",
+    "stdout",
+    "table",
+]
+
+ROW_ORDERS = {  # what a row's number is, by what `Store.info` calls it
+    "dump": "the dump's",
+    "cells": "cell by cell, not the dump's: find rows by their keys",
+    "importance": "falling importance, not the dump's",
+}
 
 
 def stdout() -> Console:
@@ -59,6 +77,14 @@ def shown_key(key: Any) -> str | int:
     if isinstance(key, bytes):
         return key.decode(errors="backslashreplace")
     return key if isinstance(key, str) else int(key)
+
+
+def print_commands(console: Console, title: str, commands: Sequence[str]) -> None:
+    """Print what to do next: a title, and commands to copy, a line each."""
+    console.print()
+    console.print(Text(title))
+    for command in commands:
+        console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

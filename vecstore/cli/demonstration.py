@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from vecstore.cli.console import stdout, table
+from vecstore.cli.console import print_commands, stdout, table
 from vecstore.cli.options import Force, examples
 from vecstore.cli.sizes import format_bytes
 from vecstore.errors import ExistsError
@@ -161,7 +161,4 @@ def _print_next(console: Console, found: list[Measurement], elapsed_s: float, *,
             "vecstore convert YOUR-VECTORS yours.vecs --codec sq:8",
             "vecstore search yours.vecs --key KEY",
         ]
-    console.print()
-    console.print(Text(title))
-    for command in commands:
-        console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
+    print_commands(console, title, commands)

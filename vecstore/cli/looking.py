@@ -11,11 +11,11 @@ import typer
 from rich.text import Text
 
 from vecstore.cli.certificates import certificate
-from vecstore.cli.console import facts, print_json, say, shown_key, stdout, table
+from vecstore.cli.console import ROW_ORDERS, facts, print_json, say, shown_key, stdout, table
 from vecstore.cli.keys import find_rows, parse_key
 from vecstore.cli.options import AsJson, Force, SearchMetric, StorePath, examples
 from vecstore.cli.queries import read_queries, read_rows
-from vecstore.cli.sizes import format_bytes
+from vecstore.cli.sizes import format_bytes, row_bytes
 from vecstore.errors import CorruptError, OptionError
 from vecstore.shard.certificate import Certificate, certificate_in
 
@@ -265,7 +265,6 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     size = about["bytes"]
     kind = KINDS.get(about["key_type"])
     shards = f", {about['shards']} shards" if about["shards"] > 1 else ""
-    code = " + ".join(map(str, size["code"]))
     parts = ", ".join(f"{name} {format_bytes(part)}" for name, part in size["parts"].items())
     cells = about["cells"]
     sections = [
@@ -278,6 +277,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("keys", kind.label if kind else "none: rows are found by number"),
                 ("lengths", "kept beside the codes" if about["norms"] else "as the codec keeps them"),
                 *([("cells", _cells(cells))] if cells else []),
+                ("row order", ROW_ORDERS[about["row_order"]]),
                 ("format", f"{about['format']}{shards}"),
             ],
         ),
@@ -286,11 +286,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
             [
                 ("resident", f"{format_bytes(size['resident'])}: the codes that a search scans"),
                 ("stored", f"{format_bytes(size['stored'])}: everything on disk ({parts})"),
-                (
-                    "per vector",
-                    f"{size['per_vector']:.1f}: stored / rows; {code} of them the code, "
-                    f"{4 * about['dimensions']} in float32",
-                ),
+                ("per vector", row_bytes(size, about["rows"], about["dimensions"])),
             ],
         ),
     ]
@@ -305,7 +301,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _cells(found: dict[str, int]) -> str:
     order = found["order_bytes"]
-    kept = f"; {format_bytes(order)} for the order of the rows" if order else "; rows are numbered in this order"
+    kept = f"; {format_bytes(order)} for the order of the rows" if order else ""
     return f"{found['count']:,}, in {format_bytes(found['centroid_bytes'])} of centroids{kept}"
 
 

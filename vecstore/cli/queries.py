@@ -80,10 +80,17 @@ def read_rows(store: Store, path: str) -> NDArray[Any]:
         The .npy file holds no array.
     KeyNotFoundError
         A key that the store does not hold.
+    OptionError
+        Numbers or a mask for a store whose rows are not in the dump's order.
     """
     from vecstore.formats.npy import read_npy
 
     if path.lower().endswith(".npy"):
+        if store.reordered:
+            raise OptionError(
+                f"{path}: the rows of this store lie cell by cell, so that numbers or a mask in the dump's order would "
+                "name other rows; give a text file with a key a line, or convert without --any-order"
+            )
         return read_npy(path)
     with open(path, encoding="utf-8") as file:
         keys = [line.rstrip("\n") for line in file if line.rstrip("\n")]

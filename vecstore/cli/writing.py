@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vecstore.cli.certificates import recalls
-from vecstore.cli.console import facts, notes_of_warnings, stderr
+from vecstore.cli.console import ROW_ORDERS, facts, notes_of_warnings, print_commands, shown_key, stderr
+from vecstore.cli.keys import parse_key
 from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
 from vecstore.cli.queries import read_queries
-from vecstore.cli.sizes import format_bytes, parse_size
+from vecstore.cli.sizes import format_bytes, parse_size, row_bytes
 from vecstore.errors import ExistsError, OptionError
 from vecstore.progress import Listener, Step, reported
 
@@ -26,6 +28,7 @@ __all__ = ["convert", "export", "register"]
 
 PANEL = "Write"
 EXPORT_ROWS = 8192
+TRIED_KEYS, SHORT_KEY = 100, 40  # to find one that can be typed
 SOURCE = "What is read"
 TARGET = "What is written"
 
@@ -93,9 +96,9 @@ def convert(
     norms: Annotated[
         bool, typer.Option("--norms", help="Code unit vectors and keep each length beside its code, in 4 bytes.")
     ] = False,
-    keep_order: Annotated[
+    any_order: Annotated[
         bool,
-        typer.Option("--keep-order", help="With cells: let rows keep the dump's numbers, at 4 bytes each."),
+        typer.Option("--any-order", help="With cells and keys: give up the dump's row numbers, 4 bytes a row."),
     ] = False,
     shard_size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Cut into shards of at most this size, such as 512MB or 1GiB.")
@@ -185,7 +188,7 @@ def convert(
             queries=None if queries is None else read_queries(str(queries)),
             metric=metric,
             keep_norms=norms,
-            keep_order=keep_order,
+            keep_order=not any_order,
             shard_bytes=shard_bytes,
             seed=seed,
             on_bad=on_bad,
@@ -198,6 +201,7 @@ def convert(
         )
     if not quiet:
         stderr().print(facts(*_summary(report, dump.dimensions)))
+        print_commands(stderr(), "Next", _next_commands(destination))
 
 
 def export(
@@ -281,7 +285,9 @@ def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
     lines = [
         ("store", report.path),
         ("rows", f"{report.rows:,} x {dimensions}, codec {report.codec}"),
-        ("size", f"{format_bytes(before)} -> {format_bytes(after)}: {share}, {after / report.rows:.1f} bytes a vector"),
+        ("row order", _row_order(report)),
+        ("size", f"{format_bytes(before)} -> {format_bytes(after)}: {share}"),
+        ("a row", row_bytes(report.bytes, report.rows, dimensions)),
         (
             "cosine",
             f"{found.cosine_mean:.4f} to the originals on average, 1% are below {found.cosine_p1:.4f}",
@@ -295,6 +301,38 @@ def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
     if report.duplicates:
         lines.append(("duplicate keys left out", f"{report.duplicates:,}"))
     return lines
+
+
+def _row_order(report: Report) -> str:
+    """Return what row numbers are, and what could be had for them."""
+    shown, parts = ROW_ORDERS[report.row_order], report.bytes["parts"]
+    if report.row_order != "dump" or "keys" not in parts:
+        return shown
+    if "order" in parts:
+        return f"{shown}, for 4 bytes a row: --any-order gives them up" + (
+            " and leaves the codec more" if report.table else ""
+        )
+    if any(entry.codec.startswith("cells") for entry in report.table or ()):
+        return f"{shown}; codecs with cells were counted with 4 bytes a row for it, which --any-order leaves out"
+    return shown
+
+
+def _next_commands(path: Path) -> list[str]:
+    import vecstore
+
+    store = shlex.quote(str(path))
+    with vecstore.open(path) as opened:
+        key = shlex.quote(_typable_key(opened))
+    return [f"vecstore info {store}", f"vecstore search {store} --key {key} -k 5", f"vecstore verify {store}"]
+
+
+def _typable_key(store: Store) -> str:
+    """Return one of the first keys that can be typed, or the first one as well as it goes."""
+    for key in islice(store, TRIED_KEYS):
+        text = str(shown_key(key))
+        if text.isprintable() and len(text) <= SHORT_KEY and parse_key(store, text) == key:
+            return text
+    return str(shown_key(store.keys[0]))
 
 
 def _size(path: Path) -> str:

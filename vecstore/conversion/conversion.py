@@ -35,11 +35,12 @@ from vecstore.errors import ExistsError
 from vecstore.formats import Dump, open_dump
 from vecstore.metric import Metric
 from vecstore.progress import Listener, Progress, Step, reported
+from vecstore.store.description import RowOrder
+from vecstore.store.store import Store
 
 __all__ = ["Report", "convert", "write"]
 
 if TYPE_CHECKING:
-    from vecstore.store.store import Store
     from vecstore.tuning.result import Table
 
 
@@ -54,7 +55,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     queries: ArrayLike | None = None,
     metric: Metric = "cosine",
     keep_norms: bool = False,
-    keep_order: bool = False,
+    keep_order: bool = True,
     shard_bytes: int | None = None,
     seed: int = DEFAULT_SEED,
     on_bad: OnBad = "error",
@@ -90,8 +91,9 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     keep_norms : bool
         Store unit vectors and each row's length beside them (4 bytes), so that lookups have the original lengths.
     keep_order : bool
-        With cells first in the codec rows are stored cell by cell, and a row's number is its place in the store. Keep
-        the numbers of the dump (4 bytes a row) instead; without keys they are kept anyway.
+        With cells first in the codec rows are stored cell by cell, and the numbers that they have in the dump are kept
+        beside them, 4 bytes a row. False gives these up where rows have keys: a row's number is then its place in the
+        store, and `search` takes no numbers or masks but those that the store gave.
     shard_bytes : int, optional
         Cut into shards of at most this size.
     seed : int
@@ -186,6 +188,10 @@ class Report:
     codec : str
     dump_bytes, store_bytes : int
         Size of the source (as float32 where it was an array) and of the store.
+    bytes : dict
+        What `Store.info` says of bytes: ``code`` of a row in each layer, ``per_vector`` on disk with its key, and more.
+    row_order : {"dump", "cells", "importance"}
+        What a row's number is: its place in the dump, where rows lie by cells, or in falling importance.
     certificate : dict
         What is left of the vectors, as the store holds it; see `vecstore.measure.certificate.measure_certificate`.
     table : Table or None
@@ -204,6 +210,8 @@ class Report:
     codec: str
     dump_bytes: int
     store_bytes: int
+    bytes: dict[str, Any]
+    row_order: RowOrder
     certificate: dict[str, Any]
     table: Table | None = None
     advice: list[str] = field(default_factory=list)
@@ -271,6 +279,8 @@ def _writer(workplace: Workplace, trained: TrainedCodec, options: ConversionOpti
 def _report(
     path: Path, dump: Dump, survey: Survey, trained: TrainedCodec, measured: Measured, advice: list[str]
 ) -> Report:
+    with Store(path) as store:
+        about = store.info()
     return Report(
         path=str(path),
         rows=survey.kept,
@@ -281,12 +291,10 @@ def _report(
         examples=survey.examples,
         codec=str(trained.spec),
         dump_bytes=dump.size_bytes,
-        store_bytes=_size_bytes(path),
+        store_bytes=about["bytes"]["stored"],
+        bytes=about["bytes"],
+        row_order=about["row_order"],
         certificate=measured.certificate.to_dict(),
         table=getattr(trained, "table", None),
         advice=advice,
     )
-
-
-def _size_bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size

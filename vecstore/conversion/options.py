@@ -125,7 +125,7 @@ class ConversionOptions:
     request: CodecRequest
     metric: Metric = "cosine"
     keep_norms: bool = False
-    keep_order: bool = False
+    keep_order: bool = True
     shard_bytes: int | None = None
     seed: int = DEFAULT_SEED
     on_bad: OnBad = "error"

@@ -47,8 +47,8 @@ class Writer:
     keep_norms : bool
         Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
     keep_order : bool
-        Of a codec with cells, whose rows are stored cell by cell: let row numbers be those of the dump all the same,
-        at 4 bytes a row. Without keys they always are.
+        Of a codec with cells, whose rows are stored cell by cell: let rows have the numbers in which they were added
+        all the same, at 4 bytes a row. False gives these up where there are keys.
     force : bool
         Replace an existing store.
     user : mapping, optional
@@ -70,7 +70,7 @@ class Writer:
         metric: Metric = "cosine",
         shard_bytes: int | None = None,
         keep_norms: bool = False,
-        keep_order: bool = False,
+        keep_order: bool = True,
         force: bool = False,
         user: Mapping[str, Any] | None = None,
     ) -> None:

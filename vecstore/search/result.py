@@ -30,6 +30,7 @@ class SearchResult:
     keys : list of keys, or list of such lists
         Row numbers in a store without keys.
     rows : (k,) or (q, k) int64
+        The dump's numbers, unless the store is `reordered`.
     scores : (k,) or (q, k) float32
         Cosine, dot product, squared Euclidean or Hamming distance, as the metric says.
     rescored : int or (q,) int64

@@ -108,6 +108,11 @@ class Shard:
         codec = codec if self.code_bytes is None else codec.first_bytes(self.code_bytes)
         return codec if self.prefix is None else codec.prefix(self.prefix)
 
+    @property
+    def reordered(self) -> bool:
+        """Whether rows are numbered cell by cell, and not as they were written."""
+        return "cells" in self.description and self.order is None
+
     @cached_property
     def cells(self) -> CellRuns | None:
         """The runs of rows that lie in the same cell, if rows lie in that order."""

@@ -41,7 +41,7 @@ class ShardWriter:
     keep_norms : bool
         Hand unit vectors to the codec and keep each row's length beside its code, 4 bytes.
     keep_order : bool
-        Of a codec with cells: rows keep the numbers they come in, at 4 bytes each. Without keys they do anyway.
+        Of a codec with cells: rows keep the numbers they come in, at 4 bytes each. Without keys they always do.
     first_row : int
         The number in the store of the first row, by which table codecs know it.
     """
@@ -54,7 +54,7 @@ class ShardWriter:
         metric: Metric,
         key_type: KeyType | None,
         keep_norms: bool = False,
-        keep_order: bool = False,
+        keep_order: bool = True,
         first_row: int = 0,
     ) -> None:
         self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row

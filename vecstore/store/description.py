@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from vecstore.shard.certificate import certificate_in
 from vecstore.shard.shard import Shard
 from vecstore.store.manifest import MANIFEST_NAME
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["codec_text", "describe", "facts", "summary"]
+__all__ = ["RowOrder", "codec_text", "describe", "facts", "summary"]
+
+RowOrder: TypeAlias = Literal["dump", "cells", "importance"]
+ORDERS: dict[RowOrder, str] = {  # as the line of a store says it
+    "dump": "",
+    "cells": ", rows in the order of cells, not the dump's",
+    "importance": ", rows in the order of importance, not the dump's",
+}
 
 
 def describe(snapshot: Snapshot) -> dict[str, Any]:
@@ -19,6 +26,8 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
 
     ``bytes`` holds three counts that are never mixed: ``resident`` (codes that a scan touches), ``stored`` (all
     files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
+    ``row_order`` says what a row's number is: its place in the ``dump``, its place when rows lie by ``cells``, or
+    its rank when rows were sorted by ``importance``.
     """
     shards, rows, stored = snapshot.shards, snapshot.rows, _stored_bytes(snapshot)
     first = shards[0]
@@ -38,6 +47,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "key_type": first.keys.key_type if first.keys else None,
         "norms": first.norms is not None,
         "cells": _cells(first, parts),
+        "row_order": _row_order(snapshot),
         "shards": len(shards),
         "bytes": {
             "resident": parts.get("codes.0", 0),
@@ -73,7 +83,7 @@ def summary(snapshot: Snapshot) -> str:
     cut = "" if snapshot.code_bytes is None else f", first {snapshot.code_bytes} bytes"
     cut = cut if snapshot.prefix is None else f", first {snapshot.prefix} dimensions"
     codec = codec_text(snapshot.shards) + cut
-    return f"{snapshot.rows} x {snapshot.dimensions}, {codec}, {snapshot.metric}"
+    return f"{snapshot.rows} x {snapshot.dimensions}, {codec}, {snapshot.metric}{ORDERS[_row_order(snapshot)]}"
 
 
 def codec_text(shards: Sequence[Shard]) -> str:
@@ -110,6 +120,14 @@ def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:
     sizes = [[layer.layer.code_bytes * shard.rows for layer in shard.layers] for shard in shards]
     means = [sum(layer) / rows for layer in zip(*sizes, strict=True)]
     return [int(mean) if mean == int(mean) else round(mean, 2) for mean in means]
+
+
+def _row_order(snapshot: Snapshot) -> RowOrder:
+    if snapshot.reordered:
+        return "cells"
+    provenance = snapshot.shards[0].description.get("provenance")
+    by_importance = isinstance(provenance, dict) and provenance.get("order") == "importance"
+    return "importance" if by_importance else "dump"
 
 
 def _cells(first: Shard, parts: dict[str, int]) -> dict[str, int] | None:

@@ -15,6 +15,7 @@ from vecstore.search.options import SearchOptions
 from vecstore.search.result import SearchResult
 from vecstore.search.search import find, find_all
 from vecstore.search.topk import TopK
+from vecstore.store.own_rows import OwnRows
 from vecstore.store.shown_scores import ShownScores
 from vecstore.store.snapshot import Snapshot
 
@@ -25,6 +26,7 @@ def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOption
     """Return the k best rows of a query (d,), or of each of a batch (q, d); see `Store.search`."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise OptionError(f"k is a positive whole number, found {k!r}")
+    _refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
     x, wanted = _as_queries(snapshot, given), min(int(k), snapshot.rows)
     best, rescored = find(snapshot.prepared, x, wanted, options, shown.least)
@@ -37,12 +39,26 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
     """Return all rows that reach the limit of the options; see `Store.range_search`."""
     if options.least == -np.inf:
         raise OptionError("range_search needs min_score (cosine, dot) or max_distance (l2, hamming)")
+    _refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
     results = [
-        SearchResult(snapshot.keys_of(rows), rows, shown.shown(scores), rescored)
+        SearchResult(snapshot.keys_of(rows), snapshot.own(rows), shown.shown(scores), rescored)
         for scores, rows, rescored in find_all(snapshot.prepared, _as_queries(snapshot, given), options, shown.least)
     ]
     return results[0] if given.ndim == 1 else results
+
+
+def _refuse_foreign_rows(snapshot: Snapshot, options: SearchOptions) -> None:
+    """Raise `OptionError` for numbers and masks of the dump where rows have other numbers than there."""
+    if not snapshot.reordered:
+        return
+    for name, given in (("rows", options.rows), ("exclude", options.exclude)):
+        if given is not None and not isinstance(given, OwnRows) and np.size(given):
+            raise OptionError(
+                f"{name}: the rows of this store lie cell by cell, so that numbers or a mask in the dump's order would "
+                f"name other rows; give {name}=store.rows_of(keys), or rows that a search found, or convert with "
+                "keep_order=True"
+            )
 
 
 def _as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:
@@ -59,8 +75,8 @@ def _result(
 ) -> SearchResult:
     if single:
         rows = best.rows[0, : int(best.sizes[0])]
-        return SearchResult(snapshot.keys_of(rows), rows, scores[0, : len(rows)], int(rescored[0]))
+        return SearchResult(snapshot.keys_of(rows), snapshot.own(rows), scores[0, : len(rows)], int(rescored[0]))
     scores[best.rows < 0] = np.nan
     flat = iter(snapshot.keys_of(best.rows[best.rows >= 0]))
     keys = [list(islice(flat, size)) for size in best.sizes.tolist()]
-    return SearchResult(keys, best.rows, scores, rescored)
+    return SearchResult(keys, snapshot.own(best.rows), scores, rescored)

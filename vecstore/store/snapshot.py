@@ -23,6 +23,7 @@ from vecstore.shard.shard import Shard
 from vecstore.store.groups import groups
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
+from vecstore.store.own_rows import OwnRows
 
 if TYPE_CHECKING:
     from vecstore.search.prepared import Prepared
@@ -50,6 +51,8 @@ class Snapshot:
         Rows edges[i] to edges[i + 1] are in shard i.
     rows, dimensions : int
     key_type : {"str", "bytes", "int64"} or None
+    reordered : bool
+        Whether rows have other numbers than in the dump; their keys name them.
     find : function
         Returns the row of a key, -1 where there is none.
     vector : function
@@ -68,6 +71,7 @@ class Snapshot:
         self.prefix, self.code_bytes = first.prefix, first.code_bytes
         self.dimensions, self.metric = first.dimensions, first.metric
         self.key_type: KeyType | None = first.keys.key_type if first.keys else None
+        self.reordered = self.key_type is not None and any(shard.reordered for shard in shards)
         self._starts = np.concatenate([[0], np.cumsum([shard.rows for shard in shards])])  # first row of a shard
         self.edges: list[int] = self._starts.tolist()
         self.rows = self.edges[-1]
@@ -111,6 +115,10 @@ class Snapshot:
     def rows_of(self, keys: Any) -> NDArray[np.int64]:
         """Return the row of each key, -1 where there is none: (n,)."""
         return self._rows_of(keys)[1]
+
+    def own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return row numbers as they leave the store: marked as its own where they are not the dump's."""
+        return rows.view(OwnRows) if self.reordered else rows
 
     def key_of(self, row: int) -> Key:
         """Return the key of a row in range; the row itself in a store without keys."""

@@ -68,6 +68,9 @@ class Store:
         What scores are, unless `search` is told otherwise.
     key_type : {"str", "bytes", "int64"} or None
         None: rows are found by number.
+    reordered : bool
+        Whether rows have other numbers than in the dump: with cells, `keep_order=False` and keys. Then `vectors`,
+        `keys` and the numbers that searches return are in the store's own order, and only keys tell what is what.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Store:
         self.path = snapshot.path
         self._held: Snapshot | None = snapshot
         self.dimensions, self.metric, self.key_type = snapshot.dimensions, snapshot.metric, snapshot.key_type
+        self.reordered = snapshot.reordered
         self._rows = snapshot.rows
         if snapshot.truncated:
             _ = snapshot.shards[0].codec  # raises now when the codec does not allow it
@@ -142,8 +146,12 @@ class Store:
         return self._snapshot.lookup(keys)
 
     def rows_of(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
-        """Return the row number of each key, -1 where the store does not hold it: (n,) int64."""
-        return self._snapshot.rows_of(keys)
+        """Return the row number of each key, -1 where the store does not hold it: (n,) int64.
+
+        The numbers are the dump's, unless the store is `reordered`; `search` takes them as `rows` and `exclude` in any
+        case.
+        """
+        return self._snapshot.own(self._snapshot.rows_of(keys))
 
     def key_of(self, row: int) -> Key:
         """Return the key of a row in range."""
@@ -151,12 +159,12 @@ class Store:
 
     @property
     def keys(self) -> KeysView:
-        """All keys in row order; a sequence with fast `in`."""
+        """All keys in row order, which is the dump's unless the store is `reordered`; a sequence with fast `in`."""
         return KeysView(self._open(), self._open)
 
     @property
     def vectors(self) -> Vectors:
-        """All vectors in row order, decoded when read."""
+        """All vectors in row order, which is the dump's unless the store is `reordered`; decoded when read."""
         return Vectors((self._open().rows, self.dimensions), self._open)
 
     def truncated(self, dimensions: int | None = None, *, bytes: int | None = None) -> Store:
@@ -213,7 +221,8 @@ class Store:
             The store's own by default. "hamming" counts the bits in which a row of a `bin` layer differs from the
             query. It is no faster than the others, which find more; it agrees with other libraries' binary indexes.
         rows, exclude : array, optional
-            Which rows may be found: a mask of one bool a row, or row numbers (`rows_of` turns keys into them).
+            Which rows may be found: a mask of one bool a row, or row numbers (`rows_of` turns keys into them). A store
+            that is `reordered` takes only numbers that came from it, and refuses the dump's (`OptionError`).
         min_score, max_distance : float, optional
             Leave out what scores less (cosine, dot), or is farther (l2, squared; hamming).
         rescore : int or "auto"
@@ -303,7 +312,9 @@ class Store:
         row = self._find(key)
         if row < 0:
             raise self._snapshot.not_found(key)
-        found = self.search(self._read(row), k, metric=metric, rescore=rescore, exclude=[row])
+        found = self.search(
+            self._read(row), k, metric=metric, rescore=rescore, exclude=self._snapshot.own(np.array([row]))
+        )
         return list(zip(found.keys, found.scores.tolist(), strict=True))
 
     # The store itself

@@ -35,7 +35,7 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
     metric: Metric = "cosine",
     queries: ArrayLike | None = None,
     rows: int | None = None,
-    keep_order: bool = False,
+    keep_order: bool = True,
     seed: int = 0,
     progress: Progress = False,
 ) -> Tuned:
@@ -62,8 +62,8 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
     rows : int, optional
         Of the store to come (of each of its shards), that share the model; n by default.
     keep_order : bool
-        Count the four bytes that a row's number takes where codecs put rows in cells: in stores without keys, or with
-        `keep_order`.
+        Count the four bytes that a row's number takes where codecs put rows in cells. False for stores with keys that
+        are written with ``keep_order=False``, too.
     seed : int
         The same input and seed give the same codec.
     progress : bool or callable

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,26 @@ def word2vec(rows: list[str]) -> str:
 
 def test_summary_and_store(good, keys):
     text = good("convert", "x.npy", "x.vecs", "--keys", "keys.txt").stderr
-    assert "300 x 8, codec sq:8" in text and "bytes a vector" in text and "on average" in text
+    assert "300 x 8, codec sq:8" in text and "bytes on disk: code 8, key" in text and "on average" in text
     with package.open("x.vecs") as store:
         assert list(store) == keys and store.info()["codec"] == "sq:8"
+
+
+@pytest.mark.parametrize("keys", ["str", "int64", "hard", None])
+def test_the_commands_that_a_summary_ends_with_work(good, keys):
+    rows, options = np.arange(300), ["--keys", "keys.txt"]
+    if keys == "int64":
+        Path("keys.txt").write_text("".join(f"{row - 5}\n" for row in rows))
+        options += ["--key-type", "int64"]
+    if keys == "hard":
+        Path("keys.txt").write_text("".join(f"--it's {row}; $x\n" for row in rows))
+    name = "the store.vecs"
+    text = good("convert", "x.npy", name, *(options if keys else [])).stderr
+    printed = text.partition("\nNext\n")[2].splitlines()
+    commands = [shlex.split(line) for line in printed]
+    assert [words[:3] for words in commands] == [["vecstore", verb, name] for verb in ("info", "search", "verify")]
+    outputs = [good(*words[1:]).stdout for words in commands]
+    assert len(outputs[1].splitlines()) == 6  # a header and five neighbours
 
 
 def test_quiet(good):

@@ -21,7 +21,16 @@ def test_info(good, words):
 def test_info_of_many_parts(good):
     good("convert", "x.npy", "x.vecs", "-c", "bin/sq:8", "--shard-size", "140kB", "--meta", "licence=MIT", "--norms")
     text = good("info", "x.vecs").stdout
-    for piece in ("bin/sq:8", "1 + 8 of them the code", "rescoring", "licence", "MIT", "kept beside", "row", "least"):
+    for piece in (
+        "bin/sq:8",
+        "bytes on disk: code 1 + 8, ",
+        "rescoring",
+        "licence",
+        "MIT",
+        "kept beside",
+        "row",
+        "least",
+    ):
         assert piece in text
 
 

@@ -410,11 +410,10 @@ def test_lengths_kept_apart_are_searched_by_decoding(tmp_path, summaries):
             store.search(queries[0], scan_bytes=20)
 
 
-@pytest.mark.parametrize("options", [{}, {"keep_order": True}], ids=str)
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
-def test_stores_in_cells(tmp_path, summaries, metric, options):
+def test_stores_in_cells(tmp_path, summaries, metric):
     x, queries = summaries
-    vecstore.write(tmp_path / "a.vecs", x, codec="cells:9,tcq:24", metric=metric, **options)
+    vecstore.write(tmp_path / "a.vecs", x, codec="cells:9,tcq:24", metric=metric)
     with vecstore.open(tmp_path / "a.vecs") as store:
         shard = Shard(tmp_path / "a.vecs")
         assert Trellis.of(shard.layers[0]).serves(metric) and len(Trellis.of(shard.layers[0]).edges) == 10
@@ -530,7 +529,7 @@ def test_a_truncated_codec_makes_no_stores(tmp_path, store, summaries):
 
 def test_truncated_cells_keep_their_centroids(tmp_path, summaries):
     x, queries = summaries[0], summaries[1][:20]
-    vecstore.write(tmp_path / "a.vecs", x, codec="cells:8,tcq:24:8", keep_order=True)
+    vecstore.write(tmp_path / "a.vecs", x, codec="cells:8,tcq:24:8")
     with vecstore.open(tmp_path / "a.vecs") as whole:
         np.testing.assert_allclose(whole.truncated(bytes=24).vectors[:], whole.vectors[:], atol=1e-6)
         shorter = whole.truncated(bytes=16)

@@ -201,16 +201,16 @@ def test_impossible_budgets_say_what_is_reachable(words):
 
 
 def test_a_budget_counts_all_that_a_row_takes(tmp_path, monkeypatch, words, word_keys):
-    """In cells rows without keys keep their numbers, and every shard holds the model."""
+    """In cells rows keep their numbers, unless told otherwise, and every shard holds the model."""
     quick = tuple(family for family in FAMILIES if family.name not in ("rq", "lsq"))
     monkeypatch.setattr("vecstore.tuning.tuner.FAMILIES", quick)
-    free, paid = (vecstore.tune(words[:2000], 12, rows=10**5, keep_order=order) for order in (False, True))
+    free, paid = (vecstore.tune(words[:2000], 12, rows=10**5, **order) for order in ({"keep_order": False}, {}))
     assert free.partition is not None and free.table[0].row_bytes <= 12
     for entry in paid.table:
         order = 4 if entry.codec.startswith("cells") else 0
         assert entry.row_bytes == pytest.approx(entry.code_bytes + entry.model_bytes / 10**5 + order)
     keyed = {"keys": word_keys[:2000], "codec": free}
-    for name, options, order in (("a", keyed, 0), ("b", keyed | {"keep_order": True}, 4), ("c", {"codec": free}, 4)):
+    for name, options, order in (("a", keyed, 4), ("b", keyed | {"keep_order": False}, 0), ("c", {"codec": free}, 4)):
         stated = vecstore.write(tmp_path / name, words[:2000], **options).certificate["bytes"]
         assert stated["row"] == pytest.approx(stated["code"] + stated["model"] / 2000 + order, abs=0.01)
     large = codec("tcq:40").fit(words[:2000])
