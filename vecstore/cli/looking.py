@@ -149,7 +149,7 @@ def search(
         typer.Option(
             metavar="R",
             help="Coarse/fine stores: share of the fine layer's neighbours that rescoring has to find.",
-            show_default="0.999",
+            show_default="0.99",
         ),
     ] = None,
     exact: Annotated[

@@ -15,10 +15,12 @@ from vecstore.conversion.options import ConversionOptions, TrainedCodec
 from vecstore.measure.calibration import Calibration
 from vecstore.measure.certificate import measure_certificate
 from vecstore.measure.drift import DriftWarning, Reference, drift_of, reference_of
-from vecstore.measure.fidelity import RAW, measure_oversampling
+from vecstore.measure.fidelity import RAW
+from vecstore.measure.oversampling import measure_oversampling
 from vecstore.measure.sample import Sample
 from vecstore.measure.scan_bytes import measure_scan_bytes
 from vecstore.progress import Listener, Step
+from vecstore.search.oversampling import DEFAULT_RECALL
 from vecstore.shard.certificate import Certificate
 from vecstore.shard.sizes import bytes_beside, rows_of_a_shard
 
@@ -64,7 +66,7 @@ def certify(
     if len(trained.layers) > 1:
         factors = measure_oversampling(trained, asking, searched, rows=dataset.total, metric=options.metric)
         certificate = replace(certificate, oversampling=factors, oversample=max(factors.values()))
-        _warn_of_deep_rescoring(trained, WANTED * max(factors.values()), dataset.total)
+        _warn_of_deep_rescoring(trained, WANTED * factors[str(DEFAULT_RECALL)], dataset.total)
     reference = None
     if isinstance(trained, Codec) and not trained.shared:
         prefixes = measure_scan_bytes(trained, asking, searched, raw=RAW[options.metric])
@@ -105,7 +107,7 @@ def _warn_of_deep_rescoring(trained: TrainedCodec, rescored: int, rows: int) -> 
         coarse, fine = (layer.spec for layer in trained.layers)
         warnings.warn(
             f"{coarse} orders these vectors so poorly that a search for ten rescores {min(rescored, rows):,} of "
-            f"{rows:,} rows to lose one neighbour in a thousand; {fine} alone may be faster, or search with a smaller "
+            f"{rows:,} rows to lose one neighbour in a hundred; {fine} alone may be faster, or search with a smaller "
             "rescore",
             RescoringWarning,
             stacklevel=2,

@@ -12,19 +12,16 @@ from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
-from vecstore.search.oversampling import RECALLS
-from vecstore.search.ranking import Raw, raw_scores
+from vecstore.search.ranking import Raw
 from vecstore.shard.certificate import Certificate
 
 __all__ = [
     "RAW",
     "as_stored",
     "measure_fidelity",
-    "measure_oversampling",
 ]
 
 RAW: dict[Metric, Raw] = {"cosine": "unit", "dot": "product", "l2": "squared"}
-SAFETY = 2  # real queries lie farther from the rows than held-out rows do
 
 
 def measure_fidelity(
@@ -79,27 +76,3 @@ def as_stored(
     if not keep_norms:
         return codec.approximate(x, rows, keys)
     return unit(codec.approximate(unit(x), rows, keys)) * np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def measure_oversampling(
-    codec: Codec | MixedCodec, held_out: Floats, sample: Floats, *, rows: int, metric: Metric
-) -> dict[str, int]:
-    """Return how many rows for each one wanted a two-layer store has to rescore, by the recall that is to be reached.
-
-    The ten rows of `sample` that the fine layer puts nearest to each held-out row are looked for in the order of
-    the coarse layer; how deep they lie there grows in proportion to the number of rows.
-    """
-    queries = held_out[:200]
-    coarse, fine = codec.decoded(sample)
-    by_coarse, by_fine = (_scores(queries, x, metric) for x in (coarse, fine))
-    k = min(10, len(sample))
-    nearest = np.argpartition(-by_fine, k - 1, axis=1)[:, :k]
-    threshold = np.take_along_axis(by_coarse, nearest, axis=1)
-    # depth[q, i]: rows that the coarse layer puts before the i-th wanted one
-    depth = np.stack([(by_coarse > threshold[:, i, None]).sum(axis=1) for i in range(k)], axis=1) + 1
-    needed = {recall: float(np.quantile(depth, recall)) * max(rows / len(sample), 1) * SAFETY / k for recall in RECALLS}
-    return {str(recall): max(int(np.ceil(factor)), 1) for recall, factor in needed.items()}
-
-
-def _scores(queries: Floats, x: Floats, metric: Metric) -> Floats:
-    return raw_scores(RAW[metric], queries @ x.T, np.einsum("ij,ij->i", x, x))

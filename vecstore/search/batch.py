@@ -90,9 +90,9 @@ class Batch:
 
     # Scanners, one a shard
 
-    def exact_scanners(self) -> list[Scanner]:
-        """Return what scans the first layer of each shard with exact scores."""
-        return [self._exact_scanner(shard) for shard in self.prepared.shards]
+    def exact_scanners(self, layer: int = 0) -> list[Scanner]:
+        """Return what scans a layer of each shard with exact scores."""
+        return [self._exact_scanner(shard, layer) for shard in self.prepared.shards]
 
     def fast_scanners(self, *, wanted: int, plan: Plan | None = None) -> list[Scanner]:
         """Return the fastest scanners of the first layer, whose scores may be approximate.
@@ -124,11 +124,12 @@ class Batch:
             for number, shard in enumerate(self.prepared.shards)
         ]
 
-    def _exact_scanner(self, shard: Shard) -> Scanner:
+    def _exact_scanner(self, shard: Shard, layer: int) -> Scanner:
         ranking = self.ranking
         if ranking.hamming and shard.norms is not None:  # rows were made bits when they had length one
             ranking = replace(ranking, queries=unit(ranking.queries))
-        return scanner_of(shard.layers[0], ranking, shard.coarse_lengths, _row_lengths(shard))
+        lengths = None if layer else shard.coarse_lengths
+        return scanner_of(shard.layers[layer], ranking, lengths, _row_lengths(shard))
 
     # What is done with them
 

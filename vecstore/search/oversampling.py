@@ -7,9 +7,10 @@ from typing import Any
 
 from vecstore.shard.certificate import certificate_in
 
-__all__ = ["RECALLS", "oversampling"]
+__all__ = ["DEFAULT_RECALL", "RECALLS", "oversampling"]
 
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # shares of the ten nearest that the coarse layer must not hide
+DEFAULT_RECALL = 0.99
 OVERSAMPLE = 32  # where nothing was measured
 
 
@@ -20,9 +21,9 @@ def oversampling(descriptions: Sequence[Mapping[str, Any]], recall: float | None
     ----------
     descriptions : of the shards
     recall : float or None
-        Up to `MOST_RECALL`; None for the highest that was measured.
+        Of what the fine layer finds; up to `MOST_RECALL`; None for DEFAULT_RECALL.
     """
-    wanted = str(min(known for known in RECALLS if known >= (recall or RECALLS[-1])))
+    wanted = str(min(known for known in RECALLS if known >= (recall or DEFAULT_RECALL)))
     found = []
     for description in descriptions:
         certificate = certificate_in(description)

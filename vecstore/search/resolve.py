@@ -15,10 +15,12 @@ __all__ = ["cells_to_probe", "resolve", "resolve_range"]
 
 # Rows scored exactly for each one wanted, after a scan by approximate scores; in cells, without lengths.
 CANDIDATES, CANDIDATES_IN_CELLS = 8, 32
+RESCORED_BYTES = 4000  # scanning so many bytes takes as long as rescoring one row
+SCANNED = ("tables16", "tables256", "numbers")  # kinds of code whose scan is as fast as the memory
 
 
-def resolve(options: SearchOptions, prepared: Prepared) -> Strategy:
-    """Return how the best rows are searched for.
+def resolve(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
+    """Return how the best k rows are searched for.
 
     | store | options | strategy |
     |---|---|---|
@@ -28,7 +30,7 @@ def resolve(options: SearchOptions, prepared: Prepared) -> Strategy:
     | | rescore=0 | `Scan` by approximate scores; in cells as without |
     | | exact=True | `Scan`, by decoding |
     | one layer of trellis codes of other layouts or lengths | | `Scan`, by decoding |
-    | two layers | | `Rescore` by the fine layer |
+    | two layers | | `Rescore` by the fine layer; `Scan` of the fine layer where that is faster |
     | | exact=True | `ExactRescore` |
     | | rescore=0 | `Scan`; of trellis codes `Rescore` by the coarse layer |
 
@@ -38,7 +40,7 @@ def resolve(options: SearchOptions, prepared: Prepared) -> Strategy:
         Options that do not go with the store, or with each other.
     """
     if _two_layers(options, prepared):
-        return _of_two_layers(options, prepared)
+        return _of_two_layers(options, prepared, k)
     if _trellis(prepared):
         return _of_trellis(options, prepared)
     _refuse_scan_bytes(options, prepared)
@@ -72,7 +74,7 @@ def _trellis(prepared: Prepared) -> bool:
     return all(shard.codec.layers[0].quantizer.code_kind == "trellis" for shard in prepared.shards)
 
 
-def _of_two_layers(options: SearchOptions, prepared: Prepared) -> Strategy:
+def _of_two_layers(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
     _refuse_scan_bytes(options, prepared)
     if options.exact:
         if options.metric != prepared.shards[0].metric:
@@ -81,6 +83,8 @@ def _of_two_layers(options: SearchOptions, prepared: Prepared) -> Strategy:
         return ExactRescore()
     if options.rescore == "auto":
         factor = prepared.oversampling(options.recall)
+        if options.nprobe is None and _scans_faster(k * factor, prepared):
+            return Scan(layer=-1)
     else:
         _refuse_recall(options)
         factor = int(options.rescore)
@@ -91,6 +95,13 @@ def _of_two_layers(options: SearchOptions, prepared: Prepared) -> Strategy:
         return Rescore(candidates, fine=0, least=LEAST_CANDIDATES)
     # The factor was measured by exact scores of the coarse layer: more rows make up for approximate ones.
     return Rescore(factor + (max(factor, candidates) if in_cells(prepared) else candidates), least=LEAST_CANDIDATES)
+
+
+def _scans_faster(rescored: int, prepared: Prepared) -> bool:
+    """Return whether scanning the fine layer takes no longer than scanning the coarse one and rescoring rows."""
+    coarse, fine = prepared.shards[0].codec.layers
+    saved = prepared.rows * (fine.code_bytes - coarse.code_bytes)
+    return fine.quantizer.code_kind in SCANNED and rescored * RESCORED_BYTES > saved
 
 
 def _of_trellis(options: SearchOptions, prepared: Prepared) -> Strategy:

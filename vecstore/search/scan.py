@@ -17,12 +17,13 @@ __all__ = ["Scan"]
 
 @dataclass(frozen=True)
 class Scan(RangeStrategy):
-    """All rows by the scores of the first layer, exactly; with `approximate`, by the fastest scan as it is."""
+    """All rows by the scores of a layer, exactly; with `approximate`, of the first one by the fastest scan as it is."""
 
     approximate: bool = False
+    layer: int = 0
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        scanners = batch.fast_scanners(wanted=k) if self.approximate else batch.exact_scanners()
+        scanners = batch.fast_scanners(wanted=k) if self.approximate else batch.exact_scanners(self.layer)
         return batch.best(scanners, k, floors)
 
     def find_all(self, batch: Batch, floors: NDArray[np.float64]) -> Found:

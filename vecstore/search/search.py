@@ -40,9 +40,9 @@ def find(
         In the metric's scores, larger being better: a distance has its sign changed.
     (q,) int64
     """
-    strategy, nprobe = resolve(options, prepared), cells_to_probe(options, prepared)
     few = _few(options, prepared.rows)
     wanted = min(k + len(few), prepared.rows)
+    strategy, nprobe = resolve(options, prepared, wanted), cells_to_probe(options, prepared)
     selection = Selection(prepared.shards, prepared.edges, options.rows, None if len(few) else options.exclude)
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:

@@ -229,7 +229,7 @@ class Store:
             Oversampling. "auto" is what conversion measured for `recall`, or 8 for `tcq` (32 in cells); 0 gives the
             coarse scores as they are.
         recall : float, optional
-            Of two layers, for "auto": how many neighbours of the fine layer are found, 0.999 by default. Of `tcq`: how
+            Of two layers, for "auto": how many neighbours of the fine layer are found, 0.99 by default. Of `tcq`: how
             many of those that a scan of all bytes finds, 0.998 where `scan_bytes` asks for fewer bytes.
         scan_bytes : int or "auto"
             Of `tcq` without cells: scan so many first bytes of every row, for which conversion measured how well they

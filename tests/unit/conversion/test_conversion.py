@@ -13,7 +13,8 @@ from vecstore import codec
 from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.certification import RescoringWarning
 from vecstore.errors import DuplicateKeyError, ExistsError, FormatError, OptionError, ShapeError
-from vecstore.measure.fidelity import measure_fidelity, measure_oversampling
+from vecstore.measure.fidelity import measure_fidelity
+from vecstore.measure.oversampling import measure_oversampling
 from vecstore.progress import Step
 
 LAYOUTS = {"file": {}, "shards": {"shard_bytes": 160_000}}

@@ -10,6 +10,7 @@ import vecstore
 from vecstore.errors import OptionError
 from vecstore.kernels import simd
 from vecstore.metric import METRICS
+from vecstore.search.resolve import RESCORED_BYTES
 
 ROWS = 2000
 LAYOUTS = {"file": {}, "shards": {"shard_bytes": 190_000}}
@@ -164,9 +165,10 @@ def test_exact_search_with_kept_lengths(make_store, asked, metric):
     require_best(store, store.search(asked, exact=True), asked, metric, 10)
 
 
-def test_recall_decides_how_many_rows_are_rescored(open_words, asked):
-    store = open_words("bin/sq:8")
-    counts = [int(store.search(asked[0], recall=recall).rescored) for recall in (0.8, 0.95, 0.999)]
+def test_recall_decides_how_many_rows_are_rescored(open_words, asked, monkeypatch):
+    store, small = open_words("bin/sq:8"), RESCORED_BYTES
+    monkeypatch.setattr("vecstore.search.resolve.RESCORED_BYTES", 0)
+    counts = [int(store.search(asked[0], recall=recall).rescored) for recall in (0.8, 0.95, 0.99, 0.999)]
     assert counts == sorted(counts) and counts[0] < counts[2]
     assert store.search(asked[0]).rescored == counts[2]
     assert store.search(asked[0], rescore=3).rescored == 30
@@ -176,6 +178,10 @@ def test_recall_decides_how_many_rows_are_rescored(open_words, asked):
         assert (
             np.mean([len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True)]) > 10 * recall
         )
+    # Few rows take less time to be scanned by the fine layer than to be rescored.
+    monkeypatch.setattr("vecstore.search.resolve.RESCORED_BYTES", small)
+    whole = store.search(asked)
+    assert np.array_equal(whole.rows, exact) and not whole.rescored.any()
 
 
 @pytest.mark.parametrize("level", simd.levels())
