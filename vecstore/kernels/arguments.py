@@ -114,8 +114,8 @@ class Stage(NamedTuple):
     Attributes
     ----------
     size_bytes : int
-    lookups : (passes, planes, matrices, images)
-        See `trellis_sums.add_passes`.
+    lookups : (passes, planes, matrices, counts, halves, maps)
+        See `vecstore.codecs.trellis.lookups.Kernel`.
     owners, levels : (some coefficients,) int64, (some coefficients, 64) float32
         See `vecstore.codecs.trellis.lookups.Lookups`.
     norm_terms : (lookups, 64) float32

@@ -25,9 +25,12 @@ from vecstore.kernels.simd import (
     call,
     constant,
     load,
+    load_table,
+    lookup16,
     name_of,
     number_of,
     prefetch,
+    register_bytes,
     splat,
     spread,
     static,
@@ -208,7 +211,7 @@ def _sums(level):
     """Return what emits the sums of each query and tile, as vectors of 32-bit numbers."""
     if name_of(level) == "avx512":
         return _permuted
-    return partial(_shuffled, lanes=16 if name_of(level) == "neon" else 32)
+    return partial(_shuffled, lanes=register_bytes(level))
 
 
 def _permuted(b, code, stride, tables, query_bytes, together, shape):
@@ -252,9 +255,7 @@ def _shuffled(b, code, stride, tables, query_bytes, together, shape, *, lanes):
     The sums of even rows are added up together with what belongs to the odd rows, which is taken away at the end.
     """
     queries, tiles = shape
-    name = "llvm.x86.avx2.pshuf.b" if lanes == 32 else "llvm.aarch64.neon.tbl1.v16i8"
-    entries, sixteen, sums = vector(I8, lanes), vector(I8, 16), vector(I16, lanes // 2)
-    twice = constant(vector(I32, lanes), [i % 16 for i in range(lanes)])
+    entries, sums = vector(I8, lanes), vector(I16, lanes // 2)
     parts = 32 // lanes
     keys = [(q, i, part) for q in range(queries) for i in range(tiles) for part in range(parts)]
     mixed, odd = _zeros(b, sums, keys), _zeros(b, sums, keys)
@@ -270,8 +271,8 @@ def _shuffled(b, code, stride, tables, query_bytes, together, shape, *, lanes):
                 for q in range(queries):
                     got = []
                     for side, index in enumerate((low, high)):
-                        short = load(b, at(b, table, 32 * q + 16 * side), sixteen)
-                        got.append(call(b, name, entries, b.shuffle_vector(short, short, twice), index))
+                        own = load_table(b, at(b, table, 32 * q + 16 * side), lanes)
+                        got.append(lookup16(b, own, index))
                     two = b.bitcast(b.add(*got), sums)
                     for places, more in ((mixed, two), (odd, b.lshr(two, splat(sums, 8)))):
                         b.store(b.add(b.load(places[q, i, part]), more), places[q, i, part])

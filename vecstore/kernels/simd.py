@@ -85,6 +85,28 @@ def _host_features() -> list[str]:
 # A small vocabulary for emitting LLVM instructions
 
 
+def register_bytes(level: Any) -> int:
+    """Return the bytes of a register in which a level's byte shuffle looks up, `lookup16`."""
+    return {"neon": 16, "avx2": 32}[name_of(level)]
+
+
+def lookup16(builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
+    """Look up bytes of 0 to 15 in tables of 16 bytes, of which each 128 bits have their own.
+
+    AVX2 looks at bits 0 to 3 of an index, and gives 0 where bit 7 is set; NEON gives 0 for 16 and more.
+    """
+    wide = table.type.count == 32
+    name = "llvm.x86.avx2.pshuf.b" if wide else "llvm.aarch64.neon.tbl1.v16i8"
+    return call(builder, name, table.type, table, index)
+
+
+def load_table(builder: ir.IRBuilder, address: ir.Value, lanes: int) -> ir.Value:
+    """Load 16 bytes into each 128 bits of a register."""
+    short = load(builder, address, vector(I8, 16))
+    twice = constant(vector(I32, lanes), [i % 16 for i in range(lanes)])
+    return short if lanes == 16 else builder.shuffle_vector(short, short, twice)
+
+
 def vector(item: ir.Type, lanes: int) -> ir.VectorType:
     return ir.VectorType(item, lanes)
 

@@ -11,9 +11,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from vecstore.kernels.layout import LANES
-from vecstore.kernels.simd import I8, I64, at, call, load, name_of, prefetch, store, vector
+from vecstore.kernels.simd import I8, I64, at, call, load, name_of, prefetch, register_bytes, splat, store, vector
 
-__all__ = ["CHUNK", "copy_chunk", "fetch", "lined_up", "to_planes"]
+__all__ = ["CHUNK", "copy_chunk", "fetch", "lined_up", "planes_of", "to_planes"]
 
 CHUNK = 8  # bytes of a row that lie together, fewer at the end of a code
 # _ORDERS[wide, 8 * byte + row]: where a byte of one of eight rows lies, when these are `wide` bytes each
@@ -33,20 +33,33 @@ def lined_up(count, size):
     return room[first : first + count * size].reshape(count, size)
 
 
-def to_planes(level, data, start, wide, vectors, planes, first, ahead):
-    """planes[first + byte, row] = data[start + row * wide + byte], for `vectors` * LANES rows of `wide` bytes, 1 to 8.
+def planes_of(level):
+    """Return how many planes there are of each byte: itself, or its lower and its upper half."""
+    raise NotImplementedError
 
-    There is room for eight planes from `first` on, whatever `wide` is. What lies `ahead` bytes further is fetched.
+
+def to_planes(level, data, start, wide, vectors, planes, byte, ahead):
+    """Turn `vectors` * LANES rows of `wide` bytes, 1 to 8, which begin at data[start], and are those from `byte` on.
+
+    planes[byte + i, row] = byte i of the row; where there are two planes of each byte, planes[2 * (byte + i), row] are
+    its lower four bits and planes[2 * (byte + i) + 1, row] the others. There is room for planes of eight bytes,
+    whatever `wide` is. What lies `ahead` bytes further is fetched.
     """
     raise NotImplementedError
 
 
+@overload(planes_of, jit_options={"nogil": True})
+def _planes_of(level):
+    count = 1 if name_of(level) == "avx512" else 2
+    return lambda level: count
+
+
 @overload(to_planes, jit_options={"nogil": True})
-def _to_planes(level, data, start, wide, vectors, planes, first, ahead):
-    return _in_registers if name_of(level) == "avx512" else _one_by_one
+def _to_planes(level, data, start, wide, vectors, planes, byte, ahead):
+    return {"avx512": _permuted, "plain": _one_by_one}.get(name_of(level), _zipped)
 
 
-def _in_registers(level, data, start, wide, vectors, planes, first, ahead):
+def _permuted(level, data, start, wide, vectors, planes, byte, ahead):
     kept = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 8 * wide)
     turn(
         data.ctypes.data + start,
@@ -54,17 +67,33 @@ def _in_registers(level, data, start, wide, vectors, planes, first, ahead):
         kept,
         _ORDERS[wide].ctypes.data,
         vectors,
-        planes[first].ctypes.data,
+        planes[byte].ctypes.data,
         planes.strides[0],
         ahead,
     )
 
 
-def _one_by_one(level, data, start, wide, vectors, planes, first, ahead):
-    for byte in range(wide):
-        plane = planes[first + byte]
+def _zipped(level, data, start, wide, vectors, planes, byte, ahead):
+    code, plane = data.ctypes.data + start, planes[2 * byte].ctypes.data
+    if wide == CHUNK:
+        zip_rows(level, code, vectors * LANES, plane, planes.strides[0], ahead)
+        return
+    spare = np.empty(vectors * LANES * CHUNK, np.uint8)
+    whole = max(vectors * LANES - CHUNK, 0)  # nothing is read behind the last row: a mapped file may end there
+    for row in range(whole):
+        copy_chunk(code + row * wide, spare.ctypes.data + row * CHUNK)
+    for row in range(whole, vectors * LANES):
+        for i in range(wide):
+            spare[row * CHUNK + i] = data[start + row * wide + i]
+    zip_rows(level, spare.ctypes.data, vectors * LANES, plane, planes.strides[0], 0)
+
+
+def _one_by_one(level, data, start, wide, vectors, planes, byte, ahead):
+    for i in range(wide):
+        lower, upper = planes[2 * (byte + i)], planes[2 * (byte + i) + 1]
         for row in range(vectors * LANES):
-            plane[row] = data[start + row * wide + byte]
+            value = data[start + row * wide + i]
+            lower[row], upper[row] = value & np.uint8(15), value >> np.uint8(4)
 
 
 @intrinsic
@@ -103,6 +132,50 @@ def turn(typing, code, step, kept, order, vectors, planes, stride, ahead):
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 2, types.uint64, *[types.intp] * 5), generate
+
+
+@intrinsic
+def zip_rows(typing, level, code, rows, planes, stride, ahead):
+    """Turn rows of eight bytes, a multiple of LANES, into planes of half bytes; all else are addresses and sizes."""
+    lanes = register_bytes(level)
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        _, code, rows, planes, stride, ahead = arguments
+        code, planes = (b.inttoptr(address, I8.as_pointer()) for address in (code, planes))
+        kind, sixteen = vector(I8, lanes), vector(I8, 16)
+        with cgutils.for_range(b, b.udiv(rows, ir.Constant(I64, lanes))) as loop:
+            first = b.mul(loop.index, ir.Constant(I64, lanes))
+            source = at(b, code, b.mul(first, ir.Constant(I64, CHUNK)))
+            for line in range(0, lanes * CHUNK, 64):
+                prefetch(b, at(b, at(b, source, line), ahead), near=2)
+            # Sixteen rows in 128 bits each of eight registers: four zips rotate the seven bits of a byte's place,
+            # (row, byte), by four: (byte, row).
+            given = []
+            for i in range(8):
+                parts = [load(b, at(b, source, 16 * i + 16 * CHUNK * part), sixteen) for part in range(lanes // 16)]
+                given.append(parts[0] if lanes == 16 else b.shuffle_vector(*parts, _places(range(32))))
+            for _ in range(4):
+                given = [
+                    b.shuffle_vector(given[i], given[i + 4], _zip(lanes, half)) for i in range(4) for half in (0, 1)
+                ]
+            for i, both in enumerate(given):
+                for half, value in enumerate((b.and_(both, splat(kind, 15)), b.lshr(both, splat(kind, 4)))):
+                    place = b.add(b.mul(stride, ir.Constant(I64, 2 * i + half)), first)
+                    store(b, value, at(b, planes, place))
+        return context.get_dummy_value()
+
+    return types.void(level, *[types.intp] * 5), generate
+
+
+def _zip(lanes, half):
+    """Return the places of two registers' bytes in turns, of a half of each 128 bits."""
+    starts = [part + 8 * half + i for part in range(0, lanes, 16) for i in range(8)]
+    return _places(place for start in starts for place in (start, lanes + start))
+
+
+def _places(places):
+    places = list(places)
+    return ir.Constant(vector(ir.IntType(32), len(places)), places)
 
 
 @intrinsic

@@ -19,8 +19,9 @@ from vecstore.kernels.heap import bound_of, push
 from vecstore.kernels.layout import LANES
 from vecstore.kernels.simd import tag
 from vecstore.kernels.table_scan import some_of
-from vecstore.kernels.trellis_planes import CHUNK, lined_up, to_planes
-from vecstore.kernels.trellis_sums import LEVELS, add_passes, at_least, lowest_bit
+from vecstore.kernels.trellis_planes import CHUNK
+from vecstore.kernels.trellis_rows import Lying, room_of, sum_rows, sums_of
+from vecstore.kernels.trellis_sums import at_least, lowest_bit
 from vecstore.kernels.trellis_tables import MOST_SUM, tables_of
 from vecstore.kernels.trellis_waiting import LEAST, MOST, Scoring, is_due, judge, nobody, settle, settle_some
 
@@ -64,7 +65,7 @@ def scan_trellis(
     """
     looks = tuple(tuple(stage) for stage in stages)
     looks += (MOST_STAGES - len(looks)) * looks[-1:]  # one type, so one compilation, for any number of stages
-    how = tag(level, among=LEVELS), len(stages)
+    how = tag(level), len(stages)
     _scan_trellis(*how, tuple(tiles), looks, tuple(queries), tuple(heap), first, last, allowed)
 
 
@@ -84,9 +85,8 @@ def _scan_trellis(level, used, where, stages, asked, found, first, last, allowed
     tables, scales = tables_of(stages, used, queries)
     scoring = Scoring(stages, tables, scales, queries.biases)
     waiting = nobody(max(MOST // count, LEAST) + tiles.tile_rows if several else 1, queries, heap)
-    scanned_bytes = -(-stage.size_bytes // CHUNK) * CHUNK
-    planes, sums = lined_up(scanned_bytes, tiles.tile_rows), lined_up(count, 2 * tiles.tile_rows).view(np.uint16)
-    edges, data_at = queries.edges, tiles.data.ctypes.data
+    room = room_of(level, stage.size_bytes, len(stage.norm_terms), tiles.tile_rows)
+    sums, edges = sums_of(level, count, tiles.tile_rows), queries.edges
     row, cell = first, np.searchsorted(edges, first, side="right") - 1
     while row < last:
         tile, held, start = tile_of(tiles, row)
@@ -94,19 +94,12 @@ def _scan_trellis(level, used, where, stages, asked, found, first, last, allowed
         if len(allowed) and not some_of(allowed, row >> 5, ((stop + 31) >> 5) - (row >> 5)):
             row = stop
             continue
-        ahead, ahead_bytes = start, 0
+        ahead, ahead_bytes = 0, 0
         if stop < last:
-            _, after, ahead = tile_of(tiles, stop)
-            ahead_bytes = min(scanned_bytes, tiles.row_bytes) * after
-        vectors = (stop - begin + LANES - 1) // LANES
-        for byte in range(0, stage.size_bytes, CHUNK):
-            wide = min(CHUNK, tiles.row_bytes - byte)
-            own = start + byte * held + (begin - tile) * wide
-            # Look-ups fetch what is ahead from its front on and have no time for all of it.
-            soon = ahead - start if byte >= stage.size_bytes // 2 else 0
-            to_planes(level, tiles.data, own, wide, vectors, planes, byte, soon)
-        sums[:] = 0
-        add_passes(level, planes, vectors, stage.lookups, tables[0], sums, data_at + ahead, ahead_bytes)
+            _, after, then = tile_of(tiles, stop)
+            ahead, ahead_bytes = then - start, min(-(-stage.size_bytes // CHUNK) * CHUNK, tiles.row_bytes) * after
+        codes, vectors = Lying(tiles.data, start, held, tiles.row_bytes), (stop - begin + LANES - 1) // LANES
+        sum_rows(level, codes, begin - tile, vectors, stage, tables[0], room, sums, ahead, ahead_bytes)
         while row < stop:
             while edges[cell + 1] <= row:
                 cell += 1
@@ -115,9 +108,9 @@ def _scan_trellis(level, used, where, stages, asked, found, first, last, allowed
                 base, worth = queries.biases[q, cell] * scales[0, q, 0] + scales[0, q, 1], scales[0, q, 2]
                 if several:
                     least = max(queries.limits[q], waiting.reached[q, 0] - queries.margins[0, q])
-                    wait(level, q, scanned, base, worth, least, waiting, allowed)
+                    wait(q, scanned, base, worth, least, waiting, allowed)
                 else:
-                    offer_scanned(level, q, scanned, base, worth, heap, allowed)
+                    offer_scanned(q, scanned, base, worth, heap, allowed)
             row = scanned.end
         if several:
             for q in range(count):
@@ -130,14 +123,14 @@ def _scan_trellis(level, used, where, stages, asked, found, first, last, allowed
 
 
 @borrowing
-def offer_scanned(level, q, scanned, base, worth, heap, allowed):
+def offer_scanned(q, scanned, base, worth, heap, allowed):
     """Offer those rows of a cell that score well enough to the heap of a query."""
     sums, scores, rows, floor = scanned.sums[q], heap.scores[q], heap.rows[q], heap.floors[q]
     limit = threshold_of(bound_of(q, heap), base, worth)
     if limit > MOST_SUM:
         return
     for lanes in range(scanned.row // LANES * LANES, scanned.end, LANES):
-        mask = at_least(level, sums, lanes - scanned.begin, np.uint16(limit))
+        mask = np.uint64(at_least(sums.ctypes.data + 2 * (lanes - scanned.begin), np.uint16(limit)))
         if mask != 0:
             mask &= between(scanned.row, scanned.end, lanes) & allowed_of(allowed, lanes)
         while mask != 0:
@@ -150,14 +143,14 @@ def offer_scanned(level, q, scanned, base, worth, heap, allowed):
 
 
 @borrowing
-def wait(level, q, scanned, base, worth, least, waiting, allowed):
+def wait(q, scanned, base, worth, least, waiting, allowed):
     """Let those rows of a cell wait that score at least so much for a query."""
     sums, rows, scores, count = scanned.sums[q], waiting.rows[q], waiting.scores[q], waiting.counts[q]
     limit = threshold_of(least, base, worth)
     if limit > MOST_SUM:
         return
     for lanes in range(scanned.row // LANES * LANES, scanned.end, LANES):
-        mask = at_least(level, sums, lanes - scanned.begin, np.uint16(limit))
+        mask = np.uint64(at_least(sums.ctypes.data + 2 * (lanes - scanned.begin), np.uint16(limit)))
         if mask != 0:
             mask &= between(scanned.row, scanned.end, lanes) & allowed_of(allowed, lanes)
         while mask != 0:

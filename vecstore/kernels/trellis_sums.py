@@ -1,8 +1,9 @@
 """Sums of 64-entry tables at indices that are linear functions of code bytes: how codes of a trellis are scanned.
 
-Codes are given as planes[byte, rows], see `trellis_planes`. `vecstore.codecs.trellis.lookups.Lookups` says what the
-indices are and which look-ups make up a pass. With AVX-512 a pass goes over all rows of the planes with its matrices
-and tables in registers: GFNI multiplies 64 bytes by a matrix of bits, VBMI looks up in 64 entries.
+Codes are given as planes, see `trellis_planes`. `vecstore.codecs.trellis.lookups.Lookups` says what the indices are and
+which look-ups make up a pass. With AVX-512 a pass goes over all rows of a tile with its matrices and tables in
+registers: GFNI multiplies 64 bytes by a matrix of bits, VBMI looks up in 64 entries. With AVX2 and NEON all passes go
+over a strip of rows: see `trellis_shuffles`.
 """
 
 from __future__ import annotations
@@ -31,50 +32,59 @@ from vecstore.kernels.simd import (
     store,
     vector,
 )
+from vecstore.kernels.trellis_shuffles import STRIP, store_indices, store_sums
 
-__all__ = ["BLOCK_QUERIES", "LANES", "LEVELS", "add_passes", "at_least", "lowest_bit"]
+__all__ = ["BLOCK_QUERIES", "LANES", "add_passes", "at_least", "lowest_bit", "strip_rows"]
 
-LEVELS = ("avx512",)  # with code of their own
 LINE = 64  # bytes of a cache line
 MOST_LINES = 2  # fetched for every LANES rows of a pass: more keep the next sums waiting
 BLOCK_QUERIES = 4  # so many share the computation of indices
 ONE, FOUR = static(1), static(BLOCK_QUERIES)
 
 
-def add_passes(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
-    """sums[query, row] += the entries of all look-ups, for `vectors` * LANES rows of planes (bytes, rows).
+def strip_rows(level, rows):
+    """Return how many rows are looked up at once, where there are `rows` of them: a multiple of LANES."""
+    raise NotImplementedError
 
-    lookups is (passes, planes, matrices, images) as `vecstore.codecs.trellis.lookups.Lookups` has them, tables
-    (q, lookups, ENTRIES) uint8; entries of a pass add up to at most 255. The `ahead_bytes` bytes at address `ahead`
-    are fetched meanwhile.
+
+def add_passes(level, planes, indices, vectors, lookups, tables, sums, first, ahead, ahead_bytes):
+    """sums[query, first + row] = the entries of all look-ups, for `vectors` * LANES rows of planes.
+
+    lookups are the items of a `vecstore.codecs.trellis.lookups.Kernel`, tables (q, lookups, ENTRIES) uint8;
+    entries of a pass add up to at most 255. Planes are as `trellis_planes.to_planes` makes them, of as many rows as
+    `strip_rows` says; indices (lookups, strip) uint8 are room. So many sums may be written, whatever `vectors` is. The
+    `ahead_bytes` bytes at address `ahead` are fetched meanwhile.
     """
     raise NotImplementedError
 
 
-def at_least(level, sums, start, threshold):
-    """Return which of sums[start : start + LANES] are at least the threshold, one bit each (uint64)."""
-    raise NotImplementedError
+@overload(strip_rows, jit_options={"nogil": True})
+def _strip_rows(level, rows):
+    if name_of(level) == "avx512":
+        return lambda level, rows: rows
+    return lambda level, rows: STRIP
 
 
 @overload(add_passes, jit_options={"nogil": True})
-def _add_passes(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
-    return _in_registers if name_of(level) == "avx512" else _one_by_one
+def _add_passes(level, planes, indices, vectors, lookups, tables, sums, first, ahead, ahead_bytes):
+    return {"avx512": _in_registers, "plain": _one_by_one}.get(name_of(level), _shuffled)
 
 
-def _in_registers(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
-    passes, bytes_of, matrices, _ = lookups
+def _in_registers(level, planes, indices, vectors, lookups, tables, sums, first, ahead, ahead_bytes):
+    passes, bytes_of, matrices, _, _, _ = lookups
     code, stride = planes.ctypes.data, planes.strides[0]
     plane, matrix = bytes_of.ctypes.data, matrices.ctypes.data
+    sums[:, first : first + vectors * LANES] = 0
     # Every pass fetches its share of what is ahead, so that the memory is not idle; `to_planes` fetches the rest.
     lines = min(-(-ahead_bytes // max(len(passes) * vectors * LINE, 1)), MOST_LINES)
     for i in range(len(passes)):
-        first, count, sources = passes[i]
+        lookup, count, sources = passes[i]
         soon = ahead + i * vectors * lines * LINE
         which = (count - 1) * SOURCES + sources - 1
-        of, own = plane + 8 * SOURCES * first, matrix + 8 * SOURCES * first
+        of, own = plane + 8 * SOURCES * lookup, matrix + 8 * SOURCES * lookup
         q, query_bytes, sums_bytes = 0, tables.strides[0], sums.strides[0]
         while q < len(tables):
-            table, into = tables[q].ctypes.data + ENTRIES * first, sums[q].ctypes.data
+            table, into = tables[q].ctypes.data + ENTRIES * lookup, sums[q].ctypes.data + 2 * first
             if len(tables) - q >= BLOCK_QUERIES:
                 add_pass(which, code, stride, vectors, of, own, table, query_bytes, into, sums_bytes, soon, lines, FOUR)
                 q += BLOCK_QUERIES
@@ -83,37 +93,37 @@ def _in_registers(level, planes, vectors, lookups, tables, sums, ahead, ahead_by
                 q += 1
 
 
-def _one_by_one(level, planes, vectors, lookups, tables, sums, ahead, ahead_bytes):
-    passes, bytes_of, _, images = lookups
-    index = np.empty(vectors * LANES, np.uint8)
-    for i in range(len(passes)):
-        first, count, sources = passes[i]
-        for lookup in range(first, first + count):
+def _shuffled(level, planes, indices, vectors, lookups, tables, sums, first, ahead, ahead_bytes):
+    passes, _, matrices, counts, halves, maps = lookups
+    code, stride, index = planes.ctypes.data, planes.strides[0], indices.ctypes.data
+    lines = min(-(-ahead_bytes // max(len(matrices) * LINE, 1)), MOST_LINES)
+    half, own = halves.ctypes.data, maps.ctypes.data
+    store_indices(level, code, stride, counts.ctypes.data, half, own, index, ahead, lines)
+    for q in range(len(tables)):
+        into = sums[q].ctypes.data + 2 * first
+        store_sums(level, passes.ctypes.data, len(passes), tables[q].ctypes.data, index, into)
+
+
+def _one_by_one(level, planes, indices, vectors, lookups, tables, sums, first, ahead, ahead_bytes):
+    _, _, matrices, counts, halves, maps = lookups
+    rows, at, own = vectors * LANES, 0, 0
+    for count in range(1, len(counts) + 1):
+        for _ in range(counts[count - 1]):
+            index = indices[halves[at]]
             index[:] = 0
-            for source in range(sources):
-                image, plane = images[lookup, source], planes[bytes_of[lookup, source]]
-                for row in range(len(index)):
+            for half in range(count):
+                image, plane = maps[own + half], planes[halves[at + 1 + half]]
+                for row in range(rows):
                     index[row] ^= image[plane[row]]
-            for q in range(len(tables)):
-                table, into = tables[q, lookup], sums[q]
-                for row in range(len(index)):
-                    into[row] += table[index[row]]
-
-
-@overload(at_least, jit_options={"nogil": True})
-def _at_least(level, sums, start, threshold):
-    return _at_least_at_once if name_of(level) == "avx512" else _at_least_one_by_one
-
-
-def _at_least_at_once(level, sums, start, threshold):
-    return compare(sums.ctypes.data + 2 * start, threshold)
-
-
-def _at_least_one_by_one(level, sums, start, threshold):
-    mask = np.uint64(0)
-    for lane in range(LANES):
-        mask |= np.uint64(sums[start + lane] >= threshold) << np.uint64(lane)
-    return mask
+            at, own = at + 1 + count, own + count
+    for q in range(len(tables)):
+        into = sums[q]
+        for row in range(rows):
+            into[first + row] = 0
+        for lookup in range(len(matrices)):
+            table, index = tables[q, lookup], indices[lookup]
+            for row in range(rows):
+                into[first + row] += table[index[row] & np.uint8(ENTRIES - 1)]
 
 
 @intrinsic
@@ -127,7 +137,7 @@ def lowest_bit(typing, mask):
 
 
 @intrinsic
-def compare(typing, sums, threshold):
+def at_least(typing, sums, threshold):
     """Return which of the LANES uint16 at an address are at least the threshold."""
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:

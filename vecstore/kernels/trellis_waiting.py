@@ -13,8 +13,8 @@ from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.gather import tile_of
 from vecstore.kernels.heap import push
 from vecstore.kernels.layout import LANES
-from vecstore.kernels.trellis_planes import CHUNK, copy_chunk, fetch, lined_up, to_planes
-from vecstore.kernels.trellis_sums import add_passes
+from vecstore.kernels.trellis_planes import CHUNK, copy_chunk, fetch
+from vecstore.kernels.trellis_rows import Lying, room_of, sum_rows, sums_of
 
 __all__ = ["LEAST", "MOST", "Scoring", "Waiting", "is_due", "judge", "nobody", "settle", "settle_some"]
 
@@ -193,17 +193,14 @@ def rescore(level, q, stage, rows, scores, count, scoring, tiles):
     """scores[:count] = the scores of rows by the bytes of a stage."""
     by = Stage(*scoring.stages[stage])
     chunks = -(-by.size_bytes // CHUNK)
-    codes, planes = np.zeros(chunks * BATCH * CHUNK, np.uint8), lined_up(chunks * CHUNK, BATCH)
-    places, sums = np.empty((BATCH, 3), np.int64), np.empty((1, BATCH), np.uint16)
+    codes, places = np.zeros(chunks * BATCH * CHUNK, np.uint8), np.empty((BATCH, 3), np.int64)
     tables, scale, bias = scoring.tables[stage, q : q + 1], scoring.scales[stage, q], scoring.biases[q, 0]
+    room, sums = room_of(level, by.size_bytes, len(by.norm_terms), BATCH), sums_of(level, 1, BATCH)
     for first in range(0, count, BATCH):
         some = min(BATCH, count - first)
         copy_codes(tiles, rows[first : first + some], chunks, places, codes)
-        vectors = (some + LANES - 1) // LANES
-        for chunk in range(chunks):
-            to_planes(level, codes, chunk * BATCH * CHUNK, CHUNK, vectors, planes, chunk * CHUNK, 0)
-        sums[:] = 0
-        add_passes(level, planes, vectors, by.lookups, tables, sums, codes.ctypes.data, 0)
+        copied = Lying(codes, 0, BATCH, chunks * CHUNK)
+        sum_rows(level, copied, 0, (some + LANES - 1) // LANES, by, tables, room, sums, 0, 0)
         for lane in range(some):
             scores[first + lane] = bias * scale[0] + scale[1] + scale[2] * sums[0, lane]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +146,8 @@ class Trellis:
             count = coefficients.count(size_bytes)
             sample = self.sample[1] if size_bytes == self.codes.layer.code_bytes else self._coarse_sample[:, :count]
             typical = max(float(np.sqrt(coefficients.norms(sample).mean())), LEAST_LENGTH)
-            looks, norms = (lookups.kernel, lookups.owners, lookups.levels), (norm_terms, coefficients.constant)
-            kernel = arguments.Stage(size_bytes, *looks, *norms, typical)
+            looks: tuple[NDArray[Any], ...] = tuple(lookups.kernel)
+            norms = norm_terms, coefficients.constant
+            kernel = arguments.Stage(size_bytes, looks, lookups.owners, lookups.levels, *norms, typical)
             self._stages[size_bytes] = Stage(size_bytes, count, sample, kernel)
         return self._stages[size_bytes]

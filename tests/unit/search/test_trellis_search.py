@@ -234,6 +234,17 @@ def test_floors(level):
     assert 20 <= found.sizes[0] <= 40
 
 
+@pytest.mark.parametrize("level", simd.levels()[1:])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_instruction_set_finds_the_same(level, layout):
+    coded = Coded(layout, 64, 900)
+    weights = RNG.normal(size=(5, coded.y.shape[1])).astype(np.float32)
+    for sizes in ([coded.size], [max(coded.size // 3, 1), coded.size]):
+        found, expected = (coded.scan(name, weights, 60, sizes=sizes, limit=0.0)[0] for name in (level, "plain"))
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+
+
 # Stores
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,34 @@ __all__ = ["COARSE_BITS", "Lookups", "coarse_levels"]
 INDEX_BITS = 6
 COARSE_BITS = HEAD_BITS  # of a step, at most, that coarse look-ups read
 WINDOW = 8  # look-ups among which those with equally many sources are brought together
+
+
+Bytes: TypeAlias = NDArray[np.uint8]
+
+
+class Kernel(NamedTuple):
+    """Look-ups as `kernels.trellis_sums` takes them.
+
+    Attributes
+    ----------
+    passes : (passes, 3) int64
+    planes : (lookups, SOURCES) int64
+    matrices : (lookups, SOURCES) uint64
+        The masks in the order that GFNI reads.
+    counts : (2 * SOURCES,) int64
+        How many look-ups have an index that comes from 1, 2, ... half bytes.
+    halves : (some,) int32
+        Of each, in this order: its number, and its half bytes, 2 * plane or, for the upper four bits, 1 more.
+    maps : (half bytes of all, 16) uint8
+        What an index takes from each half byte.
+    """
+
+    passes: NDArray[np.int64]
+    planes: NDArray[np.int64]
+    matrices: NDArray[np.uint64]
+    counts: NDArray[np.int64]
+    halves: NDArray[np.int32]
+    maps: Bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,20 +136,29 @@ class Lookups:
         return order, np.searchsorted(self.owners[order], np.arange(len(self.planes)))
 
     @cached_property
-    def kernel(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]:
-        """What `kernels.trellis_sums` takes: passes, planes, matrices and images.
+    def kernel(self) -> Kernel:
+        """What `kernels.trellis_sums` takes.
 
-        matrices (lookups, SOURCES) uint64 are the masks in the order that GFNI reads, images (lookups, SOURCES, 256)
-        uint8 what they make of each byte.
+        Bits 6 and 7 of an index repeat bits 4 and 5: byte shuffles select by them.
         """
-        matrices = np.zeros(self.masks.shape[:2], np.uint64)
-        images = np.zeros((*self.masks.shape[:2], 256), np.uint8)
-        every = np.arange(256, dtype=np.uint8)
-        for bit in range(8):
-            mask = self.masks[:, :, bit]
-            matrices |= mask.astype(np.uint64) << np.uint64(8 * (7 - bit))
-            images |= (np.bitwise_count(mask[:, :, None] & every) & 1) << np.uint8(bit)
-        return self.passes, self.planes, matrices, images
+        masks = self.masks.copy()
+        masks[:, :, INDEX_BITS:] = masks[:, :, INDEX_BITS - 2 : INDEX_BITS]
+        weights = np.uint64(8) * np.arange(7, -1, -1, dtype=np.uint64)
+        matrices = np.bitwise_or.reduce(masks.astype(np.uint64) << weights, axis=2)
+        found: list[tuple[list[int], list[Bytes]]] = []
+        for lookup, of_sources in enumerate(masks):
+            own = [
+                (2 * plane + upper, mask >> 4 * upper & 15)
+                for plane, mask in zip(self.planes[lookup].tolist(), of_sources, strict=True)
+                for upper in (0, 1)
+            ]
+            kept = [(half, mask) for half, mask in own if mask.any()] or own[:1]
+            found.append(([lookup, *(half for half, _ in kept)], [_map(mask) for _, mask in kept]))
+        found.sort(key=lambda one: len(one[0]))
+        counts = np.bincount([len(own) - 1 for _, own in found], minlength=2 * SOURCES).astype(np.int64)
+        halves = np.concatenate([np.array(own, np.int32) for own, _ in found])
+        maps = np.array([one for _, own in found for one in own])
+        return Kernel(self.passes, self.planes, matrices, counts, halves, maps)
 
 
 def coarse_levels(layout: CodeLayout, levels: Floats) -> Floats:
@@ -178,6 +215,12 @@ def _planes(bits: Bits) -> list[int]:
 
 def _mask(places: set[int], plane: int) -> int:
     return sum(1 << place % 8 for place in places if place // 8 == plane)
+
+
+def _map(mask: Bytes) -> Bytes:
+    """Return, for each value of a half byte, the parities of its bits that are in each mask: (16,) uint8."""
+    parities = np.bitwise_count(mask & np.arange(16, dtype=np.uint8)[:, None]) & 1
+    return np.asarray(np.packbits(parities, axis=1, bitorder="little")[:, 0])
 
 
 def _passes(sources: list[int]) -> tuple[list[int], NDArray[np.int64]]:
