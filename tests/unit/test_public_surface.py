@@ -48,9 +48,18 @@ def test_names_of_the_package():
     )
     for name in vecstore.__all__:
         assert getattr(vecstore, name) is not None and name in dir(vecstore)
+    assert dir(vecstore) == vecstore.__all__
     with pytest.raises(AttributeError, match="has no attribute 'Stor'"):
         vecstore.Stor  # noqa: B018
     assert callable(vecstore.open) and vecstore.open is not open
+
+
+def test_write_has_the_options_of_convert():
+    options = [
+        {name: p.default for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        for function in (vecstore.write, vecstore.convert)
+    ]
+    assert options[0] == options[1] and len(options[0]) > 10
 
 
 def test_names_of_the_formats():

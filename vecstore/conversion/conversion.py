@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.certification import Measured, certify
+from vecstore.conversion.frames import in_memory, vectors_and_keys
 from vecstore.conversion.options import (
     DEFAULT_SEED,
     CodecRequest,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 def convert(  # noqa: PLR0913 - options are parameters, as users know them
-    source: str | Path | Dump,
+    source: Any,
     path: str | Path,
     codec: Coding | None = None,
     *,
@@ -70,7 +71,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
 
     Parameters
     ----------
-    source : path or Dump
+    source : path, Dump, or what `write` takes as vectors
         A file in any of the formats of `vecstore.formats`; open it with `vecstore.formats.open_dump` to name its
         format, its keys or its columns.
     path : path
@@ -144,24 +145,42 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         user=user or {},
         force=force,
     )
-    dump = source if isinstance(source, Dump) else open_dump(source)
+    dump = _dump(source)
     with reported(progress) as report:
         return _converted(dump, Path(path), options, report)
 
 
-def write(
+def write(  # noqa: PLR0913 - options are parameters, as users know them
     path: str | Path,
-    vectors: ArrayLike,
-    keys: Sequence[Any] | NDArray[Any] | None = None,
+    vectors: Any,
+    keys: Sequence[Any] | NDArray[Any] | str | None = None,
     codec: Coding | None = None,
-    **options: Any,
+    *,
+    budget: int | float | str | None = None,
+    target: float | str | None = None,
+    like: str | Path | Store | None = None,
+    queries: ArrayLike | None = None,
+    metric: Metric = "cosine",
+    keep_norms: bool = False,
+    keep_order: bool = True,
+    shard_bytes: int | None = None,
+    seed: int = DEFAULT_SEED,
+    on_bad: OnBad = "error",
+    on_duplicate: OnDuplicate = "error",
+    importance: ArrayLike | None = None,
+    user: Mapping[str, Any] | None = None,
+    force: bool = False,
+    accept_dominated: bool = False,
+    progress: Progress = False,
 ) -> Report:
-    """Write vectors in memory (or an `np.memmap`) to a store; `options` as for `convert`.
+    """Write vectors in memory (or an `np.memmap`) to a store; the options are those of `convert`.
 
     Parameters
     ----------
-    vectors : (n, d) array of numbers
+    vectors : (n, d) array of numbers, n arrays (d,), mapping of keys to vectors, or data frame
+        Frames of pandas, polars or pyarrow: see `vecstore.conversion.frames.vectors_and_keys` for what is taken.
     keys : n str, bytes or int, optional
+        Of a frame also the name of their column.
 
     Examples
     --------
@@ -169,7 +188,27 @@ def write(
     >>> vecstore.write("items.vecs", x, range(100), codec="f16").rows
     100
     """
-    return convert(ArrayDump(vectors, keys), path, codec, **options)
+    return convert(
+        ArrayDump(*vectors_and_keys(vectors, keys)),
+        path,
+        codec,
+        budget=budget,
+        target=target,
+        like=like,
+        queries=queries,
+        metric=metric,
+        keep_norms=keep_norms,
+        keep_order=keep_order,
+        shard_bytes=shard_bytes,
+        seed=seed,
+        on_bad=on_bad,
+        on_duplicate=on_duplicate,
+        importance=importance,
+        user=user,
+        force=force,
+        accept_dominated=accept_dominated,
+        progress=progress,
+    )
 
 
 @dataclass(frozen=True)
@@ -223,6 +262,12 @@ class Report:
         shown = {name: getattr(self, name) for name in names} | {"bytes a row": self.store_bytes / self.rows}
         shown |= {name: value for name, value in self.certificate.items() if isinstance(value, float)}
         return facts_html("vecstore: conversion", shown)
+
+
+def _dump(source: Any) -> Dump:
+    if isinstance(source, Dump):
+        return source
+    return ArrayDump(*vectors_and_keys(source)) if in_memory(source) else open_dump(source)
 
 
 def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Listener) -> Report:
