@@ -86,3 +86,25 @@ def test_links_of_readme_and_docs_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+OPTIONAL = ("pyarrow", "matplotlib", "sklearn", "h5py", "pcodec", "safetensors", "gensim", "scipy")
+CORE = f"""
+import sys
+sys.modules.update(dict.fromkeys({OPTIONAL!r}))  # importing one of these fails
+import numpy as np, vecstore
+x = np.random.default_rng(0).normal(size=(300, 16)).astype("f4")
+np.save("x.npy", x)
+report = vecstore.convert("x.npy", "a.vecs", budget=64)
+assert report.table and len(vecstore.open("a.vecs").search(x[0]).rows) == 10
+for codec in ("cells:4,tcq:4", "opq:4", "pca:8,sq:4", "bin/sq:8"):
+    vecstore.write("b.vecs", x, range(300), codec=codec, force=True)
+"""
+
+
+def test_a_plain_install_converts_and_tunes(tmp_path: Path) -> None:
+    """Arrays and npy files need no extra."""
+    done = subprocess.run([sys.executable, "-c", CORE], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert any(one.startswith("faiss-cpu") for one in project["dependencies"])

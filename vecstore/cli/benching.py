@@ -147,7 +147,7 @@ def run(
     """Measure recall, fidelity, bytes and speed of codecs at byte budgets, and write a report.
 
     Training rows, searched rows and queries are disjoint. Finished codecs are kept: the same command goes on where it
-    was interrupted. Needs: pip install faiss-cpu pyarrow matplotlib
+    was interrupted. Needs: pip install pyarrow matplotlib
     """
     from vecstore.bench.running import bench
 

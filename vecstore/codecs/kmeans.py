@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from vecstore.codecs.base import Floats
-from vecstore.errors import require
 
 __all__ = ["kmeans", "matrix_products", "progressive_kmeans"]
 
@@ -30,7 +29,8 @@ def kmeans(x: Floats, k: int, *, seed: int, iterations: int = 25, start: Floats 
     x = np.ascontiguousarray(x, np.float32)
     if len(x) <= k:
         return x[np.minimum(np.arange(k), len(x) - 1)]
-    faiss = require("faiss", purpose="training a codebook")
+    import faiss
+
     clustering = faiss.Kmeans(
         x.shape[1], k, niter=iterations, seed=seed, min_points_per_centroid=1, max_points_per_centroid=256
     )
@@ -68,12 +68,13 @@ def progressive_kmeans(x: Floats, k: int, *, seed: int) -> Floats:
     """
     if len(x) <= max(k, 2 * x.shape[1]) or x.shape[1] < 2 * STEPS:  # few rows do not tell all principal axes
         return kmeans(x, k, seed=seed)
-    faiss = require("faiss", purpose="training a codebook")
+    import faiss
+
     x = np.ascontiguousarray(x, np.float32)
     parameters = faiss.ProgressiveDimClusteringParameters()
     parameters.progressive_dim_steps, parameters.niter, parameters.seed = STEPS, STEP_ITERATIONS, seed
     parameters.min_points_per_centroid, parameters.max_points_per_centroid = 1, 256
-    clustering = faiss.ProgressiveDimClustering(x.shape[1], k, parameters)
+    clustering: Any = faiss.ProgressiveDimClustering(x.shape[1], k, parameters)
     with matrix_products(faiss):
         clustering.train(len(x), faiss.swig_ptr(x), faiss.ProgressiveDimIndexFactory())
     return np.asarray(faiss.vector_to_array(clustering.centroids).reshape(k, -1), np.float32)

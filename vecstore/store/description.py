@@ -71,6 +71,7 @@ def facts(snapshot: Snapshot) -> dict[str, Any]:
         "codec": about["codec"],
         "metric": about["metric"],
         "keys": about["key_type"] or "none: rows are found by number",
+        "row order": ORDERS[about["row_order"]].removeprefix(", rows ") or None,
         "bytes a row": size["per_vector"],
         "stored bytes": size["stored"],
         "cosine to the originals": found.get("cosine_mean"),
