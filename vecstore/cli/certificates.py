@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vecstore.shard.certificate import Certificate
+from vecstore.shard.certificate import ROWS_AS_QUERIES, Certificate
 
 __all__ = ["certificate", "recalls"]
 
@@ -23,12 +23,17 @@ def certificate(found: Certificate) -> list[tuple[str, str]]:
 
 
 def recalls(found: Certificate) -> list[tuple[str, str]]:
-    """Return a line for the recall of held-out rows, and one for that of real queries."""
+    """Return a line for the recall of rows as queries, and one for that of real ones or for how they differ."""
     lines = []
-    for measured, whose in ((found.recall, "held-out rows"), (found.query_recall, "of the given queries")):
+    for measured, whose in ((found.recall, ROWS_AS_QUERIES), (found.query_recall, "of the given queries")):
         if measured is not None:
             numbers = ", ".join(f"@{k} {interval}" for k, interval in measured.at.items())
-            lines.append(("recall", f"{numbers}: {measured.queries:,} {whose} among {measured.base:,} rows"))
+            where = f"{measured.queries:,} {whose} among {measured.base:,} rows"
+            beyond = "" if measured.extrapolated is None else f", extrapolated to {measured.extrapolated:,}"
+            lines.append(("recall", f"{numbers}: {where}{beyond}"))
+    low = None if found.recall is None or found.query_recall is not None else found.recall.of_real_queries
+    if low is not None:
+        lines.append(("", f"real queries often miss up to a third more, @10 {low:.3f}: convert with --queries FILE"))
     return lines
 
 

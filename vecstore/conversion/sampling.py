@@ -10,7 +10,7 @@ from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.options import OnBad
 from vecstore.conversion.ordering import OrderedDump
-from vecstore.conversion.survey import Survey, clean_batches
+from vecstore.conversion.survey import Survey, clean_batches, training_rows
 from vecstore.formats import Dump
 from vecstore.keys.packed import PackedKeys
 from vecstore.measure.sample import Sample
@@ -18,31 +18,30 @@ from vecstore.measure.sample import Sample
 __all__ = ["dataset_of", "sample_of"]
 
 HELD_OUT_ROWS = 1024
-UNSEEN = 3  # one sampled row in so many is searched and not trained on, where the store has rows beyond the sample
+UNSEEN = 3  # one row in so many is spared from training, where the store has more rows than train
 
 
 def sample_of(survey: Survey) -> Sample:
-    """Divide the sampled rows.
+    """Divide the sampled rows: some ask, some train, and all but those that ask are searched.
 
-    A store of no more rows than were sampled is what is searched, trained on or not. Of a larger one most rows have
-    not been seen in training, so those that are searched have not been either.
+    A store of no more rows than were sampled is searched whole, trained on or not. Of a larger one those that trained
+    are searched in the proportion that they have in the store, since what training has seen is found more often.
     """
     kept = ~np.isin(survey.sample_rows, survey.dropped)
     sample, numbers = survey.sample[kept], survey.sample_rows[kept]
     rows = numbers - np.searchsorted(survey.dropped, numbers)  # as they count in the store
     if not len(sample):  # nothing but zero vectors is left
         sample, rows = np.zeros((1, survey.sample.shape[1]), np.float32), np.zeros(1, np.int64)
-    held_out = min(HELD_OUT_ROWS, len(sample) // 10)
-    unseen = (len(sample) - held_out) // UNSEEN if survey.kept > len(sample) else 0
-    first = len(sample) - unseen if unseen else held_out
-    measured = slice(held_out or len(sample))
-    return Sample(
-        Block(rows[measured], sample[measured]),
-        sample[held_out : len(sample) - unseen],
-        Block(rows[first:], sample[first:]),
-        held_out > 0,
-        unseen > 0,
-    )
+    near = min(len(sample), training_rows(sample.shape[1]))
+    held_out = min(HELD_OUT_ROWS, near // 10)
+    last = near - (near - held_out) // UNSEEN if survey.kept > near else near
+    train = sample[held_out:last]
+    if survey.kept > len(sample) and len(sample) > last:
+        trained = min(round((len(sample) - last) * len(train) / (survey.kept - len(train))), len(train))
+        others = np.concatenate([np.arange(held_out, held_out + trained), np.arange(last, len(sample))])
+        chosen = np.concatenate([np.arange(held_out), np.random.default_rng(0).permutation(others)])
+        rows, sample = rows[chosen], sample[chosen]
+    return Sample(Block(rows, sample), held_out, train, survey.kept)
 
 
 def dataset_of(dump: Dump, survey: Survey, sample: Sample, *, on_bad: OnBad, keep_norms: bool) -> Dataset:

@@ -23,10 +23,11 @@ from vecstore.formats.dump import Batch, Dump
 from vecstore.keys.packed import PackedKeys
 from vecstore.progress import Listener, Step
 
-__all__ = ["Sampler", "Survey", "clean_batches", "sample_dump", "survey_dump"]
+__all__ = ["Sampler", "Survey", "clean_batches", "sample_dump", "survey_dump", "training_rows"]
 
-SAMPLE_BYTES = 64 * 1024 * 1024
+SAMPLE_BYTES = 64 * 1024 * 1024  # to train on
 SAMPLE_ROWS = 1 << 16
+SEARCHED_BYTES, SEARCHED_ROWS = 2 * SAMPLE_BYTES, 2 * SAMPLE_ROWS  # to search; those that train are the first of them
 EXAMPLES = 5  # bad rows that the report quotes
 SORT_KEYS = 1 << 23  # keys whose hashes are compared in memory at once
 HASH = np.dtype([("a", "<u8"), ("b", "<u8")])  # two independent hashes: 128 bits
@@ -84,7 +85,7 @@ def survey_dump(
         No row is left.
     """
     found = Survey()
-    sampler = Sampler(dump.dimensions, seed)
+    sampler = Sampler(dump.dimensions, seed, searched_rows(dump.dimensions))
     dropped: list[NDArray[np.int64]] = []
     with tempfile.TemporaryFile(dir=directory) as hashes:
         for batch in dump.batches():
@@ -114,9 +115,9 @@ def survey_dump(
 
 
 def sample_dump(dump: Dump, *, seed: int, report: Listener) -> tuple[Floats, int]:
-    """Return random sound rows (n, d) float32 of a dump, the same that a conversion samples, and how many it has."""
+    """Return random sound rows (n, d) float32 of a dump, those that a conversion trains with, and how many it has."""
     check_seed(seed)
-    sampler, rows, sound_count = Sampler(dump.dimensions, seed), 0, 0
+    sampler, rows, sound_count = Sampler(dump.dimensions, seed, training_rows(dump.dimensions)), 0, 0
     for batch in dump.batches():
         sound = sound_rows(batch.vectors)
         sampler.offer(batch.vectors[sound], np.flatnonzero(sound) + rows)
@@ -239,15 +240,26 @@ def _key_at(dump: Dump, row: int) -> Any:
     raise AssertionError("the row was there a moment ago")
 
 
+def training_rows(dimensions: int) -> int:
+    """Return how many rows, at most, a conversion trains with and asks."""
+    return max(min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * dimensions)), 256)
+
+
+def searched_rows(dimensions: int) -> int:
+    """Return among how many rows, at most, a conversion searches."""
+    return max(min(SEARCHED_ROWS, SEARCHED_BYTES // (4 * dimensions)), training_rows(dimensions))
+
+
 class Sampler:
     """Draw rows at random from a stream of unknown length.
 
-    Every row gets a pseudo-random priority from its number and the seed; those with the smallest ones are kept. So
-    the sample does not depend on how the stream is cut into batches.
+    Every row gets a pseudo-random priority from its number and the seed; the `capacity` with the smallest ones are
+    kept. So the sample does not depend on how the stream is cut into batches, and a smaller one is the beginning of a
+    larger one.
     """
 
-    def __init__(self, dimensions: int, seed: int) -> None:
-        self.capacity = max(min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * dimensions)), 256)
+    def __init__(self, dimensions: int, seed: int, capacity: int) -> None:
+        self.capacity = capacity
         self._seed = np.uint64(seed)
         self._priorities = np.empty(0, np.uint64)
         self._vectors = [np.empty((0, dimensions), np.float32)]

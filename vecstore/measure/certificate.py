@@ -1,4 +1,4 @@
-"""The certificate of a store: what compression costs, measured on rows that training did not see.
+"""The certificate of a store: what compression costs, measured with rows as queries and with real ones.
 
 It is written into every store by the conversion, printed by ``vecstore info`` and measured again, against the original
 dump, by ``vecstore verify --certificate``.
@@ -6,10 +6,11 @@ dump, by ``vecstore verify --certificate``.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
@@ -17,16 +18,20 @@ from vecstore.codecs.dataset import Block
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.measure.calibration import Calibration, calibrate
 from vecstore.measure.fidelity import as_stored, measure_fidelity
-from vecstore.measure.recall import GroundTruth, interval
+from vecstore.measure.recall import GroundTruth, extrapolated, forecast
 from vecstore.measure.sample import Sample
 from vecstore.measure.spectrum import decibels, distortion_bound, spectrum
 from vecstore.metric import Metric
-from vecstore.shard.certificate import Bound, Certificate, Recall, RowBytes
+from vecstore.shard.certificate import REAL_QUERIES, ROWS_AS_QUERIES, Bound, Certificate, Recall, RowBytes
 
-__all__ = ["BASE_ROWS", "measure_certificate"]
+__all__ = ["measure_certificate"]
 
 KS = (1, 10, 100)
-BASE_ROWS = 20_000  # rows that are searched; more take longer and say little else
+MOST_QUERIES = 2048  # of the user's own; more take longer and say little else
+CALIBRATED_ROWS = 20_000  # among which scores are compared
+PARTS = (8, 3)  # where not all rows are searched, recall is measured among these parts of them too
+NEARLY = 1.05  # so many times the rows find what these do, such as where some rows of the store are zero vectors
+DECODED_AT_ONCE = 8192
 
 
 def measure_certificate(
@@ -45,24 +50,30 @@ def measure_certificate(
     Parameters
     ----------
     sample : Sample
-        Its `measured` rows are decoded, and they ask; its `searched` rows are searched.
+        Its `measured` rows are decoded, and they ask among the others; real queries ask among all.
     rows : int
-        Of the store (of one of its shards), that share the model.
+        Of one shard of the store, that share the model.
     beside : float
         Bytes that a row takes beside its code and key.
     queries : (q, d) float32, optional
         The user's own.
     """
-    measured, base = sample.measured, sample.searched.vectors[:BASE_ROWS]
+    measured = sample.measured
     fidelity = measure_fidelity(
         trained, measured.vectors, keep_norms=keep_norms, seed=seed, rows=measured.rows, keys=measured.keys
     )
-    decoded = _decoded(trained, sample.searched, len(base), keep_norms=keep_norms)
-    truth = GroundTruth(measured.vectors, base, metric, KS)
-    recall, query_recall = _recall(truth, decoded, seed=seed), None
+    decoded = _decoded(trained, sample.rows, keep_norms=keep_norms)
+    asking = measured.vectors
+    searching = _Searching(metric, seed, sample.total)
+    others = slice(sample.held_out, None)
+    recall = searching.recall(ROWS_AS_QUERIES, asking, sample.rows.vectors[others], decoded[others])
+    query_recall = None
     if queries is not None and len(queries):
-        truth = GroundTruth(queries, base, metric, KS)  # the map is to serve these as well
-        query_recall = _recall(truth, decoded, seed=seed)
+        asking = queries[np.sort(np.random.default_rng(seed).permutation(len(queries))[:MOST_QUERIES])]
+        query_recall = searching.recall(REAL_QUERIES, asking, sample.rows.vectors, decoded)
+    some = slice(sample.held_out, sample.held_out + CALIBRATED_ROWS)
+    base = sample.rows.vectors[some]
+    truth = GroundTruth(asking, base, metric, KS[:1])  # the map is to serve real queries, where there are any
     certificate = replace(
         fidelity,
         **_facts(trained),
@@ -70,11 +81,10 @@ def measure_certificate(
         query_recall=query_recall,
         bytes=_row_bytes(trained, rows, beside),
         bound=_bound(base, trained.layers[-1].code_bytes, fidelity.relative_error or 0.0),
-        held_out=sample.held_out and not trained.shared,
+        held_out=sample.held_out > 0 and not trained.shared,
         training_rows=len(sample.train),
-        unseen=sample.unseen and not trained.shared,
     )
-    return certificate, calibrate(truth, decoded, seed=seed)
+    return certificate, calibrate(truth, decoded[some], seed=seed)
 
 
 def _facts(trained: Codec | MixedCodec) -> dict[str, Any]:
@@ -85,15 +95,41 @@ def _facts(trained: Codec | MixedCodec) -> dict[str, Any]:
     return {"tables": facts} if facts else {}
 
 
-def _decoded(trained: Codec | MixedCodec, block: Block, count: int, *, keep_norms: bool) -> Floats:
-    """Return what the first rows of a block become in a store."""
-    keys = None if block.keys is None else block.keys.take(np.arange(count))
-    return as_stored(trained, block.vectors[:count], block.rows[:count], keys, keep_norms=keep_norms)
+def _decoded(trained: Codec | MixedCodec, block: Block, *, keep_norms: bool) -> Floats:
+    """Return what the rows of a block become in a store."""
+    found = np.empty_like(block.vectors)
+    for start in range(0, len(found), DECODED_AT_ONCE):
+        part = slice(start, start + DECODED_AT_ONCE)
+        keys = None if block.keys is None else block.keys.take(np.arange(len(found))[part])
+        found[part] = as_stored(trained, block.vectors[part], block.rows[part], keys, keep_norms=keep_norms)
+    return found
 
 
-def _recall(truth: GroundTruth, decoded: Floats, *, seed: int) -> Recall:
-    recalls = truth.recalls(decoded)
-    return Recall(len(truth.queries), len(truth.base), {k: interval(recalls[k], seed=seed) for k in truth.ks})
+@dataclass(frozen=True)
+class _Searching:
+    """How recall is measured: by which metric, and for a store of how many rows."""
+
+    metric: Metric
+    seed: int
+    total: int
+
+    def recall(self, by: str, queries: Floats, base: Floats, decoded: Floats) -> Recall:
+        """Return the recall of queries in the store."""
+        recalls = self._recalls(queries, base, decoded)
+        n, asking = len(base), len(queries) if by == ROWS_AS_QUERIES else 0  # rows that ask are not searched
+        beyond = (n + asking) * NEARLY < self.total and n >= PARTS[0]
+        if beyond:
+            parts = {n // part: self._recalls(queries, base[: n // part], decoded[: n // part]) for part in PARTS}
+            by_rows = {**parts, n: recalls}
+            shared = set.intersection(*(set(found) for found in by_rows.values()))
+            recalls = {
+                k: extrapolated({rows: found[k] for rows, found in by_rows.items()}, self.total) for k in sorted(shared)
+            }
+        at = {k: forecast(values, k, seed=self.seed) for k, values in recalls.items()}
+        return Recall(len(queries), n, at, by, self.total if beyond else None)
+
+    def _recalls(self, queries: Floats, base: Floats, decoded: Floats) -> dict[int, NDArray[np.float64]]:
+        return GroundTruth(queries, base, self.metric, KS).recalls(decoded)
 
 
 def _row_bytes(trained: Codec | MixedCodec, rows: int, beside: float) -> RowBytes:

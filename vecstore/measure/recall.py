@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,9 +12,9 @@ from vecstore.metric import Metric
 from vecstore.search.ranking import Ranking, raw_scores
 from vecstore.shard.certificate import Interval
 
-__all__ = ["GroundTruth", "interval", "paired"]
+__all__ = ["GroundTruth", "extrapolated", "forecast", "interval", "paired"]
 
-QUERIES_AT_ONCE = 128
+QUERIES_AT_ONCE = 64
 RESAMPLES = 1000
 ROUNDING = 1e-6  # of a score, that two rows may differ by and still count as equally near
 
@@ -104,6 +106,31 @@ def interval(values: NDArray[np.float64], *, seed: int) -> Interval:
     resampled = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)), dtype=np.int32)
     low, high = np.quantile(values[resampled].mean(axis=1), [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def forecast(values: NDArray[np.float64], k: int, *, seed: int) -> Interval:
+    """Return the mean of the recall@k of queries (n,), and between what the mean of as many others lies, with 95%.
+
+    Both means vary, so the interval of one is widened by the root of two. Queries that all find the same still leave
+    three misses in doubt (the rule of three: Hanley & Lippman-Hand, JAMA 1983).
+    """
+    found = interval(values, seed=seed)
+    least = 3 / (k * len(values))
+    below, above = (max(2**0.5 * side, least) for side in (found.mean - found.low, found.high - found.mean))
+    return Interval(*np.clip([found.mean, found.mean - below, found.mean + above], 0.0, 1.0).tolist())
+
+
+def extrapolated(recalls: Mapping[int, NDArray[np.float64]], rows: int) -> NDArray[np.float64]:
+    """Return what recall becomes among `rows`, by query, from what it is among fewer: (q,) by number of rows.
+
+    It falls, or rises, in proportion to the logarithm of the rows: from what it is among most, by a line of least
+    squares through all. The result of one query may lie outside 0 to 1; the mean is what counts.
+    """
+    most = max(recalls)
+    logs = np.log(list(recalls))
+    weights = (logs - logs.mean()) / ((logs - logs.mean()) ** 2).sum()
+    slopes = weights @ np.stack(list(recalls.values()))
+    return np.asarray(recalls[most] + slopes * np.log(rows / most))
 
 
 def paired(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, seed: int) -> Interval:

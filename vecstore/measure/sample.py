@@ -18,28 +18,38 @@ class Sample:
 
     Attributes
     ----------
-    measured : Block
-        Rows to decode and to ask with.
+    rows : Block
+        All that are searched, in random order; those that training did not see come first, if any are held out.
+    held_out : int
+        How many these are: they are decoded, and ask. 0 where there are too few: then all are, and do.
     train : (n, d) float32
         Rows to train on.
-    searched : Block
-        Rows to search.
-    held_out, unseen : bool
-        Whether training does not see those that are measured, and those that are searched.
+    total : int
+        Rows of the store.
     """
 
-    measured: Block
+    rows: Block
+    held_out: int
     train: Floats
-    searched: Block
-    held_out: bool
-    unseen: bool
+    total: int
+
+    @property
+    def measured(self) -> Block:
+        """Rows to decode and to ask with."""
+        return _part(self.rows, slice(self.held_out or None))
+
+    @property
+    def searched(self) -> Block:
+        """Rows to search, none of which asks."""
+        return _part(self.rows, slice(self.held_out, None))
 
     def keyed(self, dataset: Dataset) -> Sample:
-        """Return the same with the keys of the rows that are measured and searched."""
-        return replace(self, measured=_keyed(self.measured, dataset), searched=_keyed(self.searched, dataset))
+        """Return the same with the keys of its rows."""
+        order = np.argsort(self.rows.rows)
+        keys = dataset.take(self.rows.rows[order]).keys
+        return replace(self, rows=replace(self.rows, keys=None if keys is None else keys.take(np.argsort(order))))
 
 
-def _keyed(block: Block, dataset: Dataset) -> Block:
-    order = np.argsort(block.rows)
-    rows = block.rows[order]
-    return Block(rows, block.vectors[order], dataset.take(rows).keys)
+def _part(block: Block, part: slice) -> Block:
+    keys = None if block.keys is None else block.keys.take(np.arange(len(block.rows))[part])
+    return Block(block.rows[part], block.vectors[part], keys)

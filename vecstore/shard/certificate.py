@@ -11,12 +11,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-__all__ = ["Bound", "Certificate", "Interval", "Recall", "RowBytes", "certificate_in"]
+__all__ = [
+    "REAL_QUERIES",
+    "ROWS_AS_QUERIES",
+    "Bound",
+    "Certificate",
+    "Interval",
+    "Recall",
+    "RowBytes",
+    "certificate_in",
+]
+
+ROWS_AS_QUERIES, REAL_QUERIES = "rows as queries", "real queries"
+HARDER = 1 / 3  # of the neighbours that rows as queries miss, real ones often miss so many more: docs/tuning.md
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over queries with the 95% interval of its bootstrap."""
+    """A mean over queries, and between what it lies with 95%: by bootstrap, as neighbours of a query fall together.
+
+    In a certificate that is the mean of as many other queries of the same kind, elsewhere that of all queries.
+    """
 
     mean: float
     low: float
@@ -47,16 +62,31 @@ class Recall:
         How many asked, among how many rows.
     at : dict
         Recall@k by k.
+    by : {"rows as queries", "real queries"} or None
+        None in older files.
+    extrapolated : int or None
+        For a store of how many rows this is, by the slope between fewer rows and `base`; None where the store has no
+        more rows than were searched and asked.
     """
 
     queries: int
     base: int
     at: Mapping[int, Interval]
+    by: str | None = None
+    extrapolated: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         at = {str(k): interval.to_list() for k, interval in self.at.items()}
-        return {"queries": self.queries, "base": self.base, "at": at}
+        optional = {"by": self.by, "extrapolated": self.extrapolated}
+        told = {name: value for name, value in optional.items() if value is not None}
+        return {"queries": self.queries, "base": self.base, **told, "at": at}
+
+    @property
+    def of_real_queries(self) -> float | None:
+        """How low recall@10 often is for real queries, where rows were the queries: they miss up to a third more."""
+        found = self.at.get(10)
+        return None if found is None else max(found.low - HARDER * (1 - found.low), 0.0)
 
     @classmethod
     def from_dict(cls, given: Any) -> Self | None:
@@ -65,7 +95,10 @@ class Recall:
         queries, base = _whole(document.get("queries")), _whole(document.get("base"))
         intervals = {k: Interval.from_list(value) for k, value in _mapping(document.get("at")).items()}
         at = {int(k): found for k, found in intervals.items() if found is not None and _is_decimal(k)}
-        return None if queries is None or base is None else cls(queries, base, at)
+        if queries is None or base is None:
+            return None
+        by, beyond = document.get("by"), _whole(document.get("extrapolated"))
+        return cls(queries, base, at, by if by in (ROWS_AS_QUERIES, REAL_QUERIES) else None, beyond)
 
 
 @dataclass(frozen=True)
@@ -116,11 +149,11 @@ class Certificate:
     tables : dict or None
         Facts of tables that rows share.
     recall, query_recall : Recall or None
-        Of held-out rows, and of the user's own queries.
+        Of rows as queries, and of the user's own.
     bytes : RowBytes or None
     bound : Bound or None
     held_out, unseen : bool or None
-        Whether training did not see the rows that were decoded, and those that were searched.
+        Whether training did not see the rows that were decoded, and (in older files) those that were searched.
     training_rows : int or None
     oversampling : dict or None
         Of two layers: rows to rescore for each one wanted, by the recall that is to be reached.

@@ -238,8 +238,14 @@ class SuccessiveHalving:
             decibels=float(10 * np.log10(evaluation.error / bound)) if bound > 0 and evaluation.error > 0 else 0.0,
             speed=scan_class(evaluation.codec, self.metric),
             train_rows=rung.train,
+            asked=self._asked(rung),
             chosen=chosen,
         )
+
+    def _asked(self, rung: Rung) -> str:
+        given = 0 if self.given is None else len(self.given[: rung.queries])
+        also = f" and {given:,} real ones" if given else ""
+        return f"{min(rung.queries, self.held_out):,} rows as queries{also} among {rung.base:,} rows"
 
     def smallest(self, families: Sequence[Family]) -> tuple[float, str]:
         """Return the least bytes a row that any family reaches, and its specification."""

@@ -25,7 +25,9 @@ class Entry:
         Code, and the model shared out over the rows.
     code_bytes, model_bytes : int
     recall : Interval
-        recall@10 of held-out queries.
+        recall@10, with the 95% interval of its mean.
+    asked : str
+        By what queries among how many rows.
     error : float
         Squared error of held-out rows over their squared deviation from the mean.
     decibels : float
@@ -50,6 +52,7 @@ class Entry:
     speed: int
     train_rows: int
     chosen: bool = False
+    asked: str = ""
 
 
 class Table(Sequence[Entry]):
@@ -126,6 +129,6 @@ class Tuned(Codec):
         entry = self.entry
         side = "above" if entry.decibels >= 0 else "below"
         return (
-            f"{entry.codec}: {entry.row_bytes:.1f} bytes a row, recall@10 {entry.recall}, "
+            f"{entry.codec}: {entry.row_bytes:.1f} bytes a row, recall@10 {entry.recall} by {entry.asked}, "
             f"{abs(entry.decibels):.2f} dB {side} the Gaussian limit"
         )

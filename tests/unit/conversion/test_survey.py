@@ -151,9 +151,8 @@ def test_a_dump_that_changes_between_the_passes(tmp_path):
             list(clean_batches(dump, found, "error"))
 
 
-def drawn(rows, seed, cut, monkeypatch, *, capacity=256):
-    monkeypatch.setattr(survey, "SAMPLE_ROWS", capacity)
-    sampler = Sampler(1, seed)
+def drawn(rows, seed, cut, *, capacity=256):
+    sampler = Sampler(1, seed, capacity)
     for start in range(0, rows, cut):
         numbers = np.arange(start, min(start + cut, rows))
         sampler.offer(numbers[:, None].astype(np.float32), numbers)
@@ -163,24 +162,29 @@ def drawn(rows, seed, cut, monkeypatch, *, capacity=256):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 255, 256, 257, 3000])
-def test_sample_does_not_depend_on_batches(rows, monkeypatch):
-    samples = [drawn(rows, 7, cut, monkeypatch) for cut in (1, 13, 300, 5000)]
+def test_sample_does_not_depend_on_batches(rows):
+    samples = [drawn(rows, 7, cut) for cut in (1, 13, 300, 5000)]
     assert len(samples[0]) == min(rows, 256) == len(set(samples[0].tolist()))
     for other in samples[1:]:
         np.testing.assert_array_equal(samples[0], other)
 
 
-def test_samples_of_different_seeds_differ(monkeypatch):
-    one, other = (set(drawn(3000, seed, 100, monkeypatch).tolist()) for seed in (0, 1))
+def test_a_smaller_sample_begins_a_larger_one():
+    small, large = (drawn(3000, 7, 100, capacity=capacity) for capacity in (256, 700))
+    np.testing.assert_array_equal(small, large[:256])
+
+
+def test_samples_of_different_seeds_differ():
+    one, other = (set(drawn(3000, seed, 100).tolist()) for seed in (0, 1))
     assert len(one & other) < 60  # 22 expected
 
 
-def test_sample_is_uniform(monkeypatch):
+def test_sample_is_uniform():
     """Over many seeds every row is drawn as often, and stands at the beginning of the sample as often."""
     rows, seeds = 2000, 400
     drawn_times, led = np.zeros(rows), np.zeros(rows)
     for seed in range(seeds):
-        numbers = drawn(rows, seed, 2000, monkeypatch)
+        numbers = drawn(rows, seed, 2000)
         drawn_times[numbers] += 1
         led[numbers[:64]] += 1
     for times, share in ((drawn_times, 256 / rows), (led, 64 / rows)):

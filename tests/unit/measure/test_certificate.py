@@ -21,10 +21,12 @@ def test_recall_is_what_searches_show(tmp_path, words, word_keys):
     found = store.search(queries, 10).rows
     shown = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
     mean, low, high = recall["at"]["10"]
-    # The certificate searches the rows that did not ask, nine in ten.
-    assert recall["queries"] == 300 and recall["base"] == 3600
-    assert low < mean < high and mean == pytest.approx(shown, abs=0.03)
-    assert list(report.certificate["recall"]["at"]) == ["1", "10", "100"]
+    # Real queries search all rows; rows as queries those that do not ask, nine in ten.
+    assert (recall["queries"], recall["base"], recall["by"]) == (300, 4000, "real queries")
+    assert low < mean < high and mean == pytest.approx(shown, abs=0.005)
+    by_rows = report.certificate["recall"]
+    assert (by_rows["queries"], by_rows["base"], by_rows["by"]) == (400, 3600, "rows as queries")
+    assert list(by_rows["at"]) == ["1", "10", "100"] and "extrapolated" not in by_rows
     assert store.info()["certificate"] == report.certificate
 
 
@@ -33,13 +35,20 @@ def test_bytes_count_the_model_and_the_bound_is_below(tmp_path, docs):
     model = vecstore.open(tmp_path / "d.vecs").codec.model_bytes
     assert found["bytes"] == {"code": 32, "model": model, "row": round(32 + model / 2000, 2)}
     assert 0 < found["bound"]["relative_error"] < found["relative_error"] and 0 < found["bound"]["decibels"] < 6
-    assert found["unseen"] is False
 
 
-def test_a_store_larger_than_its_sample_is_searched_where_training_did_not_look(tmp_path, words, monkeypatch):
-    monkeypatch.setattr("vecstore.conversion.survey.SAMPLE_ROWS", 2000)
-    found = vecstore.write(tmp_path / "w.vecs", words, codec="pq:10").certificate
-    assert found["unseen"] is True and found["training_rows"] == 1200 and found["recall"]["base"] == 600
+def test_a_store_larger_than_its_sample_is_searched_in_part_and_the_rest_extrapolated(tmp_path, words, monkeypatch):
+    whole = vecstore.write(tmp_path / "w.vecs", words, codec="pq:10").certificate["recall"]
+    monkeypatch.setattr("vecstore.conversion.survey.SAMPLE_ROWS", 1500)
+    monkeypatch.setattr("vecstore.conversion.survey.SEARCHED_ROWS", 2000)
+    found = vecstore.write(tmp_path / "p.vecs", words, codec="pq:10").certificate
+    # 150 ask, 900 of the others train, and 950 of 2,000 do neither: 900 / 5,000 of those searched have trained.
+    part = found["recall"]
+    assert found["training_rows"] == 900 and part["queries"] == 150 and 950 < part["base"] < 1200
+    assert part["extrapolated"] == 5000 and whole["base"] == 4500
+    assert part["at"]["10"][1] <= whole["at"]["10"][0] <= part["at"]["10"][2]
+    findings = recertify(vecstore.open(tmp_path / "p.vecs"), ArrayDump(words))
+    assert all(finding.holds for finding in findings)
 
 
 @pytest.mark.parametrize("keyed", [True, False])

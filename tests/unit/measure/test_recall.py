@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vecstore.measure.recall import GroundTruth, interval, paired
+from vecstore.measure.recall import GroundTruth, extrapolated, forecast, interval, paired
 
 
 def naive_recall(queries, base, decoded, metric, k):
@@ -69,3 +69,24 @@ def test_pairs_tell_apart_what_intervals_alone_do_not():
     ours, theirs = hard + 0.05 + rng.normal(size=200) * 0.05, hard + rng.normal(size=200) * 0.05
     assert interval(ours, seed=0).low < interval(theirs, seed=0).high
     assert paired(ours, theirs, seed=0).low > 0
+
+
+def test_a_forecast_holds_the_mean_of_as_many_others():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for seed in range(300):
+        ours, theirs = rng.binomial(10, rng.beta(4, 1, size=(2, 200))) / 10
+        found = forecast(ours, 10, seed=seed)
+        inside += found.low <= theirs.mean() <= found.high
+    assert 275 <= inside <= 295, inside
+
+
+def test_a_forecast_of_queries_that_find_all_leaves_three_misses_in_doubt():
+    assert forecast(np.ones(100), 10, seed=0).to_list() == [1.0, 0.997, 1.0]
+    assert forecast(np.full(4, 1.2), 1, seed=0).mean == 1.0, "what was extrapolated is cut at 1"
+
+
+def test_recall_is_extrapolated_along_the_logarithm_of_the_rows():
+    recalls = {rows: np.array([0.9, 0.8]) - 0.05 * np.log10(rows) for rows in (100, 1000, 10_000)}
+    np.testing.assert_allclose(extrapolated(recalls, 1_000_000), [0.6, 0.5])
+    np.testing.assert_allclose(extrapolated(recalls, 10_000), recalls[10_000])
