@@ -1,7 +1,9 @@
 """Sums of 256-entry tables picked by bytes of codes.
 
 With AVX-512 VBMI such a table fits four registers, of 8-bit entries, and two permutations look up in it for 64 rows at
-once; elsewhere the entries come from the cache, one by one. As in `nibble`, what comes out is one bit a row.
+once. Byte shuffles of AVX2 know 16 entries, so sixteen of them look up for 32 rows, and the upper bits of a code select
+one: half the work of fetching entries one by one. NEON looks up in 64 entries at once. As in `nibble`, what comes out
+is one bit a row.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from vecstore.kernels.nibble import mask_of
 from vecstore.kernels.simd import (
     I8,
     I16,
@@ -23,9 +26,13 @@ from vecstore.kernels.simd import (
     call,
     constant,
     load,
+    load_table,
+    lookup16,
     name_of,
     number_of,
     prefetch,
+    register_bytes,
+    row_sums,
     splat,
     spread,
     static,
@@ -33,11 +40,10 @@ from vecstore.kernels.simd import (
     vector,
 )
 
-__all__ = ["LAYOUT", "LEVELS", "byte_masks"]
+__all__ = ["LAYOUT", "byte_masks"]
 
-LEVELS = ("avx512",)  # with code of their own
 LAYOUT = (1, 255, 65535)  # as in `nibble.LAYOUTS`, at any level
-ONE, FOUR = static(1), static(4)
+ONE, TWO, FOUR = static(1), static(2), static(4)
 AHEAD = 24576  # bytes, into the second cache: the first one is full of tables and tiles
 
 
@@ -52,7 +58,7 @@ def byte_masks(level, data, start, stride, tiles, tables, query_bytes, threshold
 
 @overload(byte_masks, jit_options={"nogil": True})
 def _byte_masks(level, data, start, stride, tiles, tables, query_bytes, thresholds, masks):
-    return _in_registers if name_of(level) == "avx512" else _one_by_one
+    return {"avx512": _in_registers, "plain": _one_by_one}.get(name_of(level), _shuffled)
 
 
 def _in_registers(level, data, start, stride, tiles, tables, query_bytes, thresholds, masks):
@@ -71,6 +77,18 @@ def _in_registers(level, data, start, stride, tiles, tables, query_bytes, thresh
             two = np.empty(2, np.uint32)
             pair_masks(code, 0, table, query_bytes, limit, two.ctypes.data, ONE)  # the tile beside itself
             masks[q, tiles - 1] = two[0]
+
+
+def _shuffled(level, data, start, stride, tiles, tables, query_bytes, thresholds, masks):
+    row = masks.strides[0]
+    for q in range(len(thresholds)):
+        table, limit = tables.ctypes.data + q * query_bytes, thresholds.ctypes.data + 4 * q
+        code, out = data.ctypes.data + start, masks.ctypes.data + q * row
+        for i in range(0, tiles - 1, 2):
+            shuffled_masks(level, code + i * stride, stride, table, query_bytes, limit, out + 4 * i, TWO)
+        if tiles % 2:
+            i = tiles - 1
+            shuffled_masks(level, code + i * stride, stride, table, query_bytes, limit, out + 4 * i, ONE)
 
 
 def _one_by_one(level, data, start, stride, tiles, tables, query_bytes, thresholds, masks):
@@ -140,3 +158,79 @@ def pair_masks(typing, code, stride, tables, query_bytes, thresholds, masks, pai
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 6, pairs), generate
+
+
+@intrinsic
+def shuffled_masks(typing, level, code, stride, tables, query_bytes, thresholds, masks, tiles):
+    """Store the masks of one query and a number of tiles known when this is compiled; all else are addresses."""
+    count, lanes = number_of(tiles), register_bytes(level)
+    keys = [(i, part) for i in range(count) for part in range(32 // lanes)]
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        _, code, stride, tables, query_bytes, thresholds, masks, _ = arguments
+        code, tables, thresholds, masks = (
+            b.inttoptr(address, I8.as_pointer()) for address in (code, tables, thresholds, masks)
+        )
+        kind, sums = vector(I8, lanes), vector(I16, lanes // 2)
+        mixed, odd = ({key: cgutils.alloca_once(b, sums) for key in keys} for _ in range(2))
+        for place in (*mixed.values(), *odd.values()):
+            b.store(splat(sums, 0), place)
+        with cgutils.for_range(b, b.udiv(query_bytes, ir.Constant(I64, 256))) as loop:
+            place = b.mul(loop.index, ir.Constant(I64, 32))
+            starts = [at(b, code, b.add(place, b.mul(stride, ir.Constant(I64, i)))) for i in range(count)]
+            for start in starts:
+                prefetch(b, at(b, start, AHEAD), near=2)
+            codes = [load(b, at(b, starts[i], lanes * part), kind) for i, part in keys]
+            table = at(b, tables, b.mul(loop.index, ir.Constant(I64, 256)))
+            for key, entries in zip(keys, _lookup256(b, table, codes), strict=True):
+                two = b.bitcast(entries, sums)
+                b.store(b.add(b.load(mixed[key]), two), mixed[key])
+                b.store(b.add(b.load(odd[key]), b.lshr(two, splat(sums, 8))), odd[key])
+        limit = load(b, thresholds, I32)
+        for i in range(count):
+            parts = [row_sums(b, b.load(mixed[key]), b.load(odd[key])) for key in keys if key[0] == i]
+            wide = [b.zext(rows, vector(I32, lanes)) for rows in parts]
+            store(b, mask_of(b, wide, limit), at(b, masks, 4 * i))
+        return context.get_dummy_value()
+
+    return types.void(level, *[types.intp] * 6, tiles), generate
+
+
+def _lookup256(b, table, codes):
+    """Return the entries of a table at some vectors of codes."""
+    kind = codes[0].type
+    return _of_quarters(b, table, codes) if kind.count == 16 else _of_sixteenths(b, table, codes)
+
+
+def _of_quarters(b, table, codes):
+    """NEON: a look-up in 64 entries leaves lanes of other codes as they are."""
+    kind = codes[0].type
+    found = [splat(kind, 0) for _ in codes]
+    for quarter in range(4):
+        registers = [load(b, at(b, table, 64 * quarter + 16 * i), kind) for i in range(4)]
+        indices = [b.sub(code, splat(kind, 64 * quarter)) for code in codes]
+        name = "llvm.aarch64.neon.tbx4.v16i8"
+        found = [call(b, name, kind, old, *registers, index) for old, index in zip(found, indices, strict=True)]
+    return found
+
+
+def _of_sixteenths(b, table, codes):
+    """AVX2: a shuffle gives nothing where bit 7 of a code is set; bits 6 to 4 select among what eight pairs give."""
+    kind = codes[0].type
+    others = [b.xor(code, splat(kind, -128)) for code in codes]
+    words = vector(I16, kind.count // 2)
+    # The sign of a byte selects, so bits that come from its neighbour do not matter.
+    chosen = [
+        [b.bitcast(b.shl(b.bitcast(code, words), splat(words, 3 - bit)), kind) for code in codes] for bit in range(3)
+    ]
+
+    def select(bit: int, first: int) -> list[Any]:
+        if bit < 0:
+            lower, upper = (load_table(b, at(b, table, 16 * (first + half)), kind.count) for half in (0, 8))
+            pairs = zip(codes, others, strict=True)
+            return [b.or_(lookup16(b, lower, code), lookup16(b, upper, other)) for code, other in pairs]
+        unset, is_set = select(bit - 1, first), select(bit - 1, first + (1 << bit))
+        three = zip(chosen[bit], is_set, unset, strict=True)
+        return [b.select(b.icmp_signed("<", by, splat(kind, 0)), one, other) for by, one, other in three]
+
+    return select(2, 0)

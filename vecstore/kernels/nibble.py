@@ -31,6 +31,7 @@ from vecstore.kernels.simd import (
     number_of,
     prefetch,
     register_bytes,
+    row_sums,
     splat,
     spread,
     static,
@@ -38,7 +39,7 @@ from vecstore.kernels.simd import (
     vector,
 )
 
-__all__ = ["BLOCK_QUERIES", "LAYOUTS", "first_table", "nibble_masks", "nibble_sums"]
+__all__ = ["BLOCK_QUERIES", "LAYOUTS", "first_table", "mask_of", "nibble_masks", "nibble_sums"]
 
 BLOCK_QUERIES = 4  # so many share each load of codes; more would not fit the registers
 ONE, TWO, FOUR = static(1), static(2), static(4)
@@ -173,13 +174,7 @@ def tile_masks(typing, level, code, stride, tables, query_bytes, thresholds, mas
         together = ir.Constant(I64, number_of(queries))
         shape = number_of(queries), number_of(tiles)
         for (q, i), sums in _sums(level)(b, code, stride, tables, query_bytes, together, shape).items():
-            limit = load(b, at(b, thresholds, 4 * q), I32)
-            mask = ir.Constant(I32, 0)
-            for part, rows in enumerate(sums):
-                lanes = rows.type.count
-                bits = b.bitcast(b.icmp_signed(">=", rows, spread(b, rows.type, limit)), ir.IntType(lanes))
-                wide = bits if lanes == 32 else b.zext(bits, I32)
-                mask = b.or_(mask, b.shl(wide, ir.Constant(I32, lanes * part)) if part else wide)
+            mask = mask_of(b, sums, load(b, at(b, thresholds, 4 * q), I32))
             place = b.add(b.mul(mask_stride, ir.Constant(I64, q)), ir.Constant(I64, 4 * i))
             store(b, mask, at(b, masks, place))
         return context.get_dummy_value()
@@ -201,6 +196,17 @@ def store_sums(typing, level, code, tables, query_bytes, together, out):
         return context.get_dummy_value()
 
     return types.void(level, *[types.intp] * 5), generate
+
+
+def mask_of(b, sums, limit):
+    """Return which of the 32 sums in some vectors are at least the limit, one bit each."""
+    mask = ir.Constant(I32, 0)
+    for part, rows in enumerate(sums):
+        lanes = rows.type.count
+        bits = b.bitcast(b.icmp_signed(">=", rows, spread(b, rows.type, limit)), ir.IntType(lanes))
+        wide = bits if lanes == 32 else b.zext(bits, I32)
+        mask = b.or_(mask, b.shl(wide, ir.Constant(I32, lanes * part)) if part else wide)
+    return mask
 
 
 def _addresses(b, *given):
@@ -277,12 +283,9 @@ def _shuffled(b, code, stride, tables, query_bytes, together, shape, *, lanes):
                     for places, more in ((mixed, two), (odd, b.lshr(two, splat(sums, 8)))):
                         b.store(b.add(b.load(places[q, i, part]), more), places[q, i, part])
     found: dict[tuple[int, int], list[Any]] = {}
-    order = constant(vector(I32, lanes), [i // 2 + i % 2 * (lanes // 2) for i in range(lanes)])
     for q, i, part in keys:
-        odds = b.load(odd[q, i, part])
-        evens = b.sub(b.load(mixed[q, i, part]), b.shl(odds, splat(sums, 8)))
-        rows = b.zext(b.shuffle_vector(evens, odds, order), vector(I32, lanes))
-        found.setdefault((q, i), []).append(rows)
+        rows = row_sums(b, b.load(mixed[q, i, part]), b.load(odd[q, i, part]))
+        found.setdefault((q, i), []).append(b.zext(rows, vector(I32, lanes)))
     return found
 
 

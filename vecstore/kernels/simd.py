@@ -107,6 +107,17 @@ def load_table(builder: ir.IRBuilder, address: ir.Value, lanes: int) -> ir.Value
     return short if lanes == 16 else builder.shuffle_vector(short, short, twice)
 
 
+def row_sums(builder: ir.IRBuilder, mixed: ir.Value, odd: ir.Value) -> ir.Value:
+    """Return 16-bit sums in the order of their rows.
+
+    Those of even rows were added up together with what belongs to the odd rows, 256-fold, which is taken away here.
+    """
+    lanes = 2 * odd.type.count
+    order = constant(vector(I32, lanes), [i // 2 + i % 2 * (lanes // 2) for i in range(lanes)])
+    evens = builder.sub(mixed, builder.shl(odd, splat(odd.type, 8)))
+    return builder.shuffle_vector(evens, odd, order)
+
+
 def vector(item: ir.Type, lanes: int) -> ir.VectorType:
     return ir.VectorType(item, lanes)
 

@@ -13,13 +13,12 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from vecstore.kernels import byte
 from vecstore.kernels.arguments import PRODUCT, SQUARED, Heap, TableQueries, Tiles
 from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.byte import byte_masks
 from vecstore.kernels.heap import all_bounded, push
 from vecstore.kernels.nibble import nibble_masks
-from vecstore.kernels.simd import BITS, LEVELS, number_of, tag
+from vecstore.kernels.simd import BITS, number_of, tag
 from vecstore.kernels.small_tables import empty_tables, layout_of, refined, renew, set_threshold
 
 __all__ = ["scan_tiles", "score_tiles"]
@@ -58,7 +57,7 @@ def scan_tiles(
         See `simd`; the best there is.
     """
     small = queries.terms.shape[2] == 16
-    how = BITS[4 if small else 8], tag(level, among=LEVELS if small else byte.LEVELS)
+    how = BITS[4 if small else 8], tag(level)
     return _scan_tiles(*how, tuple(tiles), tuple(queries), tuple(heap), first, last, allowed)
 
 

@@ -22,12 +22,12 @@ from vecstore.kernels.simd import (
     I64,
     at,
     call,
-    constant,
     load,
     load_table,
     lookup16,
     prefetch,
     register_bytes,
+    row_sums,
     splat,
     store,
     vector,
@@ -91,7 +91,6 @@ def store_sums(typing, level, passes, count, tables, indices, sums):
         passes, tables, indices, sums = _addresses(b, passes, tables, indices, sums)
         parts, entries, wide = STRIP // lanes, vector(I8, lanes), vector(I16, lanes // 2)
         together = _zeros(b, entries, parts)
-        # Sums of even rows are added up together with what belongs to the odd rows, which is taken away at the end.
         mixed, odd = _zeros(b, wide, parts), _zeros(b, wide, parts)
         with cgutils.for_range(b, count) as loop:
             own = at(b, passes, b.mul(loop.index, ir.Constant(I64, 24)))
@@ -110,11 +109,8 @@ def store_sums(typing, level, passes, count, tables, indices, sums):
                 two = b.bitcast(b.load(place), wide)
                 b.store(b.add(b.load(mixed[i]), two), mixed[i])
                 b.store(b.add(b.load(odd[i]), b.lshr(two, splat(wide, 8))), odd[i])
-        order = constant(vector(I32, lanes), [i // 2 + i % 2 * (lanes // 2) for i in range(lanes)])
         for i in range(parts):
-            odds = b.load(odd[i])
-            evens = b.sub(b.load(mixed[i]), b.shl(odds, splat(wide, 8)))
-            store(b, b.shuffle_vector(evens, odds, order), at(b, sums, 2 * lanes * i))
+            store(b, row_sums(b, b.load(mixed[i]), b.load(odd[i])), at(b, sums, 2 * lanes * i))
         return context.get_dummy_value()
 
     return types.void(level, *[types.intp] * 5), generate
