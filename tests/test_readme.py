@@ -26,17 +26,48 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_python_of_the_readme_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SHOWN = re.compile(r"'[^']*'|-?\d+(?:\.\d+)?|True|False|None|float32")
+
+
+def values(found: object) -> list[object]:
+    """Return the strings and numbers that a result consists of, in order; of float32 arrays what they are like."""
+    if isinstance(found, np.ndarray):
+        return [*found.shape, "float32"] if found.ndim > 1 or len(found) > 10 else found.tolist()
+    if isinstance(found, (tuple, list)):
+        return [value for one in found for value in values(one)]
+    return [found]
+
+
+def require_shown(comment: str, found: object) -> None:
+    """Hold what a comment shows, which may leave out the end of a list, against the values that came out."""
+    left = iter(values(found))
+    for shown in SHOWN.findall(comment.split(", one call")[0].split(";")[0]):
+        digits = len(shown.partition(".")[2])
+        for value in left:
+            text = f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+            if text == shown.strip("'"):
+                break
+        else:
+            pytest.fail(f"{comment!r} shows {shown}, which is not in {found!r}")
+
+
+def test_python_of_the_readme_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in blocks("README.md", "python"):
-        exec(compile(block, "README.md", "exec"), names)
-    store = names["store"]
-    assert isinstance(store, vecstore.Store)
-    assert store.keys[:3] == ["item 0", "item 1", "item 2"]
-    assert store.get("no such item") is None
-    assert names["two"].search(names["x"][7], k=5).keys[0] == "item 7"  # type: ignore[attr-defined,index]
-    assert names["found"].keys[0] == "item 7"  # type: ignore[attr-defined]
+    printed: list[object] = []
+    names: dict[str, object] = {"print": lambda *given: printed.extend(given)}
+    compared = 0
+    for line in (line for block in blocks("README.md", "python") for line in block.splitlines()):
+        code, _, comment = line.partition("  # ")
+        try:
+            compiled = compile(code, "README.md", "eval")
+        except SyntaxError:
+            exec(line, names)
+            continue
+        found = eval(compiled, names)
+        if SHOWN.search(comment):
+            require_shown(comment, tuple(printed) if code.startswith("print") else found)
+            compared += 1
+    assert compared == 11
 
 
 def test_convert_commands_of_the_readme_run(tmp_path: Path) -> None:

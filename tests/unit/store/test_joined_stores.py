@@ -88,6 +88,17 @@ def test_stores_without_keys(make, x):
     assert 900 not in store and store.rows_of([3, 899, 900]).tolist() == [3, 899, -1]
 
 
+def test_one_of_them_is_reordered(make, x):
+    cells = make("a", slice(0, 500), codec="cells:4,f32", keep_order=False)
+    store = vecstore.open([cells, make("b", slice(500, 900))])
+    assert store.reordered and store.info()["row_order"] == "cells"
+    with pytest.raises(OptionError, match="store.rows_of"):
+        store.search(x[5], rows=[1, 2])
+    assert store.search(x[5], rows=store.rows_of(["key 5", "key 620"])).keys == ["key 5", "key 620"]
+    found = store.search(x[5])
+    assert store.search(x[5], exclude=found.rows[:1]).keys[0] == found.keys[1]
+
+
 def test_what_is_said_of_them(paths):
     store, each = vecstore.open(paths), [vecstore.open(path).info() for path in paths]
     about = store.info()
