@@ -87,8 +87,12 @@ class NumberQueries(NamedTuple):
     ----------
     weights : (q, d) float32
         Their inner product with the numbers, and the query's of `biases`, is q . x.
-    whole_weights, bounds : (q, d up to a multiple of 64) int8 or int16, (q, 2) float64
-        See `dense.whole_weights`; of bytes only, else (0, 0).
+    whole_weights : (q, d up to a multiple of 64) int8 or int16
+        See `dense.whole_weights`; of bytes only, and of few queries, else (0, 0).
+    packed : (bytes,) uint8
+        Of many queries, see `panels.pack`; else empty.
+    bounds : (q, 2) float64
+        Of the one or the other, if there are.
     biases : (q,) float64
     norm_weights : (2, d) float32
         norm_bias + sum of (norm_weights[0] + norm_weights[1] * number) * number is |x|^2.
@@ -100,6 +104,7 @@ class NumberQueries(NamedTuple):
 
     weights: NDArray[np.float32]
     whole_weights: NDArray[Any]
+    packed: NDArray[np.uint8]
     bounds: NDArray[np.float64]
     biases: NDArray[np.float64]
     norm_weights: NDArray[np.float32]

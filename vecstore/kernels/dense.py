@@ -28,13 +28,27 @@ from vecstore.kernels.simd import (
     vector,
 )
 
-__all__ = ["KINDS", "LEVELS", "NumberKind", "aligned", "norm", "product", "whole_product", "whole_weights"]
+__all__ = [
+    "KINDS",
+    "LEVELS",
+    "NumberKind",
+    "aligned",
+    "norm",
+    "product",
+    "reader",
+    "rounded",
+    "whole_product",
+    "whole_weights",
+]
 
 LEVELS = ("avx2", "avx512")  # with code of their own, for bytes
 LANES = 32
 F32 = ir.FloatType()
 # Sums in whichever order is fastest: the last bits of a score depend on it, as they do in any BLAS.
 FAST = ("reassoc", "contract", "nsz")
+
+
+BYTES = static(0)
 
 
 class NumberKind(NamedTuple):
@@ -51,13 +65,17 @@ class NumberKind(NamedTuple):
     tag: tuple[int, ...]
     six: bool = False
 
+    @property
+    def of_bytes(self) -> bool:
+        return self.tag == BYTES
+
 
 KINDS = {
-    "u1": NumberKind(static(0)),
+    "u1": NumberKind(BYTES),
     "f2": NumberKind(static(1)),
     "bf2": NumberKind(static(2)),
     "f4": NumberKind(static(3)),
-    "u6": NumberKind(static(0), six=True),
+    "u6": NumberKind(BYTES, six=True),
 }
 
 
@@ -68,16 +86,23 @@ def whole_weights(weights: Any, level: str) -> tuple[Any, Any]:
     |e| 127.5 sqrt(d) by Cauchy and Schwarz, and 127.5 times the sum of e. So weights . c is at most
     bounds[0] + bounds[1] * (whole . c).
     """
-    q, d = weights.shape
-    most, dtype = (127, np.int8) if level == "avx512" or not q else (32767, np.int16)  # of none one type will do
+    most, dtype = (127, np.int8) if level == "avx512" or not len(weights) else (32767, np.int16)
+    given, bounds = rounded(weights, most, dtype)
+    whole = aligned((len(given), -(-given.shape[1] // 64) * 64), dtype)
+    whole[:, : given.shape[1]] = given
+    return whole, bounds
+
+
+def rounded(weights: Any, most: int, dtype: Any) -> tuple[Any, Any]:
+    """Return whole weights (q, d) of at most `most` and the bounds (q, 2) that they give: see `whole_weights`."""
+    d = weights.shape[1]
     most = min(most, (2**31 - 1) // (255 * d))  # sums stay in 32 bits
     given = weights.astype(np.float64)
     step = np.maximum(np.abs(given).max(axis=1, initial=0), 1e-300)[:, None] / most
-    whole = aligned((q, -(-d // 64) * 64), dtype)
-    whole[:, :d] = np.rint(given / step)
-    error = given - whole[:, :d] * step
+    whole = np.rint(given / step)
+    error = given - whole * step
     slack = error.sum(axis=1) * 127.5 + np.linalg.norm(error, axis=1) * 127.5 * np.sqrt(d)
-    return whole, np.stack([slack, step[:, 0]], axis=1)
+    return whole.astype(dtype), np.stack([slack, step[:, 0]], axis=1)
 
 
 def aligned(shape: tuple[int, int], dtype: Any) -> Any:
@@ -137,7 +162,7 @@ def _one_by_one(b: Any, codes: Any, weights: Any, total: Any) -> Any:
 @intrinsic
 def product(typing, kind, numbers, weights, count):
     """Return the inner product of `count` numbers at one address with float32 weights at another."""
-    size, read = _reader(number_of(kind))
+    size, read = reader(number_of(kind))
 
     def term(b: Any, number: Any, weight: Any, lanes: int) -> Any:
         return b.fmul(load(b, weight, vector(F32, lanes)), read(b, number, lanes), flags=FAST)
@@ -152,7 +177,7 @@ def product(typing, kind, numbers, weights, count):
 @intrinsic
 def norm(typing, kind, numbers, linear, squared, count):
     """Return the sum of (linear + squared * number) * number."""
-    size, read = _reader(number_of(kind))
+    size, read = reader(number_of(kind))
 
     def term(b: Any, number: Any, linear: Any, squared: Any, lanes: int) -> Any:
         value = read(b, number, lanes)
@@ -166,7 +191,7 @@ def norm(typing, kind, numbers, linear, squared, count):
     return types.float32(kind, types.intp, types.intp, types.intp, types.intp), generate
 
 
-def _reader(kind: int) -> tuple[int, Any]:
+def reader(kind: int) -> tuple[int, Any]:
     """Return the size of a number and what emits the reading of some as float32."""
 
     def read(b: Any, address: Any, lanes: int) -> Any:

@@ -137,6 +137,8 @@ def offer_rows(kind, mask, address, stride, row, q, queries, heap, limits):
                 if heap.sizes[q] == len(scores):
                     heap.floors[q] = max(heap.floors[q], scores[0])
                     limits[q] = needed_product(heap.floors[q], q, queries)
+            else:  # another thread may have raised it
+                limits[q] = needed_product(heap.floors[q], q, queries)
         mask >>= np.uint32(1)
         address += stride
         row += 1
@@ -157,14 +159,25 @@ def needed_product(bound, q, queries):
 @borrowing
 def raw_score(kind, address, q, queries):
     """Return a query's score of the row whose numbers lie at an address."""
-    weights, norm_weights = queries.weights[q], queries.norm_weights
-    d = len(weights)
-    found = queries.biases[q] + np.float64(product(kind, address, weights.ctypes.data, d))
-    if queries.kind == PRODUCT:
+    weights = queries.weights[q]
+    found = queries.biases[q] + np.float64(product(kind, address, weights.ctypes.data, len(weights)))
+    square = 0.0 if queries.kind == PRODUCT else square_of(kind, address, queries)
+    return score_of(found, square, queries.kind)
+
+
+@borrowing
+def square_of(kind, address, queries):
+    """Return |x|^2 of the row whose numbers lie at an address."""
+    linear, squared = queries.norm_weights[0].ctypes.data, queries.norm_weights[1].ctypes.data
+    return queries.norm_bias + norm(kind, address, linear, squared, queries.norm_weights.shape[1])
+
+
+@borrowing
+def score_of(found, square, kind):
+    """Return the score of a row with q . x = found and |x|^2 = square."""
+    if kind == PRODUCT:
         return found
-    linear, squared = norm_weights[0].ctypes.data, norm_weights[1].ctypes.data
-    square = queries.norm_bias + norm(kind, address, linear, squared, d)
-    if queries.kind == SQUARED:
+    if kind == SQUARED:
         return 2 * found - square
     return found / np.sqrt(square) if square > NOTHING else 0.0
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from vecstore.errors import OptionError
 from vecstore.search.cell_scanner import CellScanner
 from vecstore.search.decoded_scanner import DecodedScanner
-from vecstore.search.number_scanner import MOST_QUERIES, NumberScanner
+from vecstore.search.number_scanner import NumberScanner
 from vecstore.search.plan import Plan
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import Lengths, RowLengths, Scanner
@@ -67,9 +67,7 @@ def _of_kind(codes: LayerCodes, ranking: Ranking, lengths: Lengths | None) -> Ta
         # A cell's tables have no bound of their own.
         bounded = codes.cells is None or lengths is not None or ranking.raw != "unit"
         return TableScanner.of(codes, ranking, lengths) if bounded else None
-    if kind == "numbers" and len(ranking.queries) <= MOST_QUERIES:
-        return NumberScanner.of(codes, ranking, lengths)
-    return None
+    return NumberScanner.of(codes, ranking, lengths) if kind == "numbers" else None
 
 
 def scorer_of(

@@ -16,9 +16,9 @@ from vecstore.search.scanner import Lengths, Scanner, raw_number
 from vecstore.search.topk import TopK
 from vecstore.shard.layers import LayerCodes
 
-__all__ = ["MOST_QUERIES", "NumberScanner"]
+__all__ = ["NumberScanner"]
 
-MOST_QUERIES = 4  # up to so many queries the codes are read as they are; for more, blocks become matrix products
+FEW_QUERIES, FEW_OF_BYTES = 5, 3  # of float numbers and of bytes: up to so many are faster one after the other
 
 
 class NumberScanner(Scanner):
@@ -55,7 +55,7 @@ class NumberScanner(Scanner):
         products (q,) are q . c. |x|^2 gets larger by `square` and weights (d,) . z, z being what the numbers stand for.
         """
         moved = copy(self)
-        moved.__dict__["_whole"] = self._whole  # made once, here
+        moved.__dict__["_rounded"] = self._rounded  # made once, here
         moved._biases = self._biases + products
         numbers = self.codes.layer.quantizer.numbers
         if self.ranking.raw != "product" and numbers is not None:
@@ -68,11 +68,14 @@ class NumberScanner(Scanner):
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
         from vecstore.kernels.dense import KINDS
-        from vecstore.kernels.number_scan import scan_numbers
 
+        if self._few:
+            from vecstore.kernels.number_scan import scan_numbers as scan
+        else:
+            from vecstore.kernels.number_batch import scan_batch as scan
         self._check(start, stop)
         kind, tiles = KINDS[self._dtype], self.codes.part.tiles
-        scan_numbers(kind, tiles, self._arguments, best.heap(floors), start, stop, allowed)
+        scan(kind, tiles, self._arguments, best.heap(floors), start, stop, allowed)
 
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         from vecstore.kernels.dense import KINDS
@@ -87,10 +90,11 @@ class NumberScanner(Scanner):
 
     @property
     def _arguments(self) -> NumberQueries:
-        whole_weights, bounds = self._whole
+        whole_weights, packed, bounds = self._rounded
         return NumberQueries(
             weights=self._weights,
             whole_weights=whole_weights,
+            packed=packed,
             bounds=bounds,
             biases=self._biases,
             norm_weights=self._norm_weights,
@@ -99,10 +103,26 @@ class NumberScanner(Scanner):
             kind=raw_number(self.ranking.raw),
         )
 
+    @property
+    def _of_bytes(self) -> bool:
+        return self._dtype in ("u1", "u6")
+
+    @property
+    def _few(self) -> bool:
+        """Whether each row is compared with one query after the other, not with all together."""
+        return len(self._weights) <= (FEW_OF_BYTES if self._of_bytes else FEW_QUERIES)
+
     @cached_property
-    def _whole(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """The weights as whole numbers, and what those bound, for bytes; empty for other numbers."""
+    def _rounded(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.float64]]:
+        """The weights as kernels multiply them for few queries and for many, one of them empty, and their bounds."""
         from vecstore.kernels.dense import whole_weights
         from vecstore.kernels.simd import best_level
 
-        return whole_weights(self._weights if self._dtype in ("u1", "u6") else self._weights[:0], best_level())
+        level = best_level()
+        whole, bounds = whole_weights(self._weights if self._of_bytes and self._few else self._weights[:0], level)
+        if self._few:
+            return whole, np.empty(0, np.uint8), bounds
+        from vecstore.kernels.panels import arithmetic, pack
+
+        packed, bounds = pack(self._weights, arithmetic(level, of_bytes=self._of_bytes), level)
+        return whole, packed, bounds

@@ -8,9 +8,10 @@ import pytest
 import reference
 
 from vecstore.codecs.packing import join
-from vecstore.kernels import byte, dense, nibble, simd
+from vecstore.kernels import byte, dense, nibble, panels, simd
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Heap, NumberQueries, TableQueries, Tiles
 from vecstore.kernels.heap import offer_all, push
+from vecstore.kernels.number_batch import scan_batch
 from vecstore.kernels.number_scan import scan_numbers
 from vecstore.kernels.table_scan import scan_tiles
 
@@ -252,35 +253,100 @@ def numbers(kind, rows, d):
     return x, x.view(np.uint8)
 
 
+class NumberCase:
+    """Rows of numbers in blocks, queries with and without a scan of all together, and their scores."""
+
+    def __init__(self, dtype, kind, rows, queries, d, level, *, lengths=1.0):
+        x, codes = numbers(dtype, rows, d)
+        if dtype == "f4":
+            x *= np.linspace(1, lengths, rows, dtype=np.float32)[:, None]  # codes are a view of it
+        block_rows, pieces, offsets = max(-(-rows // 2), 1), [b"\xff" * 16], []
+        for start in range(0, max(rows, 1), block_rows):
+            offsets.append(sum(map(len, pieces)))
+            pieces.append(codes[start : start + block_rows].tobytes() + b"\xff" * 16)
+        data = np.frombuffer(b"".join(pieces)[:-16], np.uint8)  # nothing lies behind the last row
+        self.kind, self.rows, self.queries, self.level = dense.KINDS[dtype], rows, queries, level
+        self.tiles = Tiles(data, np.array(offsets), block_rows, 1, codes.shape[1], 1, rows)
+        weights = RNG.normal(size=(queries, d)).astype(np.float32)
+        gram, offset = RNG.uniform(0.1, 1, d), RNG.normal(size=d)
+        norm_weights, norm_bias = np.stack([2 * gram * offset, gram]).astype(np.float32), 0.5 + gram @ offset**2
+        norm = 0.5 + (gram * (x.astype(float) + offset) ** 2).sum(axis=1)
+        biases = RNG.normal(size=queries)
+        products = biases[:, None] + weights.astype(float) @ x.T.astype(float)
+        self.scores = raw(kind, products, np.broadcast_to(norm, (queries, rows)))
+        least = float(np.sqrt(norm.min(initial=1))) * 0.999
+        of_bytes = self.kind.of_bytes
+        whole, bounds = dense.whole_weights(weights if of_bytes else weights[:0], level)
+        none, how = np.empty(0, np.uint8), panels.arithmetic(level, of_bytes=of_bytes)
+        packed, packed_bounds = panels.pack(weights, how, level)
+        rest = biases, norm_weights, norm_bias, least, KINDS[kind]
+        self.one_by_one = NumberQueries(weights, whole, none, bounds, *rest)
+        self.together = NumberQueries(weights, dense.whole_weights(weights[:0], level)[0], packed, packed_bounds, *rest)
+
+    def best(self, scan, asked, k, allowed=EVERYTHING):
+        found = heaps(self.queries, k)
+        heap = Heap(*found, np.full(self.queries, -np.inf))
+        scan(self.kind, self.tiles, asked, heap, 0, self.rows, allowed, self.level)
+        return found
+
+    def require_best(self, found, wanted):
+        for q in range(self.queries):
+            best = -np.sort(-self.scores[q, wanted])[: found[0].shape[1]]
+            assert found[2][q] == len(best)
+            np.testing.assert_allclose(-np.sort(-found[0][q, : len(best)]), best, rtol=2e-4, atol=2e-4)
+            own = self.scores[q, found[1][q, : len(best)]]
+            np.testing.assert_allclose(found[0][q, : len(best)], own, rtol=2e-4, atol=2e-4)
+
+
 @every_level
 @every_kind
 @pytest.mark.parametrize("dtype", dense.KINDS)
 @pytest.mark.parametrize("d", [1, 7, 33, 50, 130, 384])
 def test_the_best_rows_of_numbers(level, dtype, kind, d):
     for rows, queries in ((0, 1), (1, 1), (33, 2), (300, 3)):
-        x, codes = numbers(dtype, rows, d)
-        data = np.frombuffer(b"\xff" * 16 + codes.tobytes(), np.uint8)
-        weights = RNG.normal(size=(queries, d)).astype(np.float32)
-        bytes_only = weights if dtype in ("u1", "u6") else weights[:0]
-        whole, wholes = dense.whole_weights(bytes_only, level)
-        gram, offset = RNG.uniform(0.1, 1, d), RNG.normal(size=d)
-        norm_weights, norm_bias = np.stack([2 * gram * offset, gram]).astype(np.float32), 0.5 + gram @ offset**2
-        norm = 0.5 + (gram * (x.astype(float) + offset) ** 2).sum(axis=1)
-        scores = raw(kind, 0.25 + weights.astype(float) @ x.T.astype(float), np.broadcast_to(norm, (queries, rows)))
+        case = NumberCase(dtype, kind, rows, queries, d, level)
         chosen = RNG.random(rows) < 0.7
         for allowed, wanted in ((EVERYTHING, np.ones(rows, bool)), (bits(chosen), chosen)):
-            found = heaps(queries, 5)
-            norms = norm_weights, norm_bias, float(np.sqrt(norm.min(initial=1))) * 0.999
-            asked = NumberQueries(weights, whole, wholes, np.full(queries, 0.25), *norms, KINDS[kind])
-            tiles = Tiles(data, np.array([16]), max(rows, 1), 1, codes.shape[1], 1, rows)
-            heap = Heap(*found, np.full(queries, -np.inf))
-            scan_numbers(dense.KINDS[dtype], tiles, asked, heap, 0, rows, allowed, level)
-            for q in range(queries):
-                best = -np.sort(-scores[q, wanted])[:5]
-                np.testing.assert_allclose(-np.sort(-found[0][q, : len(best)]), best, rtol=2e-4, atol=2e-4)
-                np.testing.assert_allclose(
-                    found[0][q, : len(best)], scores[q, found[1][q, : len(best)]], rtol=2e-4, atol=2e-4
-                )
+            case.require_best(case.best(scan_numbers, case.one_by_one, 5, allowed), wanted)
+
+
+@every_level
+@every_kind
+@pytest.mark.parametrize("dtype", dense.KINDS)
+@pytest.mark.parametrize("d", [1, 7, 33, 130, 384])
+def test_many_queries_find_what_single_ones_do(level, dtype, kind, d):
+    for rows, queries in ((0, 4), (1, 5), (33, 16), (300, 33), (301, 70)):
+        case = NumberCase(dtype, kind, rows, queries, d, level, lengths=30.0)
+        chosen = RNG.random(rows) < 0.7
+        for allowed, wanted in ((EVERYTHING, np.ones(rows, bool)), (bits(chosen), chosen)):
+            found = case.best(scan_batch, case.together, 5, allowed)
+            case.require_best(found, wanted)
+            expected = case.best(scan_numbers, case.one_by_one, 5, allowed)
+            np.testing.assert_allclose(np.sort(found[0]), np.sort(expected[0]), rtol=1e-6, atol=1e-6)
+
+
+@every_level
+@pytest.mark.parametrize("d", [1, 4, 7, 384])
+def test_packed_weights_bound_the_product(level, d):
+    weights = RNG.normal(size=(9, d)).astype(np.float32)
+    codes = RNG.choice(np.array([0, 128, 255], np.uint8), (200, d))
+    how = panels.arithmetic(level, of_bytes=True)
+    packed, bounds = panels.pack(weights, how, level)
+    lanes = panels.SHAPES[level].lanes
+    dtype, step = (np.int8, 4) if how == panels.WHOLE else (np.float32, 1)
+    assert packed.ctypes.data % 64 == 0 and packed.size == -(-9 // lanes) * lanes * -(-d // step) * 4
+    unpacked, at = [], 0
+    for first in range(0, 9, 2 * lanes):
+        width = 2 * lanes if 9 - first > lanes else lanes
+        group = packed.view(dtype)[at : at + width * -(-d // step) * step].reshape(-1, width, step)
+        unpacked.append(group.swapaxes(0, 1).reshape(width, -1))
+        at += group.size
+    whole = np.concatenate(unpacked)[:9, :d].astype(np.float64)
+    products, sums = weights.astype(float) @ codes.T.astype(float), whole @ codes.T.astype(float)
+    assert (bounds[:, :1] + bounds[:, 1:] * sums >= products - 1e-6 * np.abs(products) - 1e-9).all()
+    if how == panels.WHOLE:
+        pairs = np.abs(whole[:, : d // 2 * 2]).reshape(9, -1, 2).sum(axis=2)
+        assert level != "avx2" or (255 * pairs < 2**15).all()  # two products are added up in 16 bits
 
 
 @every_level
