@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from vecstore.codecs.codec import CodecSpec, codec
+import numpy as np
+
+from vecstore.codecs.codec import CodecSpec, code_bytes_of, codec
 from vecstore.codecs.registry import codec_names
+from vecstore.conversion.options import DEFAULT_CODEC
 from vecstore.errors import BudgetError, CodecError
 
-__all__ = ["FAMILIES", "Family", "family_of", "parse_budgets", "specs_for"]
+__all__ = ["ALWAYS", "FAMILIES", "Family", "always_bytes", "family_of", "parse_budgets", "specs_for"]
 
 Rule: TypeAlias = Callable[[int, int], str | None]  # (budget in bytes, dimensions) -> specification
 BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(x|%|b?)", re.IGNORECASE)
@@ -29,11 +32,14 @@ class Family:
         Budget and dimensions -> a specification of at most that many bytes, or None.
     default : bool
         Whether ``--codecs default`` tries it; ``all`` tries every one.
+    quick : bool
+        Whether ``default`` still tries it where a bench is to be over in two minutes.
     """
 
     name: str
     rule: Rule
     default: bool = False
+    quick: bool = False
 
 
 def _scalar(budget: int, d: int) -> str | None:
@@ -91,12 +97,12 @@ def _lvq(budget: int, d: int) -> str | None:
 
 # Slow trainers stop where their quality has stopped growing: beyond, they cost minutes and bring nothing.
 FAMILIES = (
-    Family("cells + tcq", _bytes("cells,tcq"), default=True),
-    Family("tcq", _bytes("tcq"), default=True),
-    Family("scalar", _scalar, default=True),
-    Family("pca + scalar", _pca_scalar(4), default=True),
+    Family("cells + tcq", _bytes("cells,tcq"), default=True, quick=True),
+    Family("tcq", _bytes("tcq"), default=True, quick=True),
+    Family("scalar", _scalar, default=True, quick=True),
+    Family("pca + scalar", _pca_scalar(4), default=True, quick=True),
     Family("pca + scalar", _pca_scalar(8)),
-    Family("opq", _groups("opq", most=64), default=True),
+    Family("opq", _groups("opq", most=64), default=True, quick=True),
     Family("opq", _groups("opq", most=192)),
     Family("opq, 4 bits", _groups("opq", most=96, suffix="x4", to_byte=2), default=True),
     Family("pq", _groups("pq", most=128), default=True),
@@ -104,14 +110,24 @@ FAMILIES = (
     Family("vaq, 4 bits", _groups("vaq", most=96, suffix="x4", to_byte=2)),
     Family("rq", _groups("rq", most=32)),
     Family("lsq", _groups("lsq", most=16)),
-    Family("rabitq", _bits("rabitq", finest=8, extra=8), default=True),
+    Family("rabitq", _bits("rabitq", finest=8, extra=8), default=True, quick=True),
     Family("rotate + lloyd", _bits("rotate,lloyd", finest=8, extra=0)),
     Family("lvq", _lvq),
-    Family("bin", _binary, default=True),
+    Family("bin", _binary, default=True, quick=True),
     Family("bin / tcq", _two_layers("tcq")),
-    Family("bin / scalar", _two_layers("sq:8"), default=True),
+    Family("bin / scalar", _two_layers("sq:8"), default=True, quick=True),
     Family("cells + vaq", _groups("cells,vaq", most=128)),
 )
+
+
+# What a conversion takes unless it is told otherwise, and half of float32: measured whatever the budgets are.
+ALWAYS = (DEFAULT_CODEC, "f16")
+
+
+def always_bytes(dimensions: int) -> list[int]:
+    """Return the bytes a vector that the codecs of `ALWAYS` take."""
+    few = np.zeros((2, dimensions), np.float32)
+    return [code_bytes_of(codec(spec), few, seed=0) for spec in ALWAYS]
 
 
 def parse_budgets(text: str | Sequence[int], dimensions: int) -> list[int]:
@@ -149,7 +165,7 @@ def parse_budgets(text: str | Sequence[int], dimensions: int) -> list[int]:
     return sorted(set(found))
 
 
-def specs_for(budgets: Sequence[int], dimensions: int, codecs: str = "default") -> list[str]:
+def specs_for(budgets: Sequence[int], dimensions: int, codecs: str = "default", *, quick: bool = False) -> list[str]:
     """Return the specifications to try, each once.
 
     Parameters
@@ -159,7 +175,9 @@ def specs_for(budgets: Sequence[int], dimensions: int, codecs: str = "default") 
     dimensions : int
     codecs : str
         ``default``, ``all``, or specifications separated by commas where one begins a new codec (see
-        `split_specs`); ``default`` may stand among them.
+        `split_specs`); ``default`` may stand among them. ``default`` and ``all`` bring those of `ALWAYS`.
+    quick : bool
+        Leave out of ``default`` what takes long, or what others of the same kind stand for.
 
     Raises
     ------
@@ -173,9 +191,11 @@ def specs_for(budgets: Sequence[int], dimensions: int, codecs: str = "default") 
             continue
         for budget in budgets:
             for family in FAMILIES:
-                spec = family.rule(budget, dimensions) if family.default or part == "all" else None
+                wanted = part == "all" or (family.quick if quick else family.default)
+                spec = family.rule(budget, dimensions) if wanted else None
                 if spec is not None and (parsed := _known(spec)) is not None:
                     found[str(parsed)] = None
+        found |= dict.fromkeys(ALWAYS)
     return list(found)
 
 

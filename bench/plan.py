@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vecstore.bench.budget import parse_budgets, specs_for
+from vecstore.bench.budget import ALWAYS, always_bytes, parse_budgets, specs_for
 from vecstore.bench.observation import geometry, own_neighbours
 from vecstore.bench.peers.peer import missing, peer_class, peer_names
 from vecstore.bench.run import RECORDS, Record, Run, write_table
@@ -24,13 +24,12 @@ from vecstore.bench.split import Split
 from vecstore.bench.timing import machine
 
 from vecstore.errors import ExistsError
+from vecstore.progress import Listener, Step
 
 __all__ = ["DEFAULT_BUDGETS", "Plan", "plan", "run_all"]
 
 DEFAULT_BUDGETS = "8,16,32,64,128,256"
 LIMIT_S = 600.0
-
-Progress = Callable[[str, int, int], None]  # (run, finished, of)
 
 
 @dataclass(frozen=True)
@@ -56,30 +55,33 @@ def plan(
     *,
     budgets: str | Sequence[int] = DEFAULT_BUDGETS,
     codecs: str = "default",
-    peers: str = "none",
+    peers: str = "all",
     seeds: Sequence[int] = (0,),
     search_s: float = 0.5,
+    quick: bool = False,
 ) -> Plan:
-    """Return the runs of a bench: every codec and every peer's settings at every budget, once a seed."""
+    """Return the runs of a bench: every codec and every peer's settings at every budget, once a seed.
+
+    Of the sizes of the codecs that are always measured, peers bring what takes seconds.
+    """
     sizes = parse_budgets(budgets, dimensions)
-    found = [
-        Run("codec", spec, seed=seed, search_s=search_s)
-        for spec in specs_for(sizes, dimensions, codecs)
-        for seed in seeds
-    ]
+    specs = specs_for(sizes, dimensions, codecs, quick=quick)
+    always = always_bytes(dimensions) if set(ALWAYS) <= set(specs) else []
+    found = [Run("codec", spec, seed=seed, search_s=search_s) for spec in specs for seed in seeds]
     absent = {}
     for name in peer_names(peers):
         why = missing(name)
         if why is not None:
             absent[name] = why
             continue
-        settings = {
-            json.dumps(own, sort_keys=True): own
-            for budget in sizes
-            for own in peer_class(name).configurations(budget, dimensions)
-        }
+        peer = peer_class(name)
+        every = [
+            *(own for size in sizes for own in (peer.quick if quick else peer.configurations)(size, dimensions)),
+            *(own for size in always for own in peer.quick(size, dimensions)),
+        ]
+        settings = {json.dumps(own, sort_keys=True): own for own in every}
         found += [Run("peer", name, own, seed, search_s) for own in settings.values() for seed in seeds]
-    return Plan(tuple(found), tuple(sizes), absent)
+    return Plan(tuple(found), tuple(sorted({*sizes, *always})), absent)
 
 
 def run_all(
@@ -89,7 +91,7 @@ def run_all(
     *,
     limit_s: float = LIMIT_S,
     retry: bool = False,
-    progress: Progress | None = None,
+    report: Listener = lambda step: None,
 ) -> list[Record]:
     """Make all runs that have no record yet, and return the records of all.
 
@@ -103,25 +105,24 @@ def run_all(
         A run that takes longer is killed and recorded as failed.
     retry : bool
         Measure those again that failed.
-    progress : callable, optional
-        Called with a run's name, how many are finished, and of how many.
+    report : callable
+        Called with a `Step` before each run, and when all are made.
 
     Raises
     ------
     ExistsError
         `out` holds a bench of other data.
     """
-    report = progress or (lambda name, finished, of: None)
     _prepare(split, planned, out)
     records = []
     for number, run in enumerate(planned.runs):
-        report(run.label, number, len(planned.runs))
+        report(Step("measuring", number, len(planned.runs), "settings", run.label))
         key = run.key(split.about["fingerprint"])
         record = Record.read(out / RECORDS, key)
         if record is None or (retry and not record.done):
             record = _made(run, key, out, limit_s)
         records.append(record)
-    report("", len(planned.runs), len(planned.runs))
+    report(Step("measuring", len(planned.runs), len(planned.runs), "settings"))
     return records
 
 
@@ -141,7 +142,7 @@ def _prepare(split: Split, planned: Plan, out: Path) -> None:
         write_table(out / "data" / "neighbours.parquet", {"neighbours": own_neighbours(base)})
         (out / "data" / "geometry.json").write_text(json.dumps(geometry(base)))
     facts = {
-        "split": split.about,
+        "split": split.about | {"keys": split.keys is not None},
         "budgets": planned.budgets,
         "cells": [run.key(fingerprint) for run in planned.runs],
         "absent": planned.absent,

@@ -13,7 +13,7 @@ from vecstore.bench.timing import table as markdown
 
 __all__ = ["HEADER", "choices", "markdown_table", "report", "rows"]
 
-HEADER = ("codec", "bytes", "smaller", "recall@10", "", "R²", "q/s", "q/s x64", "fit s", "stored B/row")
+HEADER = ("codec", "bytes", "smaller", "recall@10", "", "R²", "q/s", "q/s x64", "fit s", "on disk B/row")
 
 
 def report(out: Path) -> Summary:

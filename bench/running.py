@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from vecstore.bench.plan import DEFAULT_BUDGETS, LIMIT_S, Plan, Progress, plan, run_all
-from vecstore.bench.report import report
+from vecstore.bench.plan import DEFAULT_BUDGETS, LIMIT_S, Plan, plan, run_all
+from vecstore.bench.report import report as write_report
 from vecstore.bench.sources import Source, read_judgements, read_source, read_truth, read_weights
 from vecstore.bench.split import Split, make_split
 from vecstore.bench.summary import Summary
 
 from vecstore.errors import OptionError, did_you_mean
 from vecstore.metric import Metric
+from vecstore.progress import Progress, Step, reported
 
 __all__ = ["FULL", "QUICK", "BenchOptions", "Size", "bench", "finish", "prepare"]
 
@@ -56,13 +57,13 @@ class BenchOptions:
     codecs : str
         ``"default"``, ``"all"``, or specifications.
     peers : str
-        ``"none"``, ``"all"``, or names such as ``"faiss,usearch"``.
+        ``"all"`` that are installed, ``"none"``, or names such as ``"faiss,usearch"``.
     seeds : sequence of int
         Of training; each codec is measured once a seed.
     limit_s : float
         Seconds that one codec may take.
     quick : bool
-        Fewer rows, queries and budgets: minutes become seconds.
+        Fewer rows, queries, budgets, codecs and settings of peers: two minutes.
     retry : bool
         Measure again what failed before.
     name : str, optional
@@ -86,7 +87,7 @@ class BenchOptions:
 
     budgets: str | Sequence[int] | None = None
     codecs: str = "default"
-    peers: str = "none"
+    peers: str = "all"
     seeds: Sequence[int] = (0,)
     limit_s: float = LIMIT_S
     quick: bool = False
@@ -118,9 +119,7 @@ class BenchOptions:
         return QUICK if self.quick else FULL
 
 
-def bench(
-    source: str | Path | ArrayLike, out: str | Path, *, progress: Progress | None = None, **options: Any
-) -> Summary:
+def bench(source: str | Path | ArrayLike, out: str | Path, *, progress: Progress = False, **options: Any) -> Summary:
     """Measure codecs, and other libraries, on vectors, and write the report.
 
     Parameters
@@ -130,8 +129,8 @@ def bench(
         vectors in memory.
     out : path
         A folder for raw results and report. A bench of the same data that is there already is gone on with.
-    progress : callable, optional
-        Called with the name of what is measured, how many are finished, and of how many.
+    progress : bool or callable
+        True shows how far it is, as bars or as lines; a function is called with each `vecstore.progress.Step`.
     **options
         As `BenchOptions` lists them: budgets, codecs, peers, seeds, metric, queries and so on.
 
@@ -149,16 +148,19 @@ def bench(
     'tcq:48'
     """
     given = BenchOptions.of(options)
-    split = prepare(source, **options)
-    planned = plan(
-        split.base.shape[1],
-        budgets=given.size.budgets if given.budgets is None else given.budgets,
-        codecs=given.codecs,
-        peers=given.peers,
-        seeds=given.seeds,
-        search_s=given.size.search_s,
-    )
-    return finish(split, planned, Path(out), limit_s=given.limit_s, retry=given.retry, progress=progress)
+    with reported(progress) as report:
+        split = prepare(source, **options)
+        report(Step("reading", split.about["rows"], split.about["rows"]))
+        planned = plan(
+            split.base.shape[1],
+            budgets=given.size.budgets if given.budgets is None else given.budgets,
+            codecs=given.codecs,
+            peers=given.peers,
+            seeds=given.seeds,
+            search_s=given.size.search_s,
+            quick=given.quick,
+        )
+        return finish(split, planned, Path(out), limit_s=given.limit_s, retry=given.retry, report=report)
 
 
 def finish(split: Split, planned: Plan, out: Path, **options: Any) -> Summary:
@@ -167,7 +169,7 @@ def finish(split: Split, planned: Plan, out: Path, **options: Any) -> Summary:
     The options are those of `run_all`.
     """
     run_all(split, planned, out, **options)
-    return report(out)
+    return write_report(out)
 
 
 def prepare(source: str | Path | ArrayLike, **options: Any) -> Split:

@@ -20,6 +20,7 @@ from vecstore.bench.split import Split
 from vecstore.bench.thresholds import drifts
 
 from vecstore.errors import FormatError
+from vecstore.measure.choice import Measured, choose, keeps_as_much
 from vecstore.measure.spectrum import distortion_bound
 
 __all__ = ["Line", "Summary", "disputes", "summarise"]
@@ -65,6 +66,18 @@ class Line:
         """Recall@10, by which codecs are chosen."""
         return self.metrics[MAIN]
 
+    @property
+    def file_bytes(self) -> float:
+        """What a row takes on disk, with its key; where a library saves nothing, of its code and model."""
+        amortised = self.bytes["amortised"]
+        return self.code_bytes + (self.bytes["model"] or 0.0) if amortised is None else amortised
+
+    @property
+    def measured(self) -> Measured:
+        """What the choice among lines looks at."""
+        timed = self.metrics.get("queries/s, batch 1")
+        return Measured(self.queries[MAIN], self.file_bytes, 0.0 if timed is None else timed.value)
+
 
 @dataclass(frozen=True, eq=False)
 class Summary:
@@ -77,9 +90,9 @@ class Summary:
     original: dict[str, Any]
 
     def best(self, budget: float, *, kinds: Sequence[str] = ("codec", "peer")) -> int | None:
-        """Return the line of highest recall at no more than `budget` bytes a row, or None."""
+        """Return the line to take at no more than `budget` bytes a code, or None: see `vecstore.measure.choice`."""
         fits = [i for i, line in enumerate(self.lines) if line.code_bytes <= budget and line.kind in kinds]
-        return max(fits, key=lambda i: (self.lines[i].recall.value, -self.lines[i].code_bytes), default=None)
+        return fits[choose([self.lines[i].measured for i in fits])] if fits else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON, without the values of single queries."""
@@ -87,6 +100,10 @@ class Summary:
             "about": self.about,
             "original": self.original,
             "failed": list(self.failed),
+            "equal": [
+                "".join("1" if keeps_as_much(one.queries[MAIN], best.queries[MAIN]) else "0" for best in self.lines)
+                for one in self.lines
+            ],
             "ties": ["".join("1" if tie else "0" for tie in row) for row in self.ties],
             "lines": [
                 {
@@ -96,6 +113,7 @@ class Summary:
                     "name": line.name,
                     "settings": line.settings,
                     "bytes": line.bytes,
+                    "file_bytes": line.file_bytes,
                     "metrics": {name: _plain(asdict(one)) for name, one in line.metrics.items()},
                     "histogram": _histogram(line.queries[MAIN]),
                     **line.facts,

@@ -165,9 +165,21 @@ class _Lines:
         elif (begins and not step.done) or now - self._printed >= (
             self.SHORT_S if step.detail != last.detail else self.SILENCE_S
         ):
-            self._print(str(step), now)
+            self._print(f"{step}{_times(step, now - self._began)}", now)
         self._step, self._told = step, now
 
     def _print(self, line: str, now: float) -> None:
         print(line, file=sys.stderr, flush=True)
         self._printed = now
+
+
+def _times(step: Step, took_s: float) -> str:
+    """Return what a line adds of a stage that is under way: how long it took so far, and what is left at that rate."""
+    if not step.done:
+        return ""
+    left = "" if step.total is None else f", about {_span(took_s * (step.total - step.done) / step.done)} left"
+    return f", {_span(took_s)}{left}"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 99.5 else f"{seconds / 60:.0f} min"

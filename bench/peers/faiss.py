@@ -18,6 +18,9 @@ __all__ = ["Faiss"]
 
 Floats = NDArray[np.float32]
 SLOW = {"RQ": 32, "LSQ": 16}  # bytes up to which training them takes minutes, not hours
+QUICK_ROTATION = 64  # bytes up to which OPQ is trained in a quick bench, and in how many of its 50 iterations
+QUICK_ITERATIONS = 10
+QUICK_GROUPS = 192
 TURBO = {1: "QT_1bit_tqmse", 2: "QT_2bit_tqmse", 3: "QT_3bit_tqmse", 4: "QT_4bit_tqmse", 8: "QT_8bit_tqmse"}
 
 
@@ -54,17 +57,23 @@ class Faiss(Peer):
             found += [_factory(f"RQ{budget}x8"), _factory(f"RQ{budget}x8", unit=True)]
         if budget <= SLOW["LSQ"]:
             found.append(_factory(f"LSQ{budget}x8"))
-        for name, bits in (("SQ4", 4), ("SQ6", 6), ("SQ8", 8), ("SQfp16", 16)):
-            if dimensions * bits // 8 <= budget < 2 * dimensions * bits // 8:
-                found.append(_factory(name))
-        for bits in range(1, 9):
-            size = -(-dimensions * bits // 8) + 8 + (12 if bits > 1 else 0)
-            if size <= budget < size + dimensions // 8:
-                found.append({"label": f"RaBitQ {bits} bit", "rabitq": bits})
-        for bits, kind in TURBO.items():
-            if dimensions * bits // 8 <= budget < 2 * dimensions * bits // 8:
-                found.append({"label": f"TurboQuant {bits} bit, unit", "scalar": kind, "unit": True, "timed": False})
-        return found
+        return [*found, *_scalars(budget, dimensions)]
+
+    @classmethod
+    def quick(cls, budget: int, dimensions: int) -> Sequence[dict[str, Any]]:
+        """Return PQ, rotated in fewer iterations or not at all, FastScan, and what is not trained: no RQ, no LSQ."""
+        found: list[dict[str, Any]] = []
+        divisors = [m for m in range(1, dimensions + 1) if dimensions % m == 0]
+        groups = max(m for m in divisors if m <= budget)
+        if groups * 2 > budget and groups <= QUICK_GROUPS:
+            if groups <= QUICK_ROTATION:
+                found.append(_factory(f"OPQ{groups},PQ{groups}np", iterations=QUICK_ITERATIONS))
+            else:
+                found.append(_factory(f"PQ{groups}np"))
+        fine = max(m for m in divisors if m <= 2 * budget)
+        if fine % 2 == 0 and budget < fine <= QUICK_GROUPS:
+            found.append(_factory(f"PQ{fine}x4fs"))
+        return [*found, *_scalars(budget, dimensions)]
 
     def fit(self, train: Floats) -> None:
         """Train the index."""
@@ -81,6 +90,8 @@ class Faiss(Peer):
             self._rotation = rotation
         else:
             self._index = faiss.index_factory(d, self.settings["factory"], metric)
+            if "iterations" in self.settings:
+                faiss.downcast_VectorTransform(self._index.chain.at(0)).niter = self.settings["iterations"]
         with matrix_products(faiss):
             self._index.train(train)
         self._faiss = faiss
@@ -129,9 +140,27 @@ class Faiss(Peer):
         return self._faiss.serialize_index(self._index)
 
 
-def _factory(text: str, *, unit: bool = False) -> dict[str, Any]:
+def _scalars(budget: int, dimensions: int) -> list[dict[str, Any]]:
+    """Return the settings that quantize each dimension by itself."""
+    found: list[dict[str, Any]] = []
+    for name, bits in (("SQ4", 4), ("SQ6", 6), ("SQ8", 8), ("SQfp16", 16)):
+        if dimensions * bits // 8 <= budget < 2 * dimensions * bits // 8:
+            found.append(_factory(name))
+    for bits in range(1, 9):
+        size = -(-dimensions * bits // 8) + 8 + (12 if bits > 1 else 0)
+        if size <= budget < size + dimensions // 8:
+            found.append({"label": f"RaBitQ {bits} bit", "rabitq": bits})
+    for bits, kind in TURBO.items():
+        if dimensions * bits // 8 <= budget < 2 * dimensions * bits // 8:
+            found.append({"label": f"TurboQuant {bits} bit, unit", "scalar": kind, "unit": True, "timed": False})
+    return found
+
+
+def _factory(text: str, *, unit: bool = False, iterations: int | None = None) -> dict[str, Any]:
     # "np" leaves out polysemous training, minutes for something that only a prefilter by Hamming distance uses.
     label = text.removesuffix("np")
     if unit:
         return {"label": f"{label}, unit", "factory": text, "unit": True, "timed": False}
+    if iterations is not None:
+        return {"label": f"{label}, {iterations} iterations", "factory": text, "iterations": iterations}
     return {"label": label, "factory": text}

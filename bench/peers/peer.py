@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vecstore.errors import OptionError, did_you_mean, require
 from vecstore.metric import Metric
 
-__all__ = ["PEERS", "Peer", "missing", "peer_class", "peer_names"]
+__all__ = ["PEERS", "Peer", "missing", "peer_class", "peer_names", "remedy"]
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -66,6 +66,11 @@ class Peer(ABC):
     def configurations(cls, budget: int, dimensions: int) -> Sequence[dict[str, Any]]:
         """Return settings that take at most `budget` bytes a row; each has a ``label`` that tells it from others."""
 
+    @classmethod
+    def quick(cls, budget: int, dimensions: int) -> Sequence[dict[str, Any]]:
+        """Return those of them that take seconds, for a bench that is to be over in two minutes."""
+        return cls.configurations(budget, dimensions)
+
     @abstractmethod
     def fit(self, train: Floats) -> None:
         """Train on rows that are not searched; does nothing where `trains_on_base`."""
@@ -102,6 +107,12 @@ def peer_names(text: str) -> list[str]:
         if name not in PEERS:
             raise OptionError(f"no peer {name!r}{did_you_mean(name, PEERS)}; known: {', '.join(PEERS)}")
     return names
+
+
+def remedy(absent: Mapping[str, str]) -> str:
+    """Return in a sentence which peers are left out, and what installs them; `absent` as in a `Plan`."""
+    packages = " ".join(peer_class(name).package for name in absent)
+    return f"not installed, and so not measured: {', '.join(absent)}; to add them: pip install {packages}"
 
 
 def peer_class(name: str) -> type[Peer]:

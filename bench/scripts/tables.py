@@ -21,6 +21,8 @@ from vecstore.bench.split import Split
 from vecstore.bench.summary import Line, Summary
 from vecstore.bench.timing import add_page, show, table
 
+from vecstore.progress import reported
+
 __all__ = ["add_arguments", "main", "remarks", "section", "splits"]
 
 BUDGETS = "16,24,32,48,64,96,128,192,384,768"
@@ -38,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     summaries = []
     for split, out in splits(given):
         planned = plan(split.base.shape[1], budgets=given.budgets, codecs=given.codecs, peers=given.peers)
-        run_all(split, planned, out, limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
+        with reported(True) as listener:
+            run_all(split, planned, out, limit_s=given.limit, report=listener)
         summaries.append(report(out))
     text = "\n\n".join(map(section, summaries)) + f"\n\n{summaries[0].about['machine']}"
     show(text, SECTION, page=given.write)

@@ -23,6 +23,7 @@ from vecstore.bench.summary import Line, Summary, summarise
 from vecstore.bench.timing import show, table
 
 from vecstore.errors import BudgetError
+from vecstore.progress import reported
 from vecstore.tuning.tuner import tune
 
 __all__ = ["main", "section"]
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         peers = plan(split.base.shape[1], budgets=given.budgets, codecs="", peers=given.peers)
         runs = [*(Run("codec", spec) for spec in dict.fromkeys(picks.values())), *peers.runs]
         planned = Plan(tuple(runs), peers.budgets, peers.absent)
-        run_all(split, planned, out / "bench", limit_s=given.limit, progress=lambda *done: print(*done, flush=True))
+        with reported(True) as listener:
+            run_all(split, planned, out / "bench", limit_s=given.limit, report=listener)
         sections.append(section(summarise(out / "bench"), picks))
     text = "\n\n".join(sections)
     show(text, SECTION, page=given.write)

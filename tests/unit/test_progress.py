@@ -90,11 +90,11 @@ def test_lines_where_nothing_can_be_drawn(capsys, clock):
         assert at(9.0, "training", 100, 100) == "training: 100 rows in 8.5 s\n"
         assert at(9.0, "tuning", 0, 3, "codecs", "pq") == "tuning: 3 codecs (pq)\n"
         assert at(9.2, "tuning", 1, 3, "codecs", "opq") == "", "a line a second is enough"
-        assert at(11.0, "tuning", 2, 3, "codecs", "tcq") == "tuning: 2 of 3 codecs (tcq)\n"
+        assert at(11.0, "tuning", 2, 3, "codecs", "tcq") == "tuning: 2 of 3 codecs (tcq), 2 s, about 1 s left\n"
         assert at(11.5, "tuning", 3, 3, "codecs") == "tuning: 3 codecs in 2.5 s\n"
         assert at(12.0, "encoding", 10, 100) == ""
         assert at(21.0, "encoding", 50, 100) == ""
-        assert at(22.0, "encoding", 60, 100) == "encoding: 60 of 100 rows\n"
+        assert at(22.0, "encoding", 60, 100) == "encoding: 60 of 100 rows, 10 s, about 7 s left\n"
         assert at(23.0, "encoding", 100, 100) == "encoding: 100 rows in 11.5 s\n"
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
-from vecstore.cli.console import facts, say, stderr, stdout, table
+from vecstore.cli.console import facts, say, stdout, table
 from vecstore.cli.options import Metric, Quiet, examples
 
 if TYPE_CHECKING:
@@ -53,7 +50,7 @@ def register(app: typer.Typer) -> None:
     bench.command(
         epilog=examples(
             "vecstore bench vectors.npy --quick --out results",
-            "vecstore bench vectors.npy --budgets 8,16,32,64 --peers faiss,usearch --out results",
+            "vecstore bench vectors.npy --budgets 8,16,32,64 --peers none --out results",
             "vecstore bench vectors.npy --queries queries.npy --codecs 'pq:48 tcq:48 pca:96,sq:4' --out results",
             "vecstore bench generated:clustered:20000x128:0 --out results",
         )
@@ -91,15 +88,16 @@ def run(
         str,
         typer.Option(
             metavar="LIST",
-            help="Other libraries to compare with: all, none, or faiss,usearch,...",
+            help="Other libraries to compare with: all that are installed, none, or faiss,usearch,...",
             rich_help_panel=TRIED,
         ),
-    ] = "none",
+    ] = "all",
     seeds: Annotated[
         str, typer.Option(metavar="LIST", help="Seeds of training, such as 0,1,2.", rich_help_panel=TRIED)
     ] = "0",
     quick: Annotated[
-        bool, typer.Option("--quick", help="10,000 rows, 200 queries, three budgets.", rich_help_panel=TRIED)
+        bool,
+        typer.Option("--quick", help="Two minutes: fewer rows, budgets and settings.", rich_help_panel=TRIED),
     ] = False,
     limit: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time that one codec may take.", rich_help_panel=TRIED)
@@ -149,33 +147,36 @@ def run(
     Training rows, searched rows and queries are disjoint. Finished codecs are kept: the same command goes on where it
     was interrupted. Needs: pip install pyarrow matplotlib
     """
+    from vecstore.bench.peers.peer import missing, peer_names, remedy
     from vecstore.bench.running import bench
 
+    absent = {} if quiet else {name: why for name in peer_names(peers) if (why := missing(name)) is not None}
+    if absent:
+        say(f"vecstore: note: {remedy(absent)}")
     given = {"keys": keys, "key_column": key_column, "vector_column": vector_column}
-    with _bars(quiet) as progress:
-        summary = bench(
-            source,
-            out,
-            budgets=budgets,
-            codecs=codecs,
-            peers=peers,
-            seeds=_seeds(seeds),
-            limit_s=limit,
-            quick=quick,
-            retry=retry,
-            progress=progress,
-            name=name,
-            metric=metric,
-            queries=queries,
-            ground_truth=ground_truth,
-            qrels=qrels,
-            weights=weights,
-            train_rows=train,
-            base_rows=base,
-            query_rows=ask,
-            seed=seed,
-            read={option: value for option, value in given.items() if value is not None},
-        )
+    summary = bench(
+        source,
+        out,
+        budgets=budgets,
+        codecs=codecs,
+        peers=peers,
+        seeds=_seeds(seeds),
+        limit_s=limit,
+        quick=quick,
+        retry=retry,
+        progress=not quiet,
+        name=name,
+        metric=metric,
+        queries=queries,
+        ground_truth=ground_truth,
+        qrels=qrels,
+        weights=weights,
+        train_rows=train,
+        base_rows=base,
+        query_rows=ask,
+        seed=seed,
+        read={option: value for option, value in given.items() if value is not None},
+    )
     if not quiet:
         _show(summary, out)
 
@@ -202,17 +203,17 @@ def _show(summary: Summary, out: Path) -> None:
     for budget, best, ties, peer in choices(summary, summary.about["budgets"]):
         if best is None:
             continue
-        text = f"{best.label}, recall@10 {best.recall.value:.3f} ± {best.recall.half:.3f}"
+        text = (
+            f"{best.label}, recall@10 {best.recall.value:.3f} ± {best.recall.half:.3f}, {best.file_bytes:.1f} on disk"
+        )
         if ties:
-            text += "; no different: " + ", ".join(line.label for line in ties[:3])
+            text += "; a tie: " + ", ".join(line.label for line in ties[:3])
         if peer is not None:
             text += f"; best other library: {peer.label} {peer.recall.value:.3f}"
         lines.append((f"in {budget} bytes", text))
     console.print(facts(*lines, ("the page", str(out / "index.html"))))
     for failed in summary.failed:
         say(f"vecstore: note: {failed['label']} failed: {failed['error']}")
-    for why in summary.about["absent"].values():
-        say(f"vecstore: note: {why}")
     for line in summary.lines:
         for dispute in line.facts["disputes"]:
             say(f"vecstore: note: {line.label} is disputed: {dispute}")
@@ -240,20 +241,3 @@ def _seeds(text: str) -> list[int]:
     if not all(piece.isdecimal() for piece in pieces):
         raise OptionError(f"--seeds {text!r}: write whole numbers separated by commas, such as 0,1,2")
     return sorted({int(piece) for piece in pieces})
-
-
-@contextmanager
-def _bars(quiet: bool) -> Iterator[Any]:
-    console = stderr()
-    with Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    ) as bars:
-        task = bars.add_task("reading", total=None)
-        yield lambda run, finished, of: bars.update(task, description=run[:28], completed=finished, total=of)

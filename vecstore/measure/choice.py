@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Measured", "choose"]
+__all__ = ["Measured", "choose", "keeps_as_much"]
 
 SAME_BYTES = 1.01  # files that differ by no more than 1% are as large as each other
 
@@ -54,13 +54,14 @@ def choose(found: Sequence[Measured]) -> int:
     """
     means = [float(one.recalls.mean()) for one in found]
     best = found[int(np.argmax(means))]
-    tied = [at for at, one in enumerate(found) if _keeps_as_much(one, best)]
+    tied = [at for at, one in enumerate(found) if keeps_as_much(one.recalls, best.recalls)]
     smallest = min(found[at].row_bytes for at in tied)
     small = [at for at in tied if found[at].row_bytes <= SAME_BYTES * smallest]
     return max(small, key=lambda at: (found[at].speed, means[at]))
 
 
-def _keeps_as_much(one: Measured, best: Measured) -> bool:
-    behind = best.recalls - one.recalls
+def keeps_as_much(recalls: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    """Return whether recalls fall short of the best by no more than one standard error; both (q,)."""
+    behind = best - recalls
     error = behind.std(ddof=1) / np.sqrt(len(behind)) if len(behind) > 1 else 0.0
     return bool(behind.mean() <= error)

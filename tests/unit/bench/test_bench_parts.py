@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from vecstore.bench.budget import FAMILIES, parse_budgets, specs_for, split_specs
+from vecstore.bench.budget import ALWAYS, FAMILIES, always_bytes, parse_budgets, specs_for, split_specs
 from vecstore.bench.generated import FAMILIES as GENERATED
 from vecstore.bench.generated import generate, parse_generated
 from vecstore.bench.geometry import effective_rank, isotropy, occurrences, skewness
 from vecstore.bench.metrics import kendall
+from vecstore.bench.peers.peer import peer_class, remedy
+from vecstore.bench.plan import plan
 from vecstore.bench.resampling import Bootstrap
 from vecstore.bench.running import bench, prepare
 from vecstore.bench.sources import Judgement, Source, read_judgements, read_source, read_weights
@@ -39,11 +41,33 @@ def test_no_budgets(text):
 @pytest.mark.parametrize("budget", [8, 48, 96, 200, 384, 800])
 def test_codecs_of_a_budget_stay_inside_it(budget, docs):
     found = specs_for([budget], 384, "default")
-    assert found
+    assert found and set(ALWAYS) <= set(found)
+    found = [spec for spec in found if spec not in ALWAYS]
+    assert set(specs_for([budget], 384, quick=True)) <= {*found, *ALWAYS}
     for spec in found:
         if vecstore.codec(spec).layers[0].quantizer.name in ("sq", "bin", "tcq", "f16"):
             assert vecstore.codec(spec).fit(docs[:300]).code_bytes <= budget, spec
     assert set(found) <= set(specs_for([budget], 384, "all"))
+
+
+def test_the_default_codec_and_floats_are_always_measured():
+    assert ALWAYS == ("sq:8", "f16") and always_bytes(384) == [384, 768]
+    planned = plan(384, budgets="16", peers="numpy")
+    assert planned.budgets == (16, 384, 768)
+    assert {"sq:8", "f16", "numpy int8, one scale"} <= {run.label for run in planned.runs}
+    assert plan(384, budgets="16", codecs="tcq:16", peers="none").budgets == (16,)
+
+
+def test_quick_settings_of_faiss_train_in_seconds():
+    labels = [own["label"] for size in (8, 16, 48, 128, 384, 768) for own in peer_class("faiss").quick(size, 384)]
+    assert {"OPQ16,PQ16, 10 iterations", "PQ96x4fs", "PQ128", "SQ8", "SQfp16"} <= set(labels)
+    assert not [label for label in labels if label.startswith(("RQ", "LSQ", "PQ384"))]
+
+
+def test_what_is_not_installed_is_told_in_a_line():
+    assert remedy({"svs": "why", "usearch": "why"}) == (
+        "not installed, and so not measured: svs, usearch; to add them: pip install scalable-vs usearch"
+    )
 
 
 def test_every_rule_of_the_table_speaks_for_all_sizes():

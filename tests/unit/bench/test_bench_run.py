@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+from vecstore.bench import worker
 from vecstore.bench.plan import Plan, plan, run_all
 from vecstore.bench.run import Record, Run
 from vecstore.bench.running import bench, finish
@@ -14,6 +15,7 @@ from vecstore.bench.summary import disputes, summarise
 
 import vecstore
 from vecstore.errors import ExistsError, FormatError
+from vecstore.measure.choice import keeps_as_much
 
 HONEST = ["sq:8", "tcq:48", "cells:8,tcq:16", "bin/sq:8"]
 
@@ -124,10 +126,10 @@ def test_what_is_finished_is_not_measured_again(done, split, monkeypatch):
 
 def test_other_data_or_files_in_the_way_are_refused(done, docs, tmp_path):
     with pytest.raises(ExistsError, match="a bench of other data"):
-        bench(docs[:600], done.out, codecs="sq:8")
+        bench(docs[:600], done.out, codecs="sq:8", peers="none")
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ExistsError, match="holds no bench"):
-        bench(docs[:600], tmp_path, codecs="sq:8")
+        bench(docs[:600], tmp_path, codecs="sq:8", peers="none")
     with pytest.raises(FormatError, match="holds no bench"):
         summarise(tmp_path)
 
@@ -156,6 +158,47 @@ def test_raw_results_and_report_lie_in_the_folder(done):
     assert kept["found"].shape == (100, 100) and kept["truth_ranks"].shape == (100, 10)
     about = json.loads((done.out / "summary.json").read_text())
     assert about["about"]["machine"] and about["about"]["versions"]["vecstore"] == vecstore.__version__
+
+
+def test_the_choice_is_the_smaller_file_of_a_tie(done):
+    lines = done.summary.lines
+    chosen = done.summary.best(10**6)
+    assert chosen is not None
+    top = max(lines, key=lambda line: line.recall.value)
+    tied = [one for one in lines if keeps_as_much(one.queries["recall@10"], top.queries["recall@10"])]
+    assert lines[chosen].file_bytes <= 1.01 * min(one.file_bytes for one in tied)
+    assert lines[chosen].file_bytes < top.file_bytes or lines[chosen] is top
+
+
+def test_steps_are_told(split, tmp_path):
+    told = []
+    runs = (Run("codec", "pca:900,sq:8"), Run("codec", "pca:901,sq:8"))
+    run_all(split, Plan(runs, (48,), {}), tmp_path / "out", limit_s=100, report=told.append)
+    assert [str(step) for step in told] == [
+        "measuring: 2 settings (pca:900,sq:8)",
+        "measuring: 1 of 2 settings (pca:901,sq:8)",
+        "measuring: 2 settings",
+    ]
+
+
+def test_fitting_is_timed_without_compilation(monkeypatch):
+    from numba import njit
+
+    class Codec:
+        def __init__(self):
+            self.fitted = 0
+            self.kernel = njit(lambda x: x + 1)
+
+        def fit(self, train, *, seed, rows):
+            self.fitted += 1
+            return self.kernel(1)
+
+    codec = Codec()
+    monkeypatch.setattr(worker.vecstore, "codec", lambda name: codec)
+    worker._fitted(Run("codec", "any"), np.zeros((2, 2), np.float32), 2)
+    assert codec.fitted == 2
+    worker._fitted(Run("codec", "any"), np.zeros((2, 2), np.float32), 2)
+    assert codec.fitted == 3
 
 
 def test_plan_names_what_is_not_installed(monkeypatch):
