@@ -14,6 +14,7 @@ from vecstore.formats.keys import convert_text
 from vecstore.formats.stream import Stream
 
 from vecstore.errors import FormatError
+from vecstore.kernels import entries
 
 __all__ = ["BOM", "TextDump", "infer_dimensions", "parse_header"]
 
@@ -65,8 +66,6 @@ class TextDump(Dump):
             )
 
     def _read(self, stream: Stream, rows: int) -> Iterator[Batch]:
-        from vecstore.formats.decimal_kernel import parse_lines
-
         if self.rows is not None:
             rows = max(1, min(rows, self.rows))
         part = _Part(self, rows)
@@ -77,7 +76,9 @@ class TextDump(Dump):
             while start < len(block):
                 first = part.filled
                 with np.errstate(over="ignore"):  # warned of only where the kernel runs uncompiled
-                    count, start, line = parse_lines(data, start, line, part.vectors[first:], part.marks[first:])
+                    count, start, line = entries.parse_lines(
+                        data, start, line, part.vectors[first:], part.marks[first:]
+                    )
                 part.take(block, count)
                 if part.filled == rows:
                     yield part.finish(stream.fraction_read)

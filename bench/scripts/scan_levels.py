@@ -23,7 +23,7 @@ from vecstore.bench.timing import add_page, machine, medians, show, table
 
 import vecstore
 from vecstore.errors import VecstoreError
-from vecstore.kernels.simd import best_level, levels
+from vecstore.kernels.levels import best_level, levels
 
 Floats: TypeAlias = NDArray[np.float32]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import email
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -31,18 +32,47 @@ def can_build():
 pytestmark = pytest.mark.skipif(not can_build(), reason="building a wheel offline needs pip and setuptools 77 or newer")
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Build the wheel from a copy of the tree, which the build would otherwise litter."""
-    tree, target = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+def build(tree, target, **environment):
+    """Build a wheel from a copy of the tree, which the build would otherwise litter; return its path."""
     for name in FOLDERS:
         shutil.copytree(ROOT / name, tree / name, ignore=LEFT_OUT)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree / name)
-    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", *build, "--wheel-dir", str(target), str(tree)], check=True)
-    with zipfile.ZipFile(next(target.glob("*.whl"))) as archive:
+    options = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", *options, "--wheel-dir", str(target), str(tree)]
+    subprocess.run(command, check=True, env={**os.environ, **environment})
+    return next(target.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Return a wheel without compiled kernels, which take minutes."""
+    path = build(tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel"), VECSTORE_KERNELS="jit")
+    with zipfile.ZipFile(path) as archive:
         yield archive
+
+
+@pytest.mark.slow
+def test_an_installed_package_compiles_nothing(tmp_path, make_store):
+    """It brings kernels for all processors, and a search needs no numba."""
+    path = build(tmp_path / "tree", tmp_path / "wheel")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "installed")
+    kernels = sorted(found.name for found in (tmp_path / "installed/vecstore/kernels/libraries").iterdir())
+    targets = ["linux-aarch64-neon", "linux-x86_64-avx2", "linux-x86_64-avx512", "linux-x86_64-plain"]
+    assert [name.rpartition("-")[0] for name in kernels] == targets
+    code = """
+import sys
+sys.modules["numba"] = sys.modules["llvmlite"] = None
+import numpy as np, vecstore
+store = vecstore.open(sys.argv[1])
+print(vecstore.__file__, store.search(np.ones(store.dimensions, np.float32)).keys)
+"""
+    told = {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "VECSTORE_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code, str(make_store("pq:25x4"))]
+    done = subprocess.run(command, env=told, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith(str(tmp_path / "installed")) and done.stderr == "", done.stderr
+    assert not (tmp_path / "cache").exists()
 
 
 def test_files_are_those_of_the_tree(wheel):

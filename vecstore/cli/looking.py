@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vecstore.formats import Dump
     from vecstore.store.store import Store
 
-__all__ = ["get", "info", "register", "search", "verify"]
+__all__ = ["get", "info", "register", "search", "verify", "warm"]
 
 PANEL = "Read"
 PREVIEW = 6  # numbers of a vector that fit a terminal
@@ -59,6 +59,7 @@ def register(app: typer.Typer) -> None:
         rich_help_panel=PANEL,
         epilog=examples("vecstore verify words.vecs", "vecstore verify words.vecs --certificate words.txt"),
     )(verify)
+    app.command(rich_help_panel=PANEL, epilog=examples("vecstore warm", "vecstore warm words.vecs"))(warm)
 
 
 def info(store: StorePath, as_json: AsJson = False) -> None:
@@ -349,3 +350,17 @@ def _print_answers(answers: list[dict[str, Any]], metric: SearchMetric, *, title
         for found in answer["neighbours"]:
             shown.add_row(Text(str(found["key"])), f"{found['score']:.4f}", f"{found['row']:,}")
         out.print(shown)
+
+
+def warm(stores: Annotated[list[Path] | None, typer.Argument(help="Stores to read into memory.")] = None) -> None:
+    """Make ready what a first search waits for: compiled kernels, which an image keeps, and the pages of stores."""
+    import vecstore
+    from vecstore.kernels.levels import best_level
+    from vecstore.kernels.libraries import path_of
+
+    path = path_of(best_level())
+    say(f"kernels for {best_level()}: {path or 'numba compiles them, at first use'}")
+    for store in stores or ():
+        with vecstore.open(store) as opened:
+            opened.warm()
+            say(f"{store}: {len(opened):,} rows are ready")

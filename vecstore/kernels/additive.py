@@ -40,9 +40,13 @@ def extend(stage, kept, products, shared, squares, costs, codes):
                     place -= 1
                 best[place], parent[place], choice[place] = total[i], b, i
                 found = min(found + 1, beam)
-        before[:, :stage] = codes[n, :, :stage]
+        # Loops: a slice assigned would compile the text of its error, for seconds.
+        for b in range(kept):
+            for j in range(stage):
+                before[b, j] = codes[n, b, j]
         for b in range(found):
-            codes[n, b, :stage] = before[parent[b], :stage]
+            for j in range(stage):
+                codes[n, b, j] = before[parent[b], j]
             codes[n, b, stage] = choice[b]
             costs[n, b] = np.float32(2) * best[b]
     return min(kept * entries, beam)

@@ -88,9 +88,9 @@ class NumberQueries(NamedTuple):
     weights : (q, d) float32
         Their inner product with the numbers, and the query's of `biases`, is q . x.
     whole_weights : (q, d up to a multiple of 64) int8 or int16
-        See `dense.whole_weights`; of bytes only, and of few queries, else (0, 0).
+        See `numbers.whole_weights`; of bytes only, and of few queries, else (0, 0).
     packed : (bytes,) uint8
-        Of many queries, see `panels.pack`; else empty.
+        Of many queries, see `numbers.pack`; else empty.
     bounds : (q, 2) float64
         Of the one or the other, if there are.
     biases : (q,) float64

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -24,93 +23,15 @@ from vecstore.kernels.simd import (
     number_of,
     prefetch,
     splat,
-    static,
     vector,
 )
 
-__all__ = [
-    "KINDS",
-    "LEVELS",
-    "NumberKind",
-    "aligned",
-    "norm",
-    "product",
-    "reader",
-    "rounded",
-    "whole_product",
-    "whole_weights",
-]
+__all__ = ["F32", "norm", "product", "reader", "whole_product"]
 
-LEVELS = ("avx2", "avx512")  # with code of their own, for bytes
 LANES = 32
 F32 = ir.FloatType()
 # Sums in whichever order is fastest: the last bits of a score depend on it, as they do in any BLAS.
 FAST = ("reassoc", "contract", "nsz")
-
-
-BYTES = static(0)
-
-
-class NumberKind(NamedTuple):
-    """A kind of number.
-
-    Attributes
-    ----------
-    tag : static number
-        Numbers of the first tag, bytes, are compared in whole numbers.
-    six : bool
-        The bytes are packed: `number_scan.unpack_six` gives them.
-    """
-
-    tag: tuple[int, ...]
-    six: bool = False
-
-    @property
-    def of_bytes(self) -> bool:
-        return self.tag == BYTES
-
-
-KINDS = {
-    "u1": NumberKind(BYTES),
-    "f2": NumberKind(static(1)),
-    "bf2": NumberKind(static(2)),
-    "f4": NumberKind(static(3)),
-    "u6": NumberKind(BYTES, six=True),
-}
-
-
-def whole_weights(weights: Any, level: str) -> tuple[Any, Any]:
-    """Return whole weights (q, d up to a multiple of 64) and the bounds (q, 2) that they give, for bytes.
-
-    Rounding a weight w to s * whole leaves an error e; over bytes c its sum is that of e (c - 127.5), at most
-    |e| 127.5 sqrt(d) by Cauchy and Schwarz, and 127.5 times the sum of e. So weights . c is at most
-    bounds[0] + bounds[1] * (whole . c).
-    """
-    most, dtype = (127, np.int8) if level == "avx512" or not len(weights) else (32767, np.int16)
-    given, bounds = rounded(weights, most, dtype)
-    whole = aligned((len(given), -(-given.shape[1] // 64) * 64), dtype)
-    whole[:, : given.shape[1]] = given
-    return whole, bounds
-
-
-def rounded(weights: Any, most: int, dtype: Any) -> tuple[Any, Any]:
-    """Return whole weights (q, d) of at most `most` and the bounds (q, 2) that they give: see `whole_weights`."""
-    d = weights.shape[1]
-    most = min(most, (2**31 - 1) // (255 * d))  # sums stay in 32 bits
-    given = weights.astype(np.float64)
-    step = np.maximum(np.abs(given).max(axis=1, initial=0), 1e-300)[:, None] / most
-    whole = np.rint(given / step)
-    error = given - whole * step
-    slack = error.sum(axis=1) * 127.5 + np.linalg.norm(error, axis=1) * 127.5 * np.sqrt(d)
-    return whole.astype(dtype), np.stack([slack, step[:, 0]], axis=1)
-
-
-def aligned(shape: tuple[int, int], dtype: Any) -> Any:
-    """Return an array of zeros that begins at a cache line."""
-    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    room = np.zeros(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype).reshape(shape)
 
 
 @intrinsic

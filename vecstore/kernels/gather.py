@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from vecstore.kernels.arguments import Tiles
 from vecstore.kernels.borrowing import borrowing
@@ -13,13 +11,9 @@ from vecstore.kernels.layout import LANES
 __all__ = ["gather_tiled", "tile_of"]
 
 
-def gather_tiled(tiles: Tiles, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """out[i, :] = the first bytes of row rows[i]."""
-    _gather_tiled(tuple(tiles), rows, out)
-
-
 @njit(cache=True, nogil=True)
-def _gather_tiled(where, rows, out):
+def gather_tiled(where, rows, out):
+    """out[i, :] = the first bytes of row rows[i]."""
     tiles, width = Tiles(*where), out.shape[1]
     data, row_bytes, together = tiles.data, tiles.row_bytes, tiles.together
     for i in range(len(rows)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 __all__ = ["xxh64", "xxh64_packed"]
 
@@ -66,15 +65,7 @@ def xxh64(text, start, end, seed):
 
 
 @njit(cache=True, nogil=True)
-def _xxh64_packed(text, starts, gap, seed, out):
+def xxh64_packed(text, starts, gap, seed, out):
+    """out[i]: the hash of text[starts[i] : starts[i + 1] - gap]."""
     for i in range(len(out)):
-        out[i] = xxh64(text, starts[i], starts[i + 1] - gap, seed)
-
-
-def xxh64_packed(
-    text: NDArray[np.uint8], starts: NDArray[np.int64], *, gap: int = 0, seed: int = 0
-) -> NDArray[np.uint64]:
-    """Return the hash of every text[starts[i] : starts[i + 1] - gap]: (n,) uint64."""
-    out = np.empty(len(starts) - 1, np.uint64)
-    _xxh64_packed(text, starts, gap, np.uint64(seed), out)
-    return out
+        out[i] = xxh64(text, starts[i], starts[i + 1] - gap, np.uint64(seed))

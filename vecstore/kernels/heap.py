@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from vecstore.kernels.arguments import Heap
 from vecstore.kernels.borrowing import borrowing
@@ -67,13 +64,9 @@ def all_bounded(heap):
     return True
 
 
-def offer_all(found: NDArray[Any], rows: NDArray[np.int64], heap: Heap) -> None:
-    """Consider found[query, i], the score of row rows[i], for every query, where it is at least the query's floor."""
-    _offer_all(found, rows, tuple(heap))
-
-
 @borrowing
-def _offer_all(found, rows, heaps):
+def offer_all(found, rows, heaps):
+    """Consider found[query, i], the score of row rows[i], for every query, where it is at least the query's floor."""
     heap = Heap(*heaps)
     for q in range(found.shape[0]):
         least = bound_of(q, heap)

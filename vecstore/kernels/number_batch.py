@@ -8,17 +8,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from vecstore.kernels import simd
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Heap, NumberQueries, Tiles
 from vecstore.kernels.borrowing import borrowing
-from vecstore.kernels.dense import NumberKind, product
+from vecstore.kernels.dense import product
 from vecstore.kernels.heap import bound_of, push
 from vecstore.kernels.number_scan import OVERRUN, score_of, square_of, start_of, unpack_six
+from vecstore.kernels.numbers import NumberKind
 from vecstore.kernels.panels import (
     DEPTH,
     PANEL_ROWS,
-    SHAPES,
-    arithmetic,
     narrow_products,
     reached,
     to_floats,
@@ -26,26 +24,7 @@ from vecstore.kernels.panels import (
 )
 from vecstore.kernels.table_scan import NOTHING
 
-__all__ = ["scan_batch"]
-
 ROUNDING = 4e-6  # by how much less than it is a sum in float32 may come out, relatively to what is needed
-
-
-def scan_batch(
-    kind: NumberKind,
-    tiles: Tiles,
-    queries: NumberQueries,
-    heap: Heap,
-    first: int,
-    last: int,
-    allowed: NDArray[np.uint32],
-    level: str | None = None,
-) -> int:
-    """Do what `number_scan.scan_numbers` does, with the weights `panels.pack` gives for this level."""
-    level = level or simd.best_level()
-    how = arithmetic(level, of_bytes=kind.of_bytes)
-    plain = tuple(tiles), tuple(queries), tuple(heap)
-    return _scan_batch(tuple(kind), how, simd.tag(level), tuple(SHAPES[level]), *plain, first, last, allowed)
 
 
 class Batch(NamedTuple):
@@ -54,7 +33,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     lanes, tile_rows : int
-        See `panels.Shape`.
+        See `numbers.Shape`.
     steps : int
         Into which a row is cut.
     sums : (groups, rows of a panel, 2 lanes) float32
@@ -81,7 +60,7 @@ class Panel(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _scan_batch(number_kind, how, level, shape, where, asked, found, first, last, allowed):
+def scan_batch(number_kind, how, level, shape, where, asked, found, first, last, allowed):
     kind, tiles, queries, heap = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked), Heap(*found)
     lanes, tile_rows = shape
     count, d = queries.weights.shape

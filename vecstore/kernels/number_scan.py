@@ -4,60 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from vecstore.kernels.arguments import PRODUCT, SQUARED, Heap, NumberQueries, Tiles
 from vecstore.kernels.borrowing import borrowing
-from vecstore.kernels.dense import LEVELS, NumberKind, norm, product, whole_product
+from vecstore.kernels.dense import norm, product, whole_product
 from vecstore.kernels.heap import bound_of, push
-from vecstore.kernels.simd import tag
+from vecstore.kernels.numbers import NumberKind
 from vecstore.kernels.table_scan import NOTHING
-
-__all__ = ["scan_numbers", "score_numbers"]
 
 OVERRUN = 64  # bytes behind a row that a kernel may read
 
 
-def scan_numbers(
-    kind: NumberKind,
-    tiles: Tiles,
-    queries: NumberQueries,
-    heap: Heap,
-    first: int,
-    last: int,
-    allowed: NDArray[np.uint32],
-    level: str | None = None,
-) -> int:
-    """Offer rows `first` to `last` to the heaps of all queries; return how many scores were computed in full.
-
-    Parameters
-    ----------
-    kind : one of `KINDS`
-    tiles : Tiles
-        Of one row.
-    queries : NumberQueries
-        With whole weights for this level.
-    heap, first, last, allowed, level
-        As in `table_scan.scan_tiles`.
-    """
-    how = tuple(kind), tag(level, among=LEVELS if len(queries.whole_weights) else ())
-    return _scan_numbers(*how, tuple(tiles), tuple(queries), tuple(heap), first, last, allowed)
-
-
-def score_numbers(
-    kind: NumberKind,
-    tiles: Tiles,
-    queries: NumberQueries,
-    query: int,
-    rows: NDArray[np.int64],
-    out: NDArray[np.float64],
-) -> None:
-    """out[i]: the score of row rows[i] for one of the queries; the rest as in `scan_numbers`."""
-    _score_numbers(tuple(kind), tuple(tiles), tuple(queries), query, rows, out)
-
-
 @njit(cache=True, nogil=True)
-def _score_numbers(number_kind, where, asked, q, rows, out):
+def score_numbers(number_kind, where, asked, q, rows, out):
     kind, tiles, queries = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked)
     d = queries.weights.shape[1]
     spare = np.empty(d, np.uint8)
@@ -71,7 +30,7 @@ def _score_numbers(number_kind, where, asked, q, rows, out):
 
 
 @njit(cache=True, nogil=True)
-def _scan_numbers(number_kind, level, where, asked, found, first, last, allowed):
+def scan_numbers(number_kind, level, where, asked, found, first, last, allowed):
     kind, tiles, queries, heap = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked), Heap(*found)
     count, d, row_bytes = len(heap.sizes), queries.weights.shape[1], tiles.row_bytes
     limits = np.empty(count)

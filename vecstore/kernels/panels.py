@@ -14,16 +14,15 @@ and adds them up. Every sum is taken in the same order, wherever its row lies.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
-from vecstore.kernels.dense import F32, aligned, reader, rounded
+from vecstore.kernels.dense import F32, reader
+from vecstore.kernels.numbers import SHAPES
 from vecstore.kernels.simd import (
     I8,
     I16,
@@ -37,21 +36,14 @@ from vecstore.kernels.simd import (
     prefetch,
     splat,
     spread,
-    static,
     store,
     vector,
 )
 
 __all__ = [
     "DEPTH",
-    "FLOATS",
     "PANEL_ROWS",
-    "SHAPES",
-    "WHOLE",
-    "Shape",
-    "arithmetic",
     "narrow_products",
-    "pack",
     "reached",
     "to_floats",
     "wide_products",
@@ -59,47 +51,6 @@ __all__ = [
 
 PANEL_ROWS = 32
 DEPTH = 64  # steps at a time: their weights, and the numbers of a panel as float32, stay in the first cache
-FLOATS, WHOLE = static(0), static(1)  # what is multiplied
-MOST = {"avx2": 64, "avx512": 127}  # the largest weights of bytes; AVX2 adds two products up in 16 bits
-
-
-class Shape(NamedTuple):
-    """What is added up together: `rows` times two vectors of `lanes` queries, or twice the rows times one vector."""
-
-    lanes: int
-    rows: int
-
-
-SHAPES = {"plain": Shape(4, 4), "neon": Shape(4, 8), "avx2": Shape(8, 4), "avx512": Shape(16, 8)}
-
-
-def arithmetic(level: str, *, of_bytes: bool) -> tuple[int, ...]:
-    """Return what is multiplied: whole numbers where there is an instruction for that, else float32."""
-    return WHOLE if of_bytes and level in MOST else FLOATS
-
-
-def pack(
-    weights: NDArray[np.float32], how: tuple[int, ...], level: str
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Return weights (q, d) in the order in which panels meet them, and the bounds (q, 2) of `dense.whole_weights`.
-
-    Queries are in groups of two vectors, the last one of one vector if that holds it: weights[group, step, query, i] of
-    the dimensions i of a step. Missing queries and dimensions have weights of zero. Of float32 no bounds are needed.
-    """
-    q, d = weights.shape
-    lanes, bounds, given = SHAPES[level].lanes, np.tile([0.0, 1.0], (q, 1)), weights
-    if how == WHOLE:
-        given, bounds = rounded(weights, MOST[level], np.int8)
-    step = 4 // given.itemsize
-    padded = np.zeros((-(-q // lanes) * lanes, -(-d // step) * step), given.dtype)
-    padded[:q, :d] = given
-    steps = padded.reshape(len(padded), -1, step)
-    out, done = aligned((1, padded.nbytes), np.uint8)[0], 0
-    for first in range(0, len(padded), 2 * lanes):
-        group = np.ascontiguousarray(steps[first : first + 2 * lanes].swapaxes(0, 1))
-        out[done : done + group.nbytes] = group.reshape(-1).view(np.uint8)
-        done += group.nbytes
-    return out, bounds
 
 
 def _products(vectors: int) -> Any:

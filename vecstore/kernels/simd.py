@@ -1,88 +1,18 @@
-"""Vector instructions that numba does not reach by itself: which there are, and how they are named to LLVM.
-
-A kernel that exists for several instruction sets takes its level as an argument of its own *type*, a tuple of that
-many zeros: so one process may compile all of them, and a cached kernel is never taken for another level's.
-"""
+"""A small vocabulary for emitting vector instructions that numba does not reach by itself."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-from llvmlite import binding, ir
-from numba.core import cgutils, config
-from numba.core.codegen import get_host_cpu_features
+from llvmlite import ir
+from numba.core import cgutils
 
-from vecstore.errors import VecstoreError
+from vecstore.kernels.levels import name_of, number_of, static
 
-__all__ = ["BITS", "LEVELS", "best_level", "levels", "name_of", "number_of", "static", "tag"]
-
-LEVELS = ("plain", "neon", "avx2", "avx512")  # static(number) is the level's tag
-
-NEEDED = {
-    "plain": (),
-    "neon": ("neon",),
-    "avx2": ("avx2",),
-    "avx512": ("avx512bw", "avx512vl", "avx512vbmi", "avx512vnni", "gfni"),
-}
+__all__ = ["name_of", "number_of", "static"]
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-
-
-def static(number: int) -> tuple[int, ...]:
-    """Return a value whose numba type carries `number`."""
-    return (0,) * (number + 1)
-
-
-def number_of(tag: Any) -> int:
-    """Return the number that the numba type of a `static` value carries."""
-    return int(tag.count) - 1
-
-
-def name_of(level: Any) -> str:
-    """Return the name of the level that the numba type of its tag stands for."""
-    return LEVELS[number_of(level)]
-
-
-BITS = {bits: static(bits) for bits in (4, 8)}  # widths of code that tables are made for
-
-
-@cache
-def levels() -> tuple[str, ...]:
-    """Return the levels that this processor has, the best last."""
-    features = set(_host_features())
-    found = [level for level in LEVELS if all(feature in features for feature in NEEDED[level])]
-    return tuple(found)
-
-
-@cache
-def best_level() -> str:
-    """Return the level to use: VECSTORE_SIMD, else the best there is."""
-    asked = os.environ.get("VECSTORE_SIMD", "") or levels()[-1]
-    if asked not in levels():
-        raise VecstoreError(f"VECSTORE_SIMD={asked}: this processor has {', '.join(levels())}")
-    return asked
-
-
-def tag(level: str | None = None, *, among: Sequence[str] = LEVELS) -> tuple[int, ...]:
-    """Return what stands for a level, the best one by default, where a kernel is called.
-
-    `among` are the levels that the kernel has code of their own for: the others share the plain one's.
-    """
-    level = level or best_level()
-    return static(LEVELS.index(level if level in among else "plain"))
-
-
-def _host_features() -> list[str]:
-    if binding.get_process_triple().startswith(("aarch64", "arm64")):
-        return ["neon"]  # part of every such processor
-    features = getattr(config, "CPU_FEATURES", None) or get_host_cpu_features()
-    return [feature[1:] for feature in features.split(",") if feature.startswith("+")]
-
-
-# A small vocabulary for emitting LLVM instructions
 
 
 def register_bytes(level: Any) -> int:

@@ -124,10 +124,9 @@ def four_pieces(text, seed, out):
 
 
 @njit(cache=True, nogil=True)
-def string_numbers(text, starts, gap):
-    """Return the MurmurHash2 of 64 bits with seed 1 (A. Appleby, 2008) of each string, which spaCy knows it by."""
+def string_numbers(text, starts, gap, out):
+    """out[i]: the MurmurHash2 of 64 bits with seed 1 (A. Appleby, 2008) of each string, which spaCy knows it by."""
     m = np.uint64(0xC6A4A7935BD1E995)
-    out = np.empty(len(starts) - 1, np.uint64)
     for i in range(len(out)):
         at, end = starts[i], starts[i + 1] - gap
         h = np.uint64(1) ^ (np.uint64(end - at) * m)
@@ -139,4 +138,3 @@ def string_numbers(text, starts, gap):
             h = (h ^ _word(text, at, end - at)) * m
         h = (h ^ (h >> np.uint64(47))) * m
         out[i] = h ^ (h >> np.uint64(47))
-    return out

@@ -18,10 +18,8 @@ from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.byte import byte_masks
 from vecstore.kernels.heap import all_bounded, push
 from vecstore.kernels.nibble import nibble_masks
-from vecstore.kernels.simd import BITS, number_of, tag
+from vecstore.kernels.simd import number_of
 from vecstore.kernels.small_tables import empty_tables, layout_of, refined, renew, set_threshold
-
-__all__ = ["scan_tiles", "score_tiles"]
 
 CHUNK = 8  # tiles between two looks at the thresholds
 FEW_QUERIES = 3  # up to so many have little to do with each tile, and take longer chunks: of so many
@@ -29,43 +27,6 @@ LONG_CHUNK = 1 << 19  # bytes of code
 FIRST_REFILL = 256  # rows after which tables are made anew for what was learned; next at twice as many, and so on
 OVERRUN = 96  # bytes behind a tile that a kernel may read
 NOTHING = 1e-30  # |x|^2 up to which a vector counts as zero, and its score as 0
-
-
-def scan_tiles(
-    tiles: Tiles,
-    queries: TableQueries,
-    heap: Heap,
-    first: int,
-    last: int,
-    allowed: NDArray[np.uint32],
-    level: str | None = None,
-) -> int:
-    """Offer rows `first` to `last` to the heaps of all queries; return how many scores were computed exactly.
-
-    Parameters
-    ----------
-    tiles : Tiles
-        Of 32 rows.
-    queries : TableQueries
-    heap : Heap
-        Its floors are raised.
-    first, last : int
-        `first` is a multiple of 32.
-    allowed : (tiles of all rows,) uint32, or empty
-        Bit i of item t: row 32 t + i may be found.
-    level : str, optional
-        See `simd`; the best there is.
-    """
-    small = queries.terms.shape[2] == 16
-    how = BITS[4 if small else 8], tag(level)
-    return _scan_tiles(*how, tuple(tiles), tuple(queries), tuple(heap), first, last, allowed)
-
-
-def score_tiles(
-    tiles: Tiles, queries: TableQueries, query: int, rows: NDArray[np.int64], out: NDArray[np.float64]
-) -> None:
-    """out[i]: the exact score of row rows[i] for one of the queries; the rest as in `scan_tiles`."""
-    _score_tiles(tuple(tiles), tuple(queries), query, rows, out)
 
 
 class Chunk(NamedTuple):
@@ -79,7 +40,7 @@ class Chunk(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _scan_tiles(bits, level, where, asked, found, first, last, allowed):
+def scan_tiles(bits, level, where, asked, found, first, last, allowed):
     tiles, queries, heap = Tiles(*where), TableQueries(*asked), Heap(*found)
     layout = layout_of(bits, level)
     count, tile_bytes = len(heap.sizes), 32 * tiles.row_bytes
@@ -119,7 +80,8 @@ def _scan_tiles(bits, level, where, asked, found, first, last, allowed):
 
 
 @njit(cache=True, nogil=True)
-def _score_tiles(where, asked, q, rows, out):
+def score_tiles(where, asked, q, rows, out):
+    """out[i]: the exact score of row rows[i] for one of the queries."""
     tiles, queries = Tiles(*where), TableQueries(*asked)
     terms, norm_terms, bias, norm_bias = queries.terms[q], queries.norm_terms, queries.biases[q], queries.norm_bias
     for i in range(len(rows)):

@@ -5,7 +5,6 @@ Scores are approximate, by tables of 8 bits: what comes out are candidates to be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,56 +16,12 @@ from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.gather import tile_of
 from vecstore.kernels.heap import bound_of, push
 from vecstore.kernels.layout import LANES
-from vecstore.kernels.simd import tag
 from vecstore.kernels.table_scan import some_of
 from vecstore.kernels.trellis_planes import CHUNK
 from vecstore.kernels.trellis_rows import Lying, room_of, sum_rows, sums_of
 from vecstore.kernels.trellis_sums import at_least, lowest_bit
 from vecstore.kernels.trellis_tables import MOST_SUM, tables_of
 from vecstore.kernels.trellis_waiting import LEAST, MOST, Scoring, is_due, judge, nobody, settle, settle_some
-
-__all__ = ["scan_trellis"]
-
-MOST_STAGES = 3
-
-
-def scan_trellis(
-    tiles: Tiles,
-    stages: Sequence[Stage],
-    queries: TrellisQueries,
-    heap: Heap,
-    first: int,
-    last: int,
-    allowed: NDArray[np.uint32],
-    level: str | None = None,
-) -> None:
-    """Offer rows `first` to `last` to the heaps of all queries, by approximate scores.
-
-    The first of several stages scans the first bytes of all rows. Rows whose scores by these reach a limit wait. Now
-    and then, and at the end, those that score best among the new ones are scored by all bytes and offered: the
-    `wanted`-th best score so far says what rows have to reach from then on. In the end those that wait and may still
-    matter are looked at by the bytes of the next stage, what still matters by those of the one after it. One stage
-    alone offers what it scans. Several need rows that are all in one cell.
-
-    Parameters
-    ----------
-    tiles : Tiles
-        Of more than LANES rows, the last of a block holding as many as there are, rounded up to LANES.
-    stages : sequence of Stage
-        The last one looks at all bytes.
-    queries : TrellisQueries
-    heap : Heap
-        Its floors are left as they are.
-    first, last : int
-    allowed : (multiples of 32 of all rows,) uint32, or empty
-        Bit i of item t: row 32 t + i may be found.
-    level : str, optional
-        See `simd`; the best there is.
-    """
-    looks = tuple(tuple(stage) for stage in stages)
-    looks += (MOST_STAGES - len(looks)) * looks[-1:]  # one type, so one compilation, for any number of stages
-    how = tag(level), len(stages)
-    _scan_trellis(*how, tuple(tiles), looks, tuple(queries), tuple(heap), first, last, allowed)
 
 
 class Scanned(NamedTuple):
@@ -79,7 +34,7 @@ class Scanned(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _scan_trellis(level, used, where, stages, asked, found, first, last, allowed):
+def scan_trellis(level, used, where, stages, asked, found, first, last, allowed):
     tiles, queries, heap, stage = Tiles(*where), TrellisQueries(*asked), Heap(*found), Stage(*stages[0])
     count, several = len(heap.sizes), used > 1
     tables, scales = tables_of(stages, used, queries)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.container.document import refuse_features, whole
 from vecstore.errors import CorruptError, FormatError
+from vecstore.kernels import entries
 
 __all__ = ["KeyMap", "write_key_map"]
 
@@ -45,8 +46,6 @@ def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dic
         Hashes (16 hexadecimal digits) that occur in several shards, with those shards. Two different keys with one
         hash are expected once in 10**10 keys; the same key twice is for the caller to find there.
     """
-    from vecstore.kernels.keymap import peel
-
     total = sum(map(len, hashes))
     value_bits = next(bits for bits in VALUE_BITS if len(hashes) <= 1 << bits)
     segment_bits = max(-(-total // SEGMENT_KEYS) - 1, 0).bit_length()
@@ -62,7 +61,7 @@ def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dic
         keys, values = keys[~repeated], values[~repeated]
         third = len(keys) * 41 // 100 + 16
         cells, seed = np.zeros(3 * third, np.uint16), 0
-        while not peel(keys, values, np.uint64(seed), third, cells):
+        while not entries.peel(keys, values, np.uint64(seed), third, cells):
             seed += 1
         shape.append((third, seed))
         container.put_block("cells", _packed(cells, value_bits))
@@ -150,14 +149,12 @@ class KeyMap:
 
     def shards_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """As `shard`, for many hashes, compiled."""
-        from vecstore.kernels.keymap import find_values
-
         if self._cells.unchecked:
             for segment in range(self._cells.blocks):
                 self._cells.check_block(segment)
         out = np.empty(len(hashes), np.int64)
         where = (self.container.data, self._cells.offsets, self._thirds, self._seeds)
-        find_values(*where, self._segment_bits, self._value_bits, hashes, out)
+        entries.find_values(*where, self._segment_bits, self._value_bits, hashes, out)
         return out
 
     def verify(self) -> int:

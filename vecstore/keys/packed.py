@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.kernels import entries
 from vecstore.keys.kind import KINDS, KeyType
 
 __all__ = ["KERNEL_KEYS", "PackedKeys"]
@@ -72,6 +73,6 @@ class PackedKeys:
 
     def hashes(self, seed: int = 0) -> NDArray[np.uint64]:
         """Return the XXH64 of each key: (n,) uint64."""
-        from vecstore.kernels.hashing import xxh64_packed
-
-        return xxh64_packed(self.text, self.starts, gap=self.gap, seed=seed)
+        out = np.empty(len(self), np.uint64)
+        entries.xxh64_packed(self.text, self.starts, self.gap, seed, out)
+        return out

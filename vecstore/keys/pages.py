@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vecstore.container.container import Container
 from vecstore.errors import CorruptError
+from vecstore.kernels import entries
 from vecstore.keys.kind import KINDS, Key, KeyType
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.parallel import over_slices
@@ -134,10 +135,8 @@ class IntegerPages(KeyPages):
         return keys
 
     def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
-        from vecstore.kernels import lookup
-
         out = np.empty(len(packed), np.int64)
-        lookup.find_integers(words, *table, self.part.offsets, self._rows, packed.text, packed.integers, out)
+        entries.find_integers(words, *table, self.part.offsets, self._rows, packed.text, packed.integers, out)
         return out
 
 
@@ -177,13 +176,11 @@ class TextPages(KeyPages):
     def keys_of(self, rows: NDArray[np.int64]) -> list[Key]:
         if len(rows) < KERNEL_KEYS:
             return [self.decoded(self.raw(row)) for row in rows.tolist()]
-        from vecstore.kernels import lookup
-
         data, part = self._container.data, self.part
         for page in np.flatnonzero(np.bincount(rows // PAGE_KEYS)).tolist() if part.unchecked else ():
             part.check_block(page)
         starts, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-        lookup.locate_texts(data, data.view("<u4"), part.offsets, part.sizes, rows, starts, lengths)
+        entries.locate_texts(data, data.view("<u4"), part.offsets, part.sizes, rows, starts, lengths)
         if lengths.min() < 0:
             raise CorruptError("a page of keys is shorter than it says; restore the file", path=self._container.path)
         places = [slice(*edges) for edges in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
@@ -194,14 +191,12 @@ class TextPages(KeyPages):
         return [self.decoded(raw) for raw in self._page(page).all_keys()]
 
     def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
-        from vecstore.kernels import lookup
-
         out = np.empty(len(packed), np.int64)
         where = (self.part.offsets, self.part.sizes, packed.text)
 
         def find(part: slice) -> None:
             starts = packed.starts[part.start : part.stop + 1]
-            lookup.find_texts(self._container.data, words, *table, *where, starts, packed.gap, out[part])
+            entries.find_texts(self._container.data, words, *table, *where, starts, packed.gap, out[part])
 
         over_slices(find, len(packed), at_least=4096)
         return out

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
+from vecstore.kernels import entries
 from vecstore.parallel import over_items, thread_count
 from vecstore.search.cell_scanner import CellScanner
 from vecstore.search.kinds import scanner_of, scorer_of
@@ -270,11 +271,11 @@ def joined(pieces: Sequence[Found]) -> Found:
 
 def _pick(scanner: Scanner, rows: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:
     """Score single rows."""
-    from vecstore.kernels.heap import offer_all
-
     for at in range(0, len(rows), PICKED_AT_ONCE):
         some = rows[at : at + PICKED_AT_ONCE]
-        offer_all(np.stack([scanner.of_rows(query, some) for query in range(len(floors))]), some, best.heap(floors))
+        entries.offer_all(
+            np.stack([scanner.of_rows(query, some) for query in range(len(floors))]), some, best.heap(floors)
+        )
 
 
 def _row_lengths(shard: Shard) -> RowLengths | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.kernels import entries
 from vecstore.search.scanner import Scanner
 from vecstore.search.topk import TopK
 
@@ -21,8 +22,6 @@ class DecodedScanner(Scanner):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        from vecstore.kernels.heap import offer_all
-
         width = max(self.codes.layer.quantizer.dimensions, len(self.ranking.queries))
         step = max(DECODED_BYTES // (4 * width), 64) // 32 * 32
         for first in range(start, stop, step):
@@ -36,7 +35,7 @@ class DecodedScanner(Scanner):
                     codes, rows = codes[may], rows[may]
                 if len(rows):
                     found = np.ascontiguousarray(self._decoded_scores(slice(None), codes, rows))
-                    offer_all(found, rows, best.heap(floors))
+                    entries.offer_all(found, rows, best.heap(floors))
 
 
 def bits_of(allowed: NDArray[np.uint32], rows: NDArray[np.int64]) -> NDArray[np.bool_]:

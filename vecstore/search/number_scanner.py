@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats, Numbers
+from vecstore.kernels import levels
 from vecstore.kernels.arguments import NumberQueries
+from vecstore.kernels.numbers import KINDS, arithmetic, pack, whole_weights
+from vecstore.kernels.scans import scan_batch, scan_numbers, score_numbers
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import Lengths, Scanner, raw_number
 from vecstore.search.topk import TopK
@@ -67,20 +70,12 @@ class NumberScanner(Scanner):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        from vecstore.kernels.dense import KINDS
-
-        if self._few:
-            from vecstore.kernels.number_scan import scan_numbers as scan
-        else:
-            from vecstore.kernels.number_batch import scan_batch as scan
         self._check(start, stop)
         kind, tiles = KINDS[self._dtype], self.codes.part.tiles
+        scan = scan_numbers if self._few else scan_batch
         scan(kind, tiles, self._arguments, best.heap(floors), start, stop, allowed)
 
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        from vecstore.kernels.dense import KINDS
-        from vecstore.kernels.number_scan import score_numbers
-
         part = self.codes.part
         if part.unchecked:
             part.check_rows(rows)
@@ -115,14 +110,9 @@ class NumberScanner(Scanner):
     @cached_property
     def _rounded(self) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.float64]]:
         """The weights as kernels multiply them for few queries and for many, one of them empty, and their bounds."""
-        from vecstore.kernels.dense import whole_weights
-        from vecstore.kernels.simd import best_level
-
-        level = best_level()
+        level = levels.best_level()
         whole, bounds = whole_weights(self._weights if self._of_bytes and self._few else self._weights[:0], level)
         if self._few:
             return whole, np.empty(0, np.uint8), bounds
-        from vecstore.kernels.panels import arithmetic, pack
-
         packed, bounds = pack(self._weights, arithmetic(level, of_bytes=self._of_bytes), level)
         return whole, packed, bounds

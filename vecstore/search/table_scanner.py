@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.errors import OptionError
 from vecstore.kernels.arguments import TableQueries
+from vecstore.kernels.scans import scan_tiles, score_tiles
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import Lengths, Scanner, raw_number
 from vecstore.search.topk import TopK
@@ -66,14 +67,10 @@ class TableScanner(Scanner):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        from vecstore.kernels.table_scan import scan_tiles
-
         self._check(start, stop)
         scan_tiles(self.codes.part.tiles, self._arguments, best.heap(floors), start, stop, allowed)
 
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        from vecstore.kernels.table_scan import score_tiles
-
         part = self.codes.part
         if part.unchecked:
             part.check_rows(rows)

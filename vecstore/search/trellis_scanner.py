@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.kernels.arguments import TrellisQueries
+from vecstore.kernels.scans import scan_trellis
 from vecstore.search.plan import Plan
 from vecstore.search.ranking import Ranking, Raw, raw_scores
 from vecstore.search.scanner import Scanner, raw_number
@@ -92,8 +93,6 @@ class TrellisScanner(Scanner):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        from vecstore.kernels.trellis_scan import scan_trellis
-
         part = self.codes.part
         if part.unchecked:
             part.check_prefixes(start, stop, self._stages[-1].size_bytes)

@@ -16,6 +16,7 @@ from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
 from vecstore.container.part import padded, tiled
 from vecstore.errors import CorruptError
+from vecstore.kernels import entries
 from vecstore.keys.packed import PackedKeys
 from vecstore.shard.cells import CellRuns
 
@@ -147,10 +148,8 @@ class LayerCodes:
             found = self._windows[part.offsets[block] + row * part.row_bytes]
             return found.view(np.uint8).reshape(-1, width)
         if compiled or len(rows) >= KERNEL_ROWS:
-            from vecstore.kernels.gather import gather_tiled
-
             out = np.empty((len(rows), width), np.uint8)
-            gather_tiled(part.tiles, rows, out)
+            entries.gather_tiled(part.tiles, rows, out)
             return out
         starts, heights, places = (found[:, None] for found in part.places(rows))
         first, wide, rest = (found[:width] for found in part.strides)

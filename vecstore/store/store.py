@@ -346,6 +346,11 @@ class Store:
         with reported(progress) as report:
             return self._snapshot.verify(report)
 
+    def warm(self) -> None:
+        """Read the files into memory and prepare searches, so that the first one is as fast as those that follow."""
+        self._snapshot.warm()
+        self.search(np.ones(self.dimensions, np.float32), k=1)
+
     def close(self) -> None:
         """Let go of the files. Using the store afterwards raises `ClosedError`."""
         self._held = None

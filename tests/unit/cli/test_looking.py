@@ -197,3 +197,8 @@ def test_calibrated_scores(good):
     )
     assert [one["row"] for one in plain[0]["neighbours"]] == [one["row"] for one in calibrated[0]["neighbours"]]
     assert plain != calibrated
+
+
+def test_warm(good, words):
+    assert "kernels for" in good("warm").stderr
+    assert f"{words}: 300 rows are ready" in good("warm", words).stderr

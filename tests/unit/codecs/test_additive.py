@@ -11,7 +11,7 @@ from vecstore.codecs.codec import codec
 from vecstore.codecs.product.lsq import fitted_codebooks
 from vecstore.codecs.product.rq import BEAM, K, TrainedAdditive, residual_codebooks
 from vecstore.errors import CodecError
-from vecstore.kernels.additive import exchange
+from vecstore.kernels.entries import exchange_codes
 
 
 def codebooks(m: int, d: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def test_exchange_stops_where_no_single_code_is_better(rows):
     before = errors(trained, x, codes)
     products = np.einsum("nd,mkd->nmk", x, words)
     shared = np.einsum("jkd,mid->mjki", words, words)
-    exchange(products, shared, np.square(words).sum(axis=2), 50, codes)
+    exchange_codes(products, shared, np.square(words).sum(axis=2), 50, codes)
     after = errors(trained, x, codes)
     assert (after <= before + 1e-4).all()
     for row, code, error in zip(x, codes, after, strict=True):

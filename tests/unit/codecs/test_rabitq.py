@@ -8,7 +8,7 @@ from samples import glove
 from vecstore.codecs.codec import codec
 from vecstore.codecs.scalar.rabitq import RaBitQ, TrainedRaBitQ
 from vecstore.errors import CodecError
-from vecstore.kernels.rabitq import nearest_directions
+from vecstore.kernels.entries import encode_rabitq
 
 
 def fitted(bits: int, seed: int = 0) -> TrainedRaBitQ:
@@ -23,7 +23,7 @@ def test_grid_points_are_nearly_the_best_of_all(bits, d):
     z = np.random.default_rng(d).normal(size=(33, d)).astype(np.float32)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     levels = np.empty(z.shape, np.uint8)
-    nearest_directions(z, bits, levels)
+    encode_rabitq(z, bits, levels)
     assert levels.max() < 1 << bits
     y = levels - ((1 << bits) - 1) / 2
     cosines = np.einsum("ij,ij->i", z, y) / np.linalg.norm(y, axis=1)
@@ -34,9 +34,9 @@ def test_grid_points_are_nearly_the_best_of_all(bits, d):
 
 def test_rows_without_a_direction_and_no_rows():
     levels = np.full((1, 5), 77, np.uint8)
-    nearest_directions(np.zeros((1, 5), np.float32), 3, levels)
+    encode_rabitq(np.zeros((1, 5), np.float32), 3, levels)
     assert levels.max() < 8
-    nearest_directions(np.zeros((0, 5), np.float32), 3, levels[:0])
+    encode_rabitq(np.zeros((0, 5), np.float32), 3, levels[:0])
     trained = fitted(3)
     np.testing.assert_allclose(trained.decode(trained.encode(trained.mean[None]))[0], trained.mean, atol=1e-6)
 

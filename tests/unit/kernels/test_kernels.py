@@ -13,12 +13,7 @@ import reference
 from vecstore.codecs.product.pq import group_edges
 from vecstore.codecs.trellis.layout import HEAD_BITS, PARITY, CodeLayout, subsets, taps
 from vecstore.container.container import Container, ContainerWriter
-from vecstore.kernels.gather import gather_tiled
-from vecstore.kernels.hashing import xxh64_packed
-from vecstore.kernels.keymap import find_values, peel
-from vecstore.kernels.pq import decode_rows, nearest
-from vecstore.kernels.trellis import decode_rows as decode_trellis
-from vecstore.kernels.trellis import encode_rows as encode_trellis
+from vecstore.kernels import entries
 from vecstore.keys.map import KeyMap, write_key_map
 from vecstore.keys.packed import KERNEL_KEYS
 
@@ -36,11 +31,13 @@ def packed(keys, gap):
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**64 - 1])
 def test_hashes_of_keys_of_every_length(seed, gap):
     keys = [RNG.bytes(length) for length in [*range(101), 254, 255, 256, 1023]]
-    np.testing.assert_array_equal(xxh64_packed(*packed(keys, gap), gap=gap, seed=seed), reference.xxh64(keys, seed))
+    found = np.empty(len(keys), np.uint64)
+    entries.xxh64_packed(*packed(keys, gap), gap, seed, found)
+    np.testing.assert_array_equal(found, reference.xxh64(keys, seed))
 
 
 def test_hashes_of_no_keys():
-    assert xxh64_packed(np.empty(0, np.uint8), np.zeros(1, np.int64)).shape == (0,)
+    entries.xxh64_packed(np.empty(0, np.uint8), np.zeros(1, np.int64), 0, 0, np.empty(0, np.uint64))
 
 
 @pytest.mark.parametrize("rows", ROWS)
@@ -51,15 +48,15 @@ def test_product_quantizer(rows, d, m, k):
     codebooks = RNG.normal(size=(m, k, int(np.diff(edges).max()))).astype(np.float32)
     z = RNG.normal(size=(rows, d)).astype(np.float32)
     codes, vectors = np.empty((rows, m), np.uint8), np.empty((rows, d), np.float32)
-    nearest(z, edges, np.ascontiguousarray(codebooks.transpose(0, 2, 1)), codes)
+    entries.encode_pq(z, edges, np.ascontiguousarray(codebooks.transpose(0, 2, 1)), codes)
     np.testing.assert_array_equal(codes, reference.nearest(z, edges, codebooks))
-    decode_rows(codes, edges, codebooks, vectors)
+    entries.decode_pq(codes, edges, codebooks, vectors)
     np.testing.assert_array_equal(vectors, reference.decode_rows(codes, edges, codebooks))
 
 
 def test_the_first_of_equally_near_centroids_wins():
     codes = np.full((3, 1), 9, np.uint8)
-    nearest(np.zeros((3, 2), np.float32), np.array([0, 2]), np.ones((1, 2, 16), np.float32), codes)
+    entries.encode_pq(np.zeros((3, 2), np.float32), np.array([0, 2]), np.ones((1, 2, 16), np.float32), codes)
     np.testing.assert_array_equal(codes, 0)
 
 
@@ -76,7 +73,7 @@ def test_rows_out_of_tiles(tmp_path, rows, width, taken, tile_rows, block_rows):
     part = Container(tmp_path / "tiles").part("x")
     wanted = RNG.integers(0, rows, 2 * rows)
     out = np.empty((len(wanted), taken), np.uint8)
-    gather_tiled(part.tiles, wanted, out)
+    entries.gather_tiled(part.tiles, wanted, out)
     np.testing.assert_array_equal(out, codes[wanted, :taken])
     for low, high in [(0, 0), (0, 1), (rows // 3, rows // 2), (0, min(rows, block_rows))]:
         if high <= min(rows, block_rows) and rows:
@@ -89,18 +86,18 @@ def test_key_map_cells(count):
     values = RNG.integers(0, 16, count).astype(np.uint16)
     third, seed = count * 41 // 100 + 16, 0
     cells = np.zeros(3 * third, np.uint16)
-    while not peel(hashes, values, np.uint64(seed), third, cells):
+    while not entries.peel(hashes, values, np.uint64(seed), third, cells):
         seed += 1
     assert [reference.xor_value(cells, h, seed, third) for h in hashes.tolist()] == values.tolist()
     data = np.append(cells.astype(np.uint8), np.zeros(2, np.uint8))
     out, one = np.empty(count, np.int64), np.ones(1, np.int64)
-    find_values(data, 0 * one, third * one, seed * one, 0, 8, hashes, out)
+    entries.find_values(data, 0 * one, third * one, seed * one, 0, 8, hashes, out)
     np.testing.assert_array_equal(out, values)
 
 
 def test_a_key_map_that_cannot_be_built_says_so():
     hashes = np.full(2, 7, np.uint64)
-    assert not peel(hashes, np.arange(2).astype(np.uint16), np.uint64(0), 16, np.zeros(48, np.uint16))
+    assert not entries.peel(hashes, np.arange(2).astype(np.uint16), np.uint64(0), 16, np.zeros(48, np.uint16))
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 5, 17, 300])
@@ -159,9 +156,9 @@ def test_trellis(rows, layout, states, head):
     arguments = (plan.bits, plan.firsts, plan.starts, levels, places)
     z = rng.normal(size=(rows, plan.coefficients)).astype(np.float32)
     codes = np.full((rows, plan.code_bytes), 0xAA, np.uint8)
-    encode_trellis(z, *arguments, subsets(states), codes)
+    entries.encode_trellis(z, *arguments, subsets(states), codes)
     out = np.full((plan.coefficients, rows), np.nan, np.float32)
-    decode_trellis(codes, *arguments, *map(np.array, taps(states)), states.bit_length() - 1, out)
+    entries.decode_trellis(codes, *arguments, *map(np.array, taps(states)), states.bit_length() - 1, out)
     expected = [
         reference.trellis_decode(code.tobytes(), bits, widths, own, PARITY[states], head=head) for code in codes
     ]
@@ -181,7 +178,7 @@ def test_trellis_reads_any_bytes():
     own = np.split(levels, plan.starts[1:-1])
     places = plan.paths, plan.heads, plan.rests, plan.uppers
     arguments = (plan.bits, plan.firsts, plan.starts, levels, places)
-    decode_trellis(codes, *arguments, *map(np.array, taps(32)), 5, out)
+    entries.decode_trellis(codes, *arguments, *map(np.array, taps(32)), 5, out)
     expected = [reference.trellis_decode(code.tobytes(), bits, widths, own, PARITY[32]) for code in codes]
     np.testing.assert_array_equal(out.T, expected)
 

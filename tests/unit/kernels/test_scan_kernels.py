@@ -8,18 +8,19 @@ import pytest
 import reference
 
 from vecstore.codecs.packing import join
-from vecstore.kernels import byte, dense, nibble, panels, simd
+from vecstore.kernels import byte, entries, levels, nibble
+from vecstore.kernels import numbers as plain_numbers
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Heap, NumberQueries, TableQueries, Tiles
-from vecstore.kernels.heap import offer_all, push
-from vecstore.kernels.number_batch import scan_batch
-from vecstore.kernels.number_scan import scan_numbers
-from vecstore.kernels.table_scan import scan_tiles
+from vecstore.kernels.heap import push
+from vecstore.kernels.numbers import KINDS as NUMBERS
+from vecstore.kernels.numbers import aligned, whole_weights
+from vecstore.kernels.scans import scan_batch, scan_numbers, scan_tiles
 
 RNG = np.random.default_rng(0)
 KINDS = {"product": PRODUCT, "unit": UNIT, "squared": SQUARED}
 EVERYTHING = np.empty(0, np.uint32)
 
-every_level = pytest.mark.parametrize("level", simd.levels())
+every_level = pytest.mark.parametrize("level", levels.levels())
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -184,7 +185,7 @@ def test_masks_of_nibbles(level, tiles, queries, width):
     laid = padded.reshape(queries, groups, group, 2, 16).transpose(1, 0, 3, 2, 4)  # [group][q][side][byte][16]
     whole = queries - queries % nibble.BLOCK_QUERIES
     parts = [laid[:, q : q + 4] for q in range(0, whole, 4)] + [laid[:, q : q + 1] for q in range(whole, queries)]
-    table = dense.aligned((1, laid.size), np.uint8)[0]
+    table = aligned((1, laid.size), np.uint8)[0]
     table[:] = np.concatenate([part.reshape(-1) for part in parts])
     data = np.concatenate([codes.reshape(-1), np.zeros(96, np.uint8)])
     sums = additive(codes.transpose(0, 2, 1).reshape(-1, width), entries.astype(float)).reshape(queries, tiles, 32)
@@ -192,7 +193,7 @@ def test_masks_of_nibbles(level, tiles, queries, width):
         masks = np.zeros((queries, tiles), np.uint32)
         limits = np.full(queries, limit, np.int32)
         run_masks(nibble.nibble_masks)(
-            simd.tag(level), data, 0, 32 * width, tiles, table, groups * group * 32, limits, masks
+            levels.tag(level), data, 0, 32 * width, tiles, table, groups * group * 32, limits, masks
         )
         np.testing.assert_array_equal(masks, reference.bits_of(sums >= limit))
 
@@ -201,7 +202,7 @@ def test_masks_of_nibbles(level, tiles, queries, width):
 @pytest.mark.parametrize("tiles", [1, 2, 3, 8, 17])
 @pytest.mark.parametrize("width", [1, 5, 8])
 def test_masks_of_bytes(level, tiles, width):
-    table = dense.aligned((3, width * 256), np.uint8)
+    table = aligned((3, width * 256), np.uint8)
     table[:] = RNG.integers(0, 256, table.shape, np.uint8)
     codes = RNG.integers(0, 256, (tiles, width, 32), np.uint8)
     sums = additive(codes.transpose(0, 2, 1).reshape(-1, width), table.reshape(3, width, 256).astype(float))
@@ -209,7 +210,7 @@ def test_masks_of_bytes(level, tiles, width):
     for limit in (-1, 0, int(sums.mean()), int(sums.max()), 70_000):
         masks = np.zeros((3, tiles), np.uint32)
         run_masks(byte.byte_masks)(
-            simd.tag(level),
+            levels.tag(level),
             codes.reshape(-1),
             0,
             32 * width,
@@ -265,7 +266,7 @@ class NumberCase:
             offsets.append(sum(map(len, pieces)))
             pieces.append(codes[start : start + block_rows].tobytes() + b"\xff" * 16)
         data = np.frombuffer(b"".join(pieces)[:-16], np.uint8)  # nothing lies behind the last row
-        self.kind, self.rows, self.queries, self.level = dense.KINDS[dtype], rows, queries, level
+        self.kind, self.rows, self.queries, self.level = NUMBERS[dtype], rows, queries, level
         self.tiles = Tiles(data, np.array(offsets), block_rows, 1, codes.shape[1], 1, rows)
         weights = RNG.normal(size=(queries, d)).astype(np.float32)
         gram, offset = RNG.uniform(0.1, 1, d), RNG.normal(size=d)
@@ -276,12 +277,12 @@ class NumberCase:
         self.scores = raw(kind, products, np.broadcast_to(norm, (queries, rows)))
         least = float(np.sqrt(norm.min(initial=1))) * 0.999
         of_bytes = self.kind.of_bytes
-        whole, bounds = dense.whole_weights(weights if of_bytes else weights[:0], level)
-        none, how = np.empty(0, np.uint8), panels.arithmetic(level, of_bytes=of_bytes)
-        packed, packed_bounds = panels.pack(weights, how, level)
+        whole, bounds = whole_weights(weights if of_bytes else weights[:0], level)
+        none, how = np.empty(0, np.uint8), plain_numbers.arithmetic(level, of_bytes=of_bytes)
+        packed, packed_bounds = plain_numbers.pack(weights, how, level)
         rest = biases, norm_weights, norm_bias, least, KINDS[kind]
         self.one_by_one = NumberQueries(weights, whole, none, bounds, *rest)
-        self.together = NumberQueries(weights, dense.whole_weights(weights[:0], level)[0], packed, packed_bounds, *rest)
+        self.together = NumberQueries(weights, whole_weights(weights[:0], level)[0], packed, packed_bounds, *rest)
 
     def best(self, scan, asked, k, allowed=EVERYTHING):
         found = heaps(self.queries, k)
@@ -300,7 +301,7 @@ class NumberCase:
 
 @every_level
 @every_kind
-@pytest.mark.parametrize("dtype", dense.KINDS)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("d", [1, 7, 33, 50, 130, 384])
 def test_the_best_rows_of_numbers(level, dtype, kind, d):
     for rows, queries in ((0, 1), (1, 1), (33, 2), (300, 3)):
@@ -312,7 +313,7 @@ def test_the_best_rows_of_numbers(level, dtype, kind, d):
 
 @every_level
 @every_kind
-@pytest.mark.parametrize("dtype", dense.KINDS)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("d", [1, 7, 33, 130, 384])
 def test_many_queries_find_what_single_ones_do(level, dtype, kind, d):
     for rows, queries in ((0, 4), (1, 5), (33, 16), (300, 33), (301, 70)):
@@ -330,10 +331,10 @@ def test_many_queries_find_what_single_ones_do(level, dtype, kind, d):
 def test_packed_weights_bound_the_product(level, d):
     weights = RNG.normal(size=(9, d)).astype(np.float32)
     codes = RNG.choice(np.array([0, 128, 255], np.uint8), (200, d))
-    how = panels.arithmetic(level, of_bytes=True)
-    packed, bounds = panels.pack(weights, how, level)
-    lanes = panels.SHAPES[level].lanes
-    dtype, step = (np.int8, 4) if how == panels.WHOLE else (np.float32, 1)
+    how = plain_numbers.arithmetic(level, of_bytes=True)
+    packed, bounds = plain_numbers.pack(weights, how, level)
+    lanes = plain_numbers.SHAPES[level].lanes
+    dtype, step = (np.int8, 4) if how == plain_numbers.WHOLE else (np.float32, 1)
     assert packed.ctypes.data % 64 == 0 and packed.size == -(-9 // lanes) * lanes * -(-d // step) * 4
     unpacked, at = [], 0
     for first in range(0, 9, 2 * lanes):
@@ -344,7 +345,7 @@ def test_packed_weights_bound_the_product(level, d):
     whole = np.concatenate(unpacked)[:9, :d].astype(np.float64)
     products, sums = weights.astype(float) @ codes.T.astype(float), whole @ codes.T.astype(float)
     assert (bounds[:, :1] + bounds[:, 1:] * sums >= products - 1e-6 * np.abs(products) - 1e-9).all()
-    if how == panels.WHOLE:
+    if how == plain_numbers.WHOLE:
         pairs = np.abs(whole[:, : d // 2 * 2]).reshape(9, -1, 2).sum(axis=2)
         assert level != "avx2" or (255 * pairs < 2**15).all()  # two products are added up in 16 bits
 
@@ -354,7 +355,7 @@ def test_packed_weights_bound_the_product(level, d):
 def test_whole_weights_bound_the_product(level, d):
     weights = RNG.normal(size=(3, d)).astype(np.float32)
     codes = RNG.choice(np.array([0, 128, 255], np.uint8), (200, d))
-    whole, wholes = dense.whole_weights(weights, level)
+    whole, wholes = whole_weights(weights, level)
     products = weights.astype(float) @ codes.T.astype(float)
     sums = whole[:, :d].astype(np.int64) @ codes.T.astype(np.int64)
     assert np.abs(sums).max() < 2**31
@@ -378,18 +379,18 @@ def test_scores_offered_at_once():
     best = heaps(3, 4)
     for start in (0, 20):
         rows = np.arange(100 + start, 100 + min(start + 20, 50) if start == 0 else 150)
-        offer_all(found[:, rows - 100], rows, Heap(*best, np.array([-np.inf, 0.5, 9.0])))
+        entries.offer_all(found[:, rows - 100], rows, Heap(*best, np.array([-np.inf, 0.5, 9.0])))
     assert sorted(best[1][0].tolist()) == sorted((100 + np.argsort(-found[0])[:4]).tolist())
     assert (best[0][1, : best[2][1]] >= 0.5).all() and best[2][2] == 0
 
 
 def test_levels_end_with_the_best_and_can_be_chosen(monkeypatch):
-    assert simd.levels()[0] == "plain" and simd.best_level() in simd.levels()
-    simd.best_level.cache_clear()
+    assert levels.levels()[0] == "plain" and levels.best_level() in levels.levels()
+    levels.best_level.cache_clear()
     monkeypatch.setenv("VECSTORE_SIMD", "plain")
-    assert simd.best_level() == "plain"
-    simd.best_level.cache_clear()
+    assert levels.best_level() == "plain"
+    levels.best_level.cache_clear()
     monkeypatch.setenv("VECSTORE_SIMD", "mmx")
-    with pytest.raises(simd.VecstoreError, match="this processor has plain"):
-        simd.best_level()
-    simd.best_level.cache_clear()
+    with pytest.raises(levels.VecstoreError, match="this processor has plain"):
+        levels.best_level()
+    levels.best_level.cache_clear()

@@ -8,7 +8,7 @@ import reference
 
 import vecstore
 from vecstore.errors import OptionError
-from vecstore.kernels import simd
+from vecstore.kernels import levels
 from vecstore.metric import METRICS
 from vecstore.search.resolve import RESCORED_BYTES
 
@@ -184,12 +184,12 @@ def test_recall_decides_how_many_rows_are_rescored(open_words, asked, monkeypatc
     assert np.array_equal(whole.rows, exact) and not whole.rescored.any()
 
 
-@pytest.mark.parametrize("level", simd.levels())
+@pytest.mark.parametrize("level", levels.levels())
 @one_layer
 def test_every_instruction_set_finds_the_same(open_words, asked, spec, level, monkeypatch):
     store = open_words(spec)
     expected = store.search(asked[:5])
-    monkeypatch.setattr(simd, "best_level", lambda: level)
+    monkeypatch.setattr(levels, "best_level", lambda: level)
     found = store.search(asked[:5])
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)

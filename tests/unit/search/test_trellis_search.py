@@ -15,9 +15,9 @@ from vecstore.codecs.trellis.layout import PARITY, CodeLayout
 from vecstore.codecs.trellis.lookups import Lookups, coarse_levels
 from vecstore.container.container import Container
 from vecstore.errors import CodecError, CorruptError, OptionError
-from vecstore.kernels import simd
+from vecstore.kernels import levels
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Stage, Tiles, TrellisQueries
-from vecstore.kernels.trellis_scan import scan_trellis
+from vecstore.kernels.scans import scan_trellis
 from vecstore.kernels.trellis_tables import fill
 from vecstore.search.plan import Plan
 from vecstore.search.ranking import raw_scores
@@ -39,7 +39,7 @@ LAYOUTS = {
     "one step": ([8], [1]),
 }
 
-every_level = pytest.mark.parametrize("level", simd.levels())
+every_level = pytest.mark.parametrize("level", levels.levels())
 
 
 class Coded:
@@ -234,7 +234,7 @@ def test_floors(level):
     assert 20 <= found.sizes[0] <= 40
 
 
-@pytest.mark.parametrize("level", simd.levels()[1:])
+@pytest.mark.parametrize("level", levels.levels()[1:])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_instruction_set_finds_the_same(level, layout):
     coded = Coded(layout, 64, 900)

@@ -541,3 +541,9 @@ def test_manifests_of_a_newer_version(tmp_path, make_store, member, value, messa
     (directory / "manifest.json").write_bytes(_sealed(text.replace(member, value).encode()))
     with pytest.raises(UnsupportedVersionError, match=message):
         vecstore.open(directory)
+
+
+def test_a_warm_store_answers_as_before(make_store):
+    with vecstore.open(make_store("pq:25x4")) as store, vecstore.open(make_store("pq:25x4")) as cold:
+        store.warm()
+        np.testing.assert_array_equal(store.search(cold.vectors[7]).rows, cold.search(cold.vectors[7]).rows)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import ByteStep
 from vecstore.errors import CodecError
+from vecstore.kernels import entries
 
 __all__ = ["Rans", "cumulative_models"]
 
@@ -46,8 +47,6 @@ class Rans(ByteStep):
     def pack(self, block: bytes, item_bytes: int) -> bytes:
         import zstandard
 
-        from vecstore.kernels.rans import encode
-
         bytes_ = np.frombuffer(block, np.uint8)
         columns = np.arange(len(bytes_)) % self.columns
         counts = np.bincount(columns * 256 + bytes_, minlength=256 * self.columns).reshape(self.columns, 256)
@@ -56,16 +55,14 @@ class Rans(ByteStep):
         sizes = -np.log2(np.diff(cumulative_models(), axis=1) / TOTAL)
         models = (turned @ sizes.T).argmin(axis=1).astype(np.uint8)
         words = np.empty(len(bytes_) + 2, "<u2")
-        start = encode(bytes_ - centers[columns] + np.uint8(128), models, cumulative_models(), words)
+        start = entries.encode_rans(bytes_ - centers[columns] + np.uint8(128), models, cumulative_models(), words)
         header = zstandard.ZstdCompressor(level=9).compress(centers.tobytes() + models.tobytes())
         return _HEAD.pack(len(header)) + header + words[start:].tobytes()
 
     def unpack(self, packed: bytes, size: int, item_bytes: int) -> bytes:
-        from vecstore.kernels.rans import decode
-
         centers, models, words = self._parts(packed)
         symbols = np.empty(size, np.uint8)
-        if not decode(words, models, cumulative_models(), symbols):
+        if not entries.decode_rans(words, models, cumulative_models(), symbols):
             raise CodecError("rans: the words do not end where the block does; the block is damaged")
         return (symbols + np.resize(centers, size) - np.uint8(128)).tobytes()
 

@@ -13,6 +13,7 @@ from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuanti
 from vecstore.codecs.kmeans import kmeans
 from vecstore.codecs.packing import join, paired, split
 from vecstore.errors import CodecError
+from vecstore.kernels import entries
 from vecstore.parallel import over_slices
 
 __all__ = ["PQ", "TrainedPQ", "group_edges", "train_codebooks"]
@@ -90,23 +91,18 @@ class TrainedPQ(TrainedQuantizer):
         self.code_kind = "tables256" if bits == 8 else "tables16"
 
     def encode(self, z: Floats) -> Codes:
-        from vecstore.kernels.pq import nearest
-
         z = np.ascontiguousarray(z, np.float32)
         centroids = np.ascontiguousarray(self.codebooks.transpose(0, 2, 1))  # [m, dimension, centroid]
         groups = np.empty((len(z), self.m), np.uint8)
-        over_slices(lambda part: nearest(z[part], self.edges, centroids, groups[part]), len(z))
+        over_slices(lambda part: entries.encode_pq(z[part], self.edges, centroids, groups[part]), len(z))
         return groups if self.bits == 8 else join(groups, 2)
 
     def decode(self, codes: Codes) -> Floats:
         groups = codes if self.bits == 8 else split(codes, 2, self.m)
         out = np.empty((len(codes), self.dimensions), np.float32)
         if len(codes) >= KERNEL_ROWS:
-            from vecstore.kernels.pq import decode_rows
-
-            over_slices(
-                lambda part: decode_rows(groups[part], self.edges, self.codebooks, out[part]), len(codes), at_least=4096
-            )
+            plan = self.edges, self.codebooks
+            over_slices(lambda part: entries.decode_pq(groups[part], *plan, out[part]), len(codes), at_least=4096)
             return out
         if self.dimensions == self.m * self.codebooks.shape[2]:  # equal widths: one gather
             picked = self.codebooks[np.arange(self.m), groups]  # picked[n, m, dimension]

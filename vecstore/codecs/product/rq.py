@@ -10,6 +10,7 @@ import numpy as np
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.kmeans import progressive_kmeans
 from vecstore.errors import CodecError
+from vecstore.kernels import entries
 from vecstore.parallel import over_slices
 
 __all__ = ["RQ", "K", "TrainedAdditive", "residual_codebooks"]
@@ -74,10 +75,9 @@ class Beams:
 
     def extend(self, products: Floats, shared: Floats, squares: Floats) -> None:
         """Append a stage, given its codewords' products with the rows, with the codewords before, and themselves."""
-        from vecstore.kernels.additive import extend
 
         def extend_part(part: slice) -> None:
-            extend(stage, kept, products[part], shared, squares, self._costs[part], self._codes[part])
+            entries.extend_codes(stage, kept, products[part], shared, squares, self._costs[part], self._codes[part])
 
         stage, kept = self._stage, self._kept
         over_slices(extend_part, len(products), at_least=64)
@@ -130,9 +130,7 @@ class TrainedAdditive(TrainedQuantizer):
             beams.extend(products[:, m], self._shared[m], self._squares[m])
         codes = np.ascontiguousarray(beams.best)
         if self.rounds:
-            from vecstore.kernels.additive import exchange
-
-            exchange(products, self._whole, self._squares, self.rounds, codes)
+            entries.exchange_codes(products, self._whole, self._squares, self.rounds, codes)
         return codes
 
     def decode(self, codes: Codes) -> Floats:

@@ -12,6 +12,7 @@ from vecstore.codecs.packing import join_bits, packed_bytes, split_bits
 from vecstore.codecs.scalar.row_factors import FACTOR_BYTES, read_factors, write_factors
 from vecstore.codecs.transforms.rotate import Rotate
 from vecstore.errors import CodecError
+from vecstore.kernels import entries
 from vecstore.parallel import over_slices
 
 __all__ = ["RaBitQ", "TrainedRaBitQ"]
@@ -64,8 +65,6 @@ class TrainedRaBitQ(TrainedQuantizer):
         self.code_bytes = HEAD_BYTES + packed_bytes(self.dimensions, bits)
 
     def encode(self, z: Floats) -> Codes:
-        from vecstore.kernels.rabitq import nearest_directions
-
         out = np.empty((len(z), self.code_bytes), np.uint8)
 
         def encode_part(part: slice) -> None:
@@ -73,7 +72,7 @@ class TrainedRaBitQ(TrainedQuantizer):
             lengths = np.sqrt(np.einsum("ij,ij->i", turned, turned, dtype=np.float64))
             unit = np.divide(turned, lengths[:, None], out=np.zeros_like(turned), where=lengths[:, None] > 0)
             levels = np.empty(unit.shape, np.uint8)
-            nearest_directions(unit, self.bits, levels)
+            entries.encode_rabitq(unit, self.bits, levels)
             write_factors(lengths, self.scale, codes)
             cosines = np.einsum("ij,ij->i", unit, self._directions(levels), dtype=np.float64)
             square = np.clip(cosines, 1e-4, 1) ** 2

@@ -13,6 +13,7 @@ from vecstore.codecs.tables.hashed_table import HashedTable, TrainedHashedTable,
 from vecstore.codecs.tables.incidence import KERNEL_ROWS, Incidence
 from vecstore.codecs.tables.subword_hashes import murmur2, pieces
 from vecstore.errors import CodecError
+from vecstore.kernels import entries
 from vecstore.keys.packed import PackedKeys
 
 __all__ = ["HashEmbed", "TrainedHashEmbed"]
@@ -62,9 +63,10 @@ class TrainedHashEmbed(TrainedHashedTable):
                 parts = [murmur2(part).to_bytes(8, "little") for part in parts]
             found = np.array([pieces(part, self._spec.seed, HASHES) for part in parts], np.int64).reshape(-1, HASHES)
             return Incidence.equal(found % self._spec.entries)
-        from vecstore.kernels.subwords import four_pieces, string_numbers
-
-        numbers = string_numbers(keys.text, keys.starts, keys.gap) if keys.integers is None else keys.integers
+        numbers = keys.integers
+        if numbers is None:
+            numbers = np.empty(len(keys), np.uint64)
+            entries.string_numbers(keys.text, keys.starts, keys.gap, numbers)
         found = np.empty((len(keys), HASHES), np.int64)
-        four_pieces(numbers.view(np.uint8), self._spec.seed, found)
+        entries.four_pieces(numbers.view(np.uint8), self._spec.seed, found)
         return Incidence.equal(found % self._spec.entries)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.kernels import entries
 
 __all__ = ["KERNEL_ROWS", "Collisions", "Incidence"]
 
@@ -39,9 +40,7 @@ class Incidence:
         n = len(self.indptr) - 1
         out = np.zeros((n, table.shape[1]), np.float32) if onto is None else onto.astype(np.float32)
         if n >= KERNEL_ROWS:
-            from vecstore.kernels.tables import sum_entries
-
-            sum_entries(self.indptr, self.indices, table, out)
+            entries.sum_entries(self.indptr, self.indices, table, out)
         else:
             counts = self.counts
             for place in range(int(counts.max(initial=0))):

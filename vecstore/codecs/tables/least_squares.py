@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.tables.incidence import Collisions, Incidence
+from vecstore.kernels.entries import add_gram, add_targets
 
 __all__ = ["fit_table"]
 
@@ -35,8 +36,6 @@ def fit_table(
     An incidence does not depend on the data. So for data without structure in the order of rows the share of variance
     that is kept is that of a random subspace: rank / rows.
     """
-    from vecstore.kernels.tables import add_gram, add_targets
-
     held: list[tuple[Incidence, NDArray[np.float64]]] = []
     collisions = Collisions()
     target: NDArray[np.float64] | None = None

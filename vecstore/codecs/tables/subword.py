@@ -16,6 +16,7 @@ from vecstore.codecs.tables.incidence import KERNEL_ROWS, Incidence
 from vecstore.codecs.tables.subword_hashes import word_ids
 from vecstore.codecs.tables.table import Law
 from vecstore.errors import CodecError
+from vecstore.kernels import entries
 from vecstore.keys.packed import PackedKeys
 
 __all__ = ["END_OF_SENTENCE", "FastText", "Floret", "TrainedSubwords"]
@@ -129,12 +130,10 @@ class TrainedSubwords(TrainedHashedTable):
             lists = [word_ids(text[low:high], *options) for low, high in edges]
             indptr = np.concatenate([[0], np.cumsum([len(own) for own in lists], dtype=np.int64)])
             return Incidence(indptr, np.array([i for own in lists for i in own], np.int64))
-        from vecstore.kernels.subwords import subword_ids
-
         counts = np.empty(len(keys), np.int64)
-        size = subword_ids(words.text, words.starts, *options, counts, np.empty(0, np.int64))
+        size = entries.subword_ids(words.text, words.starts, *options, counts, np.empty(0, np.int64))
         indices = np.empty(size, np.int64)
-        subword_ids(words.text, words.starts, *options, counts, indices)
+        entries.subword_ids(words.text, words.starts, *options, counts, indices)
         return Incidence(np.concatenate([[0], np.cumsum(counts)]), indices)
 
     def encode_rows(self, z: Floats, rows: NDArray[np.int64], keys: PackedKeys | None = None) -> Codes:

@@ -13,6 +13,7 @@ from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen
 from vecstore.codecs.trellis.layout import CodeLayout, means, subsets, taps
 from vecstore.errors import CodecError
+from vecstore.kernels import entries
 from vecstore.parallel import over_slices
 
 __all__ = ["TrainedTCQ"]
@@ -78,8 +79,6 @@ class TrainedTCQ(TrainedQuantizer):
         self._subsets, self._taps = subsets(states), taps(states)
 
     def encode(self, z: Floats) -> Codes:
-        from vecstore.kernels.trellis import encode_rows
-
         if self._whole is not None:
             return np.ascontiguousarray(self._whole.encode(z)[:, : self.code_bytes])
         out = np.empty((len(z), self.code_bytes), np.uint8)
@@ -87,7 +86,7 @@ class TrainedTCQ(TrainedQuantizer):
             block, codes = self.project(z[start : start + ENCODED_ROWS]), out[start : start + ENCODED_ROWS]
 
             def encode_part(part: slice, block: Floats = block, codes: Codes = codes) -> None:
-                encode_rows(block[part], *self._plan(self._nearest), self._subsets, codes[part])
+                entries.encode_trellis(block[part], *self._plan(self._nearest), self._subsets, codes[part])
 
             over_slices(encode_part, len(block), at_least=256)
         return out
@@ -116,10 +115,8 @@ class TrainedTCQ(TrainedQuantizer):
         return out.T
 
     def _decode_coefficients(self, codes: Codes, out: Floats) -> None:
-        from vecstore.kernels.trellis import decode_rows
-
         plan = self._decoding
-        over_slices(lambda part: decode_rows(codes[part], *plan, out[:, part]), len(codes), at_least=512)
+        over_slices(lambda part: entries.decode_trellis(codes[part], *plan, out[:, part]), len(codes), at_least=512)
 
     def _few_coefficients(self, codes: Codes) -> Floats:
         """Do what the kernel does without its import: a few rows are sooner done than compiled code is loaded."""

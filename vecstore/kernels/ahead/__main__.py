@@ -1,0 +1,34 @@
+"""Make libraries of all kernels: ``python -m vecstore.kernels.ahead --into FOLDER [TARGET ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from vecstore.kernels.ahead.compiling import TARGETS
+from vecstore.kernels.ahead.making import make
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the libraries of some targets, of all by default, into a folder."""
+    parser = argparse.ArgumentParser(description="Make libraries of all kernels.")
+    parser.add_argument("--into", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all by default")
+    chosen = parser.parse_args(arguments)
+    unknown = [target for target in chosen.targets if target not in TARGETS]
+    if unknown:
+        parser.error(f"unknown targets {', '.join(unknown)}; there are {', '.join(TARGETS)}")
+    chosen.into.mkdir(parents=True, exist_ok=True)
+    targets = chosen.targets or list(TARGETS)
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), max_tasks_per_child=1) as processes:
+        list(processes.map(make, targets, [chosen.into] * len(targets)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The kernels that Python calls, with the types of their arguments.
+
+From here machine code is compiled ahead of time (`vecstore.kernels.ahead`), so a process that calls one needs no numba.
+Types are numba's: ``f4[:, ::1]`` is an array of two dimensions whose rows lie one after the other, ``out(...)`` one
+that is written to. ``level`` is the tag of an instruction set (`levels.tag`), ``tag(n)`` that of another number. Names
+in capitals are the tuples of `arguments`.
+"""
+
+from __future__ import annotations
+
+from vecstore.kernels.entry import Entry
+
+__all__ = [
+    "add_gram",
+    "add_targets",
+    "decode_pq",
+    "decode_rans",
+    "decode_trellis",
+    "encode_pq",
+    "encode_rabitq",
+    "encode_rans",
+    "encode_trellis",
+    "exchange_codes",
+    "extend_codes",
+    "find_integers",
+    "find_texts",
+    "find_values",
+    "four_pieces",
+    "gather_tiled",
+    "locate_texts",
+    "offer_all",
+    "parse_lines",
+    "peel",
+    "scan_batch",
+    "scan_numbers",
+    "scan_tiles",
+    "scan_trellis",
+    "score_numbers",
+    "score_tiles",
+    "string_numbers",
+    "subword_ids",
+    "sum_entries",
+    "xxh64_packed",
+]
+
+# Keys
+xxh64_packed = Entry("hashing.xxh64_packed", "u1[::1], i8[::1], i8, u8, out(u8[::1])")
+find_texts = Entry(
+    "lookup.find_texts",
+    "u1[::1], u4[::1], i8[::1], i8[::1], i8, i8, i8[::1], i8[::1], u1[::1], i8[::1], i8, out(i8[::1])",
+)
+locate_texts = Entry("lookup.locate_texts", "u1[::1], u4[::1], i8[::1], i8[::1], i8[::1], out(i8[::1]), out(i8[::1])")
+find_integers = Entry(
+    "lookup.find_integers", "u4[::1], i8[::1], i8[::1], i8, i8, i8[::1], i8, u1[::1], i8[::1], out(i8[::1])"
+)
+find_values = Entry("keymap.find_values", "u1[::1], i8[::1], i8[::1], i8[::1], i8, i8, u8[::1], out(i8[::1])")
+peel = Entry("keymap.peel", "u8[::1], u2[::1], u8, i8, out(u2[::1])")
+
+# Search
+scan_tiles = Entry(
+    "table_scan.scan_tiles",
+    "tag(4), level, TILES, TABLE_QUERIES, HEAP, i8, i8, u4[::1]",
+    "tag(8), level, TILES, TABLE_QUERIES, HEAP, i8, i8, u4[::1]",
+)
+score_tiles = Entry("table_scan.score_tiles", "TILES, TABLE_QUERIES, i8, i8[::1], out(f8[::1])")
+_NUMBERS = "(tag(0), b1)", "(tag(1), b1)", "(tag(2), b1)", "(tag(3), b1)"  # number kinds of `numbers`
+scan_numbers = Entry(
+    "number_scan.scan_numbers", *(f"{kind}, level, TILES, NUMBER_QUERIES, HEAP, i8, i8, u4[::1]" for kind in _NUMBERS)
+)
+scan_batch = Entry(
+    "number_batch.scan_batch",
+    *(
+        f"{kind}, {how}, level, (i8, i8), TILES, NUMBER_QUERIES, HEAP, i8, i8, u4[::1]"
+        for kind, how in zip(_NUMBERS, ("of_bytes", "tag(0)", "tag(0)", "tag(0)"), strict=True)
+    ),
+)
+score_numbers = Entry(
+    "number_scan.score_numbers", *(f"{kind}, TILES, NUMBER_QUERIES, i8, i8[::1], out(f8[::1])" for kind in _NUMBERS)
+)
+scan_trellis = Entry(
+    "trellis_scan.scan_trellis", "level, i8, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, HEAP, i8, i8, u4[::1]"
+)
+gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")
+offer_all = Entry("heap.offer_all", "f4[:, ::1], i8[::1], HEAP", "f4[:, :], i8[::1], HEAP", "f8[:, :], i8[::1], HEAP")
+
+# Decoding
+_PLAN = "u1[::1], i8[::1], i8[::1], f4[::1], (i8[::1], i8[::1], i8[::1], i8[::1])"  # how `trellis` describes a code
+decode_pq = Entry(
+    "pq.decode_rows",
+    "u1[:, ::1], i8[::1], f4[:, :, ::1], out(f4[:, ::1])",
+    "u1[:, :], i8[::1], f4[:, :, ::1], out(f4[:, :])",
+)
+decode_trellis = Entry(
+    "trellis.decode_rows",
+    f"u1[:, ::1], {_PLAN}, i8[::1], i8[::1], i8, out(f4[:, ::1])",
+    f"u1[:, :], {_PLAN}, i8[::1], i8[::1], i8, out(f4[:, :])",
+)
+decode_rans = Entry("rans.decode", "u2[::1], u1[::1], u4[:, ::1], out(u1[::1])")
+sum_entries = Entry("tables.sum_entries", "i8[::1], i8[::1], f4[:, ::1], out(f4[:, ::1])")
+subword_ids = Entry("subwords.subword_ids", "u1[::1], i8[::1], i8, i8, i8, i8, i8, b1, out(i8[::1]), out(i8[::1])")
+four_pieces = Entry("subwords.four_pieces", "u1[::1], i8, out(i8[:, ::1])")
+string_numbers = Entry("subwords.string_numbers", "u1[::1], i8[::1], i8, out(u8[::1])")
+
+# Encoding and reading of dumps
+encode_pq = Entry("pq.nearest", "f4[:, ::1], i8[::1], f4[:, :, ::1], out(u1[:, ::1])")
+encode_trellis = Entry("trellis.encode_rows", f"f4[:, ::1], {_PLAN}, i8[::1], out(u1[:, ::1])")
+encode_rabitq = Entry("rabitq.nearest_directions", "f4[:, ::1], i8, out(u1[:, ::1])")
+encode_rans = Entry("rans.encode", "u1[::1], u1[::1], u4[:, ::1], out(u2[::1])")
+extend_codes = Entry("additive.extend", "i8, i8, f4[:, :], f4[:, :, ::1], f4[::1], out(f4[:, ::1]), out(u1[:, :, ::1])")
+exchange_codes = Entry("additive.exchange", "f4[:, :, ::1], f4[:, :, :, ::1], f4[:, ::1], i8, out(u1[:, ::1])")
+add_targets = Entry("tables.add_targets", "i8[::1], i8[::1], f8[::1], f4[:, :], out(f8[:, ::1])")
+add_gram = Entry("tables.add_gram", "i8[::1], i8[::1], f8[::1], f8[:, ::1], out(f8[::1]), out(f8[:, ::1])")
+parse_lines = Entry("decimals.parse_lines", "u1[::1], i8, i8, out(f4[:, ::1]), out(i8[:, ::1])")

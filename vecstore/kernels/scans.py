@@ -1,0 +1,150 @@
+"""Find the best rows of codes as they lie: what search calls.
+
+How it is done is said where it is done: in `table_scan`, `number_scan`, `number_batch` and `trellis_scan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.kernels import entries
+from vecstore.kernels.arguments import Heap, NumberQueries, Stage, TableQueries, Tiles, TrellisQueries
+from vecstore.kernels.levels import BITS, best_level, tag
+from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
+
+__all__ = ["scan_batch", "scan_numbers", "scan_tiles", "scan_trellis", "score_numbers", "score_tiles"]
+
+MOST_STAGES = 3
+
+
+def scan_tiles(
+    tiles: Tiles,
+    queries: TableQueries,
+    heap: Heap,
+    first: int,
+    last: int,
+    allowed: NDArray[np.uint32],
+    level: str | None = None,
+) -> int:
+    """Offer rows `first` to `last` to the heaps of all queries; return how many scores were computed exactly.
+
+    Parameters
+    ----------
+    tiles : Tiles
+        Of 32 rows.
+    queries : TableQueries
+    heap : Heap
+        Its floors are raised.
+    first, last : int
+        `first` is a multiple of 32.
+    allowed : (tiles of all rows,) uint32, or empty
+        Bit i of item t: row 32 t + i may be found.
+    level : str, optional
+        See `levels`; the best there is.
+    """
+    small = queries.terms.shape[2] == 16
+    found: int = entries.scan_tiles(BITS[4 if small else 8], tag(level), tiles, queries, heap, first, last, allowed)
+    return found
+
+
+def score_tiles(
+    tiles: Tiles, queries: TableQueries, query: int, rows: NDArray[np.int64], out: NDArray[np.float64]
+) -> None:
+    """out[i]: the exact score of row rows[i] for one of the queries; the rest as in `scan_tiles`."""
+    entries.score_tiles(tiles, queries, query, rows, out)
+
+
+def scan_numbers(
+    kind: NumberKind,
+    tiles: Tiles,
+    queries: NumberQueries,
+    heap: Heap,
+    first: int,
+    last: int,
+    allowed: NDArray[np.uint32],
+    level: str | None = None,
+) -> int:
+    """Offer rows `first` to `last` to the heaps of all queries; return how many scores were computed in full.
+
+    Parameters
+    ----------
+    kind : one of `KINDS`
+    tiles : Tiles
+        Of one row.
+    queries : NumberQueries
+        With whole weights for this level.
+    heap, first, last, allowed, level
+        As in `scan_tiles`.
+    """
+    found: int = entries.scan_numbers(kind, tag(level), tiles, queries, heap, first, last, allowed)
+    return found
+
+
+def scan_batch(
+    kind: NumberKind,
+    tiles: Tiles,
+    queries: NumberQueries,
+    heap: Heap,
+    first: int,
+    last: int,
+    allowed: NDArray[np.uint32],
+    level: str | None = None,
+) -> int:
+    """Do what `scan_numbers` does for many queries at once, with the weights `numbers.pack` gives for this level."""
+    level = level or best_level()
+    how = arithmetic(level, of_bytes=kind.of_bytes), tag(level), SHAPES[level]
+    found: int = entries.scan_batch(kind, *how, tiles, queries, heap, first, last, allowed)
+    return found
+
+
+def score_numbers(
+    kind: NumberKind,
+    tiles: Tiles,
+    queries: NumberQueries,
+    query: int,
+    rows: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """out[i]: the score of row rows[i] for one of the queries; the rest as in `scan_numbers`."""
+    entries.score_numbers(kind, tiles, queries, query, rows, out)
+
+
+def scan_trellis(
+    tiles: Tiles,
+    stages: Sequence[Stage],
+    queries: TrellisQueries,
+    heap: Heap,
+    first: int,
+    last: int,
+    allowed: NDArray[np.uint32],
+    level: str | None = None,
+) -> None:
+    """Offer rows `first` to `last` to the heaps of all queries, by approximate scores.
+
+    The first of several stages scans the first bytes of all rows. Rows whose scores by these reach a limit wait. Now
+    and then, and at the end, those that score best among the new ones are scored by all bytes and offered: the
+    `wanted`-th best score so far says what rows have to reach from then on. In the end those that wait and may still
+    matter are looked at by the bytes of the next stage, what still matters by those of the one after it. One stage
+    alone offers what it scans. Several need rows that are all in one cell.
+
+    Parameters
+    ----------
+    tiles : Tiles
+        Of more than LANES rows, the last of a block holding as many as there are, rounded up to LANES.
+    stages : sequence of Stage
+        The last one looks at all bytes.
+    queries : TrellisQueries
+    heap : Heap
+        Its floors are left as they are.
+    first, last : int
+    allowed : (multiples of 32 of all rows,) uint32, or empty
+        Bit i of item t: row 32 t + i may be found.
+    level : str, optional
+        See `levels`; the best there is.
+    """
+    looks = tuple(stages)
+    looks += (MOST_STAGES - len(looks)) * looks[-1:]  # one type, so one compilation, for any number of stages
+    entries.scan_trellis(tag(level), len(stages), tiles, looks, queries, heap, first, last, allowed)
