@@ -132,9 +132,9 @@ def _prepare(split: Split, planned: Plan, out: Path) -> None:
     if about.exists():
         before = json.loads(about.read_text())
         if before["split"]["fingerprint"] != fingerprint:
-            raise ExistsError(f"{out}: holds a bench of other data ({before['split']['name']}); choose another --out")
+            raise ExistsError(f"{out}: holds a bench of other data ({before['split']['name']}); choose another out=")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExistsError(f"{out}: exists and holds no bench; choose another --out")
+        raise ExistsError(f"{out}: exists and holds no bench; choose another out=")
     if not (out / "data" / "about.json").exists():
         out.mkdir(parents=True, exist_ok=True)
         base = np.asarray(split.base)
@@ -194,7 +194,7 @@ def _step(arguments: list[str], left: float, limit_s: float) -> str | None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
         if status is None:
-            return f"took longer than {limit_s:g} s (--limit)"
+            return f"took longer than {limit_s:g} s, the limit"
         if status == 0:
             return None
         words.seek(0)

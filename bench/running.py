@@ -194,7 +194,7 @@ def _read(source: str | Path | ArrayLike, given: BenchOptions) -> Source:
     else:
         found = Source("vectors", np.asarray(source, np.float32))
     if (given.ground_truth or given.qrels) and given.queries is None and found.queries is None:
-        raise OptionError("a ground truth or judgements are of queries: give them too (--queries)")
+        raise OptionError("a ground truth or judgements are of queries: give them too (queries=)")
     if given.name:
         found = replace(found, name=given.name)
     if given.queries is not None:

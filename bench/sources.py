@@ -171,7 +171,7 @@ def read_weights(given: str, path: Path | None, rows: int) -> NDArray[np.float64
     else:
         parquet: Any = require("pyarrow.parquet", purpose="a column of weights")
         if path is None or path.suffix not in (".parquet", ".pq"):
-            raise OptionError(f"--weights {given}: a column needs a parquet dump; write rank, or name an .npy file")
+            raise OptionError(f"weights={given!r}: a column needs a parquet dump; write rank, or name an .npy file")
         table = parquet.read_table(path)
         if given not in table.column_names:
             raise OptionError(f"no column {given!r} in {path}; there are {', '.join(table.column_names)}")

@@ -132,7 +132,7 @@ def summarise(out: Path) -> Summary:
         `out` holds no bench, or none of its runs was finished.
     """
     if not (out / "bench.json").exists():
-        raise FormatError("holds no bench; make one with: vecstore bench DUMP --out DIR", path=out)
+        raise FormatError("holds no bench; vecstore bench makes one", path=out)
     about = json.loads((out / "bench.json").read_text())
     split = Split.load(out / "data")
     reference = Reference(split, out / "data")

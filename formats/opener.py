@@ -84,7 +84,7 @@ def open_dump(
     given = {"keys": keys, "array": array, "key_column": key_column, "vector_column": vector_column}
     for option, names in _OPTIONS.items():
         if given[option] is not None and name not in names:
-            raise FormatError(f"the option {option!r} is for {' and '.join(names)}, not for {name}", path=path)
+            raise FormatError(f"{option}= is for {' and '.join(names)}, not for {name}", path=path)
     if head.compression is not None and name in _READ_IN_PLACE:
         raise FormatError(f"{name} inside {head.compression} cannot be read in place; decompress it first", path=path)
     keys_path = None if keys is None else Head.read(Path(keys)).path

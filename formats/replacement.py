@@ -31,7 +31,7 @@ class Replacement:
         if self._path.is_dir():
             raise ExistsError(f"{self._path}: is a directory; choose another name")
         if not self._force and os.path.lexists(self._path):
-            raise ExistsError(f"{self._path}: exists; choose another name, or replace it with --force (force=True)")
+            raise ExistsError(f"{self._path}: exists; choose another name, or replace it with force=True")
         self._file = open(self._partial, "wb")
         return self._file
 

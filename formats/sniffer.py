@@ -123,4 +123,4 @@ class Head:
 
     def _unknown(self, looks: str) -> FormatError:
         known = known_formats()
-        return FormatError(f"no known dump format: {looks}; name one with --from: {known}", path=self.path)
+        return FormatError(f"no known dump format: {looks}; name one with format=: {known}", path=self.path)

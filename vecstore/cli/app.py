@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from vecstore.cli import benching, demonstration, importing, listing, looking, tuning, writing
 from vecstore.cli.console import complain
+from vecstore.cli.flags import in_flags
 from vecstore.cli.options import examples
 from vecstore.errors import CorruptError, VecstoreError, did_you_mean
 
@@ -19,12 +20,19 @@ __all__ = ["app", "run"]
 
 
 class Commands(TyperGroup):
-    """The commands; a misspelt one is answered with the nearest."""
+    """The commands; a misspelt one is answered with the nearest, and what fails speaks of flags."""
 
     def resolve_command(self, context: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands:
             context.fail(f"no command {args[0]!r}{did_you_mean(args[0], self.commands)}; see vecstore --help")
         return super().resolve_command(context, args)
+
+    def invoke(self, context: Any) -> Any:
+        try:
+            return super().invoke(context)
+        except VecstoreError as error:
+            error.args = (in_flags(str(error), [self.commands[context.invoked_subcommand], self]),)
+            raise
 
 
 app = typer.Typer(

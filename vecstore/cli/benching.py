@@ -99,8 +99,8 @@ def run(
         bool,
         typer.Option("--quick", help="Two minutes: fewer rows, budgets and settings.", rich_help_panel=TRIED),
     ] = False,
-    limit: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time that one codec may take.", rich_help_panel=TRIED)
+    limit_s: Annotated[
+        float, typer.Option("--limit", metavar="SECONDS", help="Time that one codec may take.", rich_help_panel=TRIED)
     ] = 600,
     retry: Annotated[
         bool, typer.Option("--retry", help="Measure again what failed before.", rich_help_panel=TRIED)
@@ -127,13 +127,15 @@ def run(
             metavar="rank|FILE|COLUMN", help="How often rows are used, for weighted metrics.", rich_help_panel=DATA
         ),
     ] = None,
-    train: Annotated[
-        int | None, typer.Option(metavar="ROWS", min=1, help="To train on, at most.", rich_help_panel=DATA)
+    train_rows: Annotated[
+        int | None, typer.Option("--train", metavar="ROWS", min=1, help="To train on, at most.", rich_help_panel=DATA)
     ] = None,
-    base: Annotated[
-        int | None, typer.Option(metavar="ROWS", min=1, help="To search, at most.", rich_help_panel=DATA)
+    base_rows: Annotated[
+        int | None, typer.Option("--base", metavar="ROWS", min=1, help="To search, at most.", rich_help_panel=DATA)
     ] = None,
-    ask: Annotated[int | None, typer.Option(metavar="QUERIES", min=1, help="At most.", rich_help_panel=DATA)] = None,
+    query_rows: Annotated[
+        int | None, typer.Option("--ask", metavar="QUERIES", min=1, help="At most.", rich_help_panel=DATA)
+    ] = None,
     keys: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keys of an .npy or .npz dump.", rich_help_panel=DATA)
     ] = None,
@@ -161,7 +163,7 @@ def run(
         codecs=codecs,
         peers=peers,
         seeds=_seeds(seeds),
-        limit_s=limit,
+        limit_s=limit_s,
         quick=quick,
         retry=retry,
         progress=not quiet,
@@ -171,9 +173,9 @@ def run(
         ground_truth=ground_truth,
         qrels=qrels,
         weights=weights,
-        train_rows=train,
-        base_rows=base,
-        query_rows=ask,
+        train_rows=train_rows,
+        base_rows=base_rows,
+        query_rows=query_rows,
         seed=seed,
         read={option: value for option, value in given.items() if value is not None},
     )

@@ -45,10 +45,14 @@ def tune(
     queries: Annotated[
         Path | None, typer.Option(metavar="FILE.npy", help="Real queries, beside rows that are held out.")
     ] = None,
-    any_order: Annotated[
+    keep_order: Annotated[
         bool,
-        typer.Option("--any-order", help="Do not count row numbers in cells: for stores with keys, as in convert."),
-    ] = False,
+        typer.Option(
+            " /--any-order",
+            help="Do not count row numbers in cells: for stores with keys, as in convert.",
+            show_default=False,
+        ),
+    ] = True,
     seed: Annotated[int, typer.Option(help="Of the sample and the training.")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -72,12 +76,12 @@ def tune(
                 report(replace(step, stage=f"{step.stage} {name}"))
 
             options: dict[str, Any] = {"metric": metric, "queries": own_queries, "rows": rows, "seed": seed}
-            found.append(choose(sample, budget, target=target, **options, keep_order=not any_order, progress=show))
+            found.append(choose(sample, budget, target=target, **options, keep_order=keep_order, progress=show))
     if as_json:
         print_json([{"chosen": one.entry.codec, "table": one.table.to_list()} for one in found])
         return
     _print(found)
-    if not any_order and any(entry.codec.startswith("cells") for one in found for entry in one.table):
+    if keep_order and any(entry.codec.startswith("cells") for one in found for entry in one.table):
         stdout().print("With cells, bytes hold 4 a row for its number in the dump; --any-order leaves them out.")
 
 

@@ -93,19 +93,28 @@ def convert(
         typer.Option(metavar="FILE.npy", help="Real queries, to measure recall with and to choose by."),
     ] = None,
     metric: Annotated[Metric, typer.Option(help="What nearest means in searches.")] = "cosine",
-    norms: Annotated[
+    keep_norms: Annotated[
         bool, typer.Option("--norms", help="Code unit vectors and keep each length beside its code, in 4 bytes.")
     ] = False,
-    any_order: Annotated[
+    keep_order: Annotated[
         bool,
-        typer.Option("--any-order", help="With cells and keys: give up the dump's row numbers, 4 bytes a row."),
-    ] = False,
-    shard_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Cut into shards of at most this size, such as 512MB or 1GiB.")
+        typer.Option(
+            " /--any-order",
+            help="With cells and keys: give up the dump's row numbers, 4 bytes a row.",
+            show_default=False,
+        ),
+    ] = True,
+    shard_bytes: Annotated[
+        str | None,
+        typer.Option(
+            "--shard-size", metavar="SIZE", help="Cut into shards of at most this size, such as 512MB or 1GiB."
+        ),
     ] = None,
-    meta: Annotated[
+    user: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Metadata to keep in the store; repeatable. @FILE.json takes a file."),
+        typer.Option(
+            "--meta", metavar="KEY=VALUE", help="Metadata to keep in the store; repeatable. @FILE.json takes a file."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace what is there; fit a table codec where another keeps more.")
@@ -166,8 +175,8 @@ def convert(
     from vecstore.formats import open_dump
     from vecstore.formats.npy import read_npy
 
-    shard_bytes = None if shard_size is None else parse_size(shard_size)
-    user = _metadata(meta or [])
+    most_bytes = None if shard_bytes is None else parse_size(shard_bytes)
+    metadata = _metadata(user or [])
     with notes_of_warnings():
         dump = open_dump(
             source,
@@ -187,14 +196,14 @@ def convert(
             like=like,
             queries=None if queries is None else read_queries(str(queries)),
             metric=metric,
-            keep_norms=norms,
-            keep_order=not any_order,
-            shard_bytes=shard_bytes,
+            keep_norms=keep_norms,
+            keep_order=keep_order,
+            shard_bytes=most_bytes,
             seed=seed,
             on_bad=on_bad,
             on_duplicate=on_duplicate,
             importance=None if importance is None else read_npy(importance, where="--importance"),
-            user=user,
+            user=metadata,
             force=force,
             accept_dominated=accept_dominated,
             progress=not quiet,

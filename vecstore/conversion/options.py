@@ -80,7 +80,7 @@ class CodecRequest:
         choices = {"codec": codec, "budget": budget, "target": target, "like": like}
         given = [name for name, value in choices.items() if value is not None]
         if len(given) > 1:
-            raise OptionError(f"{' and '.join(given)} both choose the codec; give one of them")
+            raise OptionError(f"{' and '.join(f'{name}=' for name in given)} both choose the codec; give one of them")
         if like is not None:
             from vecstore.store.store import Store
 

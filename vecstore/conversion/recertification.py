@@ -78,7 +78,7 @@ def recertify(
             "not the dump that the store was made from", path=dump.path, expected=f"{store.dimensions} dimensions"
         )
     if store.key_type is not None and dump.key_type is None:
-        raise FormatError("the store has keys and this dump has none: name their file with --keys", path=dump.path)
+        raise FormatError("the store has keys and this dump has none: name their file with keys=", path=dump.path)
     with reported(progress) as report:
         return _findings(store, dump, certificate, provenance, queries, report)
 

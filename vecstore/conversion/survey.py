@@ -178,7 +178,7 @@ def _report_bad(
             reason = f"row {found.rows + row}: {_fault(batch.vectors[row])}"
         if on_bad == "error":
             raise FormatError(
-                f"{reason}; leave such rows out with --on-bad skip, or store zeros with --on-bad zero", path=dump.path
+                f'{reason}; leave such rows out with on_bad="skip", or store zeros with on_bad="zero"', path=dump.path
             )
         found.examples.append(reason)
     found.bad += len(drop)
@@ -208,7 +208,7 @@ def _drop_duplicates(found: Survey, dump: Dump, hashes: IO[bytes], on_duplicate:
             at = int(np.flatnonzero(same)[0])
             raise DuplicateKeyError(
                 f"{dump.path}: rows {rows[at]} and {rows[at + 1]} have the same key "
-                f"{_key_at(dump, int(rows[at]))!r}; keep one of them with --on-duplicate first or last"
+                f'{_key_at(dump, int(rows[at]))!r}; keep one of them with on_duplicate="first" or on_duplicate="last"'
             )
         losers.append(rows[1:][same] if on_duplicate == "first" else rows[:-1][same])
     duplicates = np.concatenate(losers)

@@ -114,7 +114,7 @@ class Workplace:
         if not os.path.lexists(path):
             return
         if not self._force:
-            raise ExistsError(f"{path}: exists; choose another name, or replace it with --force (force=True)")
+            raise ExistsError(f"{path}: exists; choose another name, or replace it with force=True")
         if path.is_dir() != self.sharded:
             kind = ("a directory", "a single file") if path.is_dir() else ("a single file", "a directory of shards")
             raise ExistsError(f"{path}: is {kind[0]} and would become {kind[1]}; remove it first")

@@ -248,7 +248,7 @@ class Writer:
                     if key in seen:
                         raise DuplicateKeyError(
                             f"duplicate key {key!r} in shards {seen[key]} and {number}; keys must be unique "
-                            "(convert takes --on-duplicate first or last)"
+                            '(convert takes on_duplicate="first" or on_duplicate="last")'
                         )
                     seen[key] = number
 

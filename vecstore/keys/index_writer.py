@@ -145,7 +145,7 @@ class KeyIndexWriter:
             if hashes[a] == hashes[b] and self._raw(a) == self._raw(b):
                 raise DuplicateKeyError(
                     f"duplicate key {KINDS[self.key_type].decoded(self._raw(a))!r} in rows {a} and {b}; "
-                    "keys must be unique (convert takes --on-duplicate first or last)"
+                    'keys must be unique (convert takes on_duplicate="first" or on_duplicate="last")'
                 )
 
     def _raw(self, row: int) -> bytes:

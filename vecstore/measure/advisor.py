@@ -156,6 +156,6 @@ def refuse_dominated(advice: list[Advice]) -> None:
     for each in advice:
         if each.dominated and each.rival is not None:
             raise CodecError(
-                f"{each}: choose {each.rival.spec}, or insist with --force (accept_dominated=True); tables that were "
+                f"{each}: choose {each.rival.spec}, or insist with accept_dominated=True; tables that were "
                 "trained as such are better imported than fitted"
             )

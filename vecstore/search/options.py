@@ -72,9 +72,9 @@ class SearchOptions:
 
     def _least(self) -> float:
         if self.min_score is not None and self.distance:
-            raise OptionError(f"scores of {self.metric} are distances: give max_distance instead of min_score")
+            raise OptionError(f"scores of {self.metric} are distances: give max_distance= instead of min_score=")
         if self.max_distance is not None and not self.distance:
-            raise OptionError(f"scores of {self.metric} are no distances: give min_score instead of max_distance")
+            raise OptionError(f"scores of {self.metric} are no distances: give min_score= instead of max_distance=")
         limit = self.max_distance if self.distance else self.min_score
         if limit is None:
             return -np.inf

@@ -137,7 +137,7 @@ def in_cells(prepared: Prepared) -> bool:
 def _not_exact(options: SearchOptions, prepared: Prepared) -> OptionError:
     first = prepared.shards[0]
     return OptionError(
-        f"exact is for two-layer stores and their own metric, here {first.metric}: "
+        f"exact= is for two-layer stores and their own metric, here {first.metric}: "
         f"a search of {first.codec.spec} by {options.metric} is exact for one layer, or not bounded"
     )
 
@@ -152,4 +152,4 @@ def _refuse_scan_bytes(options: SearchOptions, prepared: Prepared) -> None:
 
 def _refuse_recall(options: SearchOptions) -> None:
     if options.recall is not None:
-        raise OptionError('recall is for rescore="auto" of a two-layer store, or for tcq codes, and without exact=')
+        raise OptionError("recall= is for two-layer stores without rescore=, or for tcq codes, and without exact=")

@@ -157,7 +157,7 @@ def test_a_budget_chooses_the_codec(good, fails):
     assert "give them with --queries" in good(*asked).stdout
     assert "recall@10 of the queries" in good(*asked, "--queries", "x.npy").stdout
     assert "smallest codec" in fails("convert", "x.npy", "y.vecs", "--budget", "0.01")
-    assert "codec and budget" in fails("convert", "x.npy", "y.vecs", "--budget", "9", "--codec", "f16")
+    assert "--codec and --budget" in fails("convert", "x.npy", "y.vecs", "--budget", "9", "--codec", "f16")
 
 
 def test_the_codec_of_another_store(good):

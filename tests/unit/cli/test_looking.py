@@ -117,7 +117,7 @@ def test_search_exactly(good, fails, x, words):
     assert neighbours(good("search", "x.vecs", "--vector", "one.npy", "-k", 5, "--exact", "--json")) == [nearest]
     assert neighbours(good("search", "x.vecs", "--vector", "one.npy", "-k", 1, "--recall", 0.9, "--json")) == [[3]]
     assert "for recall 0.95" in good("info", "x.vecs").stdout
-    assert "exact is for two-layer stores" in fails("search", words, "--key", "key 1", "--exact")
+    assert "--exact is for two-layer stores" in fails("search", words, "--key", "key 1", "--exact")
     assert "recall is a share up to 0.999" in fails("search", "x.vecs", "--key", "1", "--recall", 2)
 
 

@@ -69,11 +69,11 @@ def test_policies(path, messy, words, layout, on_bad, on_duplicate):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, FormatError, "row 100: NaN or infinity; leave such rows out with --on-bad skip"),
+        ({}, FormatError, 'row 100: NaN or infinity; leave such rows out with on_bad="skip"'),
         (
             {"on_bad": "skip"},
             DuplicateKeyError,
-            "have the same key '.*'; keep one of them with --on-duplicate first or last",
+            "have the same key '.*'; keep one of them with on_duplicate=",
         ),
     ],
 )
@@ -87,7 +87,7 @@ def test_rows_of_a_text_dump_that_cannot_be_read(path):
     """What the reader found wrong with a row counts as bad too, and is quoted with its place."""
     dump = path.with_name("w.txt")
     dump.write_bytes(b"good 1 2 3\nshort 1 2\nalso 4 5 6\n\xff\xfe 7 8 9\nnan nan 1 2\nlast 7 8 9\n")
-    with pytest.raises(FormatError, match="--on-bad skip"):
+    with pytest.raises(FormatError, match='on_bad="skip"'):
         vecstore.convert(dump, path, "f32")
     report = vecstore.convert(dump, path, "f32", on_bad="skip")
     assert counted(report, path) == (6, 3, 0, 0) and len(report.examples) == 3

@@ -72,7 +72,7 @@ def test_vectors_that_are_bad(surveyed, value, cut):
     reason = "row 4: a value beyond 1e+15" if np.isfinite(value) else "row 4: NaN or infinity"
     with pytest.raises(FormatError) as caught:
         surveyed(x, KEYS, cut=cut)
-    assert reason in str(caught.value) and "--on-bad skip, or store zeros with --on-bad zero" in str(caught.value)
+    assert reason in str(caught.value) and 'on_bad="skip", or store zeros with on_bad="zero"' in str(caught.value)
 
     found, kept, keys = surveyed(x, KEYS, on_bad="skip", cut=cut)
     np.testing.assert_array_equal(kept, np.delete(X, 4, axis=0))
@@ -106,7 +106,7 @@ def test_a_few_bad_rows_are_quoted(surveyed):
 def test_duplicates(surveyed, kind, cut):
     numbers = [1, 2, 1, 3, 2, 1, 4, 5]
     keys = {"str": [f"k{i}" for i in numbers], "bytes": [b"k%d" % i for i in numbers], "int64": numbers}[kind]
-    with pytest.raises(DuplicateKeyError, match=r"rows \d and \d have the same key .*--on-duplicate first or last"):
+    with pytest.raises(DuplicateKeyError, match=r'rows \d and \d have the same key .*on_duplicate="first" or'):
         surveyed(X, keys, cut=cut)
     for policy, rows in (("first", [0, 1, 3, 6, 7]), ("last", [3, 4, 5, 6, 7])):
         found, kept, left = surveyed(X, keys, on_duplicate=policy, cut=cut)

@@ -166,7 +166,7 @@ def test_what_a_killed_writer_left_is_cleared(path, words, sq8, layout):
 @every_layout
 def test_existing_stores(path, words, sq8, layout):
     written(path, sq8, words[:5], **LAYOUTS[layout])
-    with pytest.raises(ExistsError, match=r"exists; choose another name, or replace it with --force \(force=True\)"):
+    with pytest.raises(ExistsError, match=r"exists; choose another name, or replace it with force=True"):
         Writer(path, sq8, **LAYOUTS[layout])
     other = next(name for name in LAYOUTS if name != layout)
     with pytest.raises(ExistsError, match=r"and would become .*; remove it first"):

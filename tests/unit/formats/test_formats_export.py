@@ -102,7 +102,7 @@ def test_never_overwrites_unless_forced(read, tmp_path, format):
     path = tmp_path / "out"
     write(path, KEYS["str"], format=format)
     before = {entry: entry.read_bytes() for entry in tmp_path.iterdir()}
-    with pytest.raises(ExistsError, match="--force"):
+    with pytest.raises(ExistsError, match="force=True"):
         write(path, KEYS["str"], 2 * X, format=format)
     assert {entry: entry.read_bytes() for entry in tmp_path.iterdir()} == before
     write(path, KEYS["str"], 2 * X, format=format, force=True)

@@ -50,7 +50,7 @@ def test_strangers(tmp_path, data, looks):
     with pytest.raises(FormatError) as caught:
         open_dump(path)
     message = str(caught.value)
-    assert looks in message and str(path) in message and "--from" in message and "word2vec-binary" in message
+    assert looks in message and str(path) in message and "format=" in message and "word2vec-binary" in message
     assert "\n" not in message
 
 

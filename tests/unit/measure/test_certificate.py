@@ -86,7 +86,7 @@ def test_and_not_for_another(tmp_path, words, word_keys):
         recertify(store, ArrayDump(words[:1999], word_keys[:1999]))
     with pytest.raises(FormatError, match="50 dimensions"):
         recertify(store, ArrayDump(words[:2000, :20], word_keys[:2000]))
-    with pytest.raises(FormatError, match="--keys"):
+    with pytest.raises(FormatError, match="keys="):
         recertify(store, ArrayDump(words[:2000]))
 
 

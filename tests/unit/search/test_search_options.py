@@ -232,11 +232,11 @@ def test_neighbours_of_a_key_leave_it_out(open_words):
         ({"exclude": [-1]}, "exclude: -1 is no row"),
         ({"rows": ["king"]}, r"store.rows_of\(keys\) turns keys into row numbers"),
         ({"rows": [0.5]}, "found"),
-        ({"min_score": 0.5, "metric": "l2"}, "give max_distance instead of min_score"),
-        ({"max_distance": 0.5}, "give min_score instead of max_distance"),
+        ({"min_score": 0.5, "metric": "l2"}, "give max_distance= instead of min_score="),
+        ({"max_distance": 0.5}, "give min_score= instead of max_distance="),
         ({"min_score": float("nan")}, "a limit of scores is a number, found nan"),
-        ({"exact": True}, "exact is for two-layer stores"),
-        ({"recall": 0.9}, "recall is for"),
+        ({"exact": True}, "exact= is for two-layer stores"),
+        ({"recall": 0.9}, "recall= is for"),
         ({"rescore": "all"}, "found 'all'"),
     ],
 )
@@ -251,7 +251,7 @@ def test_options_that_make_no_sense_for_two_layers(open_words, asked):
         store.search(asked[0], exact=True, metric="l2")
     with pytest.raises(OptionError, match=r"recall is a share up to 0.999, found 1; exact=True misses nothing"):
         store.search(asked[0], recall=1)
-    with pytest.raises(OptionError, match="recall is for"):
+    with pytest.raises(OptionError, match="recall= is for"):
         store.search(asked[0], recall=0.9, exact=True)
     with pytest.raises(OptionError, match="needs min_score"):
         store.range_search(asked[0])
