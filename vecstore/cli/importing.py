@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vecstore.cli.completion import files
 from vecstore.cli.console import facts, stderr
 from vecstore.cli.options import Force, Metric, Quiet, examples
 from vecstore.errors import FormatError, OptionError
@@ -41,7 +42,10 @@ def import_(
         typer.Option(help="fastText or floret; quotient-remainder of DLRM; HashEmbed of thinc and spaCy."),
     ] = "subwords",
     keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The keys that the store is to hold, one a line.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The keys that the store is to hold, one a line.", autocompletion=files(".txt")
+        ),
     ] = None,
     tensor: Annotated[
         str | None, typer.Option(metavar="NAME", help="The tensor (hashembed), or the table such as emb_l.0 (qr).")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vecstore.cli.certificates import recalls
+from vecstore.cli.completion import codec_specs, columns, dump_formats, export_formats, files
 from vecstore.cli.console import ROW_ORDERS, facts, notes_of_warnings, print_commands, shown_key, stderr
 from vecstore.cli.keys import parse_key
 from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
@@ -75,6 +76,7 @@ def convert(
             metavar="SPEC",
             help="How vectors are coded; see: vecstore codecs.",
             show_default="sq:8",
+            autocompletion=codec_specs,
         ),
     ] = None,
     budget: Annotated[
@@ -90,7 +92,11 @@ def convert(
     like: Annotated[Path | None, typer.Option(metavar="STORE", help="Use the trained codec of another store.")] = None,
     queries: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.npy", help="Real queries, to measure recall with and to choose by."),
+        typer.Option(
+            metavar="FILE.npy",
+            help="Real queries, to measure recall with and to choose by.",
+            autocompletion=files(".npy"),
+        ),
     ] = None,
     metric: Annotated[Metric, typer.Option(help="What nearest means in searches.")] = "cosine",
     keep_norms: Annotated[
@@ -126,20 +132,33 @@ def convert(
     format: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="FORMAT", help="Format of the dump; the content tells otherwise.", rich_help_panel=SOURCE
+            "--from",
+            metavar="FORMAT",
+            help="Format of the dump; the content tells otherwise.",
+            rich_help_panel=SOURCE,
+            autocompletion=dump_formats,
         ),
     ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Keys of an .npy or .npz dump: one a line, or an .npy array.", rich_help_panel=SOURCE
+            metavar="FILE",
+            help="Keys of an .npy or .npz dump: one a line, or an .npy array.",
+            rich_help_panel=SOURCE,
+            autocompletion=files(".txt", ".npy"),
         ),
     ] = None,
     key_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column of keys (parquet, arrow).", rich_help_panel=SOURCE)
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Column of keys (parquet, arrow).", rich_help_panel=SOURCE, autocompletion=columns
+        ),
     ] = None,
     vector_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column of vectors (parquet, arrow).", rich_help_panel=SOURCE)
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Column of vectors (parquet, arrow).", rich_help_panel=SOURCE, autocompletion=columns
+        ),
     ] = None,
     array: Annotated[
         str | None, typer.Option(metavar="NAME", help="Array of vectors (npz).", rich_help_panel=SOURCE)
@@ -222,7 +241,13 @@ def export(
         ),
     ],
     format: Annotated[
-        str | None, typer.Option("--to", metavar="FORMAT", help="npy, word2vec or parquet; see: vecstore formats.")
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="npy, word2vec or parquet; see: vecstore formats.",
+            autocompletion=export_formats,
+        ),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
