@@ -13,6 +13,7 @@ from vecstore.codecs.codec import CodecSpec, code_bytes_of, codec
 from vecstore.codecs.registry import codec_names
 from vecstore.conversion.options import DEFAULT_CODEC
 from vecstore.errors import BudgetError, CodecError
+from vecstore.shard.order import ORDER_BYTES
 
 __all__ = ["ALWAYS", "FAMILIES", "Family", "always_bytes", "family_of", "parse_budgets", "specs_for"]
 
@@ -33,7 +34,7 @@ class Family:
     default : bool
         Whether ``--codecs default`` tries it; ``all`` tries every one.
     quick : bool
-        Whether ``default`` still tries it where a bench is to be over in two minutes.
+        Whether ``default`` still tries it in a quick bench.
     """
 
     name: str
@@ -59,9 +60,14 @@ def _groups(name: str, *, most: int = 10**9, suffix: str = "", to_byte: int = 1)
     return lambda budget, d: f"{name}:{budget * to_byte}{suffix}" if budget <= most and budget * to_byte <= d else None
 
 
-def _bytes(name: str, *, most: int = 10**9, finest: int = 8) -> Rule:
-    """Codecs that are told their bytes; `finest` bits a dimension are the most that they can use."""
-    return lambda budget, d: f"{name}:{budget}" if budget <= most and 8 * budget <= finest * d else None
+def _bytes(name: str, *, finest: int = 8, beside: int = 0) -> Rule:
+    """Codecs that are told their bytes, `beside` others of a row; they can use `finest` bits a dimension at most."""
+
+    def rule(budget: int, d: int) -> str | None:
+        own = budget - beside
+        return f"{name}:{own}" if own >= 1 and 8 * own <= finest * d else None
+
+    return rule
 
 
 def _bits(name: str, *, finest: int, extra: int) -> Rule:
@@ -97,15 +103,15 @@ def _lvq(budget: int, d: int) -> str | None:
 
 # Slow trainers stop where their quality has stopped growing: beyond, they cost minutes and bring nothing.
 FAMILIES = (
-    Family("cells + tcq", _bytes("cells,tcq"), default=True, quick=True),
+    Family("cells + tcq", _bytes("cells,tcq", beside=ORDER_BYTES), default=True, quick=True),
     Family("tcq", _bytes("tcq"), default=True, quick=True),
     Family("scalar", _scalar, default=True, quick=True),
     Family("pca + scalar", _pca_scalar(4), default=True, quick=True),
     Family("pca + scalar", _pca_scalar(8)),
-    Family("opq", _groups("opq", most=64), default=True, quick=True),
+    Family("opq", _groups("opq", most=64), default=True),
     Family("opq", _groups("opq", most=192)),
     Family("opq, 4 bits", _groups("opq", most=96, suffix="x4", to_byte=2), default=True),
-    Family("pq", _groups("pq", most=128), default=True),
+    Family("pq", _groups("pq", most=128), default=True, quick=True),
     Family("vaq", _groups("vaq", most=128), default=True),
     Family("vaq, 4 bits", _groups("vaq", most=96, suffix="x4", to_byte=2)),
     Family("rq", _groups("rq", most=32)),

@@ -63,7 +63,7 @@ class BenchOptions:
     limit_s : float
         Seconds that one codec may take.
     quick : bool
-        Fewer rows, queries, budgets, codecs and settings of peers: two minutes.
+        Fewer rows, queries, budgets, codecs and settings of peers, for a first look.
     retry : bool
         Measure again what failed before.
     name : str, optional

@@ -18,9 +18,7 @@ __all__ = ["Faiss"]
 
 Floats = NDArray[np.float32]
 SLOW = {"RQ": 32, "LSQ": 16}  # bytes up to which training them takes minutes, not hours
-QUICK_ROTATION = 64  # bytes up to which OPQ is trained in a quick bench, and in how many of its 50 iterations
-QUICK_ITERATIONS = 10
-QUICK_GROUPS = 192
+QUICK_GROUPS = 192  # beyond, PQ trains for longer than a quick bench has
 TURBO = {1: "QT_1bit_tqmse", 2: "QT_2bit_tqmse", 3: "QT_3bit_tqmse", 4: "QT_4bit_tqmse", 8: "QT_8bit_tqmse"}
 
 
@@ -61,15 +59,12 @@ class Faiss(Peer):
 
     @classmethod
     def quick(cls, budget: int, dimensions: int) -> Sequence[dict[str, Any]]:
-        """Return PQ, rotated in fewer iterations or not at all, FastScan, and what is not trained: no RQ, no LSQ."""
+        """Return PQ, FastScan, and what is not trained: no OPQ, no RQ, no LSQ."""
         found: list[dict[str, Any]] = []
         divisors = [m for m in range(1, dimensions + 1) if dimensions % m == 0]
         groups = max(m for m in divisors if m <= budget)
         if groups * 2 > budget and groups <= QUICK_GROUPS:
-            if groups <= QUICK_ROTATION:
-                found.append(_factory(f"OPQ{groups},PQ{groups}np", iterations=QUICK_ITERATIONS))
-            else:
-                found.append(_factory(f"PQ{groups}np"))
+            found.append(_factory(f"PQ{groups}np"))
         fine = max(m for m in divisors if m <= 2 * budget)
         if fine % 2 == 0 and budget < fine <= QUICK_GROUPS:
             found.append(_factory(f"PQ{fine}x4fs"))
@@ -90,8 +85,6 @@ class Faiss(Peer):
             self._rotation = rotation
         else:
             self._index = faiss.index_factory(d, self.settings["factory"], metric)
-            if "iterations" in self.settings:
-                faiss.downcast_VectorTransform(self._index.chain.at(0)).niter = self.settings["iterations"]
         with matrix_products(faiss):
             self._index.train(train)
         self._faiss = faiss
@@ -156,11 +149,11 @@ def _scalars(budget: int, dimensions: int) -> list[dict[str, Any]]:
     return found
 
 
-def _factory(text: str, *, unit: bool = False, iterations: int | None = None) -> dict[str, Any]:
+def _factory(text: str, *, unit: bool = False) -> dict[str, Any]:
     # "np" leaves out polysemous training, minutes for something that only a prefilter by Hamming distance uses.
     label = text.removesuffix("np")
-    if unit:
-        return {"label": f"{label}, unit", "factory": text, "unit": True, "timed": False}
-    if iterations is not None:
-        return {"label": f"{label}, {iterations} iterations", "factory": text, "iterations": iterations}
-    return {"label": label, "factory": text}
+    return (
+        {"label": f"{label}, unit", "factory": text, "unit": True, "timed": False}
+        if unit
+        else {"label": label, "factory": text}
+    )

@@ -68,7 +68,7 @@ class Peer(ABC):
 
     @classmethod
     def quick(cls, budget: int, dimensions: int) -> Sequence[dict[str, Any]]:
-        """Return those of them that take seconds, for a bench that is to be over in two minutes."""
+        """Return those of them that take seconds, for a quick bench."""
         return cls.configurations(budget, dimensions)
 
     @abstractmethod

@@ -97,7 +97,7 @@ def run(
     ] = "0",
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Two minutes: fewer rows, budgets and settings.", rich_help_panel=TRIED),
+        typer.Option("--quick", help="A first look: fewer rows, budgets and settings.", rich_help_panel=TRIED),
     ] = False,
     limit_s: Annotated[
         float, typer.Option("--limit", metavar="SECONDS", help="Time that one codec may take.", rich_help_panel=TRIED)
