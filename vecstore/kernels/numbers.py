@@ -45,6 +45,7 @@ class NumberKind(NamedTuple):
 
     @property
     def of_bytes(self) -> bool:
+        """Whether numbers are bytes, once unpacked."""
         return self.tag == BYTES
 
 
