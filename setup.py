@@ -1,6 +1,7 @@
-"""What the build does beyond setuptools: it compiles the kernels, for all processors, into libraries of the package.
+"""What the build does beyond setuptools: it compiles the kernels into a library of the package.
 
-With VECSTORE_KERNELS=jit it does not, and numba compiles them where they are used; so it does in an editable install.
+That is for the processor at hand and takes a minute; with VECSTORE_TARGETS=all, for a wheel that others are to use, for
+all processors. With VECSTORE_KERNELS=jit, and in an editable install, it compiles nothing: that is done at first use.
 """
 
 import os
@@ -21,6 +22,7 @@ class BuildWithKernels(build_py):
             return
         package = Path(self.build_lib).absolute()
         command = [sys.executable, "-m", "vecstore.kernels.ahead", "--into", package / "vecstore/kernels/libraries"]
+        command += os.environ.get("VECSTORE_TARGETS", "").split()
         surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join([str(package), *filter(None, sys.path)])}
         subprocess.run(command, env=surroundings, cwd=package, check=True)
 

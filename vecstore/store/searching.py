@@ -38,7 +38,7 @@ def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOption
 def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions) -> SearchResult | list[SearchResult]:
     """Return all rows that reach the limit of the options; see `Store.range_search`."""
     if options.least == -np.inf:
-        raise OptionError("range_search needs min_score (cosine, dot) or max_distance (l2, hamming)")
+        raise OptionError("range_search needs min_score= (cosine, dot) or max_distance= (l2, hamming)")
     _refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
     results = [

@@ -144,8 +144,8 @@ def test_search_within_a_limit(good, fails, words, x, keys):
     assert neighbours(good("search", words, "--key", "key 7", "--min-score", 0.3, "--all", "--json")) == [within]
     assert neighbours(good("search", words, "--key", "key 7", "--min-score", 0.3, "-k", 4, "--json")) == [within[:4]]
     assert neighbours(good("search", words, "--key", "key 7", "--min-score", 2, "--json")) == [[]]
-    assert "min_score" in fails("search", words, "--key", "key 7", "--all")
-    assert "max_distance" in fails("search", words, "--key", "key 7", "--min-score", 1, "--metric", "l2")
+    assert "--min-score" in fails("search", words, "--key", "key 7", "--all")
+    assert "--max-distance" in fails("search", words, "--key", "key 7", "--min-score", 1, "--metric", "l2")
     assert "--all misses nothing" in fails("search", words, "--key", "key 7", "--min-score", 1, "--all", "--exact")
 
 
