@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.kernels import entries
+from vecstore.kernels import entries, levels
 from vecstore.kernels.arguments import Heap, NumberQueries, Stage, TableQueries, Tiles, TrellisQueries
-from vecstore.kernels.levels import BITS, best_level, tag
+from vecstore.kernels.levels import BITS, tag
 from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
 
 __all__ = ["scan_batch", "scan_numbers", "scan_tiles", "scan_trellis", "score_numbers", "score_tiles"]
@@ -94,7 +94,7 @@ def scan_batch(
     level: str | None = None,
 ) -> int:
     """Do what `scan_numbers` does for many queries at once, with the weights `numbers.pack` gives for this level."""
-    level = level or best_level()
+    level = level or levels.best_level()
     how = arithmetic(level, of_bytes=kind.of_bytes), tag(level), SHAPES[level]
     found: int = entries.scan_batch(kind, *how, tiles, queries, heap, first, last, allowed)
     return found

@@ -21,6 +21,8 @@ from vecstore.shard.layers import LayerCodes
 
 __all__ = ["NumberScanner"]
 
+MOST_CANCELLED = 1e3  # of a squared length: what sums of bytes as they are may be that it is left of
+
 FEW_QUERIES, FEW_OF_BYTES = 5, 3  # of float numbers and of bytes: up to so many are faster one after the other
 
 
@@ -49,6 +51,8 @@ class NumberScanner(Scanner):
         """Return one, unless the layer's codes are no plain numbers, or its steps mix dimensions unevenly."""
         numbers = codes.layer.quantizer.numbers
         if numbers is None or codes.packed or (codes.layer.affine.gram.ndim != 1 and ranking.raw != "product"):
+            return None
+        if lengths is not None and ranking.raw != "product" and _cancels(numbers, codes.layer.affine.gram, lengths[1]):
             return None
         return cls(codes, ranking, numbers, lengths)
 
@@ -116,3 +120,11 @@ class NumberScanner(Scanner):
             return whole, np.empty(0, np.uint8), bounds
         packed, bounds = pack(self._weights, arithmetic(level, of_bytes=self._of_bytes), level)
         return whole, packed, bounds
+
+
+def _cancels(numbers: Numbers, gram: Floats, largest: float) -> bool:
+    """Return whether squared lengths are what is left of sums so much larger that float32 does not hold them."""
+    if numbers.dtype not in ("u1", "u6"):
+        return False
+    ends = np.maximum(np.abs(numbers.offset), np.abs(numbers.offset + 255 * numbers.scale))
+    return float(gram @ ends.astype(np.float64) ** 2) > MOST_CANCELLED * largest**2

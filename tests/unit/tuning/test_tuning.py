@@ -259,7 +259,7 @@ def test_a_store_for_a_budget(tmp_path, words, word_keys):
     bytes_ = report.certificate["bytes"]
     assert bytes_["row"] <= 50 and report.table is not None and report.codec == report.table[0].codec
     assert str(vecstore.open(tmp_path / "w.vecs").codec.spec) == report.codec
-    with pytest.raises(OptionError, match="codec and budget"):
+    with pytest.raises(OptionError, match="codec= and budget="):
         vecstore.write(tmp_path / "x.vecs", words[:300], codec="sq:8", budget=10)
 
 
