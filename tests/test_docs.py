@@ -72,7 +72,11 @@ def test_every_error_has_a_line_in_the_tree_and_in_the_table() -> None:
 def test_every_environment_variable_that_is_read_has_a_line() -> None:
     page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
     sources = [ROOT / "setup.py", *(ROOT / "vecstore").rglob("*.py"), *(ROOT / "formats").rglob("*.py")]
-    read = {name for source in sources for name in re.findall(r"environ\W+(?:get\W+)?(VECSTORE_[A-Z_]+)", source.read_text())}
+    read = {
+        name
+        for source in sources
+        for name in re.findall(r"environ\W+(?:get\W+)?(VECSTORE_[A-Z_]+)", source.read_text())
+    }
     assert read == set(re.findall(r"^\| `(VECSTORE_\w+)` \|", page, re.MULTILINE))
 
 
