@@ -21,7 +21,7 @@ from vecstore.shard.layers import LayerCodes
 
 __all__ = ["NumberScanner"]
 
-MOST_CANCELLED = 1e3  # of a squared length: what sums of bytes as they are may be that it is left of
+MOST_CANCELLED = 1e3  # times a squared length: what the offsets add up to that it is left of
 
 FEW_QUERIES, FEW_OF_BYTES = 5, 3  # of float numbers and of bytes: up to so many are faster one after the other
 
@@ -126,5 +126,4 @@ def _cancels(numbers: Numbers, gram: Floats, largest: float) -> bool:
     """Return whether squared lengths are what is left of sums so much larger that float32 does not hold them."""
     if numbers.dtype not in ("u1", "u6"):
         return False
-    ends = np.maximum(np.abs(numbers.offset), np.abs(numbers.offset + 255 * numbers.scale))
-    return float(gram @ ends.astype(np.float64) ** 2) > MOST_CANCELLED * largest**2
+    return float(gram @ numbers.offset.astype(np.float64) ** 2) > MOST_CANCELLED * largest**2
