@@ -6,7 +6,11 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 __all__ = ["Entry"]
+
+MOST_SIGNED = (1 << 63) - 1
 
 
 class Entry:
@@ -73,7 +77,10 @@ class Entry:
 
 
 def _plain(argument: Any) -> Any:
-    return tuple(map(_plain, argument)) if isinstance(argument, tuple) else argument
+    if isinstance(argument, tuple):
+        return tuple(map(_plain, argument))
+    # numba takes every int for a signed one.
+    return np.uint64(argument) if isinstance(argument, int) and argument > MOST_SIGNED else argument
 
 
 def _described(argument: Any) -> str:
