@@ -22,7 +22,6 @@ from vecstore.shard.layers import LayerCodes
 __all__ = ["NumberScanner"]
 
 MOST_CANCELLED = 1e3  # times a squared length: what the offsets add up to that it is left of
-
 FEW_QUERIES, FEW_OF_BYTES = 5, 3  # of float numbers and of bytes: up to so many are faster one after the other
 
 
@@ -104,7 +103,7 @@ class NumberScanner(Scanner):
 
     @property
     def _of_bytes(self) -> bool:
-        return self._dtype in ("u1", "u6")
+        return KINDS[self._dtype].of_bytes
 
     @property
     def _few(self) -> bool:
@@ -124,6 +123,5 @@ class NumberScanner(Scanner):
 
 def _cancels(numbers: Numbers, gram: Floats, largest: float) -> bool:
     """Return whether squared lengths are what is left of sums so much larger that float32 does not hold them."""
-    if numbers.dtype not in ("u1", "u6"):
-        return False
-    return float(gram @ numbers.offset.astype(np.float64) ** 2) > MOST_CANCELLED * largest**2
+    offsets = float(gram @ numbers.offset.astype(np.float64) ** 2)
+    return KINDS[numbers.dtype].of_bytes and offsets > MOST_CANCELLED * largest**2

@@ -81,10 +81,10 @@ def find_all(
 
 def _few(options: SearchOptions, total: int) -> NDArray[np.int64]:
     """Return the rows that are left out, where they are so few that looking for as many more costs less than a mask."""
-    if options.rows is not None or options.exclude is None:
+    if options.rows is not None or options.exclude is None or np.size(options.exclude) > FEW:
         return NONE
     found = as_rows(total, options.exclude, "exclude")
-    return found if found.dtype != bool and len(found) <= FEW else NONE
+    return NONE if found.dtype == bool else found
 
 
 def _together(nprobe: int | None) -> int:
