@@ -12,10 +12,10 @@ import numpy as np
 
 from vecstore.container.container import Container
 from vecstore.container.pages import Extent
-from vecstore.container.part import checksum
+from vecstore.container.part import CHUNK_BYTES, checksum
 from vecstore.store.manifest import MANIFEST_NAME
 
-__all__ = ["MUTATIONS", "reseal", "reseal_manifest"]
+__all__ = ["MUTATIONS", "reseal", "reseal_bytes", "reseal_manifest"]
 
 
 def flip(path: Path, rng: np.random.Generator) -> str:
@@ -89,24 +89,32 @@ def forge_part(path: Path, rng: np.random.Generator) -> str:
     if not part.blocks:
         return "nothing: an empty part"
     block = int(rng.integers(part.blocks))
-    offset, size = int(part.offsets[block]), int(part.sizes[block])
-    data = bytearray(file.read_bytes())
+    size = int(part.sizes[block])
     # The first words are counts and starts, the rest payload.
     at = int(rng.integers(min(size, 64) if rng.random() < 0.5 else size)) & ~3
     value = int(rng.choice([0, 1, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, int(rng.integers(1 << 32))]))
-    data[offset + at : offset + at + 4] = struct.pack("<I", value)
+    _adopt(path, file, reseal_bytes(file, part.name, block, at, struct.pack("<I", value)))
+    return f"{file.name}: {part.name}, block {block}, byte {at}: {value}"
+
+
+def reseal_bytes(file: Path, name: str, block: int, at: int, new: bytes) -> str:
+    """Write bytes into a block of a part, make all checksums right again, and return the container's fingerprint."""
+    container = Container(file)
+    part, data = container.part(name), bytearray(file.read_bytes())
+    offset, size = int(part.offsets[block]), int(part.sizes[block])
+    assert at + len(new) <= size, "the block keeps its length"
+    data[offset + at : offset + at + len(new)] = new
     first = part.about["checksums_at"] + int(part._chunk_starts[block])
     sums = container._extents[b"checksums"]
-    for i, start in enumerate(range(0, size, 65536)):
-        chunk = checksum(bytes(data[offset + start : offset + min(start + 65536, size)]))
+    for i, start in enumerate(range(0, size, CHUNK_BYTES)):
+        chunk = checksum(bytes(data[offset + start : offset + min(start + CHUNK_BYTES, size)]))
         struct.pack_into("<Q", data, sums.offset + 8 * (first + i), chunk)
     document = container.description
     every = bytes(data[sums.offset : sums.offset + 8 * document["checksums"]["count"]])
     document["checksums"]["xxh3"] = f"{checksum(every):016x}"
     fingerprint = _describe(data, container._extents[b"vecstore"], document)
     file.write_bytes(data)
-    _adopt(path, file, fingerprint)
-    return f"{file.name}: {part.name}, block {block}, byte {at}: {value}"
+    return fingerprint
 
 
 def reseal(file: Path, description: dict[str, Any]) -> str:

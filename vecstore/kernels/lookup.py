@@ -51,14 +51,17 @@ def _candidate(words, first, end, row_bits, wanted):
 
 @njit(cache=True, nogil=True, inline="always")
 def _place(data, words, page, page_size, row):
-    """Return where the key of a row, counted from its page's start, begins, and its length; -1 if malformed."""
+    """Return where the key of a row, counted from its page's start, begins, and its length; -1 if malformed.
+
+    Whatever the page holds, the key lies inside it.
+    """
     rows, longs = np.int64(words[page >> 2]), np.int64(words[(page >> 2) + 1])
     groups = (rows + 31) >> 5
     lengths = page + 8 + 4 * groups
     long_list = lengths + ((rows + 3) & ~3)
     first_text = long_list + 8 * longs
     group = row >> 5
-    if row >= rows or first_text > page + page_size:
+    if row >= rows or longs > rows or first_text > page + page_size:
         return page, np.int64(-1)
     at, length = first_text + np.int64(words[(page >> 2) + 2 + group]), np.int64(data[lengths + row])
     inside = row & 31
@@ -76,7 +79,8 @@ def _place(data, words, page, page_size, row):
             at += extra
         elif long_row == row:
             length += extra
-    return at, (length if at + length <= page + page_size else np.int64(-1))
+    inside_page = first_text <= at and length >= 0 and at + length <= page + page_size
+    return at, (length if inside_page else np.int64(-1))
 
 
 @njit(cache=True, nogil=True)

@@ -177,12 +177,10 @@ class TextPages(KeyPages):
         if len(rows) < KERNEL_KEYS:
             return [self.decoded(self.raw(row)) for row in rows.tolist()]
         data, part = self._container.data, self.part
-        for page in np.flatnonzero(np.bincount(rows // PAGE_KEYS)).tolist() if part.unchecked else ():
-            part.check_block(page)
+        for page in np.flatnonzero(np.bincount(rows // PAGE_KEYS)).tolist():
+            self._page(page)
         starts, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
         entries.locate_texts(data, data.view("<u4"), part.offsets, part.sizes, rows, starts, lengths)
-        if lengths.min() < 0:
-            raise CorruptError("a page of keys is shorter than it says; restore the file", path=self._container.path)
         places = [slice(*edges) for edges in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
         text = memoryview(data)
         return [self.decoded(bytes(text[place])) for place in places]
@@ -191,6 +189,8 @@ class TextPages(KeyPages):
         return [self.decoded(raw) for raw in self._page(page).all_keys()]
 
     def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
+        for page in range(self.part.blocks):
+            self._page(page)
         out = np.empty(len(packed), np.int64)
         where = (self.part.offsets, self.part.sizes, packed.text)
 
@@ -221,14 +221,32 @@ class _TextPage:
         lengths = 8 + 4 * -(-count // GROUP_KEYS)
         long_list = lengths + -(-count // 4) * 4
         self._first_text = long_list + 8 * longs
-        if self._first_text > len(view):
+        if longs > count or self._first_text > len(view):
             raise CorruptError("a page of keys is shorter than it says; restore the file", path=path)
         self.view, self.count = view, count
         self._starts = view[8:lengths].cast("I")
         self._lengths = view[lengths : lengths + count]
         self._longs = view[long_list : self._first_text].cast("I").tolist()
-        if max(self._longs[::2], default=-1) >= count:
-            raise CorruptError("a page of keys names a long key that it lacks; restore the file", path=path)
+        if not self._is_sound():
+            raise CorruptError("a page of keys contradicts itself; restore the file", path=path)
+
+    def _is_sound(self) -> bool:
+        """Whether long keys and starts are those of the lengths, and all of the text is there."""
+        own = np.frombuffer(self._lengths, np.uint8)
+        rows = np.array(self._longs[::2], np.int64)
+        if not np.array_equal(rows, np.flatnonzero(own == LONG_KEY_BYTES)):
+            return False
+        lengths = self._all_lengths()
+        ends = np.cumsum(lengths)
+        starts = (ends - lengths)[::GROUP_KEYS]
+        at_least = int(lengths[rows].min(initial=LONG_KEY_BYTES))
+        whole = not self.count or self._first_text + int(ends[-1]) <= len(self.view)
+        return whole and at_least == LONG_KEY_BYTES and np.array_equal(self._starts, starts)
+
+    def _all_lengths(self) -> NDArray[np.int64]:
+        lengths = np.frombuffer(self._lengths, np.uint8).astype(np.int64)
+        lengths[self._longs[::2]] = self._longs[1::2]
+        return lengths
 
     def key(self, row: int) -> bytes:
         group = row // GROUP_KEYS
@@ -243,8 +261,7 @@ class _TextPage:
         return bytes(self.view[at : at + length])
 
     def all_keys(self) -> list[bytes]:
-        lengths = np.frombuffer(self._lengths, np.uint8).astype(np.int64)
-        lengths[self._longs[::2]] = self._longs[1::2]
+        lengths = self._all_lengths()
         ends = self._first_text + np.cumsum(lengths)
         text = self.view
         return [bytes(text[a:b]) for a, b in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
