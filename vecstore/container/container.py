@@ -219,6 +219,17 @@ class Container:
         """Return the names of all parts that begin with `prefix`."""
         return [name for name in self._about if name.startswith(prefix)]
 
+    def identity(self, prefix: str) -> tuple[Any, ...]:
+        """Return what is equal for parts of two files whose names begin with `prefix` only if they hold the same.
+
+        That is their names, types, shapes and checksums: no value is read.
+        """
+        told = []
+        for name in sorted(self.names(prefix)):
+            part = self.part(name)
+            told.append((name, part.dtype.str, part.shape, part.checksums.tobytes()))
+        return tuple(told)
+
     @property
     def size_bytes(self) -> int:
         """Bytes of all parts, as `verify` checks them."""

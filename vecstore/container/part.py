@@ -187,6 +187,11 @@ class Part:
             return self.block(0)
         return np.concatenate([self.block(index) for index in range(self.blocks)])
 
+    @property
+    def checksums(self) -> NDArray[np.uint64]:
+        """What its chunks are compared with: (chunks,)."""
+        return self._sums
+
     def check_block(self, index: int) -> None:
         """Compare all of a block with its checksums; raise `CorruptError` where they differ."""
         self.check_span(index, 0, int(self.sizes[index]))

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +27,12 @@ from vecstore.shard.layer_distances import LayerDistances
 from vecstore.shard.layers import LayerCodes
 from vecstore.shard.order import Order
 
-__all__ = ["Shard"]
+__all__ = ["Models", "Shard"]
+
+Models: TypeAlias = dict[Any, Codec]
 
 KNOWN_FEATURES = {"cells": dict, "order": bool}  # what a description may require of its reader: members of these types
+MODEL = "model."  # what names of the codec's arrays begin with
 MOST_DIMENSIONS = 1 << 20
 MOST_ROWS = 1 << 32
 LENGTH_MARGIN = 1e-4
@@ -43,6 +47,8 @@ class Shard:
     Attributes
     ----------
     path : str
+    models : dict
+        Trained codecs by what they are made of. Shards that are given the same dictionary restore a codec once.
     rows, dimensions : int
     metric : {"cosine", "dot", "l2"}
     description : dict
@@ -56,9 +62,16 @@ class Shard:
     """
 
     def __init__(
-        self, path: str | Path, *, check: bool = True, prefix: int | None = None, code_bytes: int | None = None
+        self,
+        path: str | Path,
+        *,
+        check: bool = True,
+        prefix: int | None = None,
+        code_bytes: int | None = None,
+        models: Models | None = None,
     ) -> None:
         self.path, self.prefix, self.code_bytes = str(path), prefix, code_bytes
+        self.models = {} if models is None else models
         self.container = Container(path, check=check)
         about = self.description = self.container.description
         if about.get("kind") != "shard":
@@ -99,11 +112,19 @@ class Shard:
 
     @cached_property
     def codec(self) -> Codec:
-        """The trained codec, restored from the file."""
-        names = [name.removeprefix("model.") for name in self.container.names("model.")]
-        arrays = {name: self.container.part(f"model.{name}").array() for name in names}
+        """The trained codec, restored from the file; the same object in shards that share `models`."""
         layers, cells = field(self.description, "codec", list, self.path), self.description.get("cells")
-        spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
+        told = json.dumps([layers, cells], sort_keys=True)
+        # Not by the specification alone: two codecs may be trained on other samples.
+        key = told, self.container.identity(MODEL), self.stored_dimensions, self.code_bytes, self.prefix
+        if key not in self.models:
+            spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
+            self.models[key] = self._restored(spec)
+        return self.models[key]
+
+    def _restored(self, spec: CodecSpec) -> Codec:
+        names = [name.removeprefix(MODEL) for name in self.container.names(MODEL)]
+        arrays = {name: self.container.part(f"{MODEL}{name}").array() for name in names}
         codec = Codec.restore(spec, self.stored_dimensions, arrays)
         codec = codec if self.code_bytes is None else codec.first_bytes(self.code_bytes)
         return codec if self.prefix is None else codec.prefix(self.prefix)

@@ -20,7 +20,7 @@ from vecstore.keys.kind import Key, KeyType, as_keys
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.progress import Listener, Step
-from vecstore.shard.shard import Shard
+from vecstore.shard.shard import Models, Shard
 from vecstore.store.groups import groups
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
@@ -84,19 +84,28 @@ class Snapshot:
         self.vector: Callable[[int], Floats] = first.vector if single else _Rows(shards, self.edges).vector
 
     @classmethod
-    def open(cls, path: str, *, check: bool, prefix: int | None = None, code_bytes: int | None = None) -> Snapshot:
+    def open(
+        cls,
+        path: str,
+        *,
+        check: bool,
+        prefix: int | None = None,
+        code_bytes: int | None = None,
+        models: Models | None = None,
+    ) -> Snapshot:
         """Open a shard file, or the shards that the manifest of a directory names.
 
         Parameters
         ----------
         check : bool
             Compare what is read with checksums.
-        prefix, code_bytes : int, optional
+        prefix, code_bytes, models : optional
             See `Shard`.
         """
+        models = {} if models is None else models
 
         def shard(file: str | Path) -> Shard:
-            return Shard(file, check=check, prefix=prefix, code_bytes=code_bytes)
+            return Shard(file, check=check, prefix=prefix, code_bytes=code_bytes, models=models)
 
         directory = Path(path)
         if not directory.is_dir():
@@ -233,11 +242,16 @@ class Snapshot:
 
     @property
     def codec(self) -> Codec:
-        """The codec of all shards; raises `OptionError` where they have several (mixed precision)."""
-        specs = {str(shard.codec.spec) for shard in self.shards}
-        if len(specs) > 1:
-            raise OptionError(f"{self.path} has a codec for each block of rows: {', '.join(sorted(specs))}")
-        return self.shards[0].codec
+        """The codec of all shards; raises `OptionError` where they have several, by what they are or by training."""
+        codecs = list({id(shard.codec): shard.codec for shard in self.shards}.values())
+        if len(codecs) > 1:
+            specs = sorted({str(codec.spec) for codec in codecs})
+            raise OptionError(
+                f"{self.path} has {len(codecs)} codecs, each for some rows: "
+                + (", ".join(specs) if len(specs) > 1 else f"all {specs[0]}, trained on other vectors")
+                + "; open one of its shards for its codec"
+            )
+        return codecs[0]
 
     @property
     def truncated(self) -> bool:

@@ -14,6 +14,7 @@ from vecstore.codecs.codec import Codec
 from vecstore.errors import ClosedError, OptionError
 from vecstore.keys.kind import Key, is_single
 from vecstore.progress import Progress, reported
+from vecstore.shard.shard import Models
 from vecstore.store.keys_view import KeysView
 from vecstore.store.snapshot import Lookup, Snapshot
 from vecstore.store.vectors import Vectors
@@ -390,7 +391,8 @@ def _opened(path: str | list[str], **options: Any) -> Snapshot:
         return Snapshot.open(path, **options)
     from vecstore.store.joining import JoinedSnapshot
 
-    return JoinedSnapshot([Snapshot.open(each, **options) for each in path])
+    models: Models = {}
+    return JoinedSnapshot([Snapshot.open(each, models=models, **options) for each in path])
 
 
 def _reopen(path: str | list[str], check: bool, prefix: int | None, code_bytes: int | None) -> Store:
