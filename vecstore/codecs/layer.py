@@ -149,6 +149,8 @@ class Layer:
             transforms.append(step.restore(width, of_step(arrays, i)))
             width = transforms[-1].dimensions
         quantizer = spec.quantizer.restore(width, of_step(arrays, len(transforms)))
+        for byte_step in spec.byte_steps:
+            byte_step.check(quantizer.code_bytes)
         return cls(spec, transforms, quantizer, dimensions)
 
 

@@ -26,6 +26,7 @@ __all__ = ["COUNT_BYTES", "MOST_CELLS", "Cells", "Partition"]
 
 MOST_CELLS = 1 << 16
 MOST_NUMBERS = 1 << 27  # of all centroids together, which are held in memory
+FEW_NUMBERS, MOST_OF_A_BYTE = 1 << 23, 64  # that a file may ask for anyway, or for each byte of its levels
 CENTROID_BITS = (1, 4)  # a dimension, what the axes take included: at least, and where `SHARE` has room, at most
 MOST_BITS = 8  # a component
 FEW_AXES = 8  # that even a few cells may have, whose centroids would otherwise not be worth an axis
@@ -98,12 +99,20 @@ class Cells(Step):
         steps = np.maximum(components.std(axis=0), 1e-30) * STEPS[bits]
         middle = 1 << bits.astype(np.int64) - 1
         levels = np.clip(np.floor(components / steps) + middle, 0, 2 * middle - 1).astype(np.uint8)
-        return Partition(mean, axes, steps.astype("<f4"), bits, join_uneven(levels, bits))
+        joined = join_uneven(levels, bits)
+        self._require_worth(joined, d)
+        return Partition(mean, axes, steps.astype("<f4"), bits, joined)
 
     @staticmethod
     def _require_room(count: int, dimensions: int) -> None:
         if not 1 <= count <= max(MOST_NUMBERS // dimensions, 1):
             raise CodecError(f"cells: {count:,} centroids of {dimensions:,} dimensions are too many to hold in memory")
+
+    @staticmethod
+    def _require_worth(levels: NDArray[np.uint8], dimensions: int) -> None:
+        """Raise `CodecError` where centroids take far more memory than their levels (count, bytes) take in a file."""
+        if len(levels) * dimensions > max(FEW_NUMBERS, MOST_OF_A_BYTE * levels.nbytes):
+            raise CodecError(f"cells: {len(levels):,} centroids that {levels.nbytes:,} bytes tell apart; take fewer")
 
     @staticmethod
     def _affordable(x: Floats, rows: int, code_bytes: int) -> int:
@@ -127,7 +136,8 @@ class Cells(Step):
         else:  # files of before: their scales belong to whole numbers
             (whole,) = named(arrays, dtype="|i1", axes=(components, dimensions))
             axes = Axes(whole.astype(np.float32), {"axes": whole})
-        (levels,) = named(arrays, dtype="|u1", levels=(self.count, -(-int(bits.sum()) // 8)))
+        (levels,) = named(arrays, dtype="|u1", levels=(self.count, -(-int(bits.sum(dtype=np.int64)) // 8)))
+        self._require_worth(levels, dimensions)
         return Partition(mean, axes, scales, bits, levels)
 
 
@@ -172,11 +182,13 @@ class Partition:
     ) -> None:
         given: Arrays = {"mean": mean, **axes.arrays, "scales": scales, "bits": bits, "levels": levels}
         self.arrays: Mapping[str, NDArray[Any]] = {name: frozen(array) for name, array in given.items()}
+        centroids, middle = np.empty((len(levels), len(mean)), np.float32), ((1 << bits.astype(np.int64)) - 1) / 2
         with np.errstate(over="ignore", invalid="ignore"):
-            components = (split_uneven(levels, bits) - ((1 << bits.astype(np.int64)) - 1) / 2).astype(
-                np.float32
-            ) * scales
-            self._set(components @ axes.matrix + mean)
+            for start in range(0, len(levels), ADDED_ROWS):
+                some = slice(start, start + ADDED_ROWS)
+                components = (split_uneven(levels[some], bits) - middle).astype(np.float32) * scales
+                centroids[some] = components @ axes.matrix + mean
+        self._set(centroids)
 
     def _set(self, centroids: Floats) -> None:
         if not (np.abs(centroids) <= LARGEST).all():

@@ -23,7 +23,8 @@ __all__ = ["CHUNK_BYTES", "Part", "checksum", "padded", "tiled"]
 CHUNK_BYTES = 64 * 1024  # what one checksum covers, so what the first touch of a row reads
 TOGETHER = 8  # bytes of a row that lie together in such a tile
 DTYPES = ("|i1", "|u1", *(f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)), "<f2", "<f4", "<f8")
-MOST_ROWS = 1 << 48
+MOST_ROWS = MOST_NUMBERS = 1 << 48
+MOST_LENGTHS = 8  # of a shape
 MOST_BLOCK_BYTES = 1 << 32  # LMDB keeps the length of a value in 32 bits
 
 checksum = xxhash.xxh3_64_intdigest
@@ -93,6 +94,8 @@ class Part:
         lengths = field(about, "shape", list, path)
         self.shape = tuple(whole({"shape": length}, "shape", path, most=MOST_ROWS) for length in lengths)
         self.rows = self.shape[0] if self.shape else 1
+        if len(lengths) > MOST_LENGTHS or prod(max(length, 1) for length in self.shape) > MOST_NUMBERS:
+            raise CorruptError(f"part {name!r} has a shape that no file holds", path=path, found=repr(lengths)[:40])
         self.block_rows = whole(about, "block_rows", path, least=1, most=MOST_ROWS)
         self.tile_rows = whole(about, "tile_rows", path, least=1, most=self.block_rows)
         if (self.tile_rows > LANES and self.tile_rows % LANES) or self.block_rows % self.tile_rows:

@@ -11,8 +11,10 @@ __all__ = ["decibels", "distortion_bound", "spectrum"]
 def spectrum(x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the variances along the principal axes of rows (n, d), largest first: (d,) float64."""
     centered = x - x.mean(axis=0, dtype=np.float64).astype(np.float32)
-    variances = np.linalg.eigvalsh((centered.T @ centered).astype(np.float64) / max(len(x), 1))
-    return np.maximum(variances[::-1], 0)
+    # Products of dimensions and products of rows have the same eigenvalues, but for zeros.
+    products = centered.T @ centered if len(x) >= x.shape[1] else centered @ centered.T
+    variances = np.linalg.eigvalsh(products.astype(np.float64) / max(len(x), 1))[::-1]
+    return np.maximum(np.pad(variances, (0, x.shape[1] - len(variances))), 0)
 
 
 def distortion_bound(variances: ArrayLike, size_bytes: float) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.layer import Layer
 from vecstore.container.block_buffer import BlockBuffer
-from vecstore.container.container import BLOCK_BYTES, Container, ContainerWriter, rows_per_block
+from vecstore.container.container import Container, ContainerWriter, rows_per_block
 from vecstore.container.part import padded, tiled
 from vecstore.errors import CorruptError
 from vecstore.kernels import entries
@@ -23,6 +23,7 @@ from vecstore.shard.cells import CellRuns
 __all__ = ["LayerCodes", "LayerWriter"]
 
 PACKED_BLOCK_BYTES = 128 * 1024  # a packed block is unpacked whole for any row of it
+MOST_UNPACKED_BYTES = 16 * 1024 * 1024  # of a block: a small file must not ask for much memory
 KERNEL_ROWS = 512  # from this many rows on, the compiled gather pays for its import
 
 _LENGTH = struct.Struct("<Q")
@@ -34,8 +35,10 @@ class LayerWriter:
     def __init__(self, container: ContainerWriter, part: str, layer: Layer) -> None:
         self._container, self._part, self._layer = container, part, layer
         self._tile = 1 if layer.byte_steps else layer.quantizer.tile_rows
-        block_bytes = PACKED_BLOCK_BYTES if layer.byte_steps else BLOCK_BYTES
-        block_rows = rows_per_block(layer.code_bytes, self._tile, block_bytes)
+        block_rows = rows_per_block(layer.code_bytes, self._tile)
+        if layer.byte_steps:
+            most = max(MOST_UNPACKED_BYTES // max(layer.code_bytes, 1), 1)
+            block_rows = min(rows_per_block(layer.code_bytes, self._tile, PACKED_BLOCK_BYTES), most)
         self._buffer = BlockBuffer(np.zeros((block_rows, layer.code_bytes), np.uint8))
 
     def add(self, codes: Codes) -> None:
@@ -117,6 +120,9 @@ class LayerCodes:
         blocks = -(-rows // self.part.block_rows) if layer.code_bytes else 0
         if self.part.encoding != encoding or self.part.blocks != blocks:
             raise CorruptError(f"part {part!r} does not agree with the codec", path=container.path)
+        if self.packed and min(rows, self.part.block_rows) * self.part.row_bytes > MOST_UNPACKED_BYTES:
+            expected = f"{MOST_UNPACKED_BYTES:,} bytes at most"
+            raise CorruptError(f"part {part!r} has too large blocks", path=container.path, expected=expected)
         most = layer.table.most_rows if layer.table else None
         if most is not None and first_row + rows > most:
             raise CorruptError(

@@ -13,7 +13,7 @@ import vecstore
 from vecstore.codecs import registry
 from vecstore.codecs.codec import codec
 from vecstore.codecs.packing import join, split
-from vecstore.codecs.transforms.rotate import hadamard
+from vecstore.codecs.transforms.rotate import Rotate, TrainedWideHadamard, hadamard, hadamard_product
 from vecstore.codecs.transforms.truncate import TruncationWarning
 from vecstore.errors import CodecError, ShapeError, UnknownCodecError
 
@@ -96,16 +96,33 @@ def test_binary_chooses_its_threshold_on_the_data(words):
 @pytest.mark.parametrize("d", [1, 2, 4, 8, 12, 20, 24, 40, 48, 64, 80, 96, 160, 192, 384])
 def test_hadamard_matrices(d):
     matrix = hadamard(d)
-    assert matrix is not None and set(np.unique(matrix)) <= {-1, 1}
+    assert set(np.unique(matrix)) <= {-1, 1}
     np.testing.assert_array_equal(matrix @ matrix.T, d * np.eye(d))
+    x = np.random.default_rng(0).integers(-9, 9, (5, d)).astype(np.float32)
+    np.testing.assert_array_equal(hadamard_product(x), x @ matrix)
+    np.testing.assert_array_equal(hadamard_product(x, transposed=True), x @ matrix.T)
+
+
+def test_wide_rotations_take_little_memory_and_turn_back():
+    x = np.random.default_rng(0).normal(size=(9, 12 << 10)).astype(np.float32)
+    fitted = codec("rotate,f32").fit(x)
+    (rotation,) = fitted.layers[0].transforms
+    assert fitted.model_bytes == 12 << 10 and isinstance(rotation, TrainedWideHadamard)
+    z = rotation.apply(x)
+    np.testing.assert_allclose(z @ z.T, x @ x.T, atol=0.2)
+    np.testing.assert_allclose(rotation.invert(z), x, atol=1e-4)
+    matrix, signs = hadamard(4096), np.where(np.arange(4096) % 3, 1, -1).astype("i1")  # as the format says
+    wide = TrainedWideHadamard(signs).apply(np.eye(1, 4096, 5, dtype=np.float32))
+    np.testing.assert_allclose(wide[0], signs[5] * matrix[5] / 64, atol=1e-7)
 
 
 @pytest.mark.parametrize("d", [3, 6, 10, 28, 50, 100, 300])
 def test_no_hadamard_matrix_at_hand(d):
-    assert hadamard(d) is None
     x = np.random.default_rng(0).normal(size=(9, d)).astype(np.float32)
     rotated = codec("rotate,f32").fit(x).layers[0].transforms[0].apply(x)
     np.testing.assert_allclose(np.linalg.norm(rotated, axis=1), np.linalg.norm(x, axis=1), rtol=1e-5)
+    with pytest.raises(CodecError, match="no Hadamard matrix"):
+        Rotate().restore(d, {"signs": np.ones(d, "i1")})
 
 
 def test_whitened_dimensions_have_variance_one(words):

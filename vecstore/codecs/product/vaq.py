@@ -16,6 +16,7 @@ from vecstore.errors import CodecError
 
 __all__ = ["VAQ", "unequal_edges"]
 
+FEW_NUMBERS, MOST_PADDING = 1 << 23, 16  # of codebooks: those that a file may ask for anyway, or times its own
 EMPHASIS = 0.15  # queries are longest where the vectors are: widths weigh a variance v as v ** (1 + 2 * EMPHASIS)
 
 
@@ -38,6 +39,7 @@ class VAQ(PQ):
         sample = z[:TRAINING_ROWS]
         mean, exact, variances = principal_axes(sample, z.shape[1])
         edges = unequal_edges(variances ** (1 + 2 * EMPHASIS), self.m, self.bits)
+        self._require_room(edges)
         axes = Axes.principal(exact, variances, int(edges[-1]))
         components = np.asarray((sample - mean) @ axes.matrix.T, np.float32)
         codebooks = train_codebooks(components, edges, 1 << self.bits, seed=seed)
@@ -49,12 +51,19 @@ class VAQ(PQ):
         if self.m < 1 or widths.min() < 1 or edges[-1] > dimensions:
             raise CodecError(f"vaq: the groups in the file are not groups of {dimensions} dimensions; it is damaged")
         kept, k = int(edges[-1]), 1 << self.bits
+        self._require_room(edges)
         mean, centroids = named(arrays, dtype="<f4", mean=(dimensions,), centroids=(kept, k))
         axes = Axes.restore(arrays, (kept, dimensions))
         codebooks = np.zeros((self.m, k, int(widths.max())), np.float32)
         for group, (begin, end) in enumerate(pairwise(edges)):
             codebooks[group, :, : end - begin] = centroids[begin:end].T
         return TrainedVAQ(mean, axes, TrainedPQ(self.bits, edges, codebooks))
+
+    def _require_room(self, edges: NDArray[np.int64]) -> None:
+        """Raise `CodecError` where codebooks, all as wide as the widest, take far more memory than their centroids."""
+        widest = int(np.diff(edges).max())
+        if self.m * widest << self.bits > max(FEW_NUMBERS, MOST_PADDING * int(edges[-1]) << self.bits):
+            raise CodecError(f"vaq: a group of {widest} dimensions among {self.m}; take fewer groups")
 
 
 def unequal_edges(variances: NDArray[np.float64], m: int, bits: int) -> NDArray[np.int64]:

@@ -12,6 +12,8 @@ from vecstore.errors import CodecError
 
 __all__ = ["Rotate"]
 
+WRITTEN_OUT = 2048  # dimensions up to which a product with the matrix is as fast
+
 
 @dataclass(frozen=True)
 class Rotate(Transform):
@@ -30,14 +32,14 @@ class Rotate(Transform):
     def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
         d = x.shape[1]
         rng = np.random.default_rng(seed)
-        if hadamard(d) is not None:
-            return TrainedHadamard(np.where(rng.random(d) < 0.5, -1, 1).astype("i1"))
+        if _seed_order(d) is not None:
+            return _by_signs(np.where(rng.random(d) < 0.5, -1, 1).astype("i1"))
         q, r = np.linalg.qr(rng.standard_normal((d, d)))
         return TrainedRotation((q * np.where(np.diag(r) < 0, -1, 1)).astype("<f4"))
 
     def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
         if "signs" in arrays:
-            return TrainedHadamard(*named(arrays, dtype="|i1", signs=(dimensions_in,)))
+            return _by_signs(*named(arrays, dtype="|i1", signs=(dimensions_in,)))
         return TrainedRotation(*named(arrays, matrix=(dimensions_in, dimensions_in)))
 
 
@@ -60,30 +62,76 @@ class TrainedRotation(TrainedTransform):
 class TrainedHadamard(TrainedRotation):
     def __init__(self, signs: NDArray[np.int8]) -> None:
         self.signs = frozen(signs)
-        order = hadamard(len(signs))
-        if order is None:
-            raise CodecError(f"rotate: signs for {len(signs)} dimensions, of which there is no Hadamard matrix here")
-        super().__init__(self.signs[:, None] * order / np.float32(np.sqrt(len(signs))))
+        super().__init__(self.signs[:, None] * hadamard(len(signs)) / np.float32(np.sqrt(len(signs))))
 
     @property
     def arrays(self) -> Arrays:
         return {"signs": self.signs}
 
 
-def hadamard(d: int) -> Floats | None:
-    """Return a Hadamard matrix of order d = 2**k * (1, 12 or 20), entries 1 and -1, or None.
+class TrainedWideHadamard(TrainedTransform):
+    """As `TrainedHadamard`, by d log d sums a row: the matrix would be far larger than what a file holds of it."""
 
-    Orders 12 and 20 by Paley's construction over the integers modulo 11 and 19, doubled by Sylvester's.
-    """
+    def __init__(self, signs: NDArray[np.int8]) -> None:
+        self.signs = frozen(signs)
+        self.dimensions_in = self.dimensions = len(signs)
+        self._scale = np.float32(1 / np.sqrt(len(signs)))
+
+    def apply(self, x: Floats) -> Floats:
+        return hadamard_product(x * self.signs * self._scale)
+
+    def invert(self, z: Floats) -> Floats:
+        return hadamard_product(z, transposed=True) * self.signs * self._scale
+
+    @property
+    def arrays(self) -> Arrays:
+        return {"signs": self.signs}
+
+
+def _by_signs(signs: NDArray[np.int8]) -> TrainedTransform:
+    if _seed_order(len(signs)) is None:
+        raise CodecError(f"rotate: signs for {len(signs)} dimensions, of which there is no Hadamard matrix here")
+    return TrainedHadamard(signs) if len(signs) <= WRITTEN_OUT else TrainedWideHadamard(signs)
+
+
+def _seed_order(d: int) -> int | None:
+    """Return the order of the matrix that doubling begins with, 1, 12 or 20; None if none leads to order d."""
     odd, twos = d, 0
     while odd % 2 == 0:
         odd, twos = odd // 2, twos + 1
-    if odd not in (1, 3, 5) or (odd > 1 and twos < 2):
-        return None
-    matrix = _paley(4 * odd - 1) if odd > 1 else np.ones((1, 1), np.float32)
+    return None if odd not in (1, 3, 5) or (odd > 1 and twos < 2) else 4 * odd if odd > 1 else 1
+
+
+def _seed(d: int) -> Floats:
+    order = _seed_order(d)
+    assert order is not None, "asked before"
+    return _paley(order - 1) if order > 1 else np.ones((1, 1), np.float32)
+
+
+def hadamard(d: int) -> Floats:
+    """Return the Hadamard matrix of order d = 2**k * (1, 12 or 20), entries 1 and -1.
+
+    Orders 12 and 20 by Paley's construction over the integers modulo 11 and 19, doubled by Sylvester's.
+    """
+    matrix = _seed(d)
     while len(matrix) < d:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    return matrix.astype(np.float32)
+    return matrix
+
+
+def hadamard_product(x: Floats, *, transposed: bool = False) -> Floats:
+    """Return x (n, d) times the matrix that `hadamard` returns, or its transpose, without it: a new array."""
+    n, d = x.shape
+    seed = _seed(d)
+    y = np.ascontiguousarray(x.reshape(n, -1, len(seed)) @ (seed.T if transposed else seed))
+    width = len(seed)
+    while width < d:
+        pairs = y.reshape(n, d // (2 * width), 2, width)
+        difference = pairs[:, :, 0] - pairs[:, :, 1]
+        pairs[:, :, 0] += pairs[:, :, 1]
+        pairs[:, :, 1] = difference
+        width *= 2
+    return y.reshape(n, d)
 
 
 def _paley(q: int) -> Floats:
