@@ -18,7 +18,7 @@ __all__ = ["Faiss"]
 
 Floats = NDArray[np.float32]
 SLOW = {"RQ": 32, "LSQ": 16}  # bytes up to which training them takes minutes, not hours
-QUICK_GROUPS = 192  # beyond, PQ trains for longer than a quick bench has
+QUICK_BYTES = 192  # beyond, PQ trains and RaBitQ encodes for longer than a quick bench has
 TURBO = {1: "QT_1bit_tqmse", 2: "QT_2bit_tqmse", 3: "QT_3bit_tqmse", 4: "QT_4bit_tqmse", 8: "QT_8bit_tqmse"}
 
 
@@ -59,16 +59,17 @@ class Faiss(Peer):
 
     @classmethod
     def quick(cls, budget: int, dimensions: int) -> Sequence[dict[str, Any]]:
-        """Return PQ, FastScan, and what is not trained: no OPQ, no RQ, no LSQ."""
+        """Return PQ, FastScan, and what is not trained: no OPQ, no RQ, no LSQ; of large codes faiss' plain numbers."""
         found: list[dict[str, Any]] = []
         divisors = [m for m in range(1, dimensions + 1) if dimensions % m == 0]
         groups = max(m for m in divisors if m <= budget)
-        if groups * 2 > budget and groups <= QUICK_GROUPS:
+        if groups * 2 > budget and groups <= QUICK_BYTES:
             found.append(_factory(f"PQ{groups}np"))
         fine = max(m for m in divisors if m <= 2 * budget)
-        if fine % 2 == 0 and budget < fine <= QUICK_GROUPS:
+        if fine % 2 == 0 and budget < fine <= QUICK_BYTES:
             found.append(_factory(f"PQ{fine}x4fs"))
-        return [*found, *_scalars(budget, dimensions)]
+        scalars = _scalars(budget, dimensions)
+        return [*found, *(own for own in scalars if "factory" in own or budget <= QUICK_BYTES)]
 
     def fit(self, train: Floats) -> None:
         """Train the index."""

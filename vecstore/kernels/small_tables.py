@@ -42,6 +42,8 @@ class SmallTables(NamedTuple):
         Room for the least entries of a query's tables.
     sums : (2, 32) int32
         Room for the sums of a tile.
+    values : (2, entries) float64
+        Room for the exact entries of a table.
     """
 
     entries: NDArray[np.uint8]
@@ -54,6 +56,7 @@ class SmallTables(NamedTuple):
     thresholds: NDArray[np.int32]
     lowest: NDArray[np.float64]
     sums: NDArray[np.int32]
+    values: NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)
@@ -76,6 +79,7 @@ def empty_tables(layout, queries, terms, two_digits):
         np.empty(queries, np.int32),
         np.empty(count),
         np.empty((2, 32), np.int32),
+        np.empty((2, entries)),
     )
 
 
@@ -176,12 +180,10 @@ def fill(q, layout, terms, norm_terms, weights, small):
     count, entries = terms.shape
     queries, lowest = len(small.base), small.lowest
     query_bytes = len(small.entries) // queries
-    widest = total = 0.0
+    values, widest, total = small.values, 0.0, 0.0
     for j in range(count):
-        low, high = np.inf, -np.inf
-        for i in range(entries):
-            value = joined(a, b, terms, norm_terms, j, i)
-            low, high = min(low, value), max(high, value)
+        join(a, terms[j], b, norm_terms, j, values[0])
+        low, high = least_and_largest(values)
         lowest[j] = low
         base += low
         widest, total = max(widest, high - low), total + (high - low)
@@ -190,18 +192,48 @@ def fill(q, layout, terms, norm_terms, weights, small):
     small.base[q], small.worth[q], each = base, unit, 1 / unit
     for j in range(count):
         at = table_at(q, queries, j, entries, group, query_bytes)
-        for i in range(entries):
-            exact = (joined(a, b, terms, norm_terms, j, i) - lowest[j]) * each
-            whole = np.ceil(exact)
-            small.entries[at + i] = np.uint8(whole)
-            if len(small.digits):
-                small.digits[at + i] = np.uint8(np.floor((whole - exact) * small.steps))
+        join(a, terms[j], b, norm_terms, j, values[0])
+        write(values[0], lowest[j], each, small.entries[at : at + entries])
+        for i in range(entries if len(small.digits) else 0):
+            exact = (values[0, i] - lowest[j]) * each
+            small.digits[at + i] = np.uint8(np.floor((np.ceil(exact) - exact) * small.steps))
 
 
-@njit(inline="always")
-def joined(a, b, terms, norm_terms, j, i):
-    """Return what entry i of table j adds to what has to reach a threshold."""
-    return a * terms[j, i] + (b * norm_terms[j, i] if b != 0 else 0.0)
+# The loops of these three are such that compilers make vectors of them.
+
+
+@borrowing
+def join(a, terms, b, norm_terms, j, values):
+    """Write what the entries of table j add to what has to reach a threshold."""
+    if b == 0:
+        for i in range(len(values)):
+            values[i] = a * terms[i]
+    else:
+        norms = norm_terms[j]
+        for i in range(len(values)):
+            values[i] = a * terms[i] + b * norms[i]
+
+
+@borrowing
+def least_and_largest(values):
+    """Return the least and the largest of values[0], by halving; both lines are overwritten."""
+    lows, highs = values[0], values[1]
+    half = len(lows)
+    for i in range(half):
+        highs[i] = lows[i]
+    while half > 1:
+        half >>= 1
+        for i in range(half):
+            lows[i] = lows[i] if lows[i] < lows[half + i] else lows[half + i]
+            highs[i] = highs[i] if highs[i] > highs[half + i] else highs[half + i]
+    return lows[0], highs[0]
+
+
+@borrowing
+def write(values, least, each, out):
+    """Write values as bytes, rounded up."""
+    for i in range(len(values)):
+        out[i] = np.uint8(np.int32(np.ceil((values[i] - least) * each)))
 
 
 @njit(inline="always")

@@ -65,7 +65,7 @@ def scan_tiles(bits, level, where, asked, found, first, last, allowed):
             ready = all_bounded(heap)
         if ready:
             if passed >= refill:
-                refill = max(2 * passed, FIRST_REFILL)
+                refill = max(4 * passed, FIRST_REFILL)
                 for q in range(count):
                     renew(q, layout, queries, heap, small)
             query_bytes = len(small.entries) // count

@@ -113,20 +113,25 @@ class TrainedPQ(TrainedQuantizer):
         return out
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
-        by_group = self.codebooks @ self._by_group(linear)  # by_group[m, centroid, q]
+        by_group = self._products(self.codebooks, linear)
         if quadratic is not None:
-            by_group += np.square(self.codebooks) @ self._by_group(quadratic[None])
-        terms: Floats = np.ascontiguousarray(by_group.transpose(2, 0, 1), np.float32)
-        return terms if self.bits == 8 else paired(terms)
+            by_group += self._products(np.square(self.codebooks), quadratic[None])
+        return by_group if self.bits == 8 else paired(by_group)
+
+    def _products(self, codebooks: Floats, x: Floats) -> Floats:
+        """Return the products of vectors' groups and centroids: (n, m, centroids), written where they stay."""
+        out = np.empty((len(x), *codebooks.shape[:2]), np.float32)
+        np.matmul(self._by_group(x), codebooks.transpose(0, 2, 1), out=out.transpose(1, 0, 2))
+        return out
 
     def _by_group(self, x: Floats) -> Floats:
-        """Return vectors (n, dimensions) as (m, widest group, n), narrower groups filled up with zeros."""
+        """Return vectors (n, dimensions) as (m, n, widest group), narrower groups filled up with zeros."""
         m, _, widest = self.codebooks.shape
         if self.dimensions == m * widest:
-            return x.reshape(len(x), m, widest).transpose(1, 2, 0)
+            return x.reshape(len(x), m, widest).transpose(1, 0, 2)
         padded = np.zeros((len(x), m, widest), np.float32)
         padded[:, self._places[0], self._places[1]] = x
-        return padded.transpose(1, 2, 0)
+        return padded.transpose(1, 0, 2)
 
     @cached_property
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
