@@ -19,6 +19,7 @@ KeyType = Literal["str", "bytes", "int64"]
 Keys = list[str] | list[bytes] | NDArray[np.int64] | None
 
 _MOST_DIMENSIONS = 1 << 20
+_BATCH_ROWS, _BATCH_BYTES = 8192, 128 * 1024 * 1024  # whichever is less: a header may claim any width
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Dump(ABC):
         The type of the keys in every batch; None for a dump without keys.
     """
 
+    _key_bytes = 0  # that a key takes in the file, where all take as many
+
     def __init__(self, path: Path, *, format: str, rows: int | None, dimensions: int, key_type: KeyType | None) -> None:
         if not 1 <= dimensions <= _MOST_DIMENSIONS:
             raise FormatError(
@@ -79,8 +82,10 @@ class Dump(ABC):
         """Size of the file on disk."""
         return self.path.stat().st_size
 
-    def batches(self, rows: int = 8192) -> Iterator[Batch]:
+    def batches(self, rows: int = _BATCH_ROWS) -> Iterator[Batch]:
         """Read the dump from its first row, `rows` rows at a time (the last batch may be shorter).
+
+        Batches of very wide rows have fewer: their vectors take 128 MiB at most, or are of one row.
 
         Every call starts anew; several may be under way at once. Memory is bounded by the batch.
 
@@ -94,7 +99,8 @@ class Dump(ABC):
         """
         if rows < 1:
             raise OptionError(f"a batch has at least 1 row, not {rows}")
-        return self._batches(rows)
+        most = _BATCH_BYTES // max(4 * self.dimensions, self._key_bytes)
+        return self._batches(max(min(rows, most), 1))
 
     @abstractmethod
     def _batches(self, rows: int) -> Iterator[Batch]: ...

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ArrayKeys", "KeyColumn", "TextKeys", "open_keys"]
 
 _BLOCK_BYTES = 4 << 20
+_LONGEST_LINE_BYTES = 1 << 20  # far more than a key may have
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -30,6 +31,7 @@ class KeyColumn(ABC):
     path: Path
     rows: int
     key_type: KeyType
+    key_bytes: int = 0  # where all keys take as many
 
     @abstractmethod
     def blocks(self, rows: int) -> Iterator[tuple[Keys, dict[int, str]]]:
@@ -70,6 +72,8 @@ class TextKeys(KeyColumn):
                 lines = (rest + (data.removeprefix(_BOM) if start else data)).split(b"\n")
                 start = False
                 rest = lines.pop()
+                if len(rest) > _LONGEST_LINE_BYTES:
+                    raise FormatError("a line is longer than any key; write one key a line", path=self.path)
                 yield lines
             if rest:
                 yield [rest]
@@ -100,6 +104,7 @@ class ArrayKeys(KeyColumn):
                 found=f"shape {array.shape} of {array.dtype}",
             )
         self.path, self.rows, self._array = array.path, array.shape[0], array
+        self.key_bytes = array.dtype.itemsize
         self.key_type = key_type or self._TYPES[array.dtype.kind]
 
     def blocks(self, rows: int) -> Iterator[tuple[Keys, dict[int, str]]]:

@@ -6,7 +6,6 @@ import contextlib
 import io
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ __all__ = ["ArrayDump", "NpyArray", "read_npy", "write_npy"]
 
 # Room for a header of any plain array, far under what hostile ones could claim.
 _LONGEST_HEADER = 65_536
+_MOST_BYTES = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,17 @@ class NpyArray:
 
     def _columnwise(self, stream: Stream, rows: int) -> Iterator[NDArray[Any]]:
         # A row is spread over the whole of the data, which has to lie in a file that can be read anywhere.
+        expected = self.dtype.itemsize * math.prod(self.shape)
         with contextlib.ExitStack() as stack:
             if stream.is_plain:
                 file: IO[bytes] = stack.enter_context(open(self.path, "rb"))
                 offset = stream.file_position
             else:
                 file, offset = stack.enter_context(tempfile.TemporaryFile()), 0
-                shutil.copyfileobj(stream, file, 1 << 20)
+                left = expected + 1  # one more byte tells that there are too many
+                while left and (data := stream.read(min(left, 1 << 20))):
+                    left -= file.write(data)
                 file.flush()
-            expected = self.dtype.itemsize * math.prod(self.shape)
             found = file.seek(0, io.SEEK_END) - offset
             if found != expected:
                 raise self._wrong_length(f"{found} bytes instead of {expected}")
@@ -131,6 +133,7 @@ class ArrayDump(Dump):
         key_type = None if keys is None else keys.key_type
         super().__init__(array.path, format=format, rows=rows, dimensions=dimensions, key_type=key_type)
         self._array, self._keys = array, keys
+        self._key_bytes = 0 if keys is None else keys.key_bytes
         if keys is not None and keys.rows != rows:
             raise FormatError(
                 "there must be as many keys as vectors; give the keys file that belongs to the array",
@@ -197,8 +200,10 @@ def _read_header(stream: Stream) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
             "save the array with a plain dtype (np.array(words, dtype=str))",
             path=stream.path,
         )
-    if any(size < 0 for size in shape) or dtype.itemsize == 0:
-        raise FormatError(f"the npy header declares shape {shape} of {dtype}; write it again", path=stream.path)
+    sizes = (*shape, dtype.itemsize)
+    if not all(0 <= size < _MOST_BYTES for size in sizes) or math.prod(sizes) >= _MOST_BYTES or not dtype.itemsize:
+        declared = f"shape {shape} of {dtype}" if len(str(sizes)) < 200 else "no shape that an array has"
+        raise FormatError(f"truncated or damaged: the npy header declares {declared}; write it again", path=stream.path)
     return shape, fortran_order, dtype
 
 

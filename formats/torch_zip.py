@@ -31,7 +31,9 @@ DICTIONARY = "collections OrderedDict"
 TENSOR = "torch._utils _rebuild_tensor_v2"
 PARAMETER = "torch._utils _rebuild_parameter"
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, OSError, RuntimeError, ValueError)
-MOST_PICKLE_BYTES = 1 << 28
+MOST_INSTRUCTIONS = 1 << 20  # tens of thousands of tensors; each may put an object of 64 bytes on the stack
+MOST_LENGTHS = 8  # of a shape
+LONGEST_NAME, DEEPEST = 1000, 16
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,6 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
-class _Mark:
-    pass
-
-
 def read_torch_zip(path: Path) -> dict[str, NDArray[Any]]:
     """Return the tensors of a file by name; those inside nested dictionaries as ``outer.inner``.
 
@@ -63,13 +61,16 @@ def read_torch_zip(path: Path) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
             program = next((name for name in members if name.endswith("/data.pkl")), None)
-            if program is None or archive.getinfo(program).file_size > MOST_PICKLE_BYTES:
-                raise FormatError("is no file of torch.save: it has no data.pkl of a sane size", path=path)
+            if program is None:
+                raise FormatError("is no file of torch.save: it has no data.pkl", path=path)
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise FormatError("is no file of torch.save: its members are compressed, or overlap", path=path)
             folder = program.removesuffix("data.pkl")
             if f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") != b"little":
                 raise FormatError("holds big-endian numbers, which are not read", path=path)
-            tensors = _tensors(_Machine(path).run(archive.read(program)), "")
-            return {name: _array(archive, folder, tensor, name, path) for name, tensor in tensors.items()}
+            storages: dict[str, NDArray[Any]] = {}  # one may be that of many tensors
+            tensors = _tensors(_Machine(path).run(archive.read(program)))
+            return {name: _array(archive, folder, tensor, storages, name, path) for name, tensor in tensors.items()}
     except FormatError:
         raise
     except DAMAGE as error:
@@ -84,11 +85,14 @@ class _Machine:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stack: list[Any] = []
+        self._marks: list[int] = []  # how high the stack was at each
         self._memo: dict[int, Any] = {}
 
     def run(self, program: bytes) -> Any:
         try:
-            for opcode, argument, position in pickletools.genops(program):
+            for number, (opcode, argument, position) in enumerate(pickletools.genops(program)):
+                if number == MOST_INSTRUCTIONS:
+                    raise self._refused("more than a million instructions", position or 0)
                 if opcode.name == "STOP":
                     return self._stack[-1]
                 self._do(opcode.name, argument, position or 0)
@@ -107,6 +111,9 @@ class _Machine:
     def push(self, value: Any) -> None:
         self._stack.append(value)
 
+    def mark(self) -> None:
+        self._marks.append(len(self._stack))
+
     def tuple_of(self, count: int) -> None:
         self._replace(count, tuple(self._stack[-count:]))
 
@@ -120,18 +127,21 @@ class _Machine:
         self._stack.append(self._memo[number])
 
     def name_from_stack(self) -> None:
-        self._replace(2, _Name(f"{self._stack[-2]} {self._stack[-1]}"))
+        module, name = self._stack[-2:]
+        if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > LONGEST_NAME:
+            raise TypeError("no name")
+        self._replace(2, _Name(f"{module} {name}"))
 
     def storage(self) -> None:
         self._replace(1, ("persistent", self._stack[-1]))
 
     def set_item(self) -> None:
-        _dictionary(self._stack[-3])[self._stack[-2]] = self._stack[-1]
+        _dictionary(self._stack[-3]).update([_item(*self._stack[-2:])])
         del self._stack[-2:]
 
     def set_items(self) -> None:
         items = self._above_mark()
-        _dictionary(self._stack[-1]).update(zip(items[::2], items[1::2], strict=True))
+        _dictionary(self._stack[-1]).update(_item(*pair) for pair in zip(items[::2], items[1::2], strict=True))
 
     def append(self) -> None:
         _list(self._stack[-2]).append(self._stack.pop())
@@ -153,8 +163,8 @@ class _Machine:
             return arguments[0]
         if function == _Name(TENSOR):
             (kind, storage), offset, shape, strides = arguments[:4]
-            if kind == "persistent":
-                return _Tensor(tuple(storage), offset, tuple(shape), tuple(strides))
+            if kind == "persistent" and all(isinstance(each, tuple) for each in (storage, shape, strides)):
+                return _Tensor(storage, offset, shape, strides)
         what = function.text if isinstance(function, _Name) else "something"
         raise self._refused(f"a call of {what}", position)
 
@@ -165,8 +175,8 @@ class _Machine:
         self._stack.append(value)
 
     def _above_mark(self) -> list[Any]:
-        at = max(i for i, value in enumerate(self._stack) if isinstance(value, _Mark))
-        items = self._stack[at + 1 :]
+        at = self._marks.pop()
+        items = self._stack[at:]
         del self._stack[at:]
         return items
 
@@ -191,7 +201,7 @@ INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "EMPTY_DICT": lambda machine, _: machine.push({}),
     "EMPTY_LIST": lambda machine, _: machine.push([]),
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
-    "MARK": lambda machine, _: machine.push(_Mark()),
+    "MARK": lambda machine, _: machine.mark(),
     "TUPLE1": lambda machine, _: machine.tuple_of(1),
     "TUPLE2": lambda machine, _: machine.tuple_of(2),
     "TUPLE3": lambda machine, _: machine.tuple_of(3),
@@ -224,33 +234,59 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
-def _tensors(value: Any, prefix: str, depth: int = 0) -> dict[str, _Tensor]:
-    if isinstance(value, _Tensor):
-        return {prefix: value}
-    if not isinstance(value, (dict, list)) or depth > 16:
-        return {}
+def _item(name: Any, value: Any) -> tuple[Any, Any]:
+    # Other keys of dictionaries could be tuples of tuples that take for ever to hash.
+    if not isinstance(name, (str, int)):
+        raise TypeError("no name of a tensor")
+    return name, value
+
+
+def _tensors(outermost: Any) -> dict[str, _Tensor]:
+    """Return all tensors in nested dictionaries and lists, each of which is looked into once."""
     found: dict[str, _Tensor] = {}
-    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        found |= _tensors(inner, f"{prefix}.{name}" if prefix else str(name), depth + 1)
+    seen: set[int] = set()
+
+    def look(value: Any, prefix: str, depth: int) -> None:
+        if isinstance(value, _Tensor):
+            found[prefix] = value
+        elif isinstance(value, (dict, list)) and depth <= DEEPEST and id(value) not in seen:
+            seen.add(id(value))
+            for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+                look(inner, f"{prefix}.{name}"[:LONGEST_NAME] if prefix else str(name)[:LONGEST_NAME], depth + 1)
+
+    look(outermost, "", 0)
     return found
 
 
-def _array(archive: zipfile.ZipFile, folder: str, tensor: _Tensor, name: str, path: Path) -> NDArray[Any]:
-    """Return a tensor's numbers, after making sure that they lie inside its storage."""
+def _array(
+    archive: zipfile.ZipFile,
+    folder: str,
+    tensor: _Tensor,
+    storages: dict[str, NDArray[Any]],
+    name: str,
+    path: Path,
+) -> NDArray[Any]:
+    """Return a tensor's numbers, a view of its storage, after making sure that they lie inside that."""
     shape, strides = tensor.shape, tensor.strides
-    numbers = [tensor.offset, *shape, *strides]
-    if len(tensor.storage) < 5 or len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in numbers):
+    _, kind, key = (*tensor.storage, None, None, None)[:3]
+    sound = isinstance(kind, _Name) and isinstance(key, str) and len(shape) == len(strides) <= MOST_LENGTHS
+    if not sound or any(type(n) is not int or not 0 <= n < 1 << 62 for n in (tensor.offset, *shape, *strides)):
         raise FormatError("describes a tensor in a malformed way", path=path, where=f"tensor {name!r}")
-    kind, key = tensor.storage[1], tensor.storage[2]
-    dtype = STORAGES.get(kind.text.removeprefix("torch ")) if isinstance(kind, _Name) else None
-    if dtype is None:
-        raise FormatError(f"has a tensor of unknown type {kind}", path=path, where=f"tensor {name!r}")
-    data = np.frombuffer(archive.read(f"{folder}data/{key}"), np.uint8)
-    storage = data[: len(data) // np.dtype(dtype).itemsize * np.dtype(dtype).itemsize].view(dtype)
+    own_kind = kind.text.removeprefix("torch ")
+    if own_kind not in STORAGES:
+        raise FormatError(f"has a tensor of unknown type {own_kind[:40]}", path=path, where=f"tensor {name!r}")
+    place = f"{own_kind} {key}"
+    if place not in storages:
+        storages[place] = _storage(archive.read(f"{folder}data/{key}"), own_kind)
+    storage = storages[place]
     last = tensor.offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if prod(shape) == 0 or prod(shape) > len(storage) or last >= len(storage):
         raise FormatError("has a tensor that lies outside of its bytes", path=path, where=f"tensor {name!r}")
-    size = storage.dtype.itemsize
-    view = np.lib.stride_tricks.as_strided(storage[tensor.offset :], shape, [stride * size for stride in strides])
-    found = np.ascontiguousarray(view)
-    return (found.astype("<u4") << 16).view("<f4") if "BFloat16" in kind.text else found
+    steps = [stride * storage.itemsize for stride in strides]
+    return np.lib.stride_tricks.as_strided(storage[tensor.offset :], shape, steps, writeable=False)
+
+
+def _storage(data: bytes, kind: str) -> NDArray[Any]:
+    dtype = np.dtype(STORAGES[kind])
+    numbers = np.frombuffer(data, dtype, len(data) // dtype.itemsize)
+    return (numbers.astype("<u4") << 16).view("<f4") if kind == "BFloat16Storage" else numbers

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Quantizer, TrainedQuantizer
+from vecstore.codecs.checks import LARGEST
 from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.layer import Layer
 from vecstore.codecs.spec import LayerSpec
@@ -63,6 +64,9 @@ def import_subwords(
     file = Path(source)
     is_text = is_subword_model(file) and not _begins_with_magic(file)
     model = read_floret_text(file) if is_text else read_fasttext(file)
+    for array in (model.buckets, model.rows):
+        if array is not None:
+            _require_sound(array, file.name)
     spec, words = _spec_of(model), _words_of(model, keys)
     quantizer = TrainedSubwords(spec, _table_of(model, spec.entries), by_key=True, own=model.rows)
     provenance = {"source": file.name, "format": model.kind, "import": True}
@@ -176,9 +180,15 @@ def _ending(arrays: dict[str, NDArray[Any]], name: str, source: str | Path) -> N
 def _as_table(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind != "f":
         raise ShapeError(f"{name}: a table is two-dimensional, of floats; found {array.shape} of {array.dtype}")
-    if not np.isfinite(array).all():
-        raise ShapeError(f"{name}: holds NaN or infinity")
-    return np.array(array, "<f4")
+    with np.errstate(over="ignore"):
+        table = np.array(array, "<f4")
+    _require_sound(table, name)
+    return table
+
+
+def _require_sound(array: NDArray[Any], name: str) -> None:
+    if not (array.min(initial=0) >= -LARGEST and array.max(initial=0) <= LARGEST):  # NaN is neither
+        raise ShapeError(f"{name}: holds NaN, infinity or a value beyond {LARGEST:g}")
 
 
 def write_table(
