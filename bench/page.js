@@ -25,8 +25,15 @@ const percent = (x, digits = 1) => (100 * x).toFixed(digits) + "%";
 function number(x) {
   if (x === null || x === undefined) return "";
   const a = Math.abs(x);
-  if (a >= 100) return Math.round(x).toLocaleString("en");
-  return a === 0 ? "0" : a >= 10 ? String(+x.toFixed(1)) : a >= 0.001 ? String(+x.toFixed(4)) : x.toExponential(1);
+  if (a >= 100 || Number.isInteger(x)) return Math.round(x).toLocaleString("en");
+  return a >= 10 ? x.toFixed(1) : a >= 1 ? x.toFixed(2) : a >= 0.001 ? x.toFixed(3) : x.toExponential(1);
+}
+// With as many digits as the interval bears out: two that change.
+function interval(own, from, to) {
+  if (!(to > from)) return number(own);
+  const digits = Math.min(Math.max(1 - Math.floor(Math.log10(to - from)), 0), 4);
+  const fixed = (x) => x.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return `${fixed(own)} (${fixed(from)} to ${fixed(to)})`;
 }
 function bytes(x) {
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -168,7 +175,26 @@ class Chart {
       c.fill();
       c.lineWidth = (strong ? 2.5 : 1) * ratio; c.strokeStyle = strong ? css("--ink") : css("--card"); c.stroke();
     }
+    if (steps) this.names(u, steps().map((p) => [lines[p.i].label, ...at(p)]), ratio);
     c.restore();
+  }
+  // The name of each dot on the stepped line, to its left, unless it would lie on another name.
+  names(u, dots, ratio) {
+    const c = u.ctx, tall = 14 * ratio, taken = [];
+    c.font = `${12 * ratio}px ui-monospace, monospace`; c.textAlign = "right"; c.textBaseline = "middle";
+    for (const [name, x, y] of dots) {
+      const wide = c.measureText(name).width, right = x - 9 * ratio, middle = y - 9 * ratio;
+      const free = taken.every(([left, end, own]) => right < left || right - wide > end || Math.abs(own - middle) > tall);
+      if (!free || right - wide < u.bbox.left) continue;
+      taken.push([right - wide, right, middle]);
+      c.lineWidth = 3 * ratio; c.strokeStyle = css("--card"); c.strokeText(name, right, middle);
+      c.fillStyle = css("--ink"); c.fillText(name, right, middle);
+    }
+  }
+  // Dots so near to one that they hide each other.
+  stacked(point) {
+    const place = (p) => [this.plot.valToPos(p.x, "x"), this.plot.valToPos(p.y, "y")], [x, y] = place(point);
+    return this.spec.points.filter((p) => { const [a, b] = place(p); return p !== point && Math.hypot(a - x, b - y) < 8; });
   }
   hover(event) {
     const box = this.plot.over.getBoundingClientRect(), mx = event.clientX - box.left, my = event.clientY - box.top;
@@ -180,7 +206,7 @@ class Chart {
     const now = near === null ? null : near.i;
     if (now !== this.over) { this.over = now; this.redraw(); }
     if (near === null) return hideTip();
-    showTip(event, near);
+    showTip(event, near, this.stacked(near));
   }
   leave() { this.over = null; hideTip(); this.redraw(); }
 }
@@ -195,13 +221,14 @@ function powers(low, high) {
   for (let p = 0; p <= 20; p++) if (2 ** p >= low && 2 ** p <= high) found.push(2 ** p);
   return found;
 }
-function showTip(event, point) {
+function showTip(event, point, others) {
   const line = lines[point.i], tip = byId("tip"), [mean, low, high] = line.metrics["recall@10"];
   const rows = [el("code", {}, line.label), el("div", {}, `${number(line.bytes.code)} bytes, ${line.family}${line.trains_on_base ? "†" : ""}`),
     el("div", {}, `recall@10 ${percent(mean)} (${percent(low)} to ${percent(high)})`)];
   if (state.metric !== "recall@10") rows.push(el("div", {}, `${state.metric}: ${number(value(line, state.metric))}`));
   const speed = value(line, state.batch);
   if (speed !== null) rows.push(el("div", {}, `${number(speed)} ${state.batch}`));
+  if (others.length) rows.push(el("div", {}, "here too: ", ...others.slice(0, 6).flatMap((p, n) => [n ? ", " : "", el("code", {}, lines[p.i].label)]), others.length > 6 ? ` and ${others.length - 6} more` : ""));
   tip.replaceChildren(...rows);
   tip.hidden = false;
   const wide = tip.offsetWidth, tall = tip.offsetHeight;
@@ -262,10 +289,10 @@ function choose(i, jump) {
   for (const [title, names] of GROUPS) group(title, names.filter((name) => value(line, name) !== null).map((name) => {
     const [own, from, to] = line.metrics[name];
     const before = title.startsWith("Geometry") ? `${number(data.original[name])} → ` : "";
-    return [name, before + number(own) + (to > from ? ` (${number(from)} to ${number(to)})` : "")];
+    return [name, before + interval(own, from, to)];
   }));
   group("Recall@10 after rescoring the best", line.oversampling.map(([factor, recall]) => [`${10 * factor} rows`, percent(recall)]));
-  group("Similarity thresholds", line.thresholds.map((t) => [`${number(t.original)} becomes`, `${t.matched.toFixed(3)} (${t.low.toFixed(3)} to ${t.high.toFixed(3)}); left as it is, ${percent(t.lost, 0)} are lost, ${percent(t.gained, 0)} gained`]));
+  group("Similarity thresholds", line.thresholds.map((t) => [`${+t.original.toFixed(3)} becomes`, `${t.matched.toFixed(3)} (${t.low.toFixed(3)} to ${t.high.toFixed(3)}); left as it is, ${percent(t.lost, 0)} are lost, ${percent(t.gained, 0)} gained`]));
   panel.append(groups);
   if (line.seeds.length > 1) panel.append(el("p", { class: "hint" }, `${line.seeds.length} seeds; recall@10 varies by ${number(line.seed_spread)} (standard deviation) between them.`));
   frontier.redraw(); speed.redraw(); table();

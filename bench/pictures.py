@@ -43,6 +43,7 @@ PEER_COLOURS = [
     "#b0a08a",
 ]
 SPREAD_LINES = 10  # of the distribution's picture
+NAMED_APART = 0.25  # powers of two between dots that are named
 
 
 def draw(summary: Summary, folder: Path) -> list[Path]:
@@ -110,6 +111,7 @@ def recall(summary: Summary, axes: Any) -> None:
         axes.errorbar(sizes, values, yerr=errors, label=family, alpha=0.8, **style)
     front = frontier(summary)
     axes.step([line.code_bytes for line in front], [line.recall.value for line in front], where="post", color=INK, lw=1)
+    _name(axes, colours, front)
     sizes = sorted({line.code_bytes for line in summary.lines})
     axes.set_xscale("log", base=2)
     ticks = [2**p for p in range(1, 15) if sizes[0] / 1.5 <= 2**p <= sizes[-1] * 1.5]
@@ -117,6 +119,19 @@ def recall(summary: Summary, axes: Any) -> None:
     axes.set_xlabel(f"bytes a vector (float32: {4 * summary.about['split']['dimensions']})")
     axes.set_ylabel("recall@10, held out")
     _legend(axes)
+
+
+def _name(axes: Any, colours: dict[str, str], front: list[Line]) -> None:
+    """Draw the codecs of the frontier above all other dots, and write the names of those that lie apart."""
+    before = -np.inf
+    for line in front:
+        if line.kind == "peer":
+            continue
+        axes.plot(line.code_bytes, line.recall.value, "o", ms=5, color=colours[line.family], zorder=3)
+        if np.log2(line.code_bytes) - before > NAMED_APART:
+            place = {"xytext": (-6, 4), "textcoords": "offset points", "ha": "right"}
+            axes.annotate(line.label, (line.code_bytes, line.recall.value), fontsize=7, color=INK, **place)
+            before = np.log2(line.code_bytes)
 
 
 def frontier(summary: Summary) -> list[Line]:
@@ -130,6 +145,8 @@ def frontier(summary: Summary) -> list[Line]:
 
 def _speed(summary: Summary, axes: Any) -> None:
     """Draw queries a second against recall."""
+    from matplotlib import ticker
+
     colours = colour_of(summary)
     name = "queries/s, batch 64"
     for family, lines in families(summary).items():
@@ -139,6 +156,10 @@ def _speed(summary: Summary, axes: Any) -> None:
             marker = "x" if timed[0].kind == "peer" else "o"
             axes.plot([line.recall.value for line in timed], speeds, marker, color=colours[family], label=family)
     axes.set_yscale("log")
+    plain = ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.set_xlabel("recall@10, held out")
     axes.set_ylabel("queries a second, 64 at once")
     _legend(axes)
