@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -73,6 +74,7 @@ def _top(
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     args = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _ended)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for what the terminal's encoding lacks
@@ -114,6 +116,11 @@ def _status_of(error: Exception) -> int:
         return 2 if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)) else 1
     complain(f"{type(error).__name__}: {error} (--debug before the command shows the traceback; please report it)")
     return 1
+
+
+def _ended(number: int, _: object) -> None:
+    """Unwind, as Ctrl-C does: temporary files and the processes of a bench go too."""
+    raise SystemExit(128 + number)
 
 
 def _interrupted() -> int:

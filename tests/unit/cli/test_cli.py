@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -109,6 +110,15 @@ def test_ctrl_c(tmp_path):
     (tmp_path / "x.vec").write_text("1 1\na 1\n")
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (130, "vecstore: error: interrupted; nothing was written\n")
+
+
+def test_terminated(tmp_path):
+    program = "import os, signal, vecstore; from vecstore.cli import main\n"
+    program += "def convert(*a, **o):\n    try: os.kill(os.getpid(), signal.SIGTERM)\n    finally: print('unwound')\n"
+    program += "vecstore.convert = convert\nmain(['convert', 'x.vec', 'x.vecs'])"
+    (tmp_path / "x.vec").write_text("1 1\na 1\n")
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (128 + signal.SIGTERM, "unwound\n", "")
 
 
 def test_warnings_become_notes(good, monkeypatch):
