@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.errors import CodecError
+from vecstore.kernels.arguments import Decoding
 
 __all__ = [
     "Arrays",
@@ -175,6 +176,8 @@ class TrellisCode(Protocol):
     axes : (coefficients, dimensions) float32
     mean : (dimensions,) float32
     code_bytes : int
+    decoding : kernels.arguments.Decoding
+        How codes are decoded.
     """
 
     layout: Any
@@ -183,6 +186,9 @@ class TrellisCode(Protocol):
     axes: Floats
     mean: Floats
     code_bytes: int
+
+    @property
+    def decoding(self) -> Decoding: ...
 
     def coefficients(self, codes: Codes) -> Floats:
         """Return the coefficients of codes: (n, coefficients)."""

@@ -11,7 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PRODUCT", "SQUARED", "UNIT", "Heap", "NumberQueries", "Stage", "TableQueries", "Tiles", "TrellisQueries"]
+__all__ = [
+    "PRODUCT",
+    "SQUARED",
+    "UNIT",
+    "Decoding",
+    "Heap",
+    "NumberQueries",
+    "Stage",
+    "TableQueries",
+    "Tiles",
+    "TrellisQueries",
+    "TrellisScores",
+]
 
 PRODUCT, UNIT, SQUARED = 0, 1, 2  # a score is q . x; q . x / |x|; 2 q . x - |x|^2
 
@@ -113,6 +125,19 @@ class NumberQueries(NamedTuple):
     kind: int
 
 
+class Decoding(NamedTuple):
+    """How a trellis code is decoded; `kernels.trellis` says what the arrays are."""
+
+    bits: NDArray[np.uint8]
+    firsts: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    levels: NDArray[np.float32]
+    places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    high: NDArray[np.int64]
+    low: NDArray[np.int64]
+    memory: int
+
+
 class Stage(NamedTuple):
     """The first bytes of trellis codes, as a scan looks at them.
 
@@ -168,3 +193,28 @@ class TrellisQueries(NamedTuple):
     limits: NDArray[np.float64]
     margins: NDArray[np.float64]
     wanted: int
+
+
+class TrellisScores(NamedTuple):
+    """Queries as weights of coefficients, and how lengths follow from coefficients y.
+
+    Attributes
+    ----------
+    kind, weights, biases, edges
+        As of `TrellisQueries`.
+    size_bytes : int
+        Of a code.
+    scale : float
+    linear : (cells, coefficients) float32
+    constants : (cells,) float64
+        |x|^2 is scale |y|^2 + linear[cell] . y + constants[cell].
+    """
+
+    kind: int
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float64]
+    edges: NDArray[np.int64]
+    size_bytes: int
+    scale: float
+    linear: NDArray[np.float32]
+    constants: NDArray[np.float64]

@@ -29,6 +29,7 @@ __all__ = [
     "gather_tiled",
     "locate_texts",
     "offer_all",
+    "offer_listed",
     "parse_lines",
     "peel",
     "scan_batch",
@@ -37,6 +38,7 @@ __all__ = [
     "scan_trellis",
     "score_numbers",
     "score_tiles",
+    "score_trellis",
     "string_numbers",
     "subword_ids",
     "sum_entries",
@@ -62,7 +64,9 @@ scan_tiles = Entry(
     "tag(4), level, TILES, TABLE_QUERIES, HEAP, i8, i8, u4[::1]",
     "tag(8), level, TILES, TABLE_QUERIES, HEAP, i8, i8, u4[::1]",
 )
-score_tiles = Entry("table_scan.score_tiles", "TILES, TABLE_QUERIES, i8, i8[::1], out(f8[::1])")
+# Rows of all queries together: those of query q are rows[indptr[q]:indptr[q + 1]].
+_LISTED = "i8[::1], i8[::1], out(f8[::1])"
+score_tiles = Entry("table_scan.score_tiles", f"TILES, TABLE_QUERIES, {_LISTED}")
 _NUMBERS = "(tag(0), b1)", "(tag(1), b1)", "(tag(2), b1)", "(tag(3), b1)"  # number kinds of `numbers`
 scan_numbers = Entry(
     "number_scan.scan_numbers", *(f"{kind}, level, TILES, NUMBER_QUERIES, HEAP, i8, i8, u4[::1]" for kind in _NUMBERS)
@@ -74,14 +78,14 @@ scan_batch = Entry(
         for kind, how in zip(_NUMBERS, ("of_bytes", "tag(0)", "tag(0)", "tag(0)"), strict=True)
     ),
 )
-score_numbers = Entry(
-    "number_scan.score_numbers", *(f"{kind}, TILES, NUMBER_QUERIES, i8, i8[::1], out(f8[::1])" for kind in _NUMBERS)
-)
+score_numbers = Entry("number_scan.score_numbers", *(f"{kind}, TILES, NUMBER_QUERIES, {_LISTED}" for kind in _NUMBERS))
 scan_trellis = Entry(
     "trellis_scan.scan_trellis", "level, i8, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, HEAP, i8, i8, u4[::1]"
 )
+score_trellis = Entry("trellis_scores.score_trellis", f"TILES, DECODING, TRELLIS_SCORES, {_LISTED}")
 gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")
 offer_all = Entry("heap.offer_all", "f4[:, ::1], i8[::1], HEAP", "f4[:, :], i8[::1], HEAP", "f8[:, :], i8[::1], HEAP")
+offer_listed = Entry("heap.offer_listed", "f8[::1], i8[::1], i8[::1], HEAP")
 
 # Decoding
 _PLAN = "u1[::1], i8[::1], i8[::1], f4[::1], (i8[::1], i8[::1], i8[::1], i8[::1])"  # how `trellis` describes a code

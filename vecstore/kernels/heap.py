@@ -8,7 +8,7 @@ from numba import njit
 from vecstore.kernels.arguments import Heap
 from vecstore.kernels.borrowing import borrowing
 
-__all__ = ["all_bounded", "bound_of", "offer_all", "push"]
+__all__ = ["all_bounded", "bound_of", "offer_all", "offer_listed", "push"]
 
 
 @borrowing
@@ -73,4 +73,16 @@ def offer_all(found, rows, heaps):
         for i in range(found.shape[1]):
             if found[q, i] >= least:
                 heap.sizes[q] = push(heap.scores[q], heap.rows[q], heap.sizes[q], found[q, i], rows[i])
+                least = bound_of(q, heap)
+
+
+@borrowing
+def offer_listed(found, rows, indptr, heaps):
+    """Consider found[i], the score of row rows[i], for query q where indptr[q] <= i < indptr[q + 1]."""
+    heap = Heap(*heaps)
+    for q in range(len(indptr) - 1):
+        least = bound_of(q, heap)
+        for i in range(indptr[q], indptr[q + 1]):
+            if found[i] >= least:
+                heap.sizes[q] = push(heap.scores[q], heap.rows[q], heap.sizes[q], found[i], rows[i])
                 least = bound_of(q, heap)

@@ -11,22 +11,29 @@ from vecstore.kernels.dense import norm, product, whole_product
 from vecstore.kernels.heap import bound_of, push
 from vecstore.kernels.numbers import NumberKind
 from vecstore.kernels.table_scan import NOTHING
+from vecstore.kernels.trellis_planes import fetch
 
 OVERRUN = 64  # bytes behind a row that a kernel may read
+AHEAD, LINE = 4, 64  # rows that are fetched while one is scored, and bytes of a cache line
 
 
 @njit(cache=True, nogil=True)
-def score_numbers(number_kind, where, asked, q, rows, out):
+def score_numbers(number_kind, where, asked, indptr, rows, out):
     kind, tiles, queries = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked)
-    d = queries.weights.shape[1]
+    d, data_at, last = queries.weights.shape[1], tiles.data.ctypes.data, indptr[len(indptr) - 1]
     spare = np.empty(d, np.uint8)
-    for i in range(len(rows)):
-        start = start_of(tiles, rows[i])
-        address = tiles.data.ctypes.data + start
-        if kind.six:
-            unpack_six(tiles.data, start, tiles.row_bytes, 1, d, spare)
-            address = np.int64(spare.ctypes.data)
-        out[i] = raw_score(kind.tag, address, q, queries)
+    for q in range(len(indptr) - 1):
+        for i in range(indptr[q], indptr[q + 1]):
+            if i + AHEAD < last:
+                then = data_at + start_of(tiles, rows[i + AHEAD])
+                for byte in range(0, tiles.row_bytes, LINE):
+                    fetch(then + byte)
+            start = start_of(tiles, rows[i])
+            address = data_at + start
+            if kind.six:
+                unpack_six(tiles.data, start, tiles.row_bytes, 1, d, spare)
+                address = np.int64(spare.ctypes.data)
+            out[i] = raw_score(kind.tag, address, q, queries)
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,7 @@
-"""Find the best rows of codes as they lie: what search calls.
+"""Find the best rows of codes as they lie, and score single ones: what search calls.
 
-How it is done is said where it is done: in `table_scan`, `number_scan`, `number_batch` and `trellis_scan`.
+How it is done is said where it is done: in `table_scan`, `number_scan`, `number_batch`, `trellis_scan` and
+`trellis_scores`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.kernels import entries, levels
-from vecstore.kernels.arguments import Heap, NumberQueries, Stage, TableQueries, Tiles, TrellisQueries
+from vecstore.kernels.arguments import (
+    Decoding,
+    Heap,
+    NumberQueries,
+    Stage,
+    TableQueries,
+    Tiles,
+    TrellisQueries,
+    TrellisScores,
+)
 from vecstore.kernels.levels import BITS, tag
 from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
 
-__all__ = ["scan_batch", "scan_numbers", "scan_tiles", "scan_trellis", "score_numbers", "score_tiles"]
+__all__ = [
+    "scan_batch",
+    "scan_numbers",
+    "scan_tiles",
+    "scan_trellis",
+    "score_numbers",
+    "score_tiles",
+    "score_trellis",
+]
 
 MOST_STAGES = 3
 
@@ -51,10 +69,17 @@ def scan_tiles(
 
 
 def score_tiles(
-    tiles: Tiles, queries: TableQueries, query: int, rows: NDArray[np.int64], out: NDArray[np.float64]
+    tiles: Tiles,
+    queries: TableQueries,
+    indptr: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    out: NDArray[np.float64],
 ) -> None:
-    """out[i]: the exact score of row rows[i] for one of the queries; the rest as in `scan_tiles`."""
-    entries.score_tiles(tiles, queries, query, rows, out)
+    """out[i]: the exact score of row rows[i] for query q, where indptr[q] <= i < indptr[q + 1].
+
+    Others are left as they are. The rest as in `scan_tiles`.
+    """
+    entries.score_tiles(tiles, queries, indptr, rows, out)
 
 
 def scan_numbers(
@@ -104,12 +129,24 @@ def score_numbers(
     kind: NumberKind,
     tiles: Tiles,
     queries: NumberQueries,
-    query: int,
+    indptr: NDArray[np.int64],
     rows: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:
-    """out[i]: the score of row rows[i] for one of the queries; the rest as in `scan_numbers`."""
-    entries.score_numbers(kind, tiles, queries, query, rows, out)
+    """out[i]: the score of row rows[i], listed as in `score_tiles`; the rest as in `scan_numbers`."""
+    entries.score_numbers(kind, tiles, queries, indptr, rows, out)
+
+
+def score_trellis(
+    tiles: Tiles,
+    decoding: Decoding,
+    queries: TrellisScores,
+    indptr: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """out[i]: the exact score of row rows[i], listed as in `score_tiles`; the rest as in `scan_trellis`."""
+    entries.score_trellis(tiles, decoding, queries, indptr, rows, out)
 
 
 def scan_trellis(

@@ -80,14 +80,16 @@ def scan_tiles(bits, level, where, asked, found, first, last, allowed):
 
 
 @njit(cache=True, nogil=True)
-def score_tiles(where, asked, q, rows, out):
-    """out[i]: the exact score of row rows[i] for one of the queries."""
+def score_tiles(where, asked, indptr, rows, out):
+    """out[i]: the exact score of row rows[i] for query q, where indptr[q] <= i < indptr[q + 1]."""
     tiles, queries = Tiles(*where), TableQueries(*asked)
-    terms, norm_terms, bias, norm_bias = queries.terms[q], queries.norm_terms, queries.biases[q], queries.norm_bias
-    for i in range(len(rows)):
-        block, row = rows[i] // tiles.block_rows, rows[i] % tiles.block_rows
-        at = tiles.offsets[block] + (row & ~31) * tiles.row_bytes + (row & 31)
-        out[i] = score(tiles.data, at, terms, norm_terms, bias, norm_bias, queries.kind)
+    norm_terms, norm_bias = queries.norm_terms, queries.norm_bias
+    for q in range(len(indptr) - 1):
+        terms, bias = queries.terms[q], queries.biases[q]
+        for i in range(indptr[q], indptr[q + 1]):
+            block, row = rows[i] // tiles.block_rows, rows[i] % tiles.block_rows
+            at = tiles.offsets[block] + (row & ~31) * tiles.row_bytes + (row & 31)
+            out[i] = score(tiles.data, at, terms, norm_terms, bias, norm_bias, queries.kind)
 
 
 @borrowing

@@ -17,12 +17,22 @@ The encoder also takes ``subsets[w]``, the subset that the window w of path bits
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any
 
-__all__ = ["decode_rows", "encode_rows"]
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+from vecstore.kernels.arguments import Decoding
+from vecstore.kernels.borrowing import borrowing
+from vecstore.kernels.simd import I8, I64, load
+
+__all__ = ["DECODED", "LANE_ARRAYS", "decode_lanes", "decode_rows", "encode_rows", "lane_bytes"]
 
 LANES = 32  # rows that go through the trellis side by side, so that every inner loop is a few vector instructions
+DECODED, STRIP = 64, 16  # rows that are decoded side by side, as many strips as are needed
+LANE_ARRAYS = 6  # that decoding needs room for
+WORD = 8  # bytes that are read at once: the bits of eight steps, wherever in a byte they begin
 
 
 # fastmath: a product and the sum it enters may be fused; no other liberty is taken, and infinity stays infinity.
@@ -125,70 +135,97 @@ def _put(code, place, value):
         code[(place >> 3) + 1] |= np.uint8(shifted >> np.uint64(8))
 
 
-@njit(inline="always")
-def _taken(code, place, end):
-    """Return bits `place` to `end` of a code, 57 at most; those behind its last byte are 0."""
-    packed = np.uint64(0)
-    for at in range(min((end + 7) >> 3, len(code)) - 1, (place >> 3) - 1, -1):
-        packed = packed << np.uint64(8) | np.uint64(code[at])
-    return packed >> np.uint64(place & 7)
-
-
 @njit(cache=True, nogil=True)
 def decode_rows(codes, bits, firsts, starts, levels, places, high, low, memory, out):
-    """out[:, n] = the coefficients that codes[n] stands for; coefficient by coefficient, so that rows are lanes.
-
-    places are as for `encode_rows`; bits that a short code does not have are 0.
-
-    high and low tell the steps back (``vecstore.codecs.trellis.layout.taps``) whose path bits make up the bits of a
-    subset; those of eight steps come from a few shifts of their path bits and of the `memory` ones before.
-    """
-    paths, heads, rests, uppers = places
-    one, two = np.uint64(1), np.uint64(2)
-    head, rest = np.empty(2 * LANES, np.uint64), np.empty(2 * LANES, np.uint64)
-    path = np.empty(2 * LANES, np.uint64)  # path bits of eight steps, above those that are remembered
-    upper = np.empty(2 * LANES, np.uint64)  # bit i: the upper bit of the subset of the i-th of the eight steps
-    lower = np.empty(2 * LANES, np.uint64)
-    number = np.empty(2 * LANES, np.uint64)  # unsigned, so that indexing need not look for negative numbers
-    for start in range(0, codes.shape[0], 2 * LANES):
-        rows = min(2 * LANES, codes.shape[0] - start)
-        head[:] = 0
-        rest[:] = 0
-        path[:] = 0
-        for first in range(0, len(bits), 8):
-            last = min(first + 8, len(bits)) - 1
-            mask = np.uint64((1 << (last + 1 - first)) - 1)
-            head_end, rest_end = heads[last] + uppers[last], rests[last] + bits[last] - 1 - uppers[last]
+    """out[:, n] = the coefficients that codes[n] stands for; places are as for `encode_rows`."""
+    plan = Decoding(bits, firsts, starts, levels, places, high, low, memory)
+    width = lane_bytes(plan, codes.shape[1])
+    some, lanes = np.zeros((DECODED, width), np.uint8), np.empty((LANE_ARRAYS, DECODED), np.uint64)
+    found = np.empty((out.shape[0], DECODED), np.float32)
+    for start in range(0, codes.shape[0], DECODED):
+        rows = min(DECODED, codes.shape[0] - start)
+        for lane in range(rows):
+            for j in range(codes.shape[1]):
+                some[lane, j] = codes[start + lane, j]
+        decode_lanes(plan, some, rows, lanes, found)
+        for j in range(out.shape[0]):
             for lane in range(rows):
-                code = codes[start + lane]
-                head[lane] = _taken(code, heads[first], head_end)
-                rest[lane] = _taken(code, rests[first], rest_end)
-                path[lane] |= (_taken(code, paths[first], paths[last] + 1) & mask) << np.uint64(memory)
-            _parities(path, high, memory, upper)
-            _parities(path, low, memory, lower)
-            for lane in range(2 * LANES):
-                path[lane] >>= np.uint64(last + 1 - first)
-            for i in range(first, last + 1):
-                in_head, in_rest = np.uint64(heads[i] - heads[first]), np.uint64(rests[i] - rests[first])
-                wide = np.uint64(bits[i] - 1 - uppers[i])
-                head_mask = np.uint64((1 << uppers[i]) - 1)
-                rest_mask = np.uint64((1 << (bits[i] - 1 - uppers[i])) - 1)
-                step = np.uint64(i - first)
-                for lane in range(2 * LANES):
-                    subset = (upper[lane] >> step & one) << one | (lower[lane] >> step & one)
-                    sub = (head[lane] >> in_head & head_mask) << wide | (rest[lane] >> in_rest & rest_mask)
-                    number[lane] = sub << two | subset
-                for j in range(firsts[i], firsts[i + 1]):
-                    own, into = levels[starts[j] : starts[j + 1]], out[j]
-                    for lane in range(rows):
-                        into[start + lane] = own[number[lane]]
+                out[j, start + lane] = found[j, lane]
 
 
 @njit(cache=True, nogil=True)
-def _parities(path, backs, memory, into):
+def lane_bytes(plan, size_bytes):
+    """Return how many bytes `decode_lanes` may look at of each code: those behind its last one have to be 0."""
+    last = 8 * size_bytes
+    for i in range(len(plan.bits)):
+        for places in plan.places[:3]:
+            last = max(last, places[i])
+    return (last >> 3) + 1 + WORD
+
+
+@borrowing
+def decode_lanes(plan, codes, rows, lanes, out):
+    """out[:, lane] = the coefficients that codes[lane] stands for, of up to DECODED rows, which are lanes.
+
+    codes (DECODED, lane_bytes) uint8, `lanes` (LANE_ARRAYS, DECODED) uint64 is room. Rows are rounded up to STRIP.
+
+    The plan's high and low tell the steps back (``vecstore.codecs.trellis.layout.taps``) whose path bits make up the
+    bits of a subset; those of eight steps come from a few shifts of their path bits and of the `memory` ones before.
+    """
+    paths, heads, rests, uppers = plan.places
+    bits, firsts, starts, levels = plan.bits, plan.firsts, plan.starts, plan.levels
+    one, two = np.uint64(1), np.uint64(2)
+    # path: bits of eight steps, above those that are remembered; bit i of upper and lower is of the i-th step's subset
+    head, rest, path, upper, lower, number = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5]
+    memory, base, stride = plan.memory, codes.ctypes.data, codes.shape[1]
+    strips = (rows + STRIP - 1) // STRIP
+    for lane in range(strips * STRIP):
+        path[lane] = 0
+    for first in range(0, len(bits), 8):
+        last = min(first + 8, len(bits)) - 1
+        mask = np.uint64((1 << (last + 1 - first)) - 1)
+        head_at, rest_at, path_at = heads[first], rests[first], paths[first]
+        for lane in range(strips * STRIP):
+            code = base + lane * stride
+            head[lane] = word(code + (head_at >> 3)) >> np.uint64(head_at & 7)
+            rest[lane] = word(code + (rest_at >> 3)) >> np.uint64(rest_at & 7)
+            path[lane] |= (word(code + (path_at >> 3)) >> np.uint64(path_at & 7) & mask) << np.uint64(memory)
+        _parities(path, plan.high, memory, strips, upper)
+        _parities(path, plan.low, memory, strips, lower)
+        for lane in range(strips * STRIP):
+            path[lane] >>= np.uint64(last + 1 - first)
+        for i in range(first, last + 1):
+            in_head, in_rest = np.uint64(heads[i] - heads[first]), np.uint64(rests[i] - rests[first])
+            wide = np.uint64(bits[i] - 1 - uppers[i])
+            head_mask = np.uint64((1 << uppers[i]) - 1)
+            rest_mask = np.uint64((1 << (bits[i] - 1 - uppers[i])) - 1)
+            step = np.uint64(i - first)
+            for lane in range(strips * STRIP):
+                subset = (upper[lane] >> step & one) << one | (lower[lane] >> step & one)
+                sub = (head[lane] >> in_head & head_mask) << wide | (rest[lane] >> in_rest & rest_mask)
+                number[lane] = sub << two | subset
+            for j in range(firsts[i], firsts[i + 1]):
+                own, into = levels[starts[j] : starts[j + 1]], out[j]
+                for lane in range(strips * STRIP):
+                    into[lane] = own[number[lane]]
+
+
+@borrowing
+def _parities(path, backs, memory, strips, into):
     """into[lane], bit i = the exclusive-or of the path bits so many steps back from step i of the group."""
-    into[:] = 0
+    for lane in range(strips * STRIP):
+        into[lane] = 0
     for back in backs:
         shift = np.uint64(memory - back)
-        for lane in range(2 * LANES):
+        for lane in range(strips * STRIP):
             into[lane] ^= path[lane] >> shift
+
+
+@intrinsic
+def word(typing, address):
+    """Return the eight bytes at an address, the first one lowest."""
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        return load(b, b.inttoptr(arguments[0], I8.as_pointer()), I64)
+
+    return types.uint64(types.intp), generate

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.kernels import entries
-from vecstore.parallel import over_items, thread_count
+from vecstore.parallel import over_items, over_slices, thread_count
 from vecstore.search.cell_scanner import CellScanner
 from vecstore.search.kinds import scanner_of, scorer_of
 from vecstore.search.options import SearchMetric
@@ -38,6 +38,7 @@ PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
 PICKED_BYTES = 2000  # scanning so many bytes takes as long as picking out one row
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
+SCORED_AT_ONCE = 256  # rows, at least, that are worth a thread
 
 Found: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.int64]]]  # raw scores and rows of each query
 
@@ -192,23 +193,39 @@ class Batch:
     def score(self, candidates: NDArray[np.int64], k: int, scorers: Sequence[Scanner]) -> TopK:
         """Return the best k of candidates (q, n), -1 for none, by exact scores."""
         best = TopK(len(candidates), min(k, candidates.shape[1]))
-        edges = self.prepared.edges
-
-        def score_of(query: int) -> None:
-            rows = np.sort(candidates[query][candidates[query] >= 0])
-            scores = np.empty(len(rows))
-            cuts = np.searchsorted(rows, edges)
-            for scorer, first, low, high in zip(scorers, edges, cuts[:-1], cuts[1:], strict=False):
-                if low < high:
-                    scores[low:high] = scorer.of_rows(query, rows[low:high] - first)
-            best.put(query, scores, rows)
-            self.rescored[query] += len(rows)
-
-        if len(candidates) == 1:
-            score_of(0)
-        else:
-            over_items(score_of, range(len(candidates)))
+        candidates = np.sort(candidates, axis=1)
+        counts = np.count_nonzero(candidates >= 0, axis=1)
+        self.rescored += counts
+        indptr = np.concatenate([[0], np.cumsum(counts)])  # rows of query q: indptr[q] to indptr[q + 1]
+        rows, everything = candidates[candidates >= 0], np.full(len(counts), -np.inf)
+        entries.offer_listed(self._scores(indptr, rows, scorers), rows, indptr, best.heap(everything))
+        best.sort()
         return best
+
+    def _scores(
+        self, indptr: NDArray[np.int64], rows: NDArray[np.int64], scorers: Sequence[Scanner]
+    ) -> NDArray[np.float64]:
+        """Return exact scores of rows for query q, where indptr[q] <= i < indptr[q + 1]: (n,)."""
+        edges, out = self.prepared.edges, np.empty(len(rows))
+        if len(scorers) == 1:
+            over_slices(
+                lambda part: scorers[0].score(indptr.clip(part.start, part.stop), rows, out),
+                len(rows),
+                at_least=SCORED_AT_ONCE,
+            )
+            return out
+        shards = np.searchsorted(edges, rows, side="right") - 1
+        order = np.argsort(shards, kind="stable")  # shard by shard, and query by query
+        cuts = np.searchsorted(shards[order], np.arange(len(edges)))
+
+        def score(number: int) -> None:
+            own = order[cuts[number] : cuts[number + 1]]
+            found = np.empty(len(own))
+            scorers[number].score(np.searchsorted(own, indptr), rows[own] - edges[number], found)
+            out[own] = found
+
+        over_items(score, np.flatnonzero(np.diff(cuts)).tolist())
+        return out
 
     def _near(self, shard: Shard, nprobe: int) -> NDArray[np.int64]:
         """Return the positions of the rows in the cells nearest to the query; all of them in a shard without cells."""
@@ -270,12 +287,13 @@ def joined(pieces: Sequence[Found]) -> Found:
 
 
 def _pick(scanner: Scanner, rows: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:
-    """Score single rows."""
+    """Score single rows for all queries."""
     for at in range(0, len(rows), PICKED_AT_ONCE):
         some = rows[at : at + PICKED_AT_ONCE]
-        entries.offer_all(
-            np.stack([scanner.of_rows(query, some) for query in range(len(floors))]), some, best.heap(floors)
-        )
+        listed, indptr = np.tile(some, len(floors)), np.arange(len(floors) + 1) * len(some)
+        found = np.empty(len(listed))
+        scanner.score(indptr, listed, found)
+        entries.offer_listed(found, listed, indptr, best.heap(floors))
 
 
 def _row_lengths(shard: Shard) -> RowLengths | None:

@@ -78,13 +78,9 @@ class NumberScanner(Scanner):
         scan = scan_numbers if self._few else scan_batch
         scan(kind, tiles, self._arguments, best.heap(floors), start, stop, allowed)
 
-    def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        part = self.codes.part
-        if part.unchecked:
-            part.check_rows(rows)
-        out = np.empty(len(rows))
-        score_numbers(KINDS[self._dtype], part.tiles, self._arguments, query, rows, out)
-        return out
+    def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+        self._check_rows(rows[indptr[0] : indptr[-1]])
+        score_numbers(KINDS[self._dtype], self.codes.part.tiles, self._arguments, indptr, rows, out)
 
     @property
     def _arguments(self) -> NumberQueries:

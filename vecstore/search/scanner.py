@@ -51,10 +51,22 @@ class Scanner(ABC):
         found (all may when it is empty). Several threads may call this at once, for heaps of their own.
         """
 
+    def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+        """out[i] = the raw score of row rows[i] for query q, where indptr[q] <= i < indptr[q + 1].
+
+        Others are left as they are: several threads may each do a part of a list.
+        """
+        for query in np.flatnonzero(np.diff(indptr)).tolist():
+            part = slice(indptr[query], indptr[query + 1])
+            codes = self.codes.gather(rows[part])
+            out[part] = self._decoded_scores(slice(query, query + 1), codes, rows[part])[0]
+
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the raw scores (n,) of rows for one of the queries."""
-        codes = self.codes.gather(rows)
-        return self._decoded_scores(slice(query, query + 1), codes, rows)[0].astype(np.float64)
+        indptr, out = np.zeros(len(self.ranking.queries) + 1, np.int64), np.empty(len(rows))
+        indptr[query + 1 :] = len(rows)
+        self.score(indptr, rows, out)
+        return out
 
     def _decoded_scores(self, queries: slice, codes: Codes, rows: NDArray[np.int64]) -> Floats:
         """Return what `scores` does, of some queries, by decoding."""
@@ -93,6 +105,11 @@ class Scanner(ABC):
         """Of the queries with the centroids: (q, cells)."""
         assert self.codes.cells is not None
         return np.asarray(self.ranking.queries @ self.codes.cells.centroids.T, np.float32)
+
+    def _check_rows(self, rows: NDArray[np.int64]) -> None:
+        """Compare the codes of some rows with their checksums, where that has not been done."""
+        if self.codes.part.unchecked:
+            self.codes.part.check_rows(rows)
 
     def _check(self, start: int, stop: int) -> None:
         """Compare the blocks of rows `start` to `stop` with their checksums, where that has not been done."""

@@ -72,25 +72,26 @@ class Trellis:
         coefficients = Coefficients.of(codes.layer)
         return None if coefficients is None else cls(codes, coefficients)
 
-    def cells_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the cell of each row."""
-        return np.zeros(len(rows), np.int64) if self.codes.cells is None else self.codes.cells.of(rows)
-
-    def norms(self, rows: NDArray[np.int64], y: Floats) -> Floats:
+    def _norms(self, rows: NDArray[np.int64], y: Floats) -> Floats:
         """Return the squared lengths (n,) of rows with coefficients y (n, coefficients)."""
-        norms = self.coefficients.norms(y)
-        if self.codes.cells is None:
-            return norms
-        weights, squares = self._centroid_terms
-        cells = self.cells_of(rows)
-        return np.asarray(np.maximum(norms + np.einsum("ij,ij->i", weights[cells], y) + squares[cells], 0), np.float32)
+        linear, constants = self.norm_weights
+        cells = np.searchsorted(self.edges, rows, side="right") - 1
+        norms = self.coefficients.scale * np.einsum("ij,ij->i", y, y) + np.einsum("ij,ij->i", linear[cells], y)
+        return np.asarray(np.maximum(norms + constants[cells], 0), np.float32)
 
     @cached_property
-    def _centroid_terms(self) -> tuple[Floats, Floats]:
-        """What lengths take from cells, as `LayerCodes.centroid_terms` says, for coefficients instead of codes."""
+    def norm_weights(self) -> tuple[Floats, NDArray[np.float64]]:
+        """What makes squared lengths of coefficients in each cell: linear (cells, coefficients) and constants (cells,).
+
+        As `Coefficients` says; a centroid adds to them what `LayerCodes.centroid_terms` says, for coefficients instead
+        of codes.
+        """
+        linear, constant = self.coefficients.linear[None], np.array([self.coefficients.constant])
+        if self.codes.cells is None:
+            return linear, constant
         weights, squares = self.codes.centroid_terms
         quantizer = self.coefficients.quantizer
-        return weights @ quantizer.axes.T, squares + weights @ quantizer.mean
+        return linear + weights @ quantizer.axes.T, constant + squares + weights @ quantizer.mean
 
     @cached_property
     def sample(self) -> tuple[NDArray[np.int64], Floats]:
@@ -133,7 +134,7 @@ class Trellis:
     @cached_property
     def _spread(self) -> float:
         """How much lengths vary: their standard deviation over their mean."""
-        lengths = np.sqrt(self.norms(*self.sample).astype(np.float64))
+        lengths = np.sqrt(self._norms(*self.sample).astype(np.float64))
         return float(lengths.std() / max(lengths.mean(), LEAST_LENGTH))
 
     def stage(self, size_bytes: int) -> Stage:

@@ -13,10 +13,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.kernels.arguments import TrellisQueries
-from vecstore.kernels.scans import scan_trellis
+from vecstore.kernels.arguments import TrellisQueries, TrellisScores
+from vecstore.kernels.scans import scan_trellis, score_trellis
 from vecstore.search.plan import Plan
-from vecstore.search.ranking import Ranking, Raw, raw_scores
+from vecstore.search.ranking import Ranking, Raw
 from vecstore.search.scanner import Scanner, raw_number
 from vecstore.search.topk import TopK
 from vecstore.search.trellis import Stage, Trellis
@@ -115,14 +115,23 @@ class TrellisScanner(Scanner):
     def _stages(self) -> list[Stage]:
         return [self._trellis.stage(size) for size in (*self._plan.sizes, self.codes.layer.code_bytes)]
 
-    def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        codes = self.codes.gather(rows, compiled=True)
-        y, biases = self._coefficients.quantizer.coefficients(codes), self._biases[query : query + 1]
-        if self.codes.cells is not None:
-            biases = biases[:, self._trellis.cells_of(rows)]
-        products = self._weights[query : query + 1] @ y.T + biases.astype(np.float32)
-        norms = None if self.ranking.raw == "product" else self._trellis.norms(rows, y)
-        return raw_scores(self.ranking.raw, products, norms)[0].astype(np.float64)
+    def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+        self._check_rows(rows[indptr[0] : indptr[-1]])
+        decoding = self._coefficients.quantizer.decoding
+        score_trellis(self.codes.part.tiles, decoding, self._exactly, indptr, rows, out)
+
+    @cached_property
+    def _exactly(self) -> TrellisScores:
+        return TrellisScores(
+            kind=raw_number(self.ranking.raw),
+            weights=self._weights,
+            biases=self._biases,
+            edges=self._trellis.edges,
+            size_bytes=self.codes.layer.code_bytes,
+            scale=self._coefficients.scale,
+            linear=self._trellis.norm_weights[0],
+            constants=self._trellis.norm_weights[1],
+        )
 
 
 def _above(parts: Sequence[Varying], deviations: float) -> NDArray[np.float64]:

@@ -156,6 +156,29 @@ def test_codes_are_scanned_where_they_lie(open_store, queries, kind, place, layo
         assert type(scanner) is (in_cells if "cells" in place else alone)
 
 
+@every_metric
+@every_layout
+@every_place
+@every_kind
+def test_scores_of_listed_rows(open_store, queries, kind, place, layout, metric):
+    """Lists of rows of several queries are scored in one call for each shard, whatever their lengths."""
+    store = open_store(kind, place, layout, metric)
+    scores, prepared, rng = brute_force(store, queries[:9], metric), store._snapshot.prepared, np.random.default_rng(0)
+    batch = Batch(prepared, queries[:9], metric, Selection(prepared.shards, prepared.edges, None, None), None)
+    counts = [0, 1, 31, 0, 64, 65, 300, 2, 0]
+    candidates = np.full((9, 300), -1)
+    for own, count in zip(candidates, counts, strict=True):
+        own[rng.permutation(300)[:count]] = rng.permutation(ROWS)[:count]
+    found = batch.score(candidates, 300, batch.scorers(0 if "coarse" not in place else -1))
+    assert found.sizes.tolist() == batch.rescored.tolist() == counts
+    for query, count in enumerate(counts):
+        rows = batch.numbered(found.rows[query, :count])
+        got = batch.ranking.final(found.scores)[query, :count]
+        assert set(found.rows[query, :count]) == set(candidates[query][candidates[query] >= 0])
+        np.testing.assert_allclose(got, scores[query, rows], atol=2e-5)
+        assert (np.diff(got) <= 0).all()
+
+
 @every_layout
 @every_kind
 def test_cells_that_are_probed(open_store, queries, kind, layout):

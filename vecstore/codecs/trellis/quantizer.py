@@ -14,6 +14,7 @@ from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen
 from vecstore.codecs.trellis.layout import CodeLayout, means, subsets, taps
 from vecstore.errors import CodecError
 from vecstore.kernels import entries
+from vecstore.kernels.arguments import Decoding
 from vecstore.parallel import over_slices
 
 __all__ = ["TrainedTCQ"]
@@ -24,7 +25,6 @@ DECODED_ROWS = 1024
 TILE_ROWS = 2048  # large, so that the first bytes of a tile's rows are one run that a scan of them reads alone
 Array: TypeAlias = NDArray[Any]
 Plan: TypeAlias = tuple[Array, Array, Array, Array, tuple[Array, Array, Array, Array]]
-Decoding: TypeAlias = tuple[Array, Array, Array, Array, tuple[Array, Array, Array, Array], Array, Array, int]
 GATHERING = np.uint64(0x0102040810204080)  # times eight bytes that are 0 or 1: these bits in the highest byte
 
 
@@ -115,7 +115,7 @@ class TrainedTCQ(TrainedQuantizer):
         return out.T
 
     def _decode_coefficients(self, codes: Codes, out: Floats) -> None:
-        plan = self._decoding
+        plan = self.decoding
         over_slices(lambda part: entries.decode_trellis(codes[part], *plan, out[:, part]), len(codes), at_least=512)
 
     def _few_coefficients(self, codes: Codes) -> Floats:
@@ -162,10 +162,10 @@ class TrainedTCQ(TrainedQuantizer):
         return np.repeat(np.arange(len(self.layout.widths)), self.layout.widths)
 
     @cached_property
-    def _decoding(self) -> Decoding:
-        """What the kernel that decodes needs to know, in its order."""
+    def decoding(self) -> Decoding:
+        """What kernels that decode need to know."""
         high, low = (np.array(backs) for backs in self._taps)
-        return *self._plan(self.levels), high, low, self.states.bit_length() - 1
+        return Decoding(*self._plan(self.levels), high, low, self.states.bit_length() - 1)
 
     def _plan(self, levels: Floats) -> Plan:
         """Return what both kernels need to know, in their order."""
