@@ -12,10 +12,19 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.codec import Codec
 from vecstore.errors import OptionError
+from vecstore.shard.shard import Models
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["JoinedSnapshot"]
+__all__ = ["JoinedSnapshot", "opened"]
+
+
+def opened(path: str | Sequence[str], **options: Any) -> Snapshot:
+    """Return the snapshot of a store, or of several as one; `options` are those of `Snapshot.open`."""
+    if isinstance(path, str):
+        return Snapshot.open(path, **options)
+    models: Models = {}
+    return JoinedSnapshot([Snapshot.open(each, models=models, **options) for each in path])
 
 
 class JoinedSnapshot(Snapshot):

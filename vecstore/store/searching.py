@@ -19,16 +19,16 @@ from vecstore.store.own_rows import OwnRows
 from vecstore.store.shown_scores import ShownScores
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["range_search", "search"]
+__all__ = ["as_queries", "range_search", "refuse_foreign_rows", "search"]
 
 
 def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOptions) -> SearchResult:
     """Return the k best rows of a query (d,), or of each of a batch (q, d); see `Store.search`."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise OptionError(f"k is a positive whole number, found {k!r}")
-    _refuse_foreign_rows(snapshot, options)
+    refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
-    x, wanted = _as_queries(snapshot, given), min(int(k), snapshot.rows)
+    x, wanted = as_queries(snapshot, given), min(int(k), snapshot.rows)
     best, rescored = find(snapshot.prepared, x, wanted, options, shown.least)
     if shown.least > -np.inf or options.rows is not None or options.exclude is not None:
         best = best.cut(int(best.sizes.max(initial=0)))
@@ -39,16 +39,16 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
     """Return all rows that reach the limit of the options; see `Store.range_search`."""
     if options.least == -np.inf:
         raise OptionError("range_search needs min_score= (cosine, dot) or max_distance= (l2, hamming)")
-    _refuse_foreign_rows(snapshot, options)
+    refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
     results = [
         SearchResult(snapshot.keys_of(rows), snapshot.own(rows), shown.shown(scores), rescored)
-        for scores, rows, rescored in find_all(snapshot.prepared, _as_queries(snapshot, given), options, shown.least)
+        for scores, rows, rescored in find_all(snapshot.prepared, as_queries(snapshot, given), options, shown.least)
     ]
     return results[0] if given.ndim == 1 else results
 
 
-def _refuse_foreign_rows(snapshot: Snapshot, options: SearchOptions) -> None:
+def refuse_foreign_rows(snapshot: Snapshot, options: SearchOptions) -> None:
     """Raise `OptionError` for numbers and masks of the dump where rows have other numbers than there."""
     if not snapshot.reordered:
         return
@@ -61,7 +61,8 @@ def _refuse_foreign_rows(snapshot: Snapshot, options: SearchOptions) -> None:
             )
 
 
-def _as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:
+def as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:
+    """Return queries as checked vectors (q, d), cut to the dimensions that are read; raises `ShapeError`."""
     if given.ndim not in (1, 2):
         raise ShapeError(f"a query is a vector (d,) or a batch (q, d), found shape {given.shape}")
     x = np.atleast_2d(given)

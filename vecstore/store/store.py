@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -14,12 +15,13 @@ from vecstore.codecs.codec import Codec
 from vecstore.errors import ClosedError, OptionError
 from vecstore.keys.kind import Key, is_single
 from vecstore.progress import Progress, reported
-from vecstore.shard.shard import Models
+from vecstore.store.joining import opened
 from vecstore.store.keys_view import KeysView
 from vecstore.store.snapshot import Lookup, Snapshot
 from vecstore.store.vectors import Vectors
 
 if TYPE_CHECKING:
+    from vecstore.metric import Metric
     from vecstore.search.options import SearchMetric
     from vecstore.search.result import SearchResult
 
@@ -78,8 +80,8 @@ class Store:
         self, path: Paths, *, check: bool = True, prefix: int | None = None, code_bytes: int | None = None
     ) -> None:
         self._paths: str | list[str] = str(path) if isinstance(path, (str, Path)) else [str(each) for each in path]
-        self._check, self._prefix, self._code_bytes = check, prefix, code_bytes
-        snapshot = _opened(self._paths, check=check, prefix=prefix, code_bytes=code_bytes)
+        self._options: dict[str, Any] = {"check": check, "prefix": prefix, "code_bytes": code_bytes}
+        snapshot = opened(self._paths, **self._options)
         self.path = snapshot.path
         self._held: Snapshot | None = snapshot
         self.dimensions, self.metric, self.key_type = snapshot.dimensions, snapshot.metric, snapshot.key_type
@@ -186,7 +188,7 @@ class Store:
         size = dimensions if bytes is None else bytes
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise OptionError(f"truncated takes a whole number of dimensions or bytes, found {size!r}")
-        return Store(self._paths, check=self._check, prefix=dimensions, code_bytes=bytes)
+        return Store(self._paths, check=self._options["check"], prefix=dimensions, code_bytes=bytes)
 
     # Search
 
@@ -300,6 +302,16 @@ class Store:
         )
         return range_search(self._snapshot, queries, options)
 
+    def scores(self, queries: ArrayLike, rows: ArrayLike | None = None, *, metric: Metric | None = None) -> Floats:
+        """Return the score of every row, or of some, for each query: (q, n) float32; (n,) for a single one.
+
+        They are exact for the decoded vectors (of the finest layer), by cosine, dot or l2; the store's metric by
+        default. `rows` is a mask, or row numbers, in whose order the scores come.
+        """
+        from vecstore.store.scoring import scores
+
+        return scores(self._snapshot, queries, rows, metric or self.metric)
+
     def most_similar(
         self, key: Any, k: int = 10, *, metric: SearchMetric | None = None, rescore: int | Literal["auto"] = "auto"
     ) -> list[tuple[Key, float]]:
@@ -313,10 +325,8 @@ class Store:
         row = self._find(key)
         if row < 0:
             raise self._snapshot.not_found(key)
-        found = self.search(
-            self._read(row), k, metric=metric, rescore=rescore, exclude=self._snapshot.own(np.array([row]))
-        )
-        return list(zip(found.keys, found.scores.tolist(), strict=True))
+        own = self._snapshot.own(np.array([row]))
+        return list(self.search(self._read(row), k, metric=metric, rescore=rescore, exclude=own))
 
     # The store itself
 
@@ -364,7 +374,7 @@ class Store:
         self.close()
 
     def __reduce__(self) -> Any:
-        return _reopen, (self._paths, self._check, self._prefix, self._code_bytes)
+        return partial(Store, **self._options), (self._paths,)
 
     def __repr__(self) -> str:
         if self._held is None:
@@ -385,15 +395,3 @@ class Store:
     def _closed(self, *_: Any) -> Any:
         raise ClosedError(f"the store {self.path} is closed; open it again")
 
-
-def _opened(path: str | list[str], **options: Any) -> Snapshot:
-    if isinstance(path, str):
-        return Snapshot.open(path, **options)
-    from vecstore.store.joining import JoinedSnapshot
-
-    models: Models = {}
-    return JoinedSnapshot([Snapshot.open(each, models=models, **options) for each in path])
-
-
-def _reopen(path: str | list[str], check: bool, prefix: int | None, code_bytes: int | None) -> Store:
-    return Store(path, check=check, prefix=prefix, code_bytes=code_bytes)

@@ -1,0 +1,53 @@
+"""Scores of many rows for each query, by decoding them block by block."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.errors import OptionError
+from vecstore.metric import METRICS, Metric
+from vecstore.parallel import over_slices
+from vecstore.search.options import SearchOptions
+from vecstore.search.ranking import Ranking, raw_scores
+from vecstore.search.selection import as_rows
+from vecstore.store.searching import as_queries, refuse_foreign_rows
+from vecstore.store.snapshot import Snapshot
+
+__all__ = ["scores"]
+
+BLOCK_NUMBERS = 1 << 18  # decoded at once: 1 MiB, which stays in a processor's cache
+
+
+def scores(snapshot: Snapshot, queries: ArrayLike, rows: ArrayLike | None, metric: Metric) -> Floats:
+    """Return the score of each row for a query (n,), or for each of a batch (q, n); see `Store.scores`."""
+    if metric not in METRICS:
+        raise OptionError(f"scores are by {', '.join(METRICS)}; found {metric!r}")
+    refuse_foreign_rows(snapshot, SearchOptions(metric=metric, rows=rows))
+    given = np.asarray(queries)
+    ranking = Ranking.of(metric, as_queries(snapshot, given), unit_rows=False)
+    chosen = None if rows is None else _numbers(snapshot, rows)
+    out = np.empty((len(ranking.queries), snapshot.rows if chosen is None else len(chosen)), np.float32)
+    step = max(BLOCK_NUMBERS // snapshot.dimensions, 1)
+
+    def over(part: slice) -> None:
+        for start in range(part.start, part.stop, step):
+            block = slice(start, min(start + step, part.stop))
+            if chosen is None:
+                vectors = snapshot.vector_range(block.start, block.stop)
+            else:
+                vectors = snapshot.vectors(chosen[block])
+            norms = np.einsum("ij,ij->i", vectors, vectors)
+            raw = raw_scores(ranking.raw, ranking.queries @ vectors.T, norms)
+            out[:, block] = ranking.final(raw)
+
+    over_slices(over, out.shape[1], at_least=step)
+    if metric == "l2":
+        np.negative(out, out=out)
+    return out[0] if given.ndim == 1 else out
+
+
+def _numbers(snapshot: Snapshot, rows: ArrayLike) -> NDArray[np.int64]:
+    found = as_rows(snapshot.rows, rows, "rows")
+    return np.flatnonzero(found) if found.dtype == bool else found
