@@ -133,7 +133,8 @@ def _describe(data: bytearray, place: Extent, description: dict[str, Any]) -> st
     body = json.dumps(description, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
     if len(body) <= place.size - 24:
         head = bytes(data[place.offset : place.offset + 12]) + struct.pack("<I", len(body))
-        data[place.offset : place.offset + 24 + len(body)] = head + struct.pack("<Q", checksum(head + body)) + body
+        value = head + struct.pack("<Q", checksum(head + body)) + body
+        data[place.offset : place.offset + place.size] = value.ljust(place.size, b"\0")
     return f"{struct.unpack_from('<Q', data, place.offset + 16)[0]:016x}"
 
 

@@ -49,6 +49,7 @@ class Container:
         about = self.description["checksums"]
         assert about["chunk_bytes"] == CHUNK
         sums = self.values[b"checksums"][: 8 * about["count"]]
+        assert not any(self.values[b"checksums"][8 * about["count"] :])
         assert f"{xxhash.xxh3_64_intdigest(sums):016x}" == about["xxh3"]
         found, at = np.frombuffer(sums, "<u8").tolist(), 0
         for name in sorted(self.description["parts"]):
@@ -314,12 +315,13 @@ def dequantize(step, codes, d, model):
         )
         return undo("rotate", y.astype(np.float32), d, model) + model("mean")
     if name == "uniform":
-        return model("middle") + model("step") * (codes.astype(np.float32) - 128)
+        return (model("middle") - 128 * model("step")) + model("step") * codes.astype(np.float32)
     if name in ("rq", "lsq"):
         return sum(model("codebooks")[g][codes[:, g]] for g in range(how["m"]))
     assert name == "bin"
     bits = np.stack([codes[:, i // 8] >> (i % 8) & 1 for i in range(d)], axis=1)
-    return np.stack([model("levels")[bits[:, i], i] for i in range(d)], axis=1)
+    low, high = model("levels")
+    return bits.astype(np.float32) * (high - low) + low
 
 
 def sq_levels(codes, d, bits):

@@ -160,6 +160,18 @@ def test_every_codec_is_read_alike(tmp_path: Path, spec: str) -> None:
     same(tmp_path / "a.vecs")
 
 
+EXACT = ["f32", "f16", "bf16", "sq:8", "sq:6", "sq:4", "pq:5", "pq:7x4", "bin", "uniform:9", "rq:3", "center,bin"]
+
+
+@pytest.mark.parametrize("spec", EXACT)
+def test_where_no_products_are_summed_bits_are_the_same(tmp_path: Path, spec: str) -> None:
+    vecstore.write(tmp_path / "a.vecs", vectors(), codec=spec, accept_dominated=True)
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        found = independent.Store(tmp_path / "a.vecs").vectors()
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found.view("<u4"), store.vectors[:].view("<u4"))
+
+
 def keys_of(key_type: str | None, rows: int = ROWS) -> list | None:
     if key_type is None:
         return None

@@ -273,17 +273,25 @@ class Container:
         body = value[_HEADER.size : _HEADER.size + length]
         if len(body) != length or checksum(bytes(value[: _HEADER.size - 8]) + bytes(body)) != expected or not major:
             raise CorruptError("damaged description: restore the file from a copy", path=self.path)
+        self._refuse_rest(value[_HEADER.size + length :])
         return (major, minor), parse(bytes(body), self.path), f"{expected:016x}"
 
     def _read_checksums(self) -> NDArray[np.uint64]:
         about = field(self.description, "checksums", dict, self.path)
         size = 8 * whole(about, "count", self.path)
-        value = self._value(CHECKSUMS)[:size]
+        whole_value = self._value(CHECKSUMS)
+        value = whole_value[:size]
         if len(value) != size or f"{checksum(value):016x}" != about.get("xxh3"):
             raise CorruptError("damaged checksums: restore the file from a copy", path=self.path)
+        self._refuse_rest(whole_value[size:])
         if about.get("chunk_bytes") != CHUNK_BYTES:
             raise CorruptError("member 'chunk_bytes' is malformed", path=self.path, expected=str(CHUNK_BYTES))
         return np.frombuffer(value, "<u8")
+
+    def _refuse_rest(self, rest: memoryview) -> None:
+        """Raise `CorruptError` unless what fills up a value that no checksum covers is zeros."""
+        if np.frombuffer(rest, np.uint8).any():
+            raise CorruptError("what follows the description or checksums is not zeros", path=self.path)
 
     def _open_part(self, name: str) -> Part:
         if name not in self._about:

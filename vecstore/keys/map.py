@@ -125,7 +125,7 @@ class KeyMap:
             raise CorruptError("the key map lacks segments", path=path, expected=str(count))
         self._thirds, self._seeds = segments[:, 0].copy(), segments[:, 1].copy()
         needed = (3 * self._thirds * self._value_bits + 7) // 8 + 2
-        in_range = (self._thirds >= 0) & (self._thirds <= MOST_CELLS // 3)
+        in_range = (self._thirds >= 1) & (self._thirds <= MOST_CELLS // 3)
         if self._value_bits not in VALUE_BITS or not (in_range & (self._cells.sizes >= needed)).all():
             raise CorruptError("the key map is shorter than described", path=path)
         self._views: list[memoryview | None] = [None] * len(segments)
