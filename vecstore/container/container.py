@@ -202,11 +202,14 @@ class Container:
     def __init__(self, path: str | Path, *, check: bool = True) -> None:
         self.path = str(path)
         self.check = check
-        self.data = self._map()
+        mapped = self._map()
+        self.data = np.frombuffer(mapped, np.uint8)[: len(mapped) // 8 * 8]  # whole words, whatever a copy has added
+        _advise(mapped, "MADV_RANDOM")  # pages of the tree are far apart: what lies around them is not wanted yet
         self._extents = read_tree(self.data, self.path)
         self.version, self.description, self.fingerprint = self._read_description()
         self._about = field(self.description, "parts", dict, self.path)
         self.checksums = self._read_checksums()
+        _advise(mapped, "MADV_NORMAL")  # from here on what is read is read in runs
         self._parts: dict[str, Part] = {}
 
     def part(self, name: str) -> Part:
@@ -244,13 +247,12 @@ class Container:
         for name in self.names():
             yield from self.part(name).checking()
 
-    def _map(self) -> NDArray[np.uint8]:
+    def _map(self) -> mmap.mmap:
         with open(self.path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise FormatError("not a vecstore store: the file is empty", path=self.path)
-            data = np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
-            return data[: size // 8 * 8]  # whole words, whatever a copy has put behind the last page
+            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
 
     def _value(self, name: bytes) -> memoryview:
         extent = self._extents.get(name)
@@ -303,3 +305,9 @@ class Container:
         if len(found) != blocks:
             raise CorruptError(f"part {name!r} has lost blocks: restore the file from a copy", path=self.path)
         return Part(name, about, found, data=self.data, checksums=self.checksums, path=self.path, check=self.check)
+
+
+def _advise(mapped: mmap.mmap, advice: str) -> None:
+    """Tell the system how a map is read from now on, where systems are told."""
+    if hasattr(mmap, advice):
+        mapped.madvise(getattr(mmap, advice))

@@ -199,23 +199,36 @@ class Part:
         """Compare all of a block with its checksums; raise `CorruptError` where they differ."""
         self.check_span(index, 0, int(self.sizes[index]))
 
-    def verify(self) -> int:
-        """Compare every byte with its checksum, whether that was done before or not; return how many bytes."""
-        return sum(self.checking())
-
     def checking(self) -> Iterator[int]:
         """Compare every byte with its checksum, and yield how many bytes were compared, block by block."""
         for block in range(self.blocks):
-            for chunk in range(int(self._chunk_starts[block]), int(self._chunk_starts[block + 1])):
-                self._check_chunk(chunk)
+            self._compare(block, range(int(self._chunk_starts[block]), int(self._chunk_starts[block + 1])))
             yield int(self.sizes[block])
+
+    def checked_runs(self, start: int, stop: int, size_bytes: int | None = None) -> Iterator[tuple[int, int]]:
+        """Yield rows `start` to `stop` in runs (first, last) that are checked by then, or their first `size_bytes`.
+
+        A block at a time while there is something to check: a scan of the run finds it in the processor's cache.
+        """
+        while self.unchecked and start < stop:
+            block = start // self.block_rows
+            end = min((block + 1) * self.block_rows, stop)
+            if size_bytes is None or size_bytes >= self.row_bytes:
+                self.check_block(block)
+            else:
+                self._check_prefixes(start, end, size_bytes)
+            yield start, end
+            start = end
+        if start < stop:
+            yield start, stop
 
     def check_span(self, block: int, first: int, last: int) -> None:
         """Check the chunks that hold bytes `first` to `last` (exclusive) of a block."""
         start, last = int(self._chunk_starts[block]), min(last, int(self.sizes[block]))
-        for chunk in range(start + first // CHUNK_BYTES, start + -(-last // CHUNK_BYTES)):
-            if not self._checked[chunk]:
-                self._check_chunk(chunk)
+        low, high = start + first // CHUNK_BYTES, start + -(-last // CHUNK_BYTES)
+        fresh = [chunk for chunk in range(low, high) if not self._checked[chunk]]
+        if fresh:
+            self._compare(block, fresh)
 
     def check_row(self, block: int, row: int) -> None:
         """Check the chunks that hold a row, counted from the start of its block."""
@@ -234,9 +247,9 @@ class Part:
             chunks = np.minimum(start + step, end)
             fresh = chunks[~self._checked[chunks]]
             for chunk in np.unique(fresh).tolist() if len(fresh) else ():
-                self._check_chunk(chunk)
+                self._compare(int(np.searchsorted(self._chunk_starts, chunk, side="right")) - 1, (chunk,))
 
-    def check_prefixes(self, start: int, stop: int, size_bytes: int) -> None:
+    def _check_prefixes(self, start: int, stop: int, size_bytes: int) -> None:
         """Check the chunks that hold the first bytes of tiled rows `start` to `stop`."""
         size_bytes = min(-(-size_bytes // self.together) * self.together, self.row_bytes)
         for row in range(start // self.tile_rows * self.tile_rows, stop, self.tile_rows):
@@ -244,21 +257,23 @@ class Part:
             first = (row - block * self.block_rows) * self.row_bytes
             self.check_span(block, first, first + self.tile_rows * size_bytes)
 
-    def _check_chunk(self, chunk: int) -> None:
-        block = int(np.searchsorted(self._chunk_starts, chunk, side="right")) - 1
-        first = (chunk - int(self._chunk_starts[block])) * CHUNK_BYTES
-        offset = int(self.offsets[block])
-        start, end = offset + first, offset + min(first + CHUNK_BYTES, int(self.sizes[block]))
-        if checksum(memoryview(self.data)[start:end]) != int(self._sums[chunk]):
-            raise CorruptError(
-                "damaged: restore the file from a copy or convert the dump again",
-                path=self.path,
-                where=f"part {self.name}, block {block}, bytes {start} to {end}",
-            )
+    def _compare(self, block: int, chunks: Sequence[int]) -> None:
+        """Compare chunks of a block with their checksums; raise `CorruptError` where they differ."""
+        offset, view = int(self.offsets[block]), memoryview(self.data)
+        first, end = int(self._chunk_starts[block]), offset + int(self.sizes[block])
+        for chunk in chunks:
+            start = offset + (chunk - first) * CHUNK_BYTES
+            stop = min(start + CHUNK_BYTES, end)
+            if checksum(view[start:stop]) != self._sums[chunk]:
+                raise CorruptError(
+                    "damaged: restore the file from a copy or convert the dump again",
+                    path=self.path,
+                    where=f"part {self.name}, block {block}, bytes {start} to {stop}",
+                )
         with self._lock:
-            if not self._checked[chunk]:
+            for chunk in chunks:
+                self.unchecked -= not self._checked[chunk]
                 self._checked[chunk] = True
-                self.unchecked -= 1
 
     def _has_all_rows(self) -> bool:
         if self.blocks != (-(-self.rows // self.block_rows) if self.row_bytes else 0):

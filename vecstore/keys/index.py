@@ -14,7 +14,7 @@ lengths and starts: at most 5.6 bytes a key.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from vecstore.container.document import whole
 from vecstore.errors import CorruptError, UnsupportedVersionError
 from vecstore.keys.kind import KINDS, Key, KeyType
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
-from vecstore.keys.pages import pages_of
+from vecstore.keys.pages import PAGE_KEYS, pages_of
 
 __all__ = ["TABLE_BUCKETS", "KeyIndex"]
 
@@ -118,8 +118,8 @@ class KeyIndex:
 
     def find_packed(self, packed: PackedKeys) -> NDArray[np.int64]:
         """As `find_many`, compiled."""
-        if self._table.unchecked or self._pages.part.unchecked:
-            self._check_all()
+        if self._table.unchecked or self._pages.unopened:
+            self._check_pages_of(packed)
         table = (self._table.offsets, self._table.sizes, self._bucket_bits, self._row_bits)
         return self._pages.find(self._container.data.view("<u4"), table, packed)
 
@@ -154,7 +154,36 @@ class KeyIndex:
         self._tables[page] = view
         return view
 
-    def _check_all(self) -> None:
-        for part in (self._table, self._pages.part):
-            for block in range(part.blocks):
-                part.check_block(block)
+    def _check_pages_of(self, packed: PackedKeys) -> None:
+        """Check the pages that a lookup of these keys reads."""
+        table, pages = self._table, self._pages.part.blocks
+        if len(packed) >= table.blocks + pages:  # it reads about all there are
+            self._check_table(range(table.blocks))
+            self._pages.open(range(pages))
+            return
+        hashes = packed.hashes()
+        page, at = np.divmod(_top(hashes, self._bucket_bits), self._per_page)
+        self._check_table(np.unique(page).tolist())
+        slots, owner = self._slots(page, at)
+        fingers = _top(hashes, self._bucket_bits + self._finger_bits) & ((1 << self._finger_bits) - 1)
+        rows = (slots & self._row_mask)[slots >> self._row_bits == fingers[owner]]
+        self._pages.open(np.unique(rows[rows < self._rows] // PAGE_KEYS).tolist())
+
+    def _check_table(self, pages: Iterable[int]) -> None:
+        for page in pages:
+            self._table.check_block(page)
+
+    def _slots(self, page: NDArray[np.int64], at: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return what stands in all slots of buckets (n,), counted from the start of their pages, and in which of n."""
+        words, base = self._container.data.view("<u4"), self._table.offsets[page] // 4
+        room = self._table.sizes[page] // 4 - self._per_page - 1
+        low, high = words[base + at].astype(np.int64), words[base + at + 1].astype(np.int64)
+        counts = np.where((low <= high) & (high <= room), high - low, 0)  # as the lookup does with malformed ones
+        owner = np.repeat(np.arange(len(page)), counts)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return words[(base + self._per_page + 1 + low)[owner] + place].astype(np.int64), owner
+
+
+def _top(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
+    """Return the first bits of hashes as numbers."""
+    return (hashes >> np.uint64(1) >> np.uint64(63 - bits)).astype(np.int64)

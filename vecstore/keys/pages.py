@@ -6,6 +6,7 @@ docs/format.md, section 7 (Key index), has the bytes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -71,6 +72,15 @@ class KeyPages(ABC):
     def key_in(page: bytes, row: int) -> bytes:
         """Return a key of a page, counted from its start."""
 
+    @property
+    @abstractmethod
+    def unopened(self) -> int:
+        """How many pages, or pieces of them, were not looked at yet."""
+
+    @abstractmethod
+    def open(self, pages: Iterable[int]) -> None:
+        """Check pages, as `find` needs it; raises `CorruptError` for those that are damaged."""
+
     @abstractmethod
     def raw(self, row: int) -> bytes:
         """Return the bytes of a row's key."""
@@ -85,7 +95,7 @@ class KeyPages(ABC):
 
     @abstractmethod
     def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
-        """Return the row of each packed key, -1 where there is none, compiled.
+        """Return the row of each packed key, -1 where there is none, compiled; pages that it reads are open.
 
         Parameters
         ----------
@@ -114,6 +124,14 @@ class IntegerPages(KeyPages):
     @staticmethod
     def key_in(page: bytes, row: int) -> bytes:
         return page[8 * row : 8 * row + 8]
+
+    @property
+    def unopened(self) -> int:
+        return self.part.unchecked
+
+    def open(self, pages: Iterable[int]) -> None:
+        for page in pages:
+            self.part.check_block(page)
 
     def raw(self, row: int) -> bytes:
         page, at = divmod(row, PAGE_KEYS)
@@ -148,6 +166,7 @@ class TextPages(KeyPages):
     def __init__(self, container: Container, key_type: KeyType, rows: int) -> None:
         super().__init__(container, key_type, rows)
         self._pages: list[_TextPage | None] = [None] * self.part.blocks
+        self._unopened = self.part.blocks
 
     @staticmethod
     def written(keys: list[bytes]) -> bytes:
@@ -169,6 +188,14 @@ class TextPages(KeyPages):
     def key_in(page: bytes, row: int) -> bytes:
         return _TextPage(memoryview(page)).key(row)
 
+    @property
+    def unopened(self) -> int:
+        return self._unopened
+
+    def open(self, pages: Iterable[int]) -> None:
+        for page in pages:
+            self._page(page)
+
     def raw(self, row: int) -> bytes:
         page, at = divmod(row, PAGE_KEYS)
         return (self._pages[page] or self._page(page)).key(at)
@@ -177,8 +204,8 @@ class TextPages(KeyPages):
         if len(rows) < KERNEL_KEYS:
             return [self.decoded(self.raw(row)) for row in rows.tolist()]
         data, part = self._container.data, self.part
-        for page in np.flatnonzero(np.bincount(rows // PAGE_KEYS)).tolist():
-            self._page(page)
+        if self._unopened:
+            self.open(np.flatnonzero(np.bincount(rows // PAGE_KEYS)).tolist())
         starts, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
         entries.locate_texts(data, data.view("<u4"), part.offsets, part.sizes, rows, starts, lengths)
         places = [slice(*edges) for edges in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
@@ -189,8 +216,6 @@ class TextPages(KeyPages):
         return [self.decoded(raw) for raw in self._page(page).all_keys()]
 
     def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
-        for page in range(self.part.blocks):
-            self._page(page)
         out = np.empty(len(packed), np.int64)
         where = (self.part.offsets, self.part.sizes, packed.text)
 
@@ -208,6 +233,7 @@ class TextPages(KeyPages):
             if found.count != min(PAGE_KEYS, self._rows - page * PAGE_KEYS):
                 raise CorruptError("a page of keys lacks some; restore the file", path=self._container.path)
             self._pages[page] = found
+            self._unopened = self._pages.count(None)
         return found
 
 

@@ -73,10 +73,10 @@ class NumberScanner(Scanner):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        self._check(start, stop)
-        kind, tiles = KINDS[self._dtype], self.codes.part.tiles
+        kind, part, queries, heap = KINDS[self._dtype], self.codes.part, self._arguments, best.heap(floors)
         scan = scan_numbers if self._few else scan_batch
-        scan(kind, tiles, self._arguments, best.heap(floors), start, stop, allowed)
+        for first, last in part.checked_runs(start, stop):
+            scan(kind, part.tiles, queries, heap, first, last, allowed)
 
     def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
         self._check_rows(rows[indptr[0] : indptr[-1]])

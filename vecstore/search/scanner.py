@@ -111,13 +111,6 @@ class Scanner(ABC):
         if self.codes.part.unchecked:
             self.codes.part.check_rows(rows)
 
-    def _check(self, start: int, stop: int) -> None:
-        """Compare the blocks of rows `start` to `stop` with their checksums, where that has not been done."""
-        part = self.codes.part
-        if part.unchecked and stop > start:
-            for block in range(start // part.block_rows, (stop - 1) // part.block_rows + 1):
-                part.check_block(block)
-
 
 def raw_number(raw: Raw) -> int:
     """Return a raw score as kernels know it."""

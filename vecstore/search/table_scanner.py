@@ -67,8 +67,9 @@ class TableScanner(Scanner):
     def over(
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
-        self._check(start, stop)
-        scan_tiles(self.codes.part.tiles, self._arguments, best.heap(floors), start, stop, allowed)
+        part, queries, heap = self.codes.part, self._arguments, best.heap(floors)
+        for first, last in part.checked_runs(start, stop):
+            scan_tiles(part.tiles, queries, heap, first, last, allowed)
 
     def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
         self._check_rows(rows[indptr[0] : indptr[-1]])

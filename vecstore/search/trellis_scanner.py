@@ -6,7 +6,7 @@ gives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -94,10 +94,13 @@ class TrellisScanner(Scanner):
         self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
     ) -> None:
         part = self.codes.part
-        if part.unchecked:
-            part.check_prefixes(start, stop, self._stages[-1].size_bytes)
         stages = [stage.kernel for stage in self._stages]
-        scan_trellis(part.tiles, stages, self._arguments(best.k), best.heap(floors), start, stop, allowed)
+        queries, heap = self._arguments(best.k), best.heap(floors)
+        runs: Iterable[tuple[int, int]] = part.checked_runs(start, stop, self._stages[-1].size_bytes)
+        if len(stages) > 1:  # what these find depends on where runs end: all is checked before they begin
+            runs = [(start, stop)] if list(runs) else []
+        for first, last in runs:
+            scan_trellis(part.tiles, stages, queries, heap, first, last, allowed)
 
     def _arguments(self, k: int) -> TrellisQueries:
         return TrellisQueries(

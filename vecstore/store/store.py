@@ -394,4 +394,3 @@ class Store:
 
     def _closed(self, *_: Any) -> Any:
         raise ClosedError(f"the store {self.path} is closed; open it again")
-

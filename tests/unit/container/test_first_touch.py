@@ -1,0 +1,100 @@
+"""What is read, and checked, at the first touch: no more than is needed, and no less."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vecstore
+from vecstore.container.container import Container, ContainerWriter
+from vecstore.container.part import Part
+from vecstore.errors import CorruptError
+from vecstore.keys.index import KeyIndex
+from vecstore.keys.index_writer import KeyIndexWriter
+from vecstore.keys.packed import PackedKeys
+from vecstore.keys.pages import PAGE_KEYS
+
+KEYS = 200_000
+
+
+def read_bytes() -> int:
+    """Return how many bytes this process has had read from a disk."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("read_bytes")).split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has read")
+def test_opening_reads_little(tmp_path):
+    path = tmp_path / "w.vecs"
+    vecstore.write(path, np.random.default_rng(0).random((20_000, 512), np.float32), codec="f32")
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    before = read_bytes()
+    vecstore.open(path)
+    assert read_bytes() - before < 1_000_000
+
+
+def test_runs_are_checked_block_by_block(tmp_path):
+    path = tmp_path / "one.vecs"
+    codes = np.random.default_rng(1).integers(0, 256, (100, 4096), np.uint8)
+    writer = ContainerWriter(path)
+    for start in range(0, 100, 32):
+        writer.put_block("codes", codes[start : start + 32])
+    writer.declare("codes", "|u1", codes.shape, block_rows=32)
+    writer.close({})
+    part = Container(path).part("codes")
+    assert list(part.checked_runs(5, 70)) == [(5, 32), (32, 64), (64, 70)]
+    assert part.unchecked and list(part.checked_runs(70, 70)) == []
+    assert [*part.checked_runs(0, 100)][-1] == (96, 100) and not part.unchecked
+    assert list(part.checked_runs(5, 70)) == [(5, 70)]
+
+    body = bytearray(path.read_bytes())
+    body[body.find(codes[40].tobytes())] ^= 1
+    path.write_bytes(body)
+    runs = Container(path).part("codes").checked_runs(0, 100)
+    assert next(runs) == (0, 32)
+    with pytest.raises(CorruptError, match="block 1,"):
+        next(runs)
+
+
+@pytest.mark.parametrize("kind", ["str", "int64"])
+def test_a_batch_of_keys_checks_the_pages_that_it_reads(tmp_path, kind):
+    path = tmp_path / "keys.vecs"
+    keys = [f"key {i}" for i in range(KEYS)] if kind == "str" else list(range(0, 7 * KEYS, 7))
+    container = ContainerWriter(path)
+    writer = KeyIndexWriter(container, kind)
+    writer.add(keys)
+    container.close({"keys": writer.close()})
+
+    def opened() -> KeyIndex:
+        found = Container(path)
+        return KeyIndex(found, found.description["keys"], KEYS)
+
+    some = [1234, 150_000]
+    wanted = PackedKeys([keys[some[0]], keys[some[1]], "none" if kind == "str" else -1], kind)
+    index, whole = opened(), path.read_bytes()
+    assert index.find_packed(wanted).tolist() == [*some, -1]
+
+    def refused(part: Part) -> list[int]:
+        """Return damage to which blocks is noticed."""
+        found = []
+        for block in range(part.blocks):
+            body = bytearray(whole)
+            body[int(part.offsets[block] + part.sizes[block]) - 1] ^= 1
+            path.write_bytes(body)
+            try:
+                assert opened().find_packed(wanted).tolist() == [*some, -1]
+            except CorruptError:
+                found.append(block)
+        return found
+
+    table, pages = refused(index._table), refused(index._pages.part)
+    assert 1 <= len(table) < index._table.blocks
+    assert {row // PAGE_KEYS for row in some} <= set(pages) and len(pages) < index._pages.part.blocks
+    path.write_bytes(whole)
+    assert opened().find_packed(PackedKeys(keys, kind)).tolist() == list(range(KEYS))
