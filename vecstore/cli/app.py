@@ -74,7 +74,7 @@ def _top(
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     args = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _ended)
+    before = signal.signal(signal.SIGTERM, _ended)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for what the terminal's encoding lacks
@@ -89,6 +89,8 @@ def run(arguments: list[str] | None = None) -> None:
         if "--debug" in args and not hasattr(error, "format_message"):
             raise
         status = _status_of(error)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(status if isinstance(status, int) else 0)
 
 

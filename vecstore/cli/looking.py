@@ -262,6 +262,7 @@ def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] 
 
 def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     from vecstore.keys.kind import KINDS
+    from vecstore.search.explain import Explanation
 
     size = about["bytes"]
     kind = KINDS.get(about["key_type"])
@@ -279,6 +280,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("lengths", "kept beside the codes" if about["norms"] else "as the codec keeps them"),
                 *([("cells", _cells(cells))] if cells else []),
                 ("row order", ROW_ORDERS[about["row_order"]]),
+                ("search", str(Explanation(**about["search"]))),
                 ("format", f"{about['format']}{shards}"),
             ],
         ),

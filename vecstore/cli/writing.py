@@ -320,6 +320,7 @@ def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
         ("store", report.path),
         ("rows", f"{report.rows:,} x {dimensions}, codec {report.codec}"),
         ("row order", _row_order(report)),
+        ("search", _search(report)),
         ("size", f"{format_bytes(before)} -> {format_bytes(after)}: {share}"),
         ("a row", row_bytes(report.bytes, report.rows, dimensions)),
         (
@@ -349,6 +350,15 @@ def _row_order(report: Report) -> str:
     if any(entry.codec.startswith("cells") for entry in report.table or ()):
         return f"{shown}; codecs with cells were counted with 4 bytes a row for it, which --any-order leaves out"
     return shown
+
+
+def _search(report: Report) -> str:
+    """Return what a search of the store does."""
+    import vecstore
+    from vecstore.search.explain import Explanation
+
+    with vecstore.open(report.path) as opened:
+        return str(Explanation(**opened.info()["search"]))
 
 
 def _next_commands(path: Path) -> list[str]:

@@ -27,8 +27,11 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     ``bytes`` holds three counts that are never mixed: ``resident`` (codes that a scan touches), ``stored`` (all
     files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
     ``row_order`` says what a row's number is: its place in the ``dump``, its place when rows lie by ``cells``, or
-    its rank when rows were sorted by ``importance``.
+    its rank when rows were sorted by ``importance``. ``search`` says what a search for ten rows does: which layer it
+    scans, whether that has to be decoded, and how many rows are scored again.
     """
+    from vecstore.search.explain import explain  # what only looks up need not load
+
     shards, rows, stored = snapshot.shards, snapshot.rows, _stored_bytes(snapshot)
     first = shards[0]
     parts: dict[str, int] = {}
@@ -49,6 +52,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "cells": _cells(first, parts),
         "row_order": _row_order(snapshot),
         "shards": len(shards),
+        "search": explain(snapshot.prepared, first.metric).to_dict(),
         "bytes": {
             "resident": parts.get("codes.0", 0),
             "stored": stored,
