@@ -47,7 +47,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _refuse_overlaps(entries: Iterable[Any], path: Path) -> None:
-    spans = [about.get("data_offsets") for about in entries if isinstance(about, dict)]
+    spans: list[Any] = [about.get("data_offsets") for about in entries if isinstance(about, dict)]
     end = 0
     for first, last in sorted(span for span in spans if _whole(span) and len(span) == 2):
         if first < end:
