@@ -295,16 +295,17 @@ def dequantize(step, codes, d, model):
     if name == "vaq":
         return runs(how, codes, model) @ axes_of(model) + model("mean")
     if name == "lloyd":
-        lengths = model("scale")
+        values = model("levels") * (model("scale") / np.float32(d**0.5))
         if model("uneven")[0]:
-            lengths, codes = factor(codes, 0) * lengths, codes[:, 2:]
-        return model("levels")[bit_levels(codes, d, how["bits"])] * lengths / d**0.5
+            return values[bit_levels(codes[:, 2:], d, how["bits"])] * factor(codes, 0)
+        return values[bit_levels(codes, d, how["bits"])]
     if name == "lvq":
         bits, rest = how["bits"], how["residual_bits"]
-        z = bit_levels(codes[:, 4:], d, bits).astype(np.float64)
+        z, scale = bit_levels(codes[:, 4:], d, bits).astype(np.float32), model("scale")
         if rest:
-            z += bit_levels(codes[:, 4 + -(-d * bits // 8) :], d, rest) / (2**rest - 1) - 0.5
-        return model("mean") + (factor(codes, 0) + factor(codes, 2) * z) * model("scale")
+            finer = bit_levels(codes[:, 4 + -(-d * bits // 8) :], d, rest).astype(np.float32)
+            z = (z + finer * np.float32(1 / (2**rest - 1))) - np.float32(0.5)
+        return (z * (factor(codes, 2) * scale) + factor(codes, 0) * scale) + model("mean")
     if name == "rabitq":
         y = bit_levels(codes[:, 4:], d, how["bits"]) - (2 ** how["bits"] - 1) / 2
         y *= (
@@ -354,7 +355,7 @@ def runs(how, codes, model):
 
 
 def factor(codes, at):
-    return np.frombuffer(codes[:, at : at + 2].tobytes(), "<f2").astype(np.float64)[:, None]
+    return np.frombuffer(codes[:, at : at + 2].tobytes(), "<f2").astype(np.float32)[:, None]
 
 
 def bit_levels(codes, d, bits):

@@ -25,7 +25,10 @@ def decode(step, codes, model, numbers, keys):
         entries = np.frombuffer(codes.tobytes(), [("number", "<u2"), ("weight", "<f2")]).reshape(-1, how["taken"])
         assert (entries["number"] < how["anchors"]).all()
         weights = entries["weight"].astype(np.float32)[:, :, None]
-        return (weights * model("anchors")[entries["number"]]).sum(axis=1)
+        z = np.zeros((len(entries), model("anchors").shape[1]), np.float32)
+        for place in range(how["taken"]):
+            z += weights[:, place] * model("anchors")[entries["number"][:, place]]
+        return z
     if name == "qr":
         return of_digits(how, codes, model, numbers)
     table, (by_key,) = model("table"), model("by_key")
