@@ -102,6 +102,20 @@ class Layer:
         tables = self.quantizer.tables(linear[None], affine.gram)
         return None if tables is None else (tables[0], float(affine.offset @ affine.offset))
 
+    @cached_property
+    def norm_weights(self) -> tuple[Floats, float]:
+        """What makes |x|^2 of the numbers c of a code: bias + sum of (weights[0] + weights[1] * c) * c, (2, d) float32.
+
+        For quantizers whose codes are plain numbers, behind steps that do not mix dimensions unevenly.
+        """
+        numbers, affine = self.quantizer.numbers, self.affine
+        assert numbers is not None
+        gram, linear = affine.gram.astype(np.float64), 2 * (affine.linear @ affine.offset).astype(np.float64)
+        offset = numbers.offset.astype(np.float64)
+        once = (2 * gram * offset + linear) * numbers.scale
+        bias = float(affine.offset @ affine.offset + gram @ offset**2 + linear @ offset)
+        return np.stack([once, gram * numbers.scale**2]).astype(np.float32), bias
+
     def prefix(self, dimensions: int) -> Layer | None:
         """Return the layer that reads only the first dimensions, or None where the steps mix dimensions."""
         transforms: list[TrainedTransform] = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats, Numbers
 from vecstore.kernels import levels
 from vecstore.kernels.arguments import NumberQueries
-from vecstore.kernels.numbers import KINDS, arithmetic, pack, whole_weights
+from vecstore.kernels.numbers import KINDS, arithmetic, pack, whole_type, whole_weights
 from vecstore.kernels.scans import scan_batch, scan_numbers, score_numbers
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import Lengths, Scanner, raw_number
@@ -23,6 +23,8 @@ __all__ = ["NumberScanner"]
 
 MOST_CANCELLED = 1e3  # times a squared length: what the offsets add up to that it is left of
 FEW_QUERIES, FEW_OF_BYTES = 5, 3  # of float numbers and of bytes: up to so many are faster one after the other
+NO_WEIGHTS = {level: np.empty((0, 0), whole_type(level)) for level in levels.LEVELS}
+NOTHING_PACKED, NO_BOUNDS = np.empty(0, np.uint8), np.empty((0, 2))
 
 
 class NumberScanner(Scanner):
@@ -37,13 +39,9 @@ class NumberScanner(Scanner):
         biases = ranking.queries @ affine.offset.astype(np.float64) + z_weights @ numbers.offset.astype(np.float64)
         self._biases: NDArray[np.float64] = np.asarray(biases, np.float64)
         self._lengths = lengths or (0.0, 0.0)
-        self._norm_weights, self._norm_bias = np.zeros((2, len(numbers.scale)), np.float32), 0.0
-        if ranking.raw != "product":
-            gram, linear = affine.gram.astype(np.float64), 2 * (affine.linear @ affine.offset).astype(np.float64)
-            offset = numbers.offset.astype(np.float64)
-            once = (2 * gram * offset + linear) * numbers.scale
-            self._norm_weights = np.stack([once, gram * numbers.scale**2]).astype(np.float32)
-            self._norm_bias = float(affine.offset @ affine.offset + gram @ offset**2 + linear @ offset)
+        self._norm_weights, self._norm_bias = (
+            codes.layer.norm_weights if ranking.raw != "product" else _no_norms(numbers)
+        )
 
     @classmethod
     def of(cls, codes: LayerCodes, ranking: Ranking, lengths: Lengths | None) -> NumberScanner | None:
@@ -80,16 +78,21 @@ class NumberScanner(Scanner):
 
     def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
         self._check_rows(rows[indptr[0] : indptr[-1]])
-        score_numbers(KINDS[self._dtype], self.codes.part.tiles, self._arguments, indptr, rows, out)
+        score_numbers(KINDS[self._dtype], self.codes.part.tiles, self._exactly, indptr, rows, out)
 
     @property
     def _arguments(self) -> NumberQueries:
         whole_weights, packed, bounds = self._rounded
+        return self._exactly._replace(whole_weights=whole_weights, packed=packed, bounds=bounds)
+
+    @property
+    def _exactly(self) -> NumberQueries:
+        """The queries without what only scans need."""
         return NumberQueries(
             weights=self._weights,
-            whole_weights=whole_weights,
-            packed=packed,
-            bounds=bounds,
+            whole_weights=NO_WEIGHTS[levels.best_level()],
+            packed=NOTHING_PACKED,
+            bounds=NO_BOUNDS,
             biases=self._biases,
             norm_weights=self._norm_weights,
             norm_bias=self._norm_bias,
@@ -112,9 +115,13 @@ class NumberScanner(Scanner):
         level = levels.best_level()
         whole, bounds = whole_weights(self._weights if self._of_bytes and self._few else self._weights[:0], level)
         if self._few:
-            return whole, np.empty(0, np.uint8), bounds
+            return whole, NOTHING_PACKED, bounds
         packed, bounds = pack(self._weights, arithmetic(level, of_bytes=self._of_bytes), level)
         return whole, packed, bounds
+
+
+def _no_norms(numbers: Numbers) -> tuple[Floats, float]:
+    return np.zeros((2, len(numbers.scale)), np.float32), 0.0
 
 
 def _cancels(numbers: Numbers, gram: Floats, largest: float) -> bool:
