@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +59,9 @@ class Ranking:
         """Lengths of `queries`: (q,)."""
         return np.sqrt(np.einsum("ij,ij->i", self.queries, self.queries, dtype=np.float64))
 
-    def final(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    def final(self, raw: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return the metric's scores (q, n) of raw ones."""
-        return raw * self.slope + self.shifts[:, None]
+        return np.asarray(raw * self.slope + self.shifts[:, None], np.float64)
 
     def floors(self, least: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the raw scores at which the metric's score is `least`: (q,)."""
