@@ -123,6 +123,7 @@ def _fitted(run: Run, train: Floats, rows: int) -> tuple[Any, float]:
 def _measure(run: Run, split: Split, out: Path, scratch: Path, key: str) -> None:
     path = scratch / "store.vecs"
     queries = np.asarray(split.queries)
+    os.environ["VECSTORE_CODECS"] = "all"  # the store was written here, by a codec that was asked for
     facts = json.loads((scratch / "build.json").read_text())
     facts["memory"] = memory(path, queries[0])  # before any thread
     facts["open"] = opening(path, 0 if split.keys is None else split.keys[0])

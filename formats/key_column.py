@@ -60,6 +60,8 @@ class TextKeys(KeyColumn):
     def _convert(self, lines: list[bytes], first: int) -> tuple[Keys, dict[int, str]]:
         problems: dict[int, str] = {}
         keys = [line.removesuffix(b"\r") for line in lines]
+        for index in (index for index, key in enumerate(keys) if not key):
+            problems[index] = f"{self.path.name}, line {first + index + 1}: no key, the line is empty"
         return convert_text(
             keys, self.key_type, lambda index: f"{self.path.name}, line {first + index + 1}", problems
         ), problems

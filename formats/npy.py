@@ -20,6 +20,7 @@ from vecstore.formats.key_column import KeyColumn
 from vecstore.formats.stream import Stream
 
 from vecstore.errors import FormatError
+from vecstore.files import open_regular
 
 __all__ = ["ArrayDump", "NpyArray", "read_npy", "write_npy"]
 
@@ -162,7 +163,7 @@ def read_npy(path: str | os.PathLike[str], *, mapped: bool = False, where: str |
     FormatError
         The file holds no array, is cut short, or holds pickled objects, which are never loaded.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         if file.read(len(npy_format.MAGIC_PREFIX)) != npy_format.MAGIC_PREFIX:
             raise FormatError("no .npy array; write it with np.save", path=path, where=where)
     try:

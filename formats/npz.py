@@ -58,4 +58,7 @@ def _members(path: Path) -> dict[str, str]:
         raise FormatError(f"the zip archive is truncated or damaged ({error}); fetch it again", path=path) from error
     if any(entry.flag_bits & 1 for entry in entries):
         raise FormatError("the zip archive is encrypted; extract it first", path=path)
-    return {name.removesuffix(".npy"): name for entry in entries if (name := entry.filename).endswith(".npy")}
+    names = [entry.filename for entry in entries if entry.filename.endswith(".npy")]
+    if len(set(names)) < len(names):
+        raise FormatError("holds an array of the same name twice; write it again", path=path)
+    return {name.removesuffix(".npy"): name for name in names}

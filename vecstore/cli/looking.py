@@ -227,8 +227,9 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE.npy", help="With --certificate: the queries that the conversion was given."),
     ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every row, too.")] = False,
 ) -> None:
-    """Check every byte of a store against its checksum, and that every key finds its row.
+    """Check every byte of a store against its checksum, that its codec can be read, and that every key finds its row.
 
     Ends with status 1 and the damaged place when something is wrong, or when the certificate does not hold.
     """
@@ -237,7 +238,7 @@ def verify(
 
     start = time.perf_counter()
     with vecstore.open(store) as opened:
-        size, rows = opened.verify(progress=True), len(opened)
+        size, rows = opened.verify(deep=deep, progress=True), len(opened)
         elapsed_s = time.perf_counter() - start
         stdout().print(Text(f"{store}: sound; {rows:,} rows, {size:,} bytes checked in {elapsed_s:.2f} s"))
         if dump is not None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.errors import OptionError, ShapeError
 
-__all__ = ["LARGEST", "as_queries", "as_vectors", "check_seed", "sound_rows"]
+__all__ = ["LARGEST", "as_array", "as_queries", "as_vectors", "check_seed", "sound_rows"]
 
 LARGEST = 1e15  # up to here squares of values, summed over dimensions and rows, stay far inside float32
 
 
 def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
     """Return `x` as (n, d) float32 or raise `ShapeError`: wrong shape, not numbers, NaN or infinity."""
-    try:
-        given = np.asarray(x)
-    except ValueError:
-        raise ShapeError("vectors must all have the same length") from None
+    given = as_array(x)
     if given.ndim != 2 or given.dtype.kind not in "fiub":
         raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
     if given.shape[1] == 0 or (dimensions is not None and given.shape[1] != dimensions):
@@ -35,6 +34,14 @@ def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
             raise ShapeError(f"row {row} holds a value beyond {LARGEST:g}; scale the vectors")
         raise ShapeError(f"row {row} holds NaN or infinity (or a value beyond float32)")
     return vectors
+
+
+def as_array(x: ArrayLike) -> NDArray[Any]:
+    """Return `x` as an array or raise `ShapeError`: vectors of several lengths."""
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise ShapeError("vectors must all have the same length") from None
 
 
 def as_queries(queries: ArrayLike, dimensions: int) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from vecstore.errors import CodecError, UnknownCodecError, did_you_mean
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["ALIASES", "codec_names", "step_class"]
+__all__ = ["ALIASES", "codec_names", "step_class", "step_class_in_file"]
 
 # Loaded when named, so that opening a store imports only what its codec needs.
 BUILT_IN = {
@@ -56,6 +57,23 @@ ALIASES = {"mrl": "truncate"}
 ELSEWHERE = ("cells", "mixed")  # what is written like a step, but stands before all of a codec's steps or for all of it
 
 
+_asked: set[str] = set()  # codecs of other packages that a specification of this process has named
+
+
+def step_class_in_file(name: str) -> type[Step]:
+    """Return the class of a step that a file names, which must not make any installed package run.
+
+    Raises `UnknownCodecError` for a codec of another package, unless this process has named it by itself before, or
+    `VECSTORE_CODECS` is ``all``.
+    """
+    if name in BUILT_IN or name in ALIASES or name in _asked or os.environ.get("VECSTORE_CODECS") == "all":
+        return step_class(name)
+    raise UnknownCodecError(
+        f"the file needs a codec {name[:40]!r}, which is not built in; if you trust it and a package that has it, "
+        f"call vecstore.codec({name[:40]!r}) before, or set VECSTORE_CODECS=all"
+    )
+
+
 @cache
 def _plugins() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points  # 20 ms, which opening a store with built-in codecs need not pay
@@ -77,6 +95,7 @@ def step_class(name: str) -> type[Step]:
         found = getattr(importlib.import_module(module), attribute)
     elif name in _plugins():
         found = _plugins()[name].load()
+        _asked.add(name)
     else:
         known = [*codec_names(), *ALIASES, *ELSEWHERE]
         raise UnknownCodecError(f"no codec {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from vecstore.codecs.base import ByteStep, Quantizer, Step, Transform
 from vecstore.codecs.partition import Cells
-from vecstore.codecs.registry import step_class
+from vecstore.codecs.registry import step_class, step_class_in_file
 from vecstore.codecs.tables.residual import Residual
 from vecstore.codecs.tables.table import is_base
 from vecstore.errors import CodecError
@@ -106,7 +106,7 @@ def _step_from_dict(entry: dict[str, Any]) -> Step:
     name = entry.get("name") if isinstance(entry, dict) else None
     if not isinstance(name, str) or not isinstance(entry.get("configuration"), dict):
         raise CodecError(f"a step is a name and a configuration, found {entry!r}")
-    return step_class(name).from_configuration(entry["configuration"])
+    return step_class_in_file(name).from_configuration(entry["configuration"])
 
 
 def cells_from_dict(entry: dict[str, Any]) -> Cells:

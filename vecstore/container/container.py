@@ -24,6 +24,7 @@ from vecstore.container.document import field, parse, whole
 from vecstore.container.pages import PAGE_HEADER_BYTES, read_tree
 from vecstore.container.part import CHUNK_BYTES, Part, checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
+from vecstore.files import open_regular
 
 __all__ = ["BLOCK_BYTES", "FORMAT_VERSION", "ColumnWriter", "Container", "ContainerWriter", "rows_per_block"]
 
@@ -33,6 +34,7 @@ DESCRIPTION = b"vecstore"
 CHECKSUMS = b"checksums"
 BLOCK_BYTES = 512 * 1024 - PAGE_HEADER_BYTES  # header and value fill whole pages: no slack
 COMMIT_BYTES = 32 * 1024 * 1024  # LMDB holds an open transaction's pages in memory
+FIRST_MAP_BYTES = 4 * COMMIT_BYTES  # address space of a file that is being written; it grows as needed
 
 _HEADER = struct.Struct("<8sHHIQ")  # magic, major, minor, length of the JSON, xxh3 of all before and after this field
 
@@ -61,12 +63,13 @@ class ContainerWriter:
         self._parts: dict[str, dict[str, Any]] = {}
         self._checksums: dict[str, list[bytes]] = {}
         # No lock file, no syncing before the end: nobody can open the file under its temporary name anyway.
+        self._map_bytes = FIRST_MAP_BYTES
         self._environment = lmdb.open(
-            str(path), subdir=False, lock=False, map_size=1 << 44, sync=False, metasync=False, max_dbs=0
+            os.fsencode(path), subdir=False, lock=False, map_size=self._map_bytes, sync=False, metasync=False, max_dbs=0
         )
         self._page_bytes = self._environment.stat()["psize"]
         self._transaction = self._environment.begin(write=True)
-        self._uncommitted = 0
+        self._uncommitted = self._committed = 0
 
     def declare(
         self,
@@ -149,14 +152,22 @@ class ContainerWriter:
     def _put(self, name: bytes, sums: list[bytes], block: memoryview) -> None:
         # A value of a page or more lies in overflow pages, 16 bytes after a page boundary: that aligns it.
         value = block if len(block) >= self._page_bytes else bytes(block).ljust(self._page_bytes, b"\0")
+        needed = self._committed + self._uncommitted + 2 * len(value) + COMMIT_BYTES
+        if self._uncommitted >= COMMIT_BYTES or needed > self._map_bytes:
+            self._commit()
+            if needed > self._map_bytes:  # between transactions only
+                self._map_bytes = 2 * needed
+                self._environment.set_mapsize(self._map_bytes)
+            self._transaction = self._environment.begin(write=True)
         self._transaction.put(name, value)
         chunks = range(0, len(value), CHUNK_BYTES)
         sums.append(b"".join(struct.pack("<Q", checksum(value[at : at + CHUNK_BYTES])) for at in chunks))
         self._uncommitted += len(value)
-        if self._uncommitted >= COMMIT_BYTES:
-            self._transaction.commit()
-            self._transaction = self._environment.begin(write=True)
-            self._uncommitted = 0
+
+    def _commit(self) -> None:
+        self._transaction.commit()
+        self._committed = (self._environment.info()["last_pgno"] + 1) * self._page_bytes
+        self._uncommitted = 0
 
 
 class ColumnWriter:
@@ -212,8 +223,25 @@ class Container:
         _advise(mapped, "MADV_NORMAL")  # from here on what is read is read in runs
         self._parts: dict[str, Part] = {}
 
+    def expect(
+        self, name: str, dtype: str | None = None, shape: tuple[int, ...] | None = None, *, encoding: str | None = None
+    ) -> Part:
+        """Return a part of this type, shape and encoding, row after row; raises `CorruptError` for any other."""
+        part = self.part(name)
+        fits = (dtype is None or part.dtype == dtype) and (shape is None or part.shape == shape)
+        if not fits or part.encoding != encoding or part.tile_rows != 1:
+            expected = ", ".join(str(each) for each in (shape, dtype, encoding) if each is not None)
+            found = f"{part.shape}, {part.dtype.str}" + (f", {part.encoding!r:.40}" if part.encoding else "")
+            raise CorruptError(
+                f"part {name!r} is malformed", path=self.path, expected=expected or "plain rows", found=found
+            )
+        return part
+
     def part(self, name: str) -> Part:
-        """Return a part; raises `CorruptError` when the file lacks it or it lacks blocks."""
+        """Return a part; raises `CorruptError` when the file lacks it or it lacks blocks.
+
+        It may be anything: what reads it uses `expect`, or looks at its encoding itself.
+        """
         if name not in self._parts:
             self._parts[name] = self._open_part(name)
         return self._parts[name]
@@ -248,7 +276,7 @@ class Container:
             yield from self.part(name).checking()
 
     def _map(self) -> mmap.mmap:
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise FormatError("not a vecstore store: the file is empty", path=self.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,17 +14,49 @@ __all__ = ["field", "parse", "refuse_features", "whole"]
 
 T = TypeVar("T")
 MOST = 2**63 - 1
+MOST_VALUES = 1 << 18
+DEEPEST = 64
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # also one without an end: no byte is read twice
+NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def parse(body: bytes, path: str | Path) -> dict[str, Any]:
-    """Return the JSON object that `body` is, or raise `CorruptError`."""
+def parse(body: bytes, path: str | Path, *, most_values: int = MOST_VALUES) -> dict[str, Any]:
+    """Return the JSON object that `body` is, or raise `CorruptError`.
+
+    Refused are members that come twice, NaN and infinity, text that is no Unicode (lone surrogates), more than
+    `most_values` values, which take up to a hundred times the room of their text, and values nested too deep.
+    """
+    marks = STRING.sub(b"", body)
+    if sum(map(marks.count, (b",", b"[", b"{"))) > most_values or _depth(marks) > DEEPEST:
+        raise CorruptError("JSON of too many or too deep values: restore the file from a copy", path=path)
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_pairs_hook=_distinct, parse_constant=_refused)
+        if b"\\u" in body:
+            json.dumps(document, ensure_ascii=False).encode()  # which fails for a half of a surrogate pair
     except (ValueError, RecursionError):
         raise CorruptError("not JSON: restore the file from a copy", path=path) from None
     if not isinstance(document, dict):
         raise CorruptError("not a JSON object: restore the file from a copy", path=path)
     return document
+
+
+def _depth(marks: bytes) -> int:
+    deepest = depth = 0
+    for bracket in marks.translate(None, NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("a member comes twice")
+    return found
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def field(document: Mapping[str, Any], name: str, kind: type[T], path: str | Path) -> T:

@@ -19,6 +19,7 @@ from vecstore.codecs.tables.qr import QR, Digits, TrainedQR
 from vecstore.codecs.tables.subword import END_OF_SENTENCE, FastText, Floret, TrainedSubwords
 from vecstore.conversion.writer import Writer
 from vecstore.errors import FormatError, OptionError, ShapeError
+from vecstore.files import open_regular
 from vecstore.formats.fasttext import SubwordModel, is_subword_model, read_fasttext, read_floret_text
 from vecstore.formats.npy import read_npy
 from vecstore.formats.safetensors import read_safetensors
@@ -153,7 +154,7 @@ def import_quotient_remainder(
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a safetensors file or of a zip of torch.save, by name."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         is_zip = file.read(4) == b"PK\x03\x04"
     return read_torch_zip(path) if is_zip else read_safetensors(path)
 

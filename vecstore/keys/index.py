@@ -63,7 +63,7 @@ class KeyIndex:
         self._row_mask = (1 << self._row_bits) - 1
         self._finger_bits = 32 - self._row_bits
         self._per_page = min(1 << self._bucket_bits, TABLE_BUCKETS)
-        self._table = container.part("keys.table")
+        self._table = container.expect("keys.table", "<u4", encoding="key-table")
         self._pages = pages_of(key_type)(container, key_type, rows)
         self._require_whole_index(path)
         self._tables: list[memoryview | None] = [None] * self._table.blocks
@@ -75,6 +75,7 @@ class KeyIndex:
         sound = (
             table.blocks == (1 << self._bucket_bits) // self._per_page
             and bool((table.sizes >= 4 * (self._per_page + 1)).all())
+            and not (table.sizes % 4).any()
             and self._pages.are_whole
         )
         if not sound:

@@ -118,10 +118,10 @@ class KeyMap:
         self.shards = whole(about, "shards", path, least=1, most=1 << 16)
         self._value_bits = whole(about, "value_bits", path, least=1, most=16)
         self._segment_bits = whole(about, "segment_bits", path, most=32)
-        self._cells = self.container.part("cells")
-        segments = self.container.part("segments").array()
+        self._cells = self.container.expect("cells", encoding="xor-cells")
         count = 1 << self._segment_bits
-        if segments.shape != (count, 2) or segments.dtype != "<i8" or self._cells.blocks != count:
+        segments = self.container.expect("segments", "<i8", (count, 2)).array()
+        if self._cells.blocks != count:
             raise CorruptError("the key map lacks segments", path=path, expected=str(count))
         self._thirds, self._seeds = segments[:, 0].copy(), segments[:, 1].copy()
         needed = (3 * self._thirds * self._value_bits + 7) // 8 + 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -57,7 +58,7 @@ class SearchOptions:
             raise OptionError(f'rescore is "auto", or 0 or a positive oversampling factor; found {self.rescore!r}')
         if self.nprobe is not None and (not _whole(self.nprobe) or self.nprobe < 1):
             raise OptionError(f"nprobe is a positive number of cells, found {self.nprobe!r}")
-        if self.recall is not None and not 0 < self.recall <= MOST_RECALL:
+        if self.recall is not None and not (_finite(self.recall) and 0 < self.recall <= MOST_RECALL):
             raise OptionError(
                 f"recall is a share up to {MOST_RECALL}, found {self.recall!r}; exact=True misses nothing"
             )
@@ -78,9 +79,16 @@ class SearchOptions:
         limit = self.max_distance if self.distance else self.min_score
         if limit is None:
             return -np.inf
-        if not np.isfinite(limit):
+        if not _finite(limit):
             raise OptionError(f"a limit of scores is a number, found {limit!r}")
         return -float(limit) if self.distance else float(limit)
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):
+        return False
 
 
 def _whole(value: Any) -> bool:

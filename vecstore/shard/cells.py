@@ -29,11 +29,7 @@ class CellRuns:
     """
 
     def __init__(self, container: Container, partition: Partition, rows: int) -> None:
-        part = container.part(SIZES)
-        if part.shape != (partition.count,) or part.dtype != "<u4":
-            raise CorruptError(
-                f"part {SIZES!r} is malformed", path=container.path, expected=f"{partition.count} numbers"
-            )
+        part = container.expect(SIZES, "<u4", (partition.count,))
         self.edges = np.concatenate([[0], np.cumsum(part.array(), dtype=np.int64)])
         if self.edges[-1] != rows:
             raise CorruptError(

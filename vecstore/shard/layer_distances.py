@@ -73,13 +73,9 @@ class LayerDistances:
     """
 
     def __init__(self, container: Container, rows: int) -> None:
-        self._part = container.part(PART)
-        groups = -(-rows // GROUP_ROWS)
-        scales = container.part(SCALES)
-        if self._part.shape != (rows,) or self._part.dtype != "|u1" or scales.shape != (groups,):
-            raise CorruptError("part 'residuals' is malformed", path=container.path, expected=f"{rows} bytes")
-        self._scales = scales.array()
-        if scales.dtype != "<f4" or not np.isfinite(self._scales).all() or self._scales.min(initial=0) < 0:
+        self._part = container.expect(PART, "|u1", (rows,))
+        self._scales = container.expect(SCALES, "<f4", (-(-rows // GROUP_ROWS),)).array()
+        if not np.isfinite(self._scales).all() or self._scales.min(initial=0) < 0:
             raise CorruptError("part 'residuals.scales' is malformed", path=container.path)
         self.largest = float(self._scales.max(initial=0)) * 255
 

@@ -24,9 +24,7 @@ class Order:
     """
 
     def __init__(self, container: Container, rows: int) -> None:
-        self._part, self._rows, self._path = container.part(ROW_OF), rows, container.path
-        if self._part.shape != (rows,) or self._part.dtype != "<u4":
-            raise CorruptError(f"part {ROW_OF!r} is malformed", path=container.path, expected=f"{rows} numbers")
+        self._part, self._rows, self._path = container.expect(ROW_OF, "<u4", (rows,)), rows, container.path
 
     def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows at positions in range: (n,)."""

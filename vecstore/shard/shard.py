@@ -86,9 +86,8 @@ class Shard:
         self.metric = cast(Metric, field(about, "metric", str, path))  # search refuses others
         keys = about.get("keys")
         self.keys = None if keys is None else KeyIndex(self.container, field(about, "keys", dict, path), self.rows)
-        self.norms = self.container.part("norms") if field(about, "norms", bool, path) else None
-        if self.norms is not None and (self.norms.shape != (self.rows,) or self.norms.dtype != "<f4"):
-            raise CorruptError("part 'norms' is malformed", path=path, expected=f"{self.rows} float32")
+        has_norms = field(about, "norms", bool, path)
+        self.norms = self.container.expect("norms", "<f4", (self.rows,)) if has_norms else None
         self.order = Order(self.container, self.rows) if "order" in about["features"] else None
 
     @cached_property
@@ -124,10 +123,23 @@ class Shard:
 
     def _restored(self, spec: CodecSpec) -> Codec:
         names = [name.removeprefix(MODEL) for name in self.container.names(MODEL)]
-        arrays = {name: self.container.part(f"{MODEL}{name}").array() for name in names}
+        arrays = {name: self.container.expect(f"{MODEL}{name}").array() for name in names}
         codec = Codec.restore(spec, self.stored_dimensions, arrays)
         codec = codec if self.code_bytes is None else codec.first_bytes(self.code_bytes)
         return codec if self.prefix is None else codec.prefix(self.prefix)
+
+    def verify_model(self) -> None:
+        """Raise `VecstoreError` unless all that is not codes can be read, and codes of the first and last row."""
+        _ = self.layer_distances, self.coarse_lengths
+        for start in (0, self.rows - 1) if self.rows else ():
+            self.verify_rows(start, start + 1)
+
+    def verify_rows(self, start: int, stop: int) -> None:
+        """Raise `VecstoreError` unless all layers decode these positions to finite numbers."""
+        for layer in self.layers:
+            for first, codes in layer.blocks(start, stop):
+                if not np.isfinite(layer.decode(codes, np.arange(first, first + len(codes)))).all():
+                    raise CorruptError("codes stand for no finite vectors: convert the dump again", path=self.path)
 
     @property
     def reordered(self) -> bool:

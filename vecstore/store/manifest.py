@@ -10,11 +10,12 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from vecstore.container.document import field, parse, refuse_features, whole
 from vecstore.container.part import checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
+from vecstore.files import open_regular
 
 __all__ = ["MANIFEST_NAME", "Manifest"]
 
@@ -22,8 +23,11 @@ MANIFEST_NAME = "manifest.json"
 MAJOR, MINOR = 1, 0
 KNOWN_FEATURES: frozenset[str] = frozenset()  # what a manifest may require of its reader; none yet
 MOST_SHARDS = 1 << 16
+MOST_BYTES, MOST_VALUES = 1 << 26, 16 * MOST_SHARDS  # of a manifest
 
 _KNOWN = frozenset(("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3"))
+Entries: TypeAlias = tuple[dict[str, Any], ...]
+
 _END = re.compile(rb',\n "xxh3": "[0-9a-f]{16}"\n}\n')  # how every manifest ends
 _END_BYTES = 32
 _DIGITS_AT = -20  # where the digits of the checksum begin
@@ -107,10 +111,11 @@ class Manifest:
         """
         path = directory / MANIFEST_NAME
         try:
-            body = path.read_bytes()
+            with open_regular(path) as file:
+                body = file.read(MOST_BYTES)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise FormatError("not a vecstore store: a directory without manifest.json", path=directory) from None
-        document = parse(body, path)
+        document = parse(body, path, most_values=MOST_VALUES)
         if document.get("format") != "vecstore":
             raise FormatError("not the manifest of a vecstore store", path=path)
         _require_version(document, path)
@@ -118,8 +123,7 @@ class Manifest:
         refuse_features(document, KNOWN_FEATURES, path)
         return cls(
             whole(document, "generation", path),
-            _shards(document, path),
-            _key_maps(document, path),
+            *_distinct_files(_shards(document, path), _key_maps(document, path), path),
             _collisions(document, path),
             {name: value for name, value in document.items() if name not in _KNOWN},
         )
@@ -162,10 +166,19 @@ def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
 def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
     found, end = _files(document, "key_maps", path), 0
     for entry in found:
-        edges = dict(zip(("first", "end"), field(entry, "shards", list, path), strict=False))
+        edges = dict(zip(("first", "end", "more"), field(entry, "shards", list, path), strict=False))
         first = whole(edges, "first", path, least=end)
         end = whole(edges, "end", path, least=first + 1, most=len(document["shards"]))
+        if "more" in edges:
+            raise CorruptError("key_maps: member 'shards' has more than two numbers", path=path)
     return found
+
+
+def _distinct_files(shards: Entries, key_maps: Entries, path: Path) -> tuple[Entries, Entries]:
+    names = [entry["file"] for entry in (*shards, *key_maps)]
+    if len(set(names)) < len(names):
+        raise CorruptError("the manifest names a file twice", path=path)
+    return shards, key_maps
 
 
 def _files(document: dict[str, Any], name: str, path: Path) -> tuple[dict[str, Any], ...]:

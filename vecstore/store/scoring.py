@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.codecs.checks import as_array
 from vecstore.errors import OptionError
 from vecstore.metric import METRICS, Metric
 from vecstore.parallel import over_slices
@@ -25,7 +26,7 @@ def scores(snapshot: Snapshot, queries: ArrayLike, rows: ArrayLike | None, metri
     if metric not in METRICS:
         raise OptionError(f"scores are by {', '.join(METRICS)}; found {metric!r}")
     refuse_foreign_rows(snapshot, SearchOptions(metric=metric, rows=rows))
-    given = np.asarray(queries)
+    given = as_array(queries)
     ranking = Ranking.of(metric, as_queries(snapshot, given), unit_rows=False)
     chosen = None if rows is None else _numbers(snapshot, rows)
     out = np.empty((len(ranking.queries), snapshot.rows if chosen is None else len(chosen)), np.float32)

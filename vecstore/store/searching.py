@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.checks import as_vectors
+from vecstore.codecs.checks import as_array, as_vectors
 from vecstore.errors import OptionError, ShapeError
 from vecstore.search.options import SearchOptions
 from vecstore.search.result import SearchResult
@@ -27,7 +27,7 @@ def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOption
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise OptionError(f"k is a positive whole number, found {k!r}")
     refuse_foreign_rows(snapshot, options)
-    shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
+    shown, given = ShownScores.of(options, snapshot), as_array(queries)
     x, wanted = as_queries(snapshot, given), min(int(k), snapshot.rows)
     best, rescored = find(snapshot.prepared, x, wanted, options, shown.least)
     if shown.least > -np.inf or options.rows is not None or options.exclude is not None:
@@ -40,7 +40,7 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
     if options.least == -np.inf:
         raise OptionError("range_search needs min_score= (cosine, dot) or max_distance= (l2, hamming)")
     refuse_foreign_rows(snapshot, options)
-    shown, given = ShownScores.of(options, snapshot), np.asarray(queries)
+    shown, given = ShownScores.of(options, snapshot), as_array(queries)
     results = [
         SearchResult(snapshot.keys_of(rows), snapshot.own(rows), shown.shown(scores), rescored)
         for scores, rows, rescored in find_all(snapshot.prepared, as_queries(snapshot, given), options, shown.least)

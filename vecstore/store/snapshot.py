@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Lookup", "Snapshot"]
 
 NAMED = 5  # missing keys that a message names
+DECODED_NUMBERS = 1 << 20  # at once, by `verify`
 TOUCHED_BYTES = 4096  # a page of memory, at least
 
 
@@ -214,6 +215,10 @@ class Snapshot:
         vectors[known] = self.vectors(rows[known])
         if not known.all():
             missing = [keys[at] for at in np.flatnonzero(~known).tolist()]
+            raw = self.shards[0].keys.raw if self.shards[0].keys else None
+            strange = [] if raw is None else [key for key in missing if raw(key) is None]
+            if strange:  # of another type, so that no codec makes a vector of it
+                raise self.not_found(*strange)
             made = None if self.key_type is None else self._vectors_of_unknown(missing, self.key_type)
             if made is None:
                 raise self.not_found(*missing)
@@ -274,8 +279,11 @@ class Snapshot:
     def _files(self) -> list[Container]:
         return [*(key_map.container for key_map in self._key_maps), *(shard.container for shard in self.shards)]
 
-    def verify(self, report: Listener) -> int:
-        """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`."""
+    def verify(self, report: Listener, *, deep: bool = False) -> int:
+        """Check every byte against its checksum, models, and every key; return the bytes checked.
+
+        With `deep` every row is decoded. Raises `VecstoreError`, most often `CorruptError`.
+        """
         total, done = sum(file.size_bytes for file in self._files), 0
         for file in self._files:
             for size in file.checking():
@@ -283,12 +291,23 @@ class Snapshot:
                 report(Step("checking", done, total, "bytes"))
         rows = 0
         for number, shard in enumerate(self.shards):
+            shard.verify_model()
             if shard.order is not None:
                 shard.order.verify()
             self._lookup.verify(number)
             rows += shard.rows
             report(Step("checking keys", rows, self.rows))
+        if deep:
+            self._verify_rows(report)
         return total
+
+    def _verify_rows(self, report: Listener) -> None:
+        step = max(DECODED_NUMBERS // self.dimensions, 1)
+        for first, shard in zip(self.edges, self.shards, strict=False):
+            for start in range(0, shard.rows, step):
+                stop = min(start + step, shard.rows)
+                shard.verify_rows(start, stop)
+                report(Step("decoding", first + stop, self.rows))
 
 
 class _Rows:
@@ -309,6 +328,9 @@ def _require_agreement(directory: Path, manifest: Manifest, shards: list[Shard],
     opened: list[Shard | KeyMap] = [*shards, *maps]
     for entry, part in zip(manifest.entries, opened, strict=True):
         same = part.container.fingerprint == entry["fingerprint"]
+        if isinstance(part, KeyMap):
+            first_shard, end = entry["shards"]
+            same = same and part.shards == end - first_shard
         if isinstance(part, Shard):
             same_keys = (part.keys and part.keys.key_type) == (first.keys and first.keys.key_type)
             same_space = (part.dimensions, part.metric) == (first.dimensions, first.metric)

@@ -349,13 +349,13 @@ class Store:
 
         return describe(self._snapshot)
 
-    def verify(self, *, progress: Progress = False) -> int:
-        """Check every byte against its checksum, and every key; return the bytes checked or raise `CorruptError`.
+    def verify(self, *, deep: bool = False, progress: Progress = False) -> int:
+        """Check every byte, the codec and every key, with `deep` every row, too; return the bytes checked or raise.
 
-        `progress` is as for `vecstore.convert`.
+        What is raised is most often a `CorruptError`. `progress` is as for `vecstore.convert`.
         """
         with reported(progress) as report:
-            return self._snapshot.verify(report)
+            return self._snapshot.verify(report, deep=deep)
 
     def warm(self) -> None:
         """Read the files into memory and prepare searches, so that the first one is as fast as those that follow."""

@@ -515,7 +515,8 @@ def test_manifests_that_do_not_fit(tmp_path, make_store):
 
     assert len(opened("unknown members are ignored", more={"future": {"a": 1}})) == 2000
     with pytest.raises(CorruptError, match="that the manifest means"):
-        opened("swapped", shards=({**shards[0], "file": shards[1]["file"]}, *shards[1:]))
+        swapped = [{**shards[a], "file": shards[b]["file"]} for a, b in ((0, 1), (1, 0))]
+        opened("swapped", shards=(*swapped, *shards[2:]))
     unmapped = opened("no map", key_maps=())
     np.testing.assert_array_equal(unmapped.rows_of(list(unmapped.keys)), np.arange(2000))
     assert unmapped.keys.index("the") == 0 and "no such word" not in unmapped

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer
 from vecstore.codecs.dataset import Block, Dataset
-from vecstore.codecs.registry import step_class
+from vecstore.codecs.registry import step_class_in_file
 from vecstore.codecs.tables.table import TableQuantizer, TrainedTable, decode_rows, encode_rows, fit_quantizer, is_base
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
@@ -125,7 +125,7 @@ def _left(base: TrainedQuantizer, block: Block) -> Floats:
 
 def _parsed(text: str) -> Quantizer:
     name, *arguments = text.split(":")
-    step = step_class(name).from_arguments(*arguments)
+    step = step_class_in_file(name).from_arguments(*arguments)
     if not isinstance(step, Quantizer):
         raise CodecError(f"{text!r} is no quantizer: {Residual.usage}")
     return step
