@@ -283,7 +283,9 @@ class Batch:
 
 def joined(pieces: Sequence[Found]) -> Found:
     """Return what pieces of the rows gave for each query (q lists of scores and rows) as one pair for each."""
-    return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in pieces]
+    none = np.empty(0), np.empty(0, np.int64)  # where no piece has a row that may be found
+    every = [own or [none] for own in pieces]
+    return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in every]
 
 
 def _pick(scanner: Scanner, rows: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:

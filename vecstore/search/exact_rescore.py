@@ -119,9 +119,10 @@ def layer_distances(batch: Batch, number: int) -> LayerDistances:
     """Return how far the layers of a shard's rows lie apart."""
     shard = batch.prepared.shards[number]
     if shard.layer_distances is None:
+        again = "convert the dump again, or " if shard.prefix is None else ""
         raise OptionError(
-            f"{shard.path} does not keep how far its layers lie apart, which exact scores need: "
-            "convert the dump again, or search with rescore= and without exact="
+            f"{shard.path}{'' if shard.prefix is None else ', truncated,'} does not keep how far its layers lie apart, "
+            f"which exact scores need: {again}search with rescore= and without exact="
         )
     return shard.layer_distances
 

@@ -12,6 +12,7 @@ In cells, tables and numbers are scanned cell by cell, by `CellScanner`.
 
 from __future__ import annotations
 
+from vecstore.codecs.base import CodeKind
 from vecstore.errors import OptionError
 from vecstore.search.cell_scanner import CellScanner
 from vecstore.search.decoded_scanner import DecodedScanner
@@ -24,7 +25,14 @@ from vecstore.search.trellis import Trellis
 from vecstore.search.trellis_scanner import TrellisScanner
 from vecstore.shard.layers import LayerCodes
 
-__all__ = ["scanner_of", "scorer_of"]
+__all__ = ["SCANNED", "scanner_of", "scorer_of"]
+
+# Kinds of code that are scanned where they lie with exact scores, as fast as the memory, and what scans them.
+SCANNED: dict[CodeKind, type[TableScanner] | type[NumberScanner]] = {
+    "tables16": TableScanner,
+    "tables256": TableScanner,
+    "numbers": NumberScanner,
+}
 
 
 def scanner_of(
@@ -62,12 +70,10 @@ def scanner_of(
 
 def _of_kind(codes: LayerCodes, ranking: Ranking, lengths: Lengths | None) -> TableScanner | NumberScanner | None:
     """Return what scans the layer's codes where they lie, with exact scores; None where they have to be decoded."""
-    kind = codes.layer.quantizer.code_kind
-    if kind in ("tables16", "tables256"):
-        # A cell's tables have no bound of their own.
-        bounded = codes.cells is None or lengths is not None or ranking.raw != "unit"
-        return TableScanner.of(codes, ranking, lengths) if bounded else None
-    return NumberScanner.of(codes, ranking, lengths) if kind == "numbers" else None
+    scanner = SCANNED.get(codes.layer.quantizer.code_kind)
+    if scanner is TableScanner and codes.cells is not None and lengths is None and ranking.raw == "unit":
+        return None  # a cell's tables have no bound of their own
+    return None if scanner is None else scanner.of(codes, ranking, lengths)
 
 
 def scorer_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vecstore.errors import OptionError
 from vecstore.search.cascade import Cascade
 from vecstore.search.exact_rescore import ExactRescore
+from vecstore.search.kinds import SCANNED
 from vecstore.search.options import SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.rescore import LEAST_CANDIDATES, Rescore
@@ -16,7 +17,6 @@ __all__ = ["cells_to_probe", "resolve", "resolve_range"]
 # Rows scored exactly for each one wanted, after a scan by approximate scores; in cells, without lengths.
 CANDIDATES, CANDIDATES_IN_CELLS = 8, 32
 RESCORED_BYTES = 4000  # scanning so many bytes takes as long as rescoring one row
-SCANNED = ("tables16", "tables256", "numbers")  # kinds of code whose scan is as fast as the memory
 
 
 def resolve(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
@@ -51,8 +51,15 @@ def resolve(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
 
 
 def resolve_range(options: SearchOptions, prepared: Prepared) -> RangeStrategy:
-    """Return how all rows that reach a score are searched for; nothing is missed."""
-    return ExactRescore() if _two_layers(options, prepared) and options.rescore != 0 else Scan()
+    """Return how all rows that reach a score are searched for; nothing is missed.
+
+    Of two layers the fine one is scanned where the coarse one does not bound it: by another metric than the store's,
+    in truncated stores, and where it was not measured how far they lie apart.
+    """
+    if not _two_layers(options, prepared) or options.rescore == 0:
+        return Scan()
+    bounded = all(shard.layer_distances is not None for shard in prepared.shards)
+    return ExactRescore() if bounded and options.metric == prepared.shards[0].metric else Scan(layer=-1)
 
 
 def cells_to_probe(options: SearchOptions, prepared: Prepared) -> int | None:

@@ -36,5 +36,5 @@ class Scan(RangeStrategy):
                     rows = best.rows[query, :size] + batch.prepared.edges[number]
                     found[query].append((best.scores[query, :size].copy(), rows))
 
-        batch.reaching(batch.exact_scanners(), floors, take)
+        batch.reaching(batch.exact_scanners(self.layer), floors, take)
         return joined(found)

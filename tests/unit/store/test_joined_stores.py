@@ -56,24 +56,6 @@ def test_rows_and_keys_are_counted_through(paths, x):
         store["none"]
 
 
-@pytest.mark.parametrize(
-    "specs", [("f32", "f32"), ("sq:8", "pq:10"), ("tcq:8", "tcq:12"), ("tcq:8", "sq:8"), ("bin/sq:8",) * 2]
-)
-def test_a_search_finds_what_brute_force_over_all_finds(make, x, specs):
-    store = vecstore.open([make("a", slice(0, 500), codec=specs[0]), make("b", slice(500, 900), codec=specs[1])])
-    rows, query = np.asarray(store.vectors), x[620]
-    scores = rows @ query / np.linalg.norm(rows, axis=1) / np.linalg.norm(query)
-    found = store.search(query, 5, exact="/" in specs[0])
-    np.testing.assert_allclose(found.scores, np.sort(scores)[:-6:-1], rtol=1e-5)
-    assert found.rows.tolist() == np.argsort(-scores)[:5].tolist() and found.keys == [
-        f"key {row}" for row in found.rows
-    ]
-    near = store.range_search(query, min_score=0.3)
-    assert set(near.rows.tolist()) == set(np.flatnonzero(scores >= 0.3).tolist())
-    only = store.search(query, 5, rows=range(500))
-    assert (only.rows < 500).all()
-
-
 def test_the_first_store_that_holds_a_key_answers(make, x):
     store = vecstore.open([make("a", slice(100, 300)), make("b", slice(0, 300))])
     np.testing.assert_array_equal(store["key 100"], x[100])
