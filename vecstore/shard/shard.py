@@ -18,6 +18,7 @@ from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.container import Container
 from vecstore.container.document import field, refuse_features, whole
+from vecstore.container.part import Part
 from vecstore.errors import CorruptError, FormatError
 from vecstore.keys.index import KeyIndex
 from vecstore.keys.packed import PackedKeys
@@ -214,8 +215,8 @@ class Shard:
             return read_f32
 
         # Nothing in here knows the shard where it need not: a cycle would keep closed files mapped.
-        order, scaled = self.order, self._scaled if self.fixes_lengths else None
-        if fine.cells is None and fine.layer.table is None and scaled is None:  # the number of the row does not matter
+        order, fixed, norms = self.order, self.fixes_lengths, self._kept_norms
+        if fine.cells is None and fine.layer.table is None and not fixed:  # the number of the row does not matter
             one, decode, inverted = fine.one, fine.layer.quantizer.decode, fine.layer.inverted
             return lambda row: inverted(decode(one(row)))[0]
 
@@ -224,7 +225,7 @@ class Shard:
             if order is not None:
                 rows = order.positions(rows)
             x = fine.decode(fine.one(int(rows[0])), rows)
-            return (x if scaled is None else scaled(x, rows))[0]
+            return (unit(x) * _lengths(norms, rows)[:, None] if fixed else x)[0]
 
         return read
 
@@ -240,10 +241,18 @@ class Shard:
 
     def lengths(self, rows: NDArray[np.int64]) -> Floats:
         """Return the lengths of the vectors of rows, where `fixes_lengths`: (n,) float32."""
-        part = self.norms
-        if part is None or self.prefix is not None:
-            return np.ones(len(rows), np.float32)
-        if part.unchecked:
-            part.check_rows(rows)
-        block, row = np.divmod(rows, part.block_rows)
-        return part.data.view("<f4")[part.offsets[block] // 4 + row]
+        return _lengths(self._kept_norms, rows)
+
+    @property
+    def _kept_norms(self) -> Part | None:
+        return None if self.prefix is not None else self.norms
+
+
+def _lengths(norms: Part | None, rows: NDArray[np.int64]) -> Floats:
+    """Return what a part holds for rows, checked; ones without it."""
+    if norms is None:
+        return np.ones(len(rows), np.float32)
+    if norms.unchecked:
+        norms.check_rows(rows)
+    block, row = np.divmod(rows, norms.block_rows)
+    return norms.data.view("<f4")[norms.offsets[block] // 4 + row]
