@@ -15,7 +15,10 @@ from vecstore.container.pages import Extent
 from vecstore.container.part import CHUNK_BYTES, checksum
 from vecstore.store.manifest import MANIFEST_NAME
 
-__all__ = ["MUTATIONS", "reseal", "reseal_bytes", "reseal_manifest"]
+__all__ = ["FORGERIES", "MUTATIONS", "reseal", "reseal_bytes", "reseal_manifest"]
+
+
+WORDS = (0, 1, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000, 0x7F800000, 0x7F7FFFFF)  # the last: NaN, infinity, the largest
 
 
 def flip(path: Path, rng: np.random.Generator) -> str:
@@ -74,11 +77,47 @@ def forge(path: Path, rng: np.random.Generator) -> str:
     file = _some_file(path, rng)
     document = json.loads(file.read_bytes()) if file.name == MANIFEST_NAME else Container(file).description
     what = _garble(document, rng)
+    _seal(path, file, document)
+    return f"{file.name}: {what}"
+
+
+def forge_alike(path: Path, rng: np.random.Generator) -> str:
+    """Change a number wherever a description or manifest has it, so that what depends on it still agrees."""
+    file = _some_file(path, rng)
+    document = json.loads(file.read_bytes()) if file.name == MANIFEST_NAME else Container(file).description
+    places = [place for place in _places(document, ()) if type(_at(document, place)) is int]
+    before = _at(document, places[int(rng.integers(len(places)))])
+    after = int(rng.choice([0, 1, 2, before - 1, before + 1, 2 * before, 64 * before, 2**20, 2**31, 2**40, 2**62]))
+    for place in places:
+        if _at(document, place) == before:
+            _at(document, place[:-1])[place[-1]] = after
+    _seal(path, file, document)
+    return f"{file.name}: every {before} is {after}"
+
+
+def forge_word(path: Path, rng: np.random.Generator) -> str:
+    """Put a word of a description in the place of another one."""
+    file = _some_file(path, rng)
+    document = json.loads(file.read_bytes()) if file.name == MANIFEST_NAME else Container(file).description
+    places = [place for place in _places(document, ()) if isinstance(_at(document, place), str)]
+    place, other = (places[int(rng.integers(len(places)))] for _ in range(2))
+    words = [_at(document, other), "", "x" * 200, "9" * 30, "1:2", "a/b", "-1", "é", "\0"]
+    _at(document, place[:-1])[place[-1]] = words[int(rng.integers(len(words)))]
+    _seal(path, file, document)
+    return f"{file.name}: {place} = {_at(document, place)!r:.60}"
+
+
+def _at(document: Any, place: tuple[Any, ...]) -> Any:
+    for step in place:
+        document = document[step]
+    return document
+
+
+def _seal(path: Path, file: Path, document: dict[str, Any]) -> None:
     if file.name == MANIFEST_NAME:
         reseal_manifest(file, document)
     else:
         _adopt(path, file, reseal(file, document))
-    return f"{file.name}: {what}"
 
 
 def forge_part(path: Path, rng: np.random.Generator) -> str:
@@ -92,7 +131,7 @@ def forge_part(path: Path, rng: np.random.Generator) -> str:
     size = int(part.sizes[block])
     # The first words are counts and starts, the rest payload.
     at = int(rng.integers(min(size, 64) if rng.random() < 0.5 else size)) & ~3
-    value = int(rng.choice([0, 1, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, int(rng.integers(1 << 32))]))
+    value = int(rng.choice([*WORDS, int(rng.integers(1 << 32))]))
     _adopt(path, file, reseal_bytes(file, part.name, block, at, struct.pack("<I", value)))
     return f"{file.name}: {part.name}, block {block}, byte {at}: {value}"
 
@@ -156,6 +195,10 @@ MUTATIONS: dict[str, tuple[Callable[[Path, np.random.Generator], str], bool]] = 
     "forge": (forge, True),
     "forge part": (forge_part, True),
 }
+
+
+# What somebody does who means harm.
+FORGERIES = (forge, forge_part, forge_part, forge_alike, forge_word)
 
 
 def _some_file(path: Path, rng: np.random.Generator, but: str = "") -> Path:
