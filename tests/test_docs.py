@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from samples import glove
+from test_readme import require_shown
 
 import vecstore
 from vecstore import errors
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RUN = ("docs/errors.md", "docs/migration.md")  # here
+RUN = ("docs/errors.md", "docs/migration.md", "docs/words.md")  # here
 RUN_WITH_THE_CODECS = ("docs/codecs.md",)  # in tests/unit/codecs/test_codecs.py
 RUN_WITH_THE_README = ("README.md", "docs/howto.md", "docs/search.md", "docs/tutorial.md")
 
@@ -48,6 +51,25 @@ def test_python_of_the_errors_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
         names: dict[str, object] = {}
         exec(compile(block, "docs/errors.md", "exec"), names)
         assert names["vector"] is None
+
+
+def test_python_of_the_words_page_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    vectors, keys = glove(50_000)
+    vecstore.write("words.vecs", vectors, keys, "sq:8")
+    names: dict[str, object] = {}
+    compared = 0
+    for block in python_of("docs/words.md"):
+        for statement in ast.parse(block).body:
+            if not isinstance(statement, ast.Expr):
+                exec(ast.unparse(statement), names)
+                continue
+            found = eval(ast.unparse(statement), names)
+            _, _, comment = block.splitlines()[(statement.end_lineno or 0) - 1].partition("  # ")
+            if re.match(r"[\d('\[]", comment):
+                require_shown(comment, found)
+                compared += 1
+    assert compared > 10
 
 
 def test_python_of_every_page_runs_or_says_why_not() -> None:

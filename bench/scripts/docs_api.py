@@ -39,6 +39,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "vecstore.measure.advisor": ("predict",),
     "vecstore.measure.drift": ("DriftWarning",),
     "vecstore.progress": ("Step",),
+    "vecstore.words": ("Words",),
     "vecstore.codecs.transforms.truncate": ("TruncationWarning",),
     "vecstore.conversion.certification": ("RescoringWarning",),
     "vecstore.bench.running": ("bench",),

@@ -13,6 +13,7 @@ from vecstore.kernels.entry import Entry
 __all__ = [
     "add_gram",
     "add_targets",
+    "count_grams",
     "decode_pq",
     "decode_rans",
     "decode_trellis",
@@ -57,6 +58,7 @@ find_integers = Entry(
 )
 find_values = Entry("keymap.find_values", "u1[::1], i8[::1], i8[::1], i8[::1], i8, i8, u8[::1], out(i8[::1])")
 peel = Entry("keymap.peel", "u8[::1], u2[::1], u8, i8, out(u2[::1])")
+count_grams = Entry("grams.count_grams", "u1[::1], i8[::1], u1[::1], i8, i8, i8, out(u1[::1]), out(i8[::1])")
 
 # Search
 scan_tiles = Entry(

@@ -145,6 +145,10 @@ class KeyIndex:
         for page in range(self._pages.part.blocks):
             yield self._pages.keys(page)
 
+    def packed_pages(self) -> list[PackedKeys]:
+        """Return the same as runs of bytes, which lie where the file is mapped."""
+        return [self._pages.packed(page) for page in range(self._pages.part.blocks)]
+
     def _open_table(self, page: int) -> memoryview:
         view = self._table.block_bytes(page).cast("I")
         words = np.frombuffer(view, "<u4")

@@ -94,6 +94,10 @@ class KeyPages(ABC):
         """Return all keys of a page."""
 
     @abstractmethod
+    def packed(self, page: int) -> PackedKeys:
+        """Return all keys of a page as they lie in the file."""
+
+    @abstractmethod
     def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
         """Return the row of each packed key, -1 where there is none, compiled; pages that it reads are open.
 
@@ -151,6 +155,9 @@ class IntegerPages(KeyPages):
     def keys(self, page: int) -> list[Key]:
         keys: list[Key] = self.part.block(page).tolist()
         return keys
+
+    def packed(self, page: int) -> PackedKeys:
+        return PackedKeys.of_rows(self.part.block(page))
 
     def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
         out = np.empty(len(packed), np.int64)
@@ -214,6 +221,9 @@ class TextPages(KeyPages):
 
     def keys(self, page: int) -> list[Key]:
         return [self.decoded(raw) for raw in self._page(page).all_keys()]
+
+    def packed(self, page: int) -> PackedKeys:
+        return self._page(page).packed(self.kind.name)
 
     def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
         out = np.empty(len(packed), np.int64)
@@ -285,6 +295,9 @@ class _TextPage:
             elif long_row == row:
                 length += extra
         return bytes(self.view[at : at + length])
+
+    def packed(self, key_type: KeyType) -> PackedKeys:
+        return PackedKeys.of_text(np.frombuffer(self.view, np.uint8)[self._first_text :], self._all_lengths(), key_type)
 
     def all_keys(self) -> list[bytes]:
         lengths = self._all_lengths()

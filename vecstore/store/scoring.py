@@ -19,6 +19,7 @@ from vecstore.store.snapshot import Snapshot
 __all__ = ["scores"]
 
 BLOCK_NUMBERS = 1 << 18  # decoded at once: 1 MiB, which stays in a processor's cache
+FEW = 8  # queries that are multiplied one by one
 
 
 def scores(snapshot: Snapshot, queries: ArrayLike, rows: ArrayLike | None, metric: Metric) -> Floats:
@@ -40,13 +41,23 @@ def scores(snapshot: Snapshot, queries: ArrayLike, rows: ArrayLike | None, metri
             else:
                 vectors = snapshot.vectors(chosen[block])
             norms = np.einsum("ij,ij->i", vectors, vectors)
-            raw = raw_scores(ranking.raw, ranking.queries @ vectors.T, norms)
-            out[:, block] = ranking.final(raw)
+            raw = raw_scores(ranking.raw, _products(ranking.queries, vectors), norms)
+            out[:, block] = ranking.final(np.asarray(raw, np.float64))
 
-    over_slices(over, out.shape[1], at_least=step)
+    # A matrix product has threads of its own, which wait for each other where several of it are at work.
+    if len(out) <= FEW:
+        over_slices(over, out.shape[1], at_least=step)
+    else:
+        over(slice(0, out.shape[1]))
     if metric == "l2":
         np.negative(out, out=out)
     return out[0] if given.ndim == 1 else out
+
+
+def _products(queries: Floats, vectors: Floats) -> Floats:
+    if len(queries) > FEW:
+        return queries @ vectors.T
+    return np.stack([np.einsum("ij,j->i", vectors, query) for query in queries])
 
 
 def _numbers(snapshot: Snapshot, rows: ArrayLike) -> NDArray[np.int64]:
