@@ -116,6 +116,7 @@ class TrainedTransform(ABC):
 
     dimensions_in: int
     dimensions: int
+    shifts: ClassVar[bool] = False  # whether `invert` adds the same vector to all, and does nothing else
 
     @abstractmethod
     def apply(self, x: Floats) -> Floats:

@@ -87,10 +87,10 @@ class Layer:
     def affine(self) -> AffineMap:
         """The inverse of the transforms as one affine map, found by inverting the unit vectors."""
         k = self.quantizer.dimensions
-        x = np.concatenate([np.zeros((1, k), np.float32), np.eye(k, dtype=np.float32)])
-        for transform in reversed(self.transforms):
-            x = transform.invert(x)
-        return AffineMap(x[1:] - x[0], x[0].copy())
+        offset = self.inverted(np.zeros((1, k), np.float32))[0].copy()
+        if all(transform.shifts for transform in self.transforms):
+            return AffineMap(None, offset)
+        return AffineMap(self.inverted(np.eye(k, dtype=np.float32)) - offset, offset)
 
     @cached_property
     def norm_tables(self) -> tuple[Floats, float] | None:
@@ -98,7 +98,7 @@ class Layer:
         affine = self.affine
         if affine.gram.ndim != 1:
             return None
-        linear = 2 * (affine.linear @ affine.offset)
+        linear = 2 * affine.inward
         tables = self.quantizer.tables(linear[None], affine.gram)
         return None if tables is None else (tables[0], float(affine.offset @ affine.offset))
 
@@ -110,7 +110,7 @@ class Layer:
         """
         numbers, affine = self.quantizer.numbers, self.affine
         assert numbers is not None
-        gram, linear = affine.gram.astype(np.float64), 2 * (affine.linear @ affine.offset).astype(np.float64)
+        gram, linear = affine.gram.astype(np.float64), 2 * affine.inward.astype(np.float64)
         offset = numbers.offset.astype(np.float64)
         once = (2 * gram * offset + linear) * numbers.scale
         bias = float(affine.offset @ affine.offset + gram @ offset**2 + linear @ offset)
@@ -176,20 +176,28 @@ class AffineMap:
     diagonal alone is kept when the rest is zero to rounding (rotations, PCA, whitening).
     """
 
-    linear: Floats  # linear[code dimension, dimension]
+    matrix: Floats | None  # matrix[code dimension, dimension]; None for the identity, which is not written out
     offset: Floats
 
     def weights(self, queries: Floats) -> Floats:
         """Return what q . (z @ linear) makes of z for queries (q, dimensions): (q, code dimension)."""
-        return queries if self._identity else np.asarray(queries @ self.linear.T, np.float32)
+        return queries if self.matrix is None else np.asarray(queries @ self.matrix.T, np.float32)
+
+    @property
+    def linear(self) -> Floats:
+        """The matrix, written out."""
+        return np.eye(len(self.offset), dtype=np.float32) if self.matrix is None else self.matrix
 
     @cached_property
-    def _identity(self) -> bool:
-        return self.linear.shape[0] == self.linear.shape[1] and bool((self.linear == np.eye(len(self.linear))).all())
+    def inward(self) -> Floats:
+        """What offset . (z @ linear) makes of z: (code dimension,)."""
+        return self.weights(self.offset[None])[0]
 
     @cached_property
     def gram(self) -> Floats:
-        product = self.linear @ self.linear.T
+        if self.matrix is None:
+            return np.ones(len(self.offset), np.float32)
+        product = self.matrix @ self.matrix.T
         diagonal = np.diag(product)
         rest = np.abs(product - np.diag(diagonal)).max(initial=0)
         return diagonal.copy() if rest <= 1e-5 * np.abs(diagonal).max(initial=0) else product

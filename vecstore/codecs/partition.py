@@ -84,7 +84,7 @@ class Cells(Step):
             raise CodecError(f"cells: {count:,} of them for a sample of {len(x):,} rows; write cells:{len(x)} or fewer")
         centroids = kmeans(x, count, seed=seed)
         d = x.shape[1]
-        mean, exact, variances = principal_axes(centroids, d)
+        mean, exact, variances = principal_axes(centroids, d if count >= d else min(2 * count, d))
         room = int(8 * (SHARE * rows * code_bytes - _other_bytes(count, d)))
         left = most = max(_least_bits(count, d), min(room, CENTROID_BITS[1] * count * d))
         while True:

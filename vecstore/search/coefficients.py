@@ -42,7 +42,7 @@ class Coefficients:
         gram = affine.gram.reshape(-1)
         self.even = affine.gram.ndim == 1 and bool((np.abs(gram - gram[0]) <= 1e-5 * gram[0]).all())
         self.scale = float(gram[0])
-        inward = affine.linear @ affine.offset
+        inward = affine.inward
         self.linear = 2 * quantizer.axes @ (self.scale * quantizer.mean + inward)
         mean = quantizer.mean.astype(np.float64)
         self.constant = float(self.scale * mean @ mean + 2 * mean @ inward + affine.offset @ affine.offset)

@@ -94,7 +94,7 @@ class Scanner(ABC):
         else:
             norms = np.einsum("ij,ij->i", z * gram if gram.ndim == 1 else z @ gram, z)
         if affine.offset.any():
-            norms = norms + z @ (2 * (affine.linear @ affine.offset)) + affine.offset @ affine.offset
+            norms = norms + z @ (2 * affine.inward) + affine.offset @ affine.offset
         if of_row is not None:  # |c + r|^2 = |r|^2 + 2 c . r + |c|^2, for r = z @ linear + offset
             weights, squares = self.codes.centroid_terms
             norms = norms + np.einsum("ij,ij->i", weights[of_row], z) + squares[of_row]

@@ -27,6 +27,8 @@ class Center(Transform):
 
 
 class TrainedCenter(TrainedTransform):
+    shifts = True
+
     def __init__(self, mean: Floats) -> None:
         self.mean = frozen(mean)  # mean[d]
         self.dimensions_in = self.dimensions = len(mean)

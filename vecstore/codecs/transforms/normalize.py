@@ -36,6 +36,8 @@ class Normalize(Transform):
 
 
 class TrainedNormalize(TrainedTransform):
+    shifts = True
+
     def __init__(self, dimensions: int) -> None:
         self.dimensions_in = self.dimensions = dimensions
 

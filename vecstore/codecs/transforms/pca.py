@@ -12,6 +12,8 @@ from vecstore.errors import CodecError
 
 __all__ = ["PCA", "Whiten", "principal_axes"]
 
+LEAST_SHARE = 1e-9  # of the largest variance: below, an axis is what rounding has left
+
 
 def principal_axes(x: Floats, dimensions: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
     """Return the mean (d,), the first principal axes (dimensions, d) and the variances along them of rows `x`.
@@ -22,11 +24,34 @@ def principal_axes(x: Floats, dimensions: int) -> tuple[Floats, Floats, NDArray[
         raise CodecError(f"pca: {dimensions} dimensions out of {x.shape[1]}; choose 1 to {x.shape[1]}")
     mean = x.mean(axis=0, dtype=np.float64)
     centered = x - mean.astype(np.float32)
-    variances, vectors = np.linalg.eigh((centered.T @ centered).astype(np.float64) / max(len(x), 1))
-    axes = vectors[:, ::-1][:, :dimensions].T
+    found = _by_dimensions if len(x) >= x.shape[1] else _by_rows
+    axes, variances = found(centered, dimensions)
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
     axes = axes * np.where(largest < 0, -1.0, 1.0)
-    return mean.astype("<f4"), axes.astype("<f4"), np.maximum(variances[::-1][:dimensions], 0)
+    return mean.astype("<f4"), axes.astype("<f4"), np.maximum(variances, 0)
+
+
+Axes = tuple[NDArray[np.float64], NDArray[np.float64]]  # axes (count, d), variances (count,), largest first
+
+
+def _by_dimensions(centered: Floats, count: int) -> Axes:
+    variances, vectors = np.linalg.eigh((centered.T @ centered).astype(np.float64) / max(len(centered), 1))
+    return vectors[:, ::-1][:, :count].T, variances[::-1][:count]
+
+
+def _by_rows(centered: Floats, count: int) -> Axes:
+    """Find axes by the products of rows, where there are fewer of them than dimensions: n**2 d, not d**3.
+
+    Rows span fewer dimensions than there may be axes; any directions orthogonal to them do for the rest.
+    """
+    n, d = centered.shape
+    products = (centered @ centered.T).astype(np.float64) / n
+    variances, shares = (found[..., ::-1] for found in np.linalg.eigh(products))
+    known = min(int((variances > LEAST_SHARE * variances[0]).sum()), count)
+    axes = (shares[:, :known].T @ centered) / np.sqrt(n * variances[:known])[:, None]
+    others = np.random.default_rng(0).standard_normal((count - known, d))
+    completed = np.linalg.qr(np.concatenate([axes, others]).T)[0].T  # of the axes, too: each to those before it
+    return completed, np.pad(variances[:known], (0, count - known))
 
 
 @dataclass(frozen=True)

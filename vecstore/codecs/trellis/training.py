@@ -34,7 +34,9 @@ def train(sample: Floats, size_bytes: int, states: int, exponent: float | None =
 
     Without an exponent, `best_exponent` finds one.
     """
-    mean, exact, variances = components = principal_axes(sample, sample.shape[1])
+    n, d = sample.shape
+    # A code has at most sixteen coefficients a byte; rows have no variance along more axes than there are rows.
+    mean, exact, variances = components = principal_axes(sample, d if n >= d else min(max(n, 16 * size_bytes), d))
     if exponent is None:
         exponent = best_exponent(sample, components, size_bytes, seed=seed)
     layout = _layout(variances, exponent, size_bytes)
