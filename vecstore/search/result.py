@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from vecstore.errors import require
 __all__ = ["SearchResult"]
 
 
-@dataclass(frozen=True)
 class SearchResult:
     """What a search found, best first.
 
@@ -25,10 +23,12 @@ class SearchResult:
 
     It iterates over pairs of key and score; for a batch, over the result of each query.
 
+    Keys are read from the store when they are asked for, once. A result whose keys were not read yet keeps the files of
+    its store mapped, so that they can be read after `Store.close`, too; there `CorruptError` tells of damaged keys.
+    A result that is pickled takes its keys along.
+
     Attributes
     ----------
-    keys : list of keys, or list of such lists
-        Row numbers in a store without keys.
     rows : (k,) or (q, k) int64
         The dump's numbers, unless the store is `reordered`.
     scores : (k,) or (q, k) float32
@@ -37,10 +37,17 @@ class SearchResult:
         Rows that were scored again: by the fine layer, or exactly by the same one.
     """
 
-    keys: list[Any]
-    rows: NDArray[np.int64]
-    scores: Floats
-    rescored: Any
+    def __init__(
+        self, keys: list[Any] | Callable[[], list[Any]], rows: NDArray[np.int64], scores: Floats, rescored: Any
+    ) -> None:
+        self._keys, self.rows, self.scores, self.rescored = keys, rows, scores, rescored
+
+    @property
+    def keys(self) -> list[Any]:
+        """Keys of the rows; of a batch, a list of them for each query. Row numbers in a store without keys."""
+        if not isinstance(self._keys, list):  # two threads may both read them
+            self._keys = self._keys()
+        return self._keys
 
     def each(self) -> list[SearchResult]:
         """Return the result of each query of a batch by itself, without what rows were filled up with."""
@@ -58,11 +65,18 @@ class SearchResult:
         return self.rows.ndim == 1
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.rows)
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over (key, score), best first; for a batch, over a `SearchResult` for each query."""
         return zip(self.keys, self.scores.tolist(), strict=True) if self.single else iter(self.each())
+
+    def __reduce__(self) -> Any:
+        return SearchResult, (self.keys, self.rows, self.scores, self.rescored)
+
+    def __repr__(self) -> str:
+        told = (f"{name}={getattr(self, name)!r}" for name in ("keys", "rows", "scores", "rescored"))
+        return f"SearchResult({', '.join(told)})"
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with columns key, row and score; for a batch, the number of the query before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -42,7 +43,7 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
     refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), as_array(queries)
     results = [
-        SearchResult(snapshot.keys_of(rows), snapshot.own(rows), shown.shown(scores), rescored)
+        SearchResult(_keys_of(snapshot, rows), snapshot.own(rows), shown.shown(scores), rescored)
         for scores, rows, rescored in find_all(snapshot.prepared, as_queries(snapshot, given), options, shown.least)
     ]
     return results[0] if given.ndim == 1 else results
@@ -76,8 +77,20 @@ def _result(
 ) -> SearchResult:
     if single:
         rows = best.rows[0, : int(best.sizes[0])]
-        return SearchResult(snapshot.keys_of(rows), snapshot.own(rows), scores[0, : len(rows)], int(rescored[0]))
+        return SearchResult(_keys_of(snapshot, rows), snapshot.own(rows), scores[0, : len(rows)], int(rescored[0]))
     scores[best.rows < 0] = np.nan
-    flat = iter(snapshot.keys_of(best.rows[best.rows >= 0]))
-    keys = [list(islice(flat, size)) for size in best.sizes.tolist()]
-    return SearchResult(keys, snapshot.own(best.rows), scores, rescored)
+    return SearchResult(_keys_of(snapshot, best.rows), snapshot.own(best.rows), scores, rescored)
+
+
+def _keys_of(snapshot: Snapshot, rows: NDArray[np.int64]) -> Callable[[], list[Any]]:
+    """Return what reads the keys of rows (k,), or of those of each query (q, k), -1 for none."""
+    rows = rows.copy()  # users may write into theirs
+
+    def read() -> list[Any]:
+        if rows.ndim == 1:
+            return list(snapshot.keys_of(rows))
+        found = rows >= 0
+        keys = iter(snapshot.keys_of(rows[found]))
+        return [list(islice(keys, size)) for size in found.sum(axis=1).tolist()]
+
+    return read
