@@ -210,10 +210,10 @@ class Container:
         The whole file: a view on the map. Views of it stay valid as long as they are referenced, also after `close`.
     """
 
-    def __init__(self, path: str | Path, *, check: bool = True) -> None:
+    def __init__(self, path: str | Path, *, check: bool = True, safe: bool = False) -> None:
         self.path = str(path)
         self.check = check
-        mapped = self._map()
+        mapped = self._map(safe)
         self.data = np.frombuffer(mapped, np.uint8)[: len(mapped) // 8 * 8]  # whole words, whatever a copy has added
         _advise(mapped, "MADV_RANDOM")  # pages of the tree are far apart: what lies around them is not wanted yet
         self._extents = read_tree(self.data, self.path)
@@ -275,12 +275,18 @@ class Container:
         for name in self.names():
             yield from self.part(name).checking()
 
-    def _map(self) -> mmap.mmap:
+    def _map(self, safe: bool) -> mmap.mmap:
+        """Return the map of the file, or with `safe` a copy of it in memory, which nobody can cut off."""
         with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise FormatError("not a vecstore store: the file is empty", path=self.path)
-            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+            if not safe:
+                return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+            copy = mmap.mmap(-1, size)
+            if file.readinto(copy) != size:  # type: ignore[attr-defined]
+                raise CorruptError("the file was cut off while it was read; open it again", path=self.path)
+            return copy
 
     def _value(self, name: bytes) -> memoryview:
         extent = self._extents.get(name)

@@ -109,8 +109,8 @@ def _packed(cells: NDArray[np.uint16], bits: int) -> bytes:
 class KeyMap:
     """A key map, mapped read-only."""
 
-    def __init__(self, path: str | Path, *, check: bool = True) -> None:
-        self.container = Container(path, check=check)
+    def __init__(self, path: str | Path, *, check: bool = True, safe: bool = False) -> None:
+        self.container = Container(path, check=check, safe=safe)
         about: dict[str, Any] = self.container.description
         if about.get("kind") != "key-map":
             raise FormatError("not the key map of a store", path=path)

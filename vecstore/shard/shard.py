@@ -67,13 +67,14 @@ class Shard:
         path: str | Path,
         *,
         check: bool = True,
+        safe: bool = False,
         prefix: int | None = None,
         code_bytes: int | None = None,
         models: Models | None = None,
     ) -> None:
         self.path, self.prefix, self.code_bytes = str(path), prefix, code_bytes
         self.models = {} if models is None else models
-        self.container = Container(path, check=check)
+        self.container = Container(path, check=check, safe=safe)
         about = self.description = self.container.description
         if about.get("kind") != "shard":
             raise FormatError(f"this is a {about.get('kind')!r} file, part of a store; open its directory", path=path)

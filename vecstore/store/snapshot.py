@@ -90,6 +90,7 @@ class Snapshot:
         path: str,
         *,
         check: bool,
+        safe: bool = False,
         prefix: int | None = None,
         code_bytes: int | None = None,
         models: Models | None = None,
@@ -100,13 +101,15 @@ class Snapshot:
         ----------
         check : bool
             Compare what is read with checksums.
+        safe : bool
+            Read files into memory instead of mapping them.
         prefix, code_bytes, models : optional
             See `Shard`.
         """
         models = {} if models is None else models
 
         def shard(file: str | Path) -> Shard:
-            return Shard(file, check=check, prefix=prefix, code_bytes=code_bytes, models=models)
+            return Shard(file, check=check, safe=safe, prefix=prefix, code_bytes=code_bytes, models=models)
 
         directory = Path(path)
         if not directory.is_dir():
@@ -115,7 +118,7 @@ class Snapshot:
             manifest = Manifest.read(directory)
             try:
                 shards = [shard(directory / entry["file"]) for entry in manifest.shards]
-                maps = [KeyMap(directory / entry["file"], check=check) for entry in manifest.key_maps]
+                maps = [KeyMap(directory / entry["file"], check=check, safe=safe) for entry in manifest.key_maps]
                 break
             except FileNotFoundError as error:
                 # A rewrite may have replaced the manifest, and removed what it named, since it was read.

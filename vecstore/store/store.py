@@ -32,7 +32,7 @@ COMPLETED = 1000  # keys that IPython is told of for completion
 Paths: TypeAlias = str | Path | Sequence[str | Path]
 
 
-def open_store(path: Paths, *, check: bool = True) -> Store:
+def open_store(path: Paths, *, check: bool = True, safe: bool = False) -> Store:
     """Open a store for reading, or several as one.
 
     Parameters
@@ -43,6 +43,9 @@ def open_store(path: Paths, *, check: bool = True) -> Store:
     check : bool
         Compare every piece of the file with its checksum when it is first touched (64 KiB at a time, once). Without,
         damage goes unnoticed until `Store.verify`.
+    safe : bool
+        Read the files into memory instead of mapping them: for files that others may cut off or overwrite meanwhile,
+        which ends a process that has them mapped (SIGBUS).
 
     Raises
     ------
@@ -53,7 +56,7 @@ def open_store(path: Paths, *, check: bool = True) -> Store:
     FileNotFoundError
         Nothing is there.
     """
-    return Store(path, check=check)
+    return Store(path, check=check, safe=safe)
 
 
 class Store:
@@ -76,11 +79,9 @@ class Store:
         `keys` and the numbers that searches return are in the store's own order, and only keys tell what is what.
     """
 
-    def __init__(
-        self, path: Paths, *, check: bool = True, prefix: int | None = None, code_bytes: int | None = None
-    ) -> None:
+    def __init__(self, path: Paths, *, check: bool = True, safe: bool = False, **truncated: int | None) -> None:
         self._paths: str | list[str] = str(path) if isinstance(path, (str, Path)) else [str(each) for each in path]
-        self._options: dict[str, Any] = {"check": check, "prefix": prefix, "code_bytes": code_bytes}
+        self._options: dict[str, Any] = {"check": check, "safe": safe, **truncated}
         snapshot = opened(self._paths, **self._options)
         self.path = snapshot.path
         self._held: Snapshot | None = snapshot
@@ -188,7 +189,7 @@ class Store:
         size = dimensions if bytes is None else bytes
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise OptionError(f"truncated takes a whole number of dimensions or bytes, found {size!r}")
-        return Store(self._paths, check=self._options["check"], prefix=dimensions, code_bytes=bytes)
+        return Store(self._paths, **self._options, prefix=dimensions, code_bytes=bytes)
 
     # Search
 
