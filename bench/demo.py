@@ -18,6 +18,8 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.conversion import write
 from vecstore.errors import require
+from vecstore.kernels.levels import best_level
+from vecstore.kernels.libraries import path_of
 from vecstore.progress import Progress
 from vecstore.store.store import Store, open_store
 
@@ -129,6 +131,7 @@ def measure(
     progress: Progress = False,
 ) -> Measurement:
     """Convert the words with a codec, and search the store for the neighbours in `truth`."""
+    path_of(best_level())  # kernels are compiled once on a machine: no codec's time
     start = time.perf_counter()
     report = write(path, words.vectors, words.keys, codec, force=force, progress=progress)
     conversion_s = time.perf_counter() - start

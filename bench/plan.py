@@ -132,7 +132,8 @@ def _prepare(split: Split, planned: Plan, out: Path) -> None:
     if about.exists():
         before = json.loads(about.read_text())
         if before["split"]["fingerprint"] != fingerprint:
-            raise ExistsError(f"{out}: holds a bench of other data ({before['split']['name']}); choose another out=")
+            name = before["split"]["name"]
+            raise ExistsError(f"{out}: holds a bench of other data, queries or split ({name}); choose another out=")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExistsError(f"{out}: exists and holds no bench; choose another out=")
     if not (out / "data" / "about.json").exists():

@@ -16,7 +16,7 @@ __all__ = ["HEADER", "choices", "markdown_table", "report", "rows"]
 HEADER = ("codec", "bytes", "smaller", "recall@10", "", "R²", "q/s", "q/s x64", "fit s", "on disk B/row")
 
 
-def report(out: Path) -> Summary:
+def report(out: str | Path) -> Summary:
     """Compute everything from the raw results in `out` and write it there.
 
     Writes ``summary.json``, ``table.md``, ``recall``, ``speed`` and ``queries`` as .svg and .png, and ``index.html``.
@@ -26,6 +26,7 @@ def report(out: Path) -> Summary:
     FormatError
         `out` holds no finished run.
     """
+    out = Path(out)
     summary = summarise(out)
     (out / "summary.json").write_text(json.dumps(summary.to_dict(), indent=1))
     (out / "table.md").write_text(markdown_table(summary) + "\n")

@@ -15,7 +15,7 @@ from vecstore.bench.sources import Source, read_judgements, read_source, read_tr
 from vecstore.bench.split import Split, make_split
 from vecstore.bench.summary import Summary
 
-from vecstore.errors import OptionError, did_you_mean
+from vecstore.errors import OptionError, did_you_mean, require
 from vecstore.metric import Metric
 from vecstore.progress import Progress, Step, reported
 
@@ -148,6 +148,8 @@ def bench(source: str | Path | ArrayLike, out: str | Path, *, progress: Progress
     'tcq:48'
     """
     given = BenchOptions.of(options)
+    for library, purpose in (("matplotlib", "drawing"), ("pyarrow", "keeping raw results")):
+        require(library, purpose=purpose)  # of the report, hours later
     with reported(progress) as report:
         split = prepare(source, **options)
         report(Step("reading", split.about["rows"], split.about["rows"]))

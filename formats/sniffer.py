@@ -47,7 +47,7 @@ class Head:
         """Read them, after making sure that there is a file to read twice."""
         if not path.is_file():
             found = "a directory" if path.is_dir() else "something else" if path.exists() else "nothing there"
-            raise FormatError("a dump is a regular file; check the name", path=path, found=found)
+            raise FormatError("is no regular file; check the name", path=path, found=found)
         with Stream(path) as stream:
             data = stream.read(_HEAD_BYTES)
             return cls(path, data, len(data) < _HEAD_BYTES, stream.compression)

@@ -7,6 +7,7 @@ lines on stderr elsewhere; or a function, which is called with a `Step`.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,7 +87,8 @@ def reported(progress: Progress) -> Iterator[Listener]:
 
         console = Console(stderr=True, highlight=False)
         if not _draws(console):
-            yield _Lines()
+            with _Lines() as lines:
+                yield lines
             return
         with _Bars(console) as bars:
             yield bars
@@ -144,7 +146,8 @@ class _Bars:
 class _Lines:
     """Lines on stderr: a stage that says that it begins, what is at work, now and then how far it is, how long it took.
 
-    What is over within a second is not worth a line.
+    What is over within a second is not worth a line. A thread sees to it that nothing is silent for longer than ten
+    seconds and a bit.
     """
 
     SHORT_S, SILENCE_S = 1.0, 10.0
@@ -152,6 +155,22 @@ class _Lines:
     def __init__(self) -> None:
         self._step = Step("", 0)
         self._began = self._told = self._printed = time.perf_counter()
+        self._over = threading.Event()
+        self._watching = threading.Thread(target=self._watch, name="vecstore progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._watching.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._watching.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(max(self._printed + self.SILENCE_S - time.perf_counter(), self.SHORT_S)):
+            now, step = time.perf_counter(), self._step
+            if step.stage and not step.finished and now - self._printed >= self.SILENCE_S:
+                self._print(f"{step}, at work for {_span(now - self._began)}", now)
 
     def __call__(self, step: Step) -> None:
         now, last = time.perf_counter(), self._step

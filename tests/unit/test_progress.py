@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -117,3 +118,13 @@ def test_a_notebook_without_ipywidgets_gets_lines(monkeypatch, capsys):
     with reported(True) as report:
         report(Step("training", 0, 5))
     assert capsys.readouterr().err == "training: 5 rows\n"
+
+
+def test_silence_is_broken(capsys, monkeypatch):
+    monkeypatch.setattr(progress._Lines, "SHORT_S", 0.02)
+    monkeypatch.setattr(progress._Lines, "SILENCE_S", 0.05)
+    with reported(True) as report:
+        report(Step("training", 0, 100))
+        time.sleep(0.3)
+        report(Step("training", 100, 100))
+    assert "training: 100 rows, at work for 0 s" in capsys.readouterr().err

@@ -21,6 +21,7 @@ __all__ = ["register"]
 DATA = "What is measured on"
 TRIED = "What is measured"
 HELP = ("-h", "--help")
+TABLE_WIDTH = 110  # what the table takes
 
 
 class Bench(TyperGroup):
@@ -146,6 +147,7 @@ def run(
 ) -> None:
     """Measure recall, fidelity, bytes and speed of codecs at byte budgets, and write a report.
 
+    --quick takes about two minutes on two cores; all of it an hour or so.
     Training rows, searched rows and queries are disjoint. Finished codecs are kept: the same command goes on where it
     was interrupted. Needs: pip install pyarrow matplotlib
     """
@@ -199,8 +201,10 @@ def _show(summary: Summary, out: Path) -> None:
     from vecstore.bench.report import choices
 
     console = stdout()
+    console.width = max(console.width, TABLE_WIDTH)  # of a narrow terminal lines go on in the next one; none is cut
     console.print(_table(summary))
     console.print()
+    console.print("best: none of no more bytes keeps more; =: a tie with it; q/s x64: queries a second, 64 at once")
     lines = []
     for budget, best, ties, peer in choices(summary, summary.about["budgets"]):
         if best is None:

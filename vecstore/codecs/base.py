@@ -295,6 +295,9 @@ class ByteStep(Step):
     def check(self, code_bytes: int) -> None:
         """Raise `CodecError` where codes of so many bytes are not what the step is for."""
 
+    def require(self) -> None:
+        """Raise `MissingExtraError` where the library that packs is not installed."""
+
     @abstractmethod
     def pack(self, block: bytes, item_bytes: int) -> bytes:
         """Return the packed form of a block whose items (numbers) have `item_bytes` bytes each."""

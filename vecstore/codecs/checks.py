@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ LARGEST = 1e15  # up to here squares of values, summed over dimensions and rows,
 
 def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
     """Return `x` as (n, d) float32 or raise `ShapeError`: wrong shape, not numbers, NaN or infinity."""
+    if isinstance(x, (str, PathLike)):
+        raise ShapeError(f"vectors are an (n, d) array of numbers, found the name {str(x)!r}; read the file first")
     given = as_array(x)
     if given.ndim != 2 or given.dtype.kind not in "fiub":
         raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
@@ -46,9 +49,12 @@ def as_array(x: ArrayLike) -> NDArray[Any]:
 
 def as_queries(queries: ArrayLike, dimensions: int) -> Floats:
     """Return queries to measure with as (q, d) float32, or raise `ShapeError`: as vectors, and at least one."""
-    found = as_vectors(queries, dimensions)
+    try:
+        found = as_vectors(queries, dimensions)
+    except ShapeError as error:
+        raise ShapeError(f"queries=: {error}") from None
     if not len(found):
-        raise ShapeError("there are no queries in what was given; leave it out to measure with held-out rows alone")
+        raise ShapeError("queries=: there are none; leave it out to measure with held-out rows alone")
     return found
 
 

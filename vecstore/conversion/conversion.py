@@ -6,6 +6,7 @@ are encoded as they stream by. Memory does not depend on the number of rows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,8 +33,8 @@ from vecstore.conversion.survey import Survey, clean_batches, survey_dump
 from vecstore.conversion.training import advice_on, train
 from vecstore.conversion.workplace import Workplace
 from vecstore.conversion.writer import Writer
-from vecstore.errors import ExistsError
-from vecstore.formats import Dump, open_dump
+from vecstore.errors import ExistsError, OptionError
+from vecstore.formats import Dump, KeyType, open_dump
 from vecstore.metric import Metric
 from vecstore.progress import Listener, Progress, Step, reported
 from vecstore.store.description import RowOrder
@@ -66,14 +67,19 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     force: bool = False,
     accept_dominated: bool = False,
     progress: Progress = False,
+    format: str | None = None,
+    keys: str | os.PathLike[str] | None = None,
+    key_type: KeyType | None = None,
+    key_column: str | None = None,
+    vector_column: str | None = None,
+    array: str | None = None,
 ) -> Report:
     """Convert a dump to a store.
 
     Parameters
     ----------
     source : path, Dump, or what `write` takes as vectors
-        A file in any of the formats of `vecstore.formats`; open it with `vecstore.formats.open_dump` to name its
-        format, its keys or its columns.
+        A file in any of the formats of `vecstore.formats`.
     path : path
         The store to write: a file, or with `shard_bytes` a directory.
     codec : str, CodecSpec or Codec
@@ -114,6 +120,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         Fit a codec whose rows share tables although a product quantizer keeps more in the same bytes.
     progress : bool or callable
         True shows how far it is, as bars or as lines; a function is called with each `vecstore.progress.Step`.
+    format, keys, key_type, key_column, vector_column, array : optional
+        How a file is read; see `vecstore.formats.open_dump`. `keys` is a file of keys, one a line, or ``.npy``.
 
     Raises
     ------
@@ -145,7 +153,15 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         user=user or {},
         force=force,
     )
-    dump = _dump(source)
+    dump = _dump(
+        source,
+        format=format,
+        keys=keys,
+        key_type=key_type,
+        key_column=key_column,
+        vector_column=vector_column,
+        array=array,
+    )
     with reported(progress) as report:
         return _converted(dump, Path(path), options, report)
 
@@ -264,15 +280,22 @@ class Report:
         return facts_html("vecstore: conversion", shown)
 
 
-def _dump(source: Any) -> Dump:
-    if isinstance(source, Dump):
-        return source
-    return ArrayDump(*vectors_and_keys(source)) if in_memory(source) else open_dump(source)
+def _dump(source: Any, **reading: Any) -> Dump:
+    if not isinstance(source, Dump) and not in_memory(source):
+        return open_dump(source, **reading)
+    given = [f"{name}=" for name, value in reading.items() if value is not None]
+    if given:
+        raise OptionError(
+            f"{' and '.join(given)}: for files that are read here; vectors in memory and their keys go to "
+            "vecstore.write, and a Dump was opened with them"
+        )
+    return source if isinstance(source, Dump) else ArrayDump(*vectors_and_keys(source))
 
 
 def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Listener) -> Report:
     if Path(dump.path).exists() and path.exists() and Path(dump.path).samefile(path):
         raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
+    options.request.refuse_unfit(dump.dimensions)
     workplace = Workplace(path, sharded=options.sharded, force=options.force)
     try:
         return _built(path, workplace, dump, options, report)

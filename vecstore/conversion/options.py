@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
 from numpy.typing import ArrayLike
 
-from vecstore.codecs.checks import check_seed
+from vecstore.codecs.checks import as_queries, check_seed
 from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.mixed.budget import MixedBudget
 from vecstore.codecs.mixed.mixed import MixedCodec, MixedSpec
 from vecstore.codecs.mixed.plan import plan
-from vecstore.errors import OptionError
+from vecstore.errors import OptionError, ShapeError
 from vecstore.measure.drift import Reference, reference_in
 from vecstore.metric import Metric, check_metric
 
@@ -92,6 +92,20 @@ class CodecRequest:
         chosen = DEFAULT_CODEC if codec is None else codec
         planned = chosen if isinstance(chosen, (Codec, MixedCodec)) else plan(chosen)
         return cls(planned, queries=queries, accept_dominated=accept_dominated)
+
+    def refuse_unfit(self, dimensions: int) -> None:
+        """Raise for what cannot go with vectors of so many dimensions, or here at all: before anything is read."""
+        if self.queries is not None:
+            as_queries(self.queries, dimensions)
+        if isinstance(self.codec, (Codec, MixedCodec)) and self.codec.dimensions != dimensions:
+            where = "codec=" if self.reference is None else "like="
+            raise ShapeError(
+                f"{where}: a codec trained on {self.codec.dimensions} dimensions; the vectors have {dimensions}"
+            )
+        if isinstance(self.codec, CodecSpec):
+            for layer in self.codec.layers:
+                for step in layer.byte_steps:
+                    step.require()
 
     @property
     def mixed(self) -> bool:

@@ -111,7 +111,8 @@ def _library(level: str) -> _Library | None:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("VECSTORE_CACHE") or Path.home() / ".cache" / "vecstore")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("VECSTORE_CACHE") or caches / "vecstore")
 
 
 def _made(target: str) -> Path:

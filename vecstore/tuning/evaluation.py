@@ -146,9 +146,9 @@ class SuccessiveHalving:
             queries = np.concatenate([queries, self.given[: rung.queries]])
         return GroundTruth(queries, self.x[first : first + rung.base], self.metric, (K,))
 
-    def start(self, trying: str, *, left: int | None = None) -> None:
-        """Report a codec that is about to be trained, one of so many that are left as far as is known."""
-        self.report(Step("tuning", self._tried, None if left is None else self._tried + left, "codecs", trying))
+    def start(self, trying: str) -> None:
+        """Report a codec that is about to be trained; how many follow is known too late to say how long it takes."""
+        self.report(Step("tuning", self._tried, None, "codecs", trying))
         self._tried += 1
 
     def finish(self) -> None:
@@ -261,10 +261,9 @@ class SuccessiveHalving:
         rung = self.rungs[number]
         truth, train = self.ground_truth(rung), self.training(rung)
         evaluations: list[Evaluation] = []
-        after = sum(later.keep for later in self.rungs[number + 1 :])
-        for done, (family, cells) in enumerate(candidates):
+        for family, cells in candidates:
             name = f"cells:{cells}, {family.name}" if cells else family.name
-            self.start(f"{name}, on {len(train):,} rows", left=len(candidates) - done + after)
+            self.start(f"{name}, on {len(train):,} rows")
             least = min((evaluation.error for evaluation in evaluations), default=np.inf)
             if self._hopeless(family, limit, least):
                 continue

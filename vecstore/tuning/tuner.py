@@ -133,7 +133,7 @@ def _finished(halving: SuccessiveHalving, chosen: Evaluation, limit: float) -> T
     """Train the chosen codec on all rows that do not ask; a byte less where its model has grown."""
     train = halving.x[halving.held_out :]
     layer = ",".join(map(str, chosen.codec.spec.layers))
-    halving.start(f"{chosen.codec.spec}, on {len(train):,} rows", left=1)
+    halving.start(f"{chosen.codec.spec}, on {len(train):,} rows")
     trained = halving.fitted(chosen.family, chosen.cells, train, limit, start=layer)
     table = Table(halving.entries)
     entry = next(entry for entry in table if entry.chosen)
@@ -179,7 +179,7 @@ def _two_layers(halving: SuccessiveHalving, budget: Budget, scanned: float) -> T
             f"smallest fine layer is {spec} with {size:.2f} bytes; give {scanned:g}/{least:.0f} or more"
         )
     rung, limit = halving.rungs[-1], room
-    halving.start(f"{coarse.codec.spec}/{fine.codec.spec}", left=1)
+    halving.start(f"{coarse.codec.spec}/{fine.codec.spec}")
     while True:
         pair = codec(f"{coarse.codec.spec}/{fine.codec.spec}").fit(
             halving.x[halving.held_out :], seed=halving.seed, rows=halving.rows

@@ -8,8 +8,8 @@ import pytest
 
 import vecstore
 from vecstore import Writer, codec
+from vecstore.container.container import BLOCK_BYTES
 from vecstore.errors import BudgetError, BusyError, DuplicateKeyError, ExistsError, FormatError, OptionError, ShapeError
-from vecstore.shard.layers import BLOCK_BYTES
 
 SHARD_BYTES = 160_000
 LAYOUTS = {"file": {}, "shards": {"shard_bytes": SHARD_BYTES}}

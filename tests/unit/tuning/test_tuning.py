@@ -232,7 +232,7 @@ def test_few_rows_of_many_dimensions():
 def test_wrong_questions(words):
     for options, error, message in (
         ({"rows": 0}, OptionError, "rows is how many"),
-        ({"queries": words[:0]}, ShapeError, "there are no queries"),
+        ({"queries": words[:0]}, ShapeError, "queries=: there are none"),
     ):
         with pytest.raises(error, match=message):
             vecstore.tune(words[:500], 10, **options)

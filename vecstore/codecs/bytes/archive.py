@@ -27,6 +27,10 @@ class Archive(ByteStep):
     summary = "the smallest of zstd and pco, chosen for every block; lossless, for layers that are not scanned"
     usage = "archive"
 
+    def require(self) -> None:
+        for way in WAYS:
+            way.require()
+
     def pack(self, block: bytes, item_bytes: int) -> bytes:
         fitting = [way for way in WAYS if not isinstance(way, Pco) or item_bytes in DTYPES]
         packed = {WAYS.index(way): way.pack(block, item_bytes) for way in fitting}

@@ -34,6 +34,9 @@ class Pco(ByteStep):
     def __str__(self) -> str:
         return "pco" if self.level == 8 else f"pco:{self.level}"
 
+    def require(self) -> None:
+        require("pcodec", purpose="the codec pco")
+
     def pack(self, block: bytes, item_bytes: int) -> bytes:
         pcodec = require("pcodec", purpose="the codec pco")
         whole = len(block) // item_bytes * item_bytes  # a partial item stays first, as it is
