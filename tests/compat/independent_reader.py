@@ -1,20 +1,19 @@
 """A reader of format 1.2 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
 
-It is meant to be read beside that page, and favours plainness over speed. Files are opened through the LMDB library,
-so it trusts them; `walk` does without the library, as section 2 describes.
+It is meant to be read beside that page, and favours plainness over speed. It refuses what the page says: by a failed
+assertion, or by whatever Python raises for a number that fits nothing.
 """
 
 from __future__ import annotations
 
 import bisect
-import json
 import math
 import re
 import struct
 from pathlib import Path
 
+import independent_checks as checks
 import independent_tables as tables
-import lmdb
 import numpy as np
 import pcodec
 import xxhash
@@ -28,35 +27,35 @@ class Container:
     """Sections 2 to 4."""
 
     def __init__(self, path):
-        self.path = Path(path)
-        with (
-            lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,
-            environment.begin() as entries,
-        ):
-            self.values = dict(entries.cursor())
+        assert Path(path).is_file()
+        data = Path(path).read_bytes()
+        self.values = {name: data[at : at + size] for name, (at, size) in checks.pages(data).items()}
         value = self.values[b"vecstore"]
         magic, major, _minor, length, fingerprint = struct.unpack_from("<8sHHIQ", value)
         assert magic == b"VECSTORE" and major == 1
         body = value[24 : 24 + length]
-        assert not any(value[24 + length :])
+        assert len(body) == length and not any(value[24 + length :])
         assert xxhash.xxh3_64_intdigest(value[:16] + body) == fingerprint
         self.fingerprint = f"{fingerprint:016x}"
-        self.description = json.loads(body)
+        self.description = checks.document(body)
+        assert self.description["kind"] in ("shard", "key-map")
         assert set(self.description["features"]) <= {"cells", "order"}
         self.check()
 
     def check(self):
         about = self.description["checksums"]
         assert about["chunk_bytes"] == CHUNK
-        sums = self.values[b"checksums"][: 8 * about["count"]]
+        sums = self.values[b"checksums"][: 8 * checks.whole(about["count"])]
+        assert len(sums) == 8 * about["count"]
         assert not any(self.values[b"checksums"][8 * about["count"] :])
         assert f"{xxhash.xxh3_64_intdigest(sums):016x}" == about["xxh3"]
         found, at = np.frombuffer(sums, "<u8").tolist(), 0
         for name in sorted(self.description["parts"]):
             part = self.description["parts"][name]
             assert part["checksums_at"] == at
-            for block in range(part["blocks"]):
-                value = self.block(name, block)
+            values = [self.block(name, block) for block in range(checks.whole(part["blocks"], most=len(self.values)))]
+            checks.part(part, list(map(len, values)))
+            for value in values:
                 for start in range(0, len(value), CHUNK):
                     assert xxhash.xxh3_64_intdigest(value[start : start + CHUNK]) == found[at]
                     at += 1
@@ -93,7 +92,7 @@ class Container:
         return np.frombuffer(b"".join(rows), dtype).reshape(shape)
 
 
-TRANSFORMS = ("normalize", "center", "pca", "whiten", "truncate", "rotate")
+TRANSFORMS = checks.TRANSFORMS
 
 
 class Shard:
@@ -103,19 +102,19 @@ class Shard:
         self.container = Container(path)
         about = self.about = self.container.description
         assert about["kind"] == "shard"
+        checks.shard(about)
         self.keys = KeyIndex(self.container) if about["keys"] is not None else None
 
     def vectors(self):
         """Return all vectors, from the finest layer."""
-        last = len(self.about["codec"]) - 1
-        x = self.layer(last)
+        x = [self.layer(number) for number in range(len(self.about["codec"]))][-1]
         if self.about["norms"]:
             lengths = np.linalg.norm(x, axis=1)
-            x = x / np.where(lengths > 0, lengths, 1)[:, None] * self.container.array("norms")[:, None]
+            x = x / np.where(lengths > 0, lengths, 1)[:, None] * self.plain("norms", "<f4", len(x))[:, None]
         if not self.about.get("order"):
             return x
         assert "order" in self.about["features"]
-        row_of = self.container.array("order.row_of")
+        row_of = self.plain("order.row_of", "<u4", len(x))
         assert sorted(row_of) == list(range(len(x)))
         numbered = np.empty_like(x)
         numbered[row_of] = x
@@ -126,10 +125,11 @@ class Shard:
         if "cells" not in self.about:
             return np.float32(0)
         assert "cells" in self.about["features"] and self.about["cells"]["name"] == "cells"
-        sizes = self.container.array("cells.sizes")
-        assert sizes.sum() == self.about["rows"] and len(sizes) == self.about["cells"]["configuration"]["count"]
+        sizes = self.plain("cells.sizes", "<u4", self.about["cells"]["configuration"]["count"])
+        assert sizes.sum() == self.about["rows"]
         model = lambda name: self.optional(f"model.cells.{name}")  # noqa: E731
         mean, scales, bits, packed = (model(name) for name in ("mean", "scales", "bits", "levels"))
+        assert all(1 <= width <= 8 for width in bits.tolist())
         axes = axes_of(model, ready=np.float32)
         levels = np.zeros((len(sizes), len(bits)))
         at = 0
@@ -138,7 +138,14 @@ class Shard:
                 levels[:, i] += (packed[:, at // 8] >> at % 8 & 1).astype(int) << b
                 at += 1
         centroids = ((levels - (2.0**bits - 1) / 2) * scales) @ axes + mean
+        assert (np.abs(centroids) <= 1e16).all()
         return np.repeat(centroids.astype(np.float32), sizes, axis=0)
+
+    def plain(self, name, dtype, *shape):
+        """Return a part that has no encoding, and this type and shape."""
+        array = self.container.array(name)
+        assert array.dtype == dtype and array.shape == shape and self.about["parts"][name]["tile_rows"] == 1
+        return array
 
     def unknown(self, key):
         """Return the vector of a key that the store does not hold, or None."""
@@ -156,18 +163,26 @@ class Shard:
         while steps[quantizer]["name"] in TRANSFORMS:
             widths.append(steps[quantizer]["configuration"].get("dimensions", widths[-1]))
             quantizer += 1
+        models = [
+            lambda name, step=step: self.model(number, step, name)  # by number of the step
+            for step in range(quantizer + 1)
+        ]
+        for step in range(quantizer):
+            checks.arrays(steps[step]["name"], steps[step]["configuration"], widths[step], models[step])
+        size = code_bytes_of(steps[quantizer], widths[-1], models[quantizer])
         if unknown is None:
             item_bytes = {"f32": 4, "f16": 2, "bf16": 2}.get(steps[quantizer]["name"], 1)
             codes = self.codes(number, steps[quantizer + 1 :], item_bytes)
+            assert codes.dtype == np.uint8 and codes.ndim == 2 and codes.shape[1] >= size
+            codes = codes[:, :size]
             first, rows = self.about.get("first_row", 0), self.about["rows"]
+            assert len(codes) == rows
             of_rows = range(first, first + rows), self.keys and [self.keys.key(row) for row in range(rows)]
         else:
             codes, of_rows = None, (None, unknown)
-        model = lambda name: self.model(number, quantizer, name)  # noqa: E731
-        z = quantized(steps[quantizer], codes, widths[-1], model, *of_rows)
+        z = quantized(steps[quantizer], codes, widths[-1], models[quantizer], *of_rows)
         for step in reversed(range(quantizer)):
-            model = lambda name, step=step: self.model(number, step, name)  # noqa: E731
-            z = undo(steps[step]["name"], z, widths[step], model)
+            z = undo(steps[step]["name"], z, widths[step], models[step])
         return z if unknown else z + self.centroids()
 
     def model(self, layer, step, name):
@@ -182,26 +197,42 @@ class Shard:
         if not byte_steps:
             return self.container.array(name)
         assert part["encoding"] == "packed" and part["tile_rows"] == 1
-        rows, width = part["shape"]
+        (rows, width), block_rows = part["shape"], part["block_rows"]
+        assert rows == self.about["rows"] and min(block_rows, rows) * width <= 2**24
+        assert part["blocks"] == (-(-rows // block_rows) if width else 0)
         blocks = []
         for block in range(part["blocks"]):
             value = self.container.block(name, block)
-            raw = value[8 : 8 + struct.unpack_from("<Q", value)[0]]
+            (length,) = struct.unpack_from("<Q", value)
+            assert length <= len(value) - 8
+            raw = value[8 : 8 + length]
             size = min(part["block_rows"], rows - block * part["block_rows"]) * width
             for step in reversed(byte_steps):
                 if step["name"] == "rans":
-                    raw = range_decoded(raw, size, step["configuration"]["columns"])
+                    assert step["configuration"]["columns"] == width
+                    raw = range_decoded(raw, size, width)
                     continue
                 shuffle = step["configuration"].get("shuffle")
                 if step["name"] == "archive":
+                    assert raw[0] <= 3
                     shuffle, raw = ("none", "byte", "bit", None)[raw[0]], raw[1:]
                 if shuffle is None:
                     raw = numbers_decoded(raw, size, item_bytes)
                     continue
-                assert (zstandard.frame_content_size(raw) == size) or step is not byte_steps[0]
+                assert 0 <= zstandard.frame_content_size(raw) <= size + size // 128 + 1024
                 raw = unshuffle(zstandard.ZstdDecompressor().decompress(raw), item_bytes, shuffle)
+            assert len(raw) == size
             blocks.append(raw)
         return np.frombuffer(b"".join(blocks), np.uint8).reshape(rows, width)
+
+
+def code_bytes_of(step, d, model):
+    """Check a quantizer's arrays; return the bytes of its codes."""
+    name, how = step["name"], step["configuration"]
+    if name == "residual":
+        parts = ((part, tables.parsed(how[part])) for part in ("base", "fine"))
+        return sum(code_bytes_of(inner, d, lambda array, part=part: model(f"{part}.{array}")) for part, inner in parts)
+    return tables.code_bytes(step, model) if name == "qr" else checks.arrays(name, how, d, model)
 
 
 def numbers_decoded(content, size, s):
@@ -244,8 +275,10 @@ def model_frequencies(number):
 
 def range_decoded(raw, size, c):
     (h,) = struct.unpack_from("<I", raw)
+    assert 4 + h <= len(raw) and (len(raw) - 4 - h) % 2 == 0
+    assert zstandard.frame_content_size(raw[4 : 4 + h]) == 2 * c
     header = zstandard.ZstdDecompressor().decompress(raw[4 : 4 + h])
-    assert len(header) == 2 * c
+    assert max(header[c:]) < 68
     centers, frequencies = header[:c], [model_frequencies(number) for number in header[c:]]
     below = [[sum(own[:s]) for s in range(257)] for own in frequencies]
     words = [value for (value,) in struct.iter_unpack("<H", raw[4 + h :])]
@@ -380,6 +413,7 @@ PATH_BITS = {
 def orthonormal(axes):
     if axes.dtype == "<f4":
         return axes
+    assert axes.any(axis=1).all()
     a = axes / np.linalg.norm(axes.astype(np.float64), axis=1, keepdims=True)
     for _ in range(2):
         a = (3 * a - a @ a.T @ a) / 2
@@ -406,6 +440,7 @@ def axes_of(model, ready=None):
     for row in a:  # Gram and Schmidt
         for before in axes:
             row = row - (row @ before) * before
+        assert np.linalg.norm(row) > 1e-9
         axes.append(row / np.linalg.norm(row))
     return np.array(axes, np.float32).reshape(a.shape)
 
@@ -484,6 +519,7 @@ def undo(name, z, d, model):
     assert name == "rotate"
     matrix, signs = model("matrix"), model("signs")
     if matrix is None:
+        assert set(signs.tolist()) <= {1, -1}
         matrix = (signs[:, None] * hadamard(d) / np.sqrt(d)).astype(np.float32)
     return z @ matrix.T
 
@@ -495,6 +531,7 @@ def hadamard(d):
     matrix = np.ones((1, 1))
     if odd > 1:
         p = {3: 11, 5: 19}[odd]
+        assert d % 4 == 0
         squares = {a * a % p for a in range(1, p)}
         matrix = np.ones((p + 1, p + 1))
         matrix[1:, 0] = -1
@@ -515,6 +552,41 @@ class KeyIndex:
         about = container.description["keys"]
         self.type, self.b, self.r = about["type"], about["bucket_bits"], about["row_bits"]
         self.rows = container.description["rows"]
+        assert self.type in ("str", "bytes", "int64")
+        checks.whole(self.b, most=32), checks.whole(self.r, 1, 32)
+        parts, e = container.description["parts"], min(2**self.b, 4096)
+        pages = parts["keys.int64" if self.type == "int64" else "keys.text"]
+        kind = ("<i8", None) if self.type == "int64" else ("|u1", "key-pages")
+        assert (pages["dtype"], pages.get("encoding"), pages["tile_rows"]) == (*kind, 1)
+        assert (pages["shape"], pages["block_rows"]) == ([self.rows], 16384)
+        assert pages["blocks"] == -(-self.rows // 16384)
+        table = parts["keys.table"]
+        assert (table["dtype"], table.get("encoding"), table["blocks"]) == ("<u4", "key-table", 2**self.b // e)
+        for block in range(table["blocks"]):
+            value = container.block("keys.table", block)
+            assert len(value) % 4 == 0 and len(value) >= 4 * (e + 1)
+            starts, slots = np.split(np.frombuffer(value, "<u4").astype(np.int64), [e + 1])
+            assert starts[0] == 0 and (np.diff(starts) >= 0).all() and starts[-1] <= len(slots)
+            assert (slots[: starts[-1]] % 2**self.r < self.rows).all()
+        for page in range(pages["blocks"] if self.type != "int64" else 0):
+            self._check_page(container.block("keys.text", page), min(16384, self.rows - 16384 * page))
+
+    @staticmethod
+    def _check_page(value, rows):
+        count, longs = struct.unpack_from("<II", value)
+        lengths_at = 8 + 4 * -(-count // 32)
+        longs_at = lengths_at + 4 * -(-count // 4)
+        text_at = longs_at + 8 * longs
+        assert count == rows and longs <= count and text_at <= len(value)
+        lengths = list(value[lengths_at : lengths_at + count])
+        pairs = list(struct.iter_unpack("<II", value[longs_at:text_at]))
+        assert [row for row, _ in pairs] == [row for row in range(count) if lengths[row] == 255]
+        for row, length in pairs:
+            assert length >= 255
+            lengths[row] = length
+        ends = np.cumsum(lengths)
+        starts = struct.unpack_from(f"<{-(-count // 32)}I", value, 8)
+        assert list(starts) == [0, *ends[31::32].tolist()][: len(starts)] and text_at + ends[-1] <= len(value)
 
     def raw(self, key):
         return key.encode() if self.type == "str" else key if self.type == "bytes" else struct.pack("<q", key)
@@ -556,8 +628,14 @@ class KeyMap:
         self.container = Container(path)
         about = self.container.description
         assert about["kind"] == "key-map"
-        self.v, self.g = about["value_bits"], about["segment_bits"]
+        self.v, self.g = checks.whole(about["value_bits"]), checks.whole(about["segment_bits"], most=32)
         self.segments = self.container.array("segments")
+        cells = about["parts"]["cells"]
+        assert self.v in (1, 2, 4, 8, 16) and self.segments.dtype == "<i8" and self.segments.shape == (2**self.g, 2)
+        assert cells["encoding"] == "xor-cells" and cells["blocks"] == 2**self.g and about["features"] == []
+        for block, third in enumerate(self.segments[:, 0].tolist()):
+            assert 1 <= third <= 2**32 // 3
+            assert len(self.container.block("cells", block)) >= -(-3 * third * self.v // 8) + 2
 
     def shard(self, h):
         segment = h >> (64 - self.g) if self.g else 0
@@ -594,8 +672,19 @@ class Store:
         digits = re.fullmatch(rb',\n "xxh3": "([0-9a-f]{16})"\n}\n', body[-32:])[1]
         zeroed = body[:-20] + b"0" * 16 + body[-4:]
         assert f"{xxhash.xxh3_64_intdigest(zeroed):016x}".encode() == digits
-        manifest = json.loads(body)
+        manifest = checks.document(body)
         assert manifest["format"] == "vecstore" and manifest["version"][0] == 1 and manifest["features"] == []
+        entries = manifest["shards"] + manifest["key_maps"]
+        assert 1 <= len(manifest["shards"]) <= 65536 and len({entry["file"] for entry in entries}) == len(entries)
+        assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.vecs", entry["file"]) for entry in entries)
+        end = 0
+        for entry in manifest["key_maps"]:
+            first, last = entry["shards"]
+            assert end <= checks.whole(first) < checks.whole(last) <= len(manifest["shards"])
+            end = last
+        for digits, numbers in manifest["collisions"].items():
+            assert re.fullmatch("[0-9a-f]{16}", digits)
+            assert all(checks.whole(number) < len(manifest["shards"]) for number in numbers)
         self.shards = [Shard(path / entry["file"]) for entry in manifest["shards"]]
         self.maps = [(*entry["shards"], KeyMap(path / entry["file"])) for entry in manifest["key_maps"]]
         files = [shard.container for shard in self.shards] + [key_map.container for _, _, key_map in self.maps]
@@ -603,6 +692,11 @@ class Store:
             assert entry["fingerprint"] == container.fingerprint
             assert entry["bytes"] == (path / entry["file"]).stat().st_size
             assert entry.get("rows", 0) == container.description.get("rows", 0)
+        for first, last, key_map in self.maps:
+            assert key_map.container.description["shards"] == last - first
+        kinds = [shard.keys and shard.keys.type for shard in self.shards]
+        alike = {(shard.about["dimensions"], shard.about["metric"]) for shard in self.shards}
+        assert len(alike) == len(set(kinds)) == 1
         mapped = {shard for first, end, _ in self.maps for shard in range(first, end)}
         self.unmapped = [shard for shard in range(len(self.shards)) if shard not in mapped]
         self.collisions = manifest["collisions"]
@@ -628,33 +722,3 @@ class Store:
             if row is not None:
                 return self.firsts[number] + row
         return None
-
-
-def walk(path):
-    """Section 2 without the LMDB library: return the place and size of every value."""
-    data = Path(path).read_bytes()
-    (size,) = struct.unpack_from("<I", data, 40)
-    metas = [struct.unpack_from("<IHHQQQQQQQ", data, page * size + 88) for page in (0, 1)]
-    _, flags, depth, _, _, _, entries, root, last, _ = max(metas, key=lambda meta: meta[-1])
-    assert flags == 0 and (last + 1) * size <= len(data)
-    found = {}
-
-    def visit(page, depth):
-        at = page * size
-        number, _, kind, lower, _ = struct.unpack_from("<QHHHH", data, at)
-        assert number == page and kind == (2 if depth == 1 else 1)
-        for i in range((lower - 16) // 2):
-            node = at + struct.unpack_from("<H", data, at + 16 + 2 * i)[0]
-            low, high, more, length = struct.unpack_from("<HHHH", data, node)
-            if depth > 1:
-                visit(low | high << 16 | more << 32, depth - 1)
-                continue
-            assert more == 1
-            name = data[node + 8 : node + 8 + length]
-            (first,) = struct.unpack_from("<Q", data, node + 8 + length)
-            found[name] = (first * size + 16, low | high << 16)
-
-    if root != M64:
-        visit(root, depth)
-    assert len(found) == entries
-    return found

@@ -30,7 +30,7 @@ def parse(body: bytes, path: str | Path, *, most_values: int = MOST_VALUES) -> d
     if sum(map(marks.count, (b",", b"[", b"{"))) > most_values or _depth(marks) > DEEPEST:
         raise CorruptError("JSON of too many or too deep values: restore the file from a copy", path=path)
     try:
-        document = json.loads(body, object_pairs_hook=_distinct, parse_constant=_refused)
+        document = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_refused)
         if b"\\u" in body:
             json.dumps(document, ensure_ascii=False).encode()  # which fails for a half of a surrogate pair
     except (ValueError, RecursionError):

@@ -1,0 +1,186 @@
+"""Write the conformance set of the file format: stores to read, with what they hold, and stores to refuse.
+
+``python -m vecstore.bench.scripts.conformance --out docs/conformance`` writes ``cases.json`` and ``stores.tar.xz``.
+What is there is replaced: run it when a version of the format adds something, and look at what has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from vecstore.bench.scripts.conformance_refused import refused
+
+import vecstore
+from vecstore.codecs.base import Floats
+
+__all__ = ["READ", "Example", "main", "write_set"]
+
+WIDE = 96
+STRANGE = ["a", "é", "McDONALDS-2024", "five 五", "🙂🙂", "with\0zero", "long " * 51, "longer " * 300, "</s>"]
+LINEAR = ("pca", "whiten", "rotate", "opq", "tcq", "vaq", "rabitq", "cells", "norms", "normalize")
+
+
+class Example(NamedTuple):
+    """A store to read."""
+
+    spec: str
+    key_type: str | None = None
+    rows: int = 70
+    dimensions: int = 12
+    options: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
+READ = {
+    **{
+        spec: Example(spec)
+        for spec in ("f32", "f16", "bf16", "sq:8", "sq:6", "sq:4", "bin", "uniform:9", "pq:3", "pq:5x4")
+    },
+    **{spec: Example(spec) for spec in ("opq:5x4", "vaq:3x4", "rq:1", "lsq:1", "tcq:3", "tcq:5:8", "tcq:4:256")},
+    **{spec: Example(spec) for spec in ("lloyd:1", "lloyd:3", "lvq:3", "lvq:4x5", "rabitq:1", "rabitq:4")},
+    **{
+        spec: Example(spec)
+        for spec in ("subspace:5", "anchor:9:2", "qr:9", "qr:9x8:mult:learned", "qr:9x11:concat:crt")
+    },
+    **{
+        spec: Example(spec)
+        for spec in ("center,sq:8", "normalize,sq:8", "pca:5,f32", "whiten:5,f16", "truncate:7,sq:4")
+    },
+    **{spec: Example(spec) for spec in ("rotate,sq:8", "truncate:11,rotate,sq:8", "pca:9,whiten:4,rotate,bin")},
+    **{spec: Example(spec) for spec in ("f32,zstd:3:none", "f16,zstd", "f32,zstd:3:bit", "f32,pco", "f16,archive")},
+    **{spec: Example(spec) for spec in ("uniform:6,rans:12", "sq:8,rans:12,zstd", "hash:20/sq:8", "qr:9/pq:3x4,zstd")},
+    "keys of strings": Example("f32", "str"),
+    "keys of bytes": Example("f32", "bytes"),
+    "keys of integers": Example("f32", "int64"),
+    "keys on two pages": Example("bin", "str", rows=16_400, dimensions=1),
+    "one row": Example("sq:8", "str", rows=1),
+    "a whole tile": Example("sq:4", rows=64),
+    "two tiles of a trellis": Example("tcq:1:4", rows=2100, dimensions=2),
+    "two blocks, packed": Example("f32,zstd", rows=3000),
+    "two layers": Example("bin/sq:8", "str"),
+    "two layers, packed": Example("pca:5,sq:4/f32,zstd"),
+    "no bytes, packed": Example("qr:9,zstd"),
+    "norms": Example("sq:8", options={"keep_norms": True}),
+    "cells": Example("cells:5,sq:8", "str", options={"keep_order": False}),
+    "cells in the dump's order": Example("cells:5,tcq:3", "str"),
+    "cells, two layers, norms": Example("cells:4,bin/sq:8", options={"keep_norms": True}),
+    "hash by key": Example("hash:40:3:word&prefix2&suffix3&shape&ngrams2-3:mean", "str"),
+    "hash by number": Example("hash:40"),
+    "hash by integer key": Example("hash:40:4", "int64"),
+    "floret": Example("floret:40:2:3:2:7", "str"),
+    "floret of bytes": Example("floret:40", "bytes"),
+    "fasttext": Example("fasttext:40:2:3", "str"),
+    "hashembed": Example("hashembed:40:7", "str"),
+    "hashembed by integer key": Example("hashembed:40", "int64"),
+    "residual by key": Example("hash:30/lvq:3", "str"),
+    "shards": Example("f32", "str", rows=400, dimensions=WIDE, options={"shard_bytes": 135_000}),
+    "shards without keys": Example("sq:8", rows=1200, dimensions=WIDE, options={"shard_bytes": 180_000}),
+    "mixed": Example("sq:8@20+f16@30+hash:20", "int64"),
+}
+
+
+def source(example: Example) -> tuple[Floats, list[Any] | None]:
+    """Return the vectors and keys that a store is made of. Halves and quarters, so that archives are small."""
+    n, d = example.rows, example.dimensions
+    x = np.random.default_rng(7).integers(-8, 9, (n, d)).astype(np.float32) / np.float32(4)
+    x[:, 0] += 3  # no zero rows
+    x = x[np.arange(n) % 5] if d >= WIDE else x  # shards are large: alike rows keep the archive small
+    if example.key_type is None:
+        return x, None
+    if example.key_type == "int64":
+        return x, [(-1) ** i * i**9 for i in range(n)]
+    keys = (STRANGE + [f"key {i}" for i in range(n)])[:n] if n > 1 else ["only"]
+    return x, keys if example.key_type == "str" else [key.encode() + b"\xff" for key in keys]
+
+
+def absent(key_type: str | None) -> list[Any]:
+    """Return keys that no store of that type holds."""
+    if key_type is None:
+        return []
+    if key_type == "int64":
+        return [-5, 2**62]
+    keys = ["no such key", "McDONALDS-2025!", "ключ"]
+    return keys if key_type == "str" else [key.encode() + b"\xff" for key in keys]
+
+
+def told(keys: list[Any]) -> list[Any]:
+    """Return keys as JSON holds them: bytes as hexadecimal digits."""
+    return [key.hex() if isinstance(key, bytes) else key for key in keys]
+
+
+def write_read(folder: Path) -> Iterator[dict[str, Any]]:
+    """Write the stores to read into a folder, and yield their cases."""
+    for number, (name, example) in enumerate(READ.items()):
+        stem = f"read/{number:02d}"
+        path = folder / f"{stem}.vecs"
+        x, keys = source(example)
+        vecstore.write(path, x, keys, example.spec, accept_dominated=True, **example.options)
+        case: dict[str, Any] = {"name": name, "store": f"{stem}.vecs", "codec": example.spec, "keys": example.key_type}
+        with vecstore.open(path) as store:
+            vectors = store.vectors[:]
+            case |= {"rows": len(vectors), "dimensions": vectors.shape[1], "vectors": f"{stem}.f32"}
+            case["exact"] = not any(word in example.spec or word in "".join(example.options) for word in LINEAR)
+            (folder / f"{stem}.f32").write_bytes(vectors.astype("<f4").tobytes())
+            if keys is not None:
+                (folder / f"{stem}.keys.json").write_text(json.dumps(told(list(store.keys))))
+                unknown = absent(example.key_type)
+                case |= {"keys_file": f"{stem}.keys.json", "absent": told(unknown)}
+                made = made_of(store, unknown)
+                if made is not None:
+                    (folder / f"{stem}.absent.f32").write_bytes(made.astype("<f4").tobytes())
+                    case["absent_vectors"] = f"{stem}.absent.f32"
+        yield case
+
+
+def made_of(store: vecstore.Store, keys: list[Any]) -> Floats | None:
+    """Return the vectors of keys that a store does not hold, if it has some."""
+    try:
+        return store.lookup(keys).vectors
+    except vecstore.errors.KeyNotFoundError:
+        return None
+
+
+def write_set(out: Path) -> int:
+    """Write all cases into a folder; return how many bytes the archive has."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "read").mkdir()
+        (folder / "refuse").mkdir()
+        cases = {"format": "1.2", "read": list(write_read(folder)), "refuse": list(refused(folder))}
+        out.mkdir(parents=True, exist_ok=True)
+        lines = [
+            f' "{key}": [\n  ' + ",\n  ".join(json.dumps(case) for case in cases[key]) + "\n ]"
+            for key in ("read", "refuse")
+        ]
+        (out / "cases.json").write_text('{\n "format": "1.2",\n' + ",\n".join(lines) + "\n}\n")
+        with tarfile.open(out / "stores.tar.xz", "w:xz", preset=9) as archive:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                entry = tarfile.TarInfo(
+                    str(path.relative_to(folder))
+                )  # no time, no owner: alike stores give alike bytes
+                entry.size = path.stat().st_size
+                with path.open("rb") as file:
+                    archive.addfile(entry, file)
+    return (out / "stores.tar.xz").stat().st_size
+
+
+def main() -> int:
+    """Write the set."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vecstore.bench.scripts.conformance", description="Write the conformance set."
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where cases.json and stores.tar.xz go"
+    )
+    print(f"{write_set(parser.parse_args().out):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
