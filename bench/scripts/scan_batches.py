@@ -3,7 +3,7 @@
 ``python -m vecstore.bench.scripts.scan_batches --vectors docs_f16.npy``.
 
 Everything takes turns in one process. A batch's time a query is shown as a part of a single query's: above 1, batches
-were a trap. Prints a table.
+were a trap.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.bench.scripts.scan import QUERIES, TRAIN_ROWS, clustered, in_turns, repeated, threads
 from vecstore.bench.scripts.scan_peers import K
-from vecstore.bench.timing import machine, table
+from vecstore.bench.timing import add_page, machine, show, table
 
 import vecstore
 
@@ -37,7 +37,9 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, metavar="NPY", help="repeat these, with noise; else clustered ones")
     parser.add_argument("--codecs", nargs="+", default=CODECS)
     parser.add_argument("--runs", type=int, default=5)
-    print(run(parser.parse_args()))
+    add_page(parser)
+    arguments = parser.parse_args()
+    show(run(arguments), "scan-batches", page=arguments.write)
 
 
 def run(arguments: argparse.Namespace) -> str:

@@ -6,8 +6,9 @@ decodes these, and prints their cosine with the originals, and for how many the 
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from vecstore.bench.timing import table
@@ -48,11 +49,12 @@ def similarities(x: Floats, codecs: Sequence[str] = CODECS) -> Iterator[tuple[st
         yield spec, str(trained.code_bytes), f"{cosines.mean():.3f}", f"{low:.3f}", f"{found.mean():.1%}"
 
 
-def main() -> int:
-    """Print the table."""
-    print(table(HEADER, list(similarities(np.load(sys.argv[1]).astype(np.float32)))))
-    return 0
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m vecstore.bench.scripts.similarity", description=__doc__)
+    parser.add_argument("rows", type=Path, metavar="ROWS.npy", help="vectors (n, d), more than 2,000 of them")
+    print(table(HEADER, list(similarities(np.load(parser.parse_args().rows).astype(np.float32)))))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -80,7 +80,7 @@ class Place:
 PLACES = {
     "alone": Place("{}", "cosine", 1.3, keyed=True),
     "coarse": Place("{}/f16", "l2", 1.3),
-    "fine": Place("bin/{}", "dot"),
+    "fine": Place("bin/{}", "cosine", 3.0),
     "cells": Place("cells:6,{}", "l2"),
     "coarse in cells": Place("cells:6,{}/f16", "cosine", keyed=True),
     "any order": Place("cells:6,{}", "dot", 3.0, keep_norms=True, keep_order=False, keyed=True),
