@@ -131,6 +131,21 @@ def test_a_lookup_imports_little(make_store, spec, options):
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 
+COMMAND = """
+import atexit, sys
+from vecstore.cli import main
+atexit.register(lambda: print(*(name for name in sys.argv[1:] if name in sys.modules), file=sys.stderr))
+main(["search", sys.argv.pop(1), "--key", "the"])
+"""
+
+
+def test_a_search_from_the_shell_imports_little(make_store):
+    heavy = [*(name for name in HEAVY if name not in ("rich", "typer")), "numpy.ma"]
+    arguments = [sys.executable, "-W", "error", "-c", COMMAND, str(make_store("sq:8")), *heavy]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.split()) == (0, []), done.stderr
+
+
 def test_the_name_alone_imports_nothing():
     code = "import sys, vecstore; print(*(name for name in sys.argv[1:] if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, "numpy", *HEAVY], capture_output=True, text=True)
