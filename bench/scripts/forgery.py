@@ -145,6 +145,10 @@ def _run(kind: str, numbers: range) -> tuple[Counter[str], list[str]]:
     return tally, told
 
 
+def _counts(tally: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(tally.items()))
+
+
 def main() -> int:
     """Run the command line; return 1 when a store did harm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -160,10 +164,10 @@ def main() -> int:
     os.environ |= {"VECSTORE_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     total: Counter[str] = Counter()
     with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
-        for tally, told in pool.map(_run, kinds, [numbers] * len(kinds)):
+        for kind, (tally, told) in zip(kinds, pool.map(_run, kinds, [numbers] * len(kinds)), strict=True):
             total += tally
-            print(*told, sep="\n", end="\n" if told else "", flush=True)
-    print(", ".join(f"{count:,} {outcome}" for outcome, count in sorted(total.items())))
+            print(*told, f"{kind}: {_counts(tally)}", sep="\n", flush=True)
+    print(f"all: {_counts(total)}")
     return int(not set(total) <= {"exact", "refused"})
 
 

@@ -15,9 +15,10 @@ from vecstore.bench.scripts.mutations import reseal, reseal_bytes, reseal_manife
 from vecstore.formats.npy import read_npy
 
 import vecstore
+from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.container.container import Container
 from vecstore.container.document import parse
-from vecstore.errors import CorruptError, FormatError, UnknownCodecError, VecstoreError
+from vecstore.errors import CodecError, CorruptError, FormatError, UnknownCodecError, VecstoreError
 
 X = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
 KEYS = [f"key {i}" for i in range(300)]
@@ -181,3 +182,34 @@ def test_manifests_that_contradict_themselves(change: Callable[[Any], None], tmp
     reseal_manifest(store / "manifest.json", document)
     with pytest.raises(CorruptError):
         vecstore.open(store)
+
+
+@pytest.mark.parametrize("value", [[1], "x", 7, [["a"]], {"a": [{}]}, None, True])
+def test_members_for_people_may_be_anything(value: Any, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.vecs", "sq:8")
+    about = Container(path).description
+    reseal(path, {**about, **dict.fromkeys(("user", "provenance", "certificate", "reference", "calibration"), value)})
+    with vecstore.open(path) as store:
+        found = store.info()
+        assert isinstance(found["user"], dict) and isinstance(found["provenance"], dict | None)
+        assert repr(store) and store._repr_html_()
+        assert store.verify() > 0
+
+
+def test_a_store_of_no_rows_tells_of_itself(tmp_path: Path) -> None:
+    vecstore.write(tmp_path / "a.vecs", X, codec="hash:9", accept_dominated=True)
+    about = Container(tmp_path / "a.vecs").description
+    reseal(tmp_path / "a.vecs", {**about, "rows": 0, "parts": {**about["parts"]}})
+    try:
+        with vecstore.open(tmp_path / "a.vecs") as store:
+            assert store.info()["rows"] == len(store) == 0
+    except VecstoreError as error:
+        assert "a.vecs" in str(error)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "0" * 5000, "-1", "1e9", "²"])
+def test_numbers_in_text_of_a_codec_are_short(text: str) -> None:
+    for name, configuration in (("qr", {"sizes": text}), ("residual", {"base": f"hashembed:{text}", "fine": "sq:8"})):
+        with pytest.raises(CodecError):
+            codec = CodecSpec.from_dict([[{"name": name, "configuration": configuration}]])
+            Codec.restore(codec, 16, {})

@@ -85,8 +85,8 @@ class Step(ABC):
     @classmethod
     def integer(cls, text: str) -> int:
         """Return `text` as a positive integer or raise `CodecError`."""
-        if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**31):
-            raise CodecError(f"{cls.name}: {text!r} is not a positive whole number: {cls.usage}")
+        if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < 2**31):
+            raise CodecError(f"{cls.name}: {text[:40]!r} is not a positive whole number: {cls.usage}")
         return int(text)
 
     def __str__(self) -> str:

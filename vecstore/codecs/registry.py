@@ -69,8 +69,8 @@ def step_class_in_file(name: str) -> type[Step]:
     if name in BUILT_IN or name in ALIASES or name in _asked or os.environ.get("VECSTORE_CODECS") == "all":
         return step_class(name)
     raise UnknownCodecError(
-        f"the file needs a codec {name[:40]!r}, which is not built in; if you trust it and a package that has it, "
-        f"call vecstore.codec({name[:40]!r}) before, or set VECSTORE_CODECS=all"
+        f"no codec {name[:40]!r} is built in; if you trust the file, and a package that has this one, call "
+        f"vecstore.codec({name[:40]!r}) before, or set VECSTORE_CODECS=all"
     )
 
 

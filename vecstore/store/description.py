@@ -56,14 +56,20 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "bytes": {
             "resident": parts.get("codes.0", 0),
             "stored": stored,
-            "per_vector": round(stored / rows, 2),
+            "per_vector": round(stored / max(rows, 1), 2),
             "code": _code_bytes(shards),
             "parts": parts,
         },
         "certificate": certificate_in(about).to_dict() or None,
-        "provenance": about.get("provenance"),
-        "user": about.get("user") or {},
+        "provenance": _object(about, "provenance"),
+        "user": _object(about, "user") or {},
     }
+
+
+def _object(about: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return a member that is for people, or None where it is none."""
+    found = about.get(name)
+    return found if isinstance(found, dict) else None
 
 
 def facts(snapshot: Snapshot) -> dict[str, Any]:
@@ -121,7 +127,7 @@ def _stored_bytes(snapshot: Snapshot) -> int:
 
 def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:
     """Return the bytes of a row in each layer, on average where they differ."""
-    rows = sum(shard.rows for shard in shards)
+    rows = max(sum(shard.rows for shard in shards), 1)
     sizes = [[layer.layer.code_bytes * shard.rows for layer in shard.layers] for shard in shards]
     means = [sum(layer) / rows for layer in zip(*sizes, strict=True)]
     return [int(mean) if mean == int(mean) else round(mean, 2) for mean in means]

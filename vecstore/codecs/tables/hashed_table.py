@@ -93,6 +93,6 @@ class TrainedHashedTable(TrainedTable):
 
 def whole_number(step: type[Step], text: str, bits: int) -> int:
     """Return `text` as a whole number of so many bits, 0 included, or raise `CodecError`."""
-    if not (text.isascii() and text.isdecimal() and int(text) < 1 << bits):
-        raise CodecError(f"{step.name}: {text!r} is no whole number below 2**{bits}: {step.usage}")
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 1 << bits):
+        raise CodecError(f"{step.name}: {text[:40]!r} is no whole number below 2**{bits}: {step.usage}")
     return int(text)
