@@ -168,7 +168,8 @@ class Opened:
         """Scan the codes for one query, in this thread."""
         scanner: Scanner = next(self._scanners)
         none = np.empty(0, np.uint32)
-        scanner.over(0, self.rows, TopK(1, K), floors=scanner.ranking.floors(-np.inf), allowed=none)
+        every = np.array([[0, self.rows]])
+        scanner.over(every, TopK(1, K), floors=scanner.ranking.floors(-np.inf), allowed=none)
 
     def one(self) -> None:
         """Search for one query."""

@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.document import field, parse, whole
-from vecstore.container.pages import PAGE_HEADER_BYTES, read_tree
+from vecstore.container.pages import PAGE_HEADER_BYTES, Extent, read_tree
 from vecstore.container.part import CHUNK_BYTES, Part, checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
 from vecstore.files import open_regular
@@ -253,12 +253,15 @@ class Container:
     def identity(self, prefix: str) -> tuple[Any, ...]:
         """Return what is equal for parts of two files whose names begin with `prefix` only if they hold the same.
 
-        That is their names, types, shapes and checksums: no value is read.
+        That is their names, types, shapes and checksums: no part is opened, and no value read.
         """
         told = []
         for name in sorted(self.names(prefix)):
-            part = self.part(name)
-            told.append((name, part.dtype.str, part.shape, part.checksums.tobytes()))
+            about = field(self._about, name, dict, self.path)
+            sizes = [extent.size for extent in self._extents_of(name, about)]
+            first = whole(about, "checksums_at", self.path)
+            sums = self.checksums[first : first + sum(-(-size // CHUNK_BYTES) for size in sizes)]
+            told.append((name, str(about.get("dtype")), str(about.get("shape")), *sizes, sums.tobytes()))
         return tuple(told)
 
     @property
@@ -333,12 +336,17 @@ class Container:
         if name not in self._about:
             raise CorruptError(f"the store has no part {name!r}", path=self.path)
         about = field(self._about, name, dict, self.path)
+        extents = self._extents_of(name, about)
+        return Part(name, about, extents, data=self.data, checksums=self.checksums, path=self.path, check=self.check)
+
+    def _extents_of(self, name: str, about: dict[str, Any]) -> list[Extent]:
+        """Return where the blocks of a part lie."""
         blocks = whole(about, "blocks", self.path, most=len(self._extents))
         extents = [self._extents.get(_value_name(name, index)) for index in range(blocks)]
         found = [extent for extent in extents if extent is not None]
         if len(found) != blocks:
             raise CorruptError(f"part {name!r} has lost blocks: restore the file from a copy", path=self.path)
-        return Part(name, about, found, data=self.data, checksums=self.checksums, path=self.path, check=self.check)
+        return found
 
 
 def _advise(mapped: mmap.mmap, advice: str) -> None:

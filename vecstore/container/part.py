@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vecstore.container.document import field, whole
 from vecstore.container.pages import Extent
+from vecstore.container.ranges import Ranges, divided
 from vecstore.errors import CorruptError
 from vecstore.kernels.arguments import Tiles
 from vecstore.kernels.layout import LANES
@@ -63,6 +64,9 @@ class Part:
     are left: the first bytes of all rows are one run, and a row is in few cache lines. They are filled up to a multiple
     of 64 rows only, so that a few rows do not take the room of thousands.
     A part of variable blocks (its description names an `encoding`) has no rows here; use `block_bytes`.
+
+    Methods know a row by its slot: row j of block i has slot i * block_rows + j. In one file, where all blocks but the
+    last are full, that is its number; in several files seen as one (see `JoinedPart`) it is not.
 
     Attributes
     ----------
@@ -121,14 +125,13 @@ class Part:
         """Return the rows of a block, which must not be tiled, as a checked view: (rows, ...)."""
         if self.unchecked:
             self.check_block(index)
-        rows = min(self.block_rows, self.rows - index * self.block_rows)
-        offset = int(self.offsets[index])
+        offset, rows = int(self.offsets[index]), int(self.counts[index])
         raw = self.data[offset : offset + rows * self.row_bytes]
         return raw.view(self.dtype).reshape(rows, *self.shape[1:])
 
     def untiled(self, index: int, low: int, high: int, width: int) -> NDArray[np.uint8]:
         """Return the first `width` bytes of rows `low` to `high` of a tiled block, checked: (rows, width), a copy."""
-        tile, held = self.tile_rows, padded(min(self.block_rows, self.rows - index * self.block_rows), self.tile_rows)
+        tile, held = self.tile_rows, padded(int(self.counts[index]), self.tile_rows)
         first, last = low // tile, -(-high // tile)
         whole, offset = min(last, held // tile), int(self.offsets[index])
         size = self.row_bytes * tile
@@ -156,7 +159,7 @@ class Part:
     def places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return where in `data` the tile of each row begins, how many rows it holds, and which of them it is: (n,)."""
         block, row = np.divmod(rows, self.block_rows)
-        held = padded(np.minimum(self.block_rows, self.rows - block * self.block_rows), self.tile_rows)
+        held = padded(self.counts[block], self.tile_rows)
         first = row // self.tile_rows * self.tile_rows
         return self.offsets[block] + first * self.row_bytes, np.minimum(self.tile_rows, held - first), row - first
 
@@ -170,8 +173,41 @@ class Part:
     @cached_property
     def tiles(self) -> Tiles:
         """Where its rows lie, as kernels take it."""
-        lies = self.block_rows, self.tile_rows, self.row_bytes, self.together, self.rows
-        return Tiles(self.data, self.offsets, *lies)
+        lies = self.block_rows, self.tile_rows, self.row_bytes, self.together
+        return Tiles(self.data, self.offsets, self.ends, self.counts, *lies)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How many rows each block holds: (blocks,)."""
+        return np.minimum(self.block_rows, self.rows - np.arange(self.blocks) * self.block_rows)
+
+    @cached_property
+    def ends(self) -> NDArray[np.int64]:
+        """Where in `data` the file of each block ends: (blocks,)."""
+        return np.full(self.blocks, len(self.data))
+
+    def slots_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the slots of rows in range: (n,)."""
+        return rows
+
+    def rows_at(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows with these slots, -1 for -1, in the same shape."""
+        return slots
+
+    def ranges_of(self, rows: Ranges) -> Ranges:
+        """Return the ranges of slots that ranges of rows have."""
+        return rows
+
+    def placed(self, of_rows: NDArray[Any]) -> NDArray[Any]:
+        """Return values by slot that are given by row; 0 where a slot is empty."""
+        return of_rows
+
+    def values(self, slots: NDArray[np.int64]) -> NDArray[Any]:
+        """Return what a part of one number a row holds for some rows, checked: (n,), a new array."""
+        if self.unchecked:
+            self.check_rows(slots)
+        block, row = np.divmod(slots, self.block_rows)
+        return self.data.view(self.dtype)[self.offsets[block] // self.dtype.itemsize + row]
 
     def block_bytes(self, index: int) -> memoryview:
         """Return a block's bytes, padding included, checked."""
@@ -205,22 +241,24 @@ class Part:
             self._compare(block, range(int(self._chunk_starts[block]), int(self._chunk_starts[block + 1])))
             yield int(self.sizes[block])
 
-    def checked_runs(self, start: int, stop: int, size_bytes: int | None = None) -> Iterator[tuple[int, int]]:
-        """Yield rows `start` to `stop` in runs (first, last) that are checked by then, or their first `size_bytes`.
+    def checked(self, ranges: Ranges, size_bytes: int | None = None) -> Iterator[Ranges]:
+        """Yield ranges of slots, in pieces that are checked by then, or of whose rows the first `size_bytes` are.
 
-        A block at a time while there is something to check: a scan of the run finds it in the processor's cache.
+        As many rows as a block holds at a time: a scan of them finds them in the processor's cache.
         """
-        while self.unchecked and start < stop:
-            block = start // self.block_rows
-            end = min((block + 1) * self.block_rows, stop)
-            if size_bytes is None or size_bytes >= self.row_bytes:
-                self.check_block(block)
-            else:
-                self._check_prefixes(start, end, size_bytes)
-            yield start, end
-            start = end
-        if start < stop:
-            yield start, stop
+        for some in divided(ranges, self.block_rows) if self.unchecked else [ranges]:
+            if self.unchecked:
+                for start, stop in some.tolist():
+                    self._check_rows_in(start, stop, size_bytes)
+            yield some
+
+    def _check_rows_in(self, start: int, stop: int, size_bytes: int | None) -> None:
+        """Check the blocks in which there are slots `start` to `stop`, or the first bytes of these rows."""
+        if size_bytes is not None and size_bytes < self.row_bytes:
+            self._check_prefixes(start, stop, size_bytes)
+            return
+        for block in range(start // self.block_rows, -(-stop // self.block_rows)):
+            self.check_block(block)
 
     def check_span(self, block: int, first: int, last: int) -> None:
         """Check the chunks that hold bytes `first` to `last` (exclusive) of a block."""
@@ -270,6 +308,10 @@ class Part:
                     path=self.path,
                     where=f"part {self.name}, block {block}, bytes {start} to {stop}",
                 )
+        self._mark(chunks)
+
+    def _mark(self, chunks: Sequence[int]) -> None:
+        """Note that chunks were found to be as they should."""
         with self._lock:
             for chunk in chunks:
                 self.unchecked -= not self._checked[chunk]

@@ -31,17 +31,29 @@ PRODUCT, UNIT, SQUARED = 0, 1, 2  # a score is q . x; q . x / |x|; 2 q . x - |x|
 class Tiles(NamedTuple):
     """Where the rows of a part lie, as `vecstore.container.part.Part` says.
 
-    Block i of `block_rows` rows begins at data[offsets[i]]: tiles of `tile_rows` rows of `row_bytes` bytes, of which
-    `together` lie together.
+    Kernels know a row by its slot: row j of block i has slot i * block_rows + j. Blocks that are not full leave slots
+    empty, the last one of every file, so scans are told in which ranges rows are.
+
+    Attributes
+    ----------
+    data : (bytes,) uint8
+        Of which nothing may be read but blocks.
+    offsets, ends, counts : (blocks,) int64
+        Block i begins at data[offsets[i]], may be read, with what lies behind it, up to data[ends[i]], and holds
+        counts[i] rows.
+    block_rows, tile_rows, row_bytes, together : int
+        A block has room for `block_rows`, in tiles of `tile_rows` rows of `row_bytes` bytes, of which `together` lie
+        together.
     """
 
     data: NDArray[np.uint8]
     offsets: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    counts: NDArray[np.int64]
     block_rows: int
     tile_rows: int
     row_bytes: int
     together: int
-    rows: int
 
 
 class Heap(NamedTuple):
@@ -174,8 +186,8 @@ class TrellisQueries(NamedTuple):
         Of coefficients, in q . x.
     biases : (q, cells) float64
         What is to be added to q . x in each cell.
-    edges : (cells + 1,) int64
-        Rows edges[c] to edges[c + 1] are in cell c.
+    edges : (files * cells + 1,) int64
+        Rows edges[i] to edges[i + 1] are in cell i % cells: the cells of each file lie one behind the other.
     made_for : (stages, q) float64
         About which score tables are most exact, where `kind` is UNIT.
     limits : (q,) float64

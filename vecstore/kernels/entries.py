@@ -63,26 +63,27 @@ count_grams = Entry("grams.count_grams", "u1[::1], i8[::1], u1[::1], i8, i8, i8,
 # Search
 scan_tiles = Entry(
     "table_scan.scan_tiles",
-    "tag(4), level, TILES, TABLE_QUERIES, HEAP, i8, i8, u4[::1]",
-    "tag(8), level, TILES, TABLE_QUERIES, HEAP, i8, i8, u4[::1]",
+    "tag(4), level, TILES, TABLE_QUERIES, HEAP, i8[:, ::1], u4[::1]",
+    "tag(8), level, TILES, TABLE_QUERIES, HEAP, i8[:, ::1], u4[::1]",
 )
 # Rows of all queries together: those of query q are rows[indptr[q]:indptr[q + 1]].
 _LISTED = "i8[::1], i8[::1], out(f8[::1])"
 score_tiles = Entry("table_scan.score_tiles", f"TILES, TABLE_QUERIES, {_LISTED}")
 _NUMBERS = "(tag(0), b1)", "(tag(1), b1)", "(tag(2), b1)", "(tag(3), b1)"  # number kinds of `numbers`
 scan_numbers = Entry(
-    "number_scan.scan_numbers", *(f"{kind}, level, TILES, NUMBER_QUERIES, HEAP, i8, i8, u4[::1]" for kind in _NUMBERS)
+    "number_scan.scan_numbers",
+    *(f"{kind}, level, TILES, NUMBER_QUERIES, HEAP, i8[:, ::1], u4[::1]" for kind in _NUMBERS),
 )
 scan_batch = Entry(
     "number_batch.scan_batch",
     *(
-        f"{kind}, {how}, level, (i8, i8), TILES, NUMBER_QUERIES, HEAP, i8, i8, u4[::1]"
+        f"{kind}, {how}, level, (i8, i8), TILES, NUMBER_QUERIES, HEAP, i8[:, ::1], u4[::1]"
         for kind, how in zip(_NUMBERS, ("of_bytes", "tag(0)", "tag(0)", "tag(0)"), strict=True)
     ),
 )
 score_numbers = Entry("number_scan.score_numbers", *(f"{kind}, TILES, NUMBER_QUERIES, {_LISTED}" for kind in _NUMBERS))
 scan_trellis = Entry(
-    "trellis_scan.scan_trellis", "level, i8, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, HEAP, i8, i8, u4[::1]"
+    "trellis_scan.scan_trellis", "level, i8, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, HEAP, i8[:, ::1], u4[::1]"
 )
 score_trellis = Entry("trellis_scores.score_trellis", f"TILES, DECODING, TRELLIS_SCORES, {_LISTED}")
 gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")

@@ -29,6 +29,6 @@ def gather_tiled(where, rows, out):
 def tile_of(tiles, row):
     """Return the first row of the tile that a row is in, for how many rows it has room, and where it begins."""
     block, tile, unit = row // tiles.block_rows, row // tiles.tile_rows * tiles.tile_rows, min(tiles.tile_rows, LANES)
-    left = min((block + 1) * tiles.block_rows, tiles.rows) - tile
+    left = tiles.counts[block] - (tile - block * tiles.block_rows)
     held = min(tiles.tile_rows, (left + unit - 1) // unit * unit)
     return tile, held, tiles.offsets[block] + (tile - block * tiles.block_rows) * tiles.row_bytes

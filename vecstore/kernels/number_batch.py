@@ -60,7 +60,7 @@ class Panel(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def scan_batch(number_kind, how, level, shape, where, asked, found, first, last, allowed):
+def scan_batch(number_kind, how, level, shape, where, asked, found, ranges, allowed):
     kind, tiles, queries, heap = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked), Heap(*found)
     lanes, tile_rows = shape
     count, d = queries.weights.shape
@@ -73,18 +73,19 @@ def scan_batch(number_kind, how, level, shape, where, asked, found, first, last,
     spare = np.empty(PANEL_ROWS * max(tiles.row_bytes, d) + OVERRUN, np.uint8)
     floats, squares = np.empty((PANEL_ROWS, DEPTH), np.float32), np.empty(PANEL_ROWS)
     exact = 0
-    row = first
-    while row < last:
-        block_end = (row // tiles.block_rows + 1) * tiles.block_rows
-        stop = min(last, block_end, (row | 31) + 1)
-        bits = allowed[row >> 5] >> np.uint32(row & 31) if len(allowed) else np.uint32(0xFFFFFFFF)
-        if bits:
-            address, stride = numbers_of(kind, tiles, row, stop - row, d, spare)
-            panel = Panel(row, stop - row, address, stride, np.uint32(bits))
-            ahead = np.int64(tiles.data.ctypes.data + start_of(tiles, row) + panel.rows * tiles.row_bytes)
-            multiply(kind.tag, how, level, panel, batch, queries.packed, floats, ahead)
-            exact += offer_panel(kind.tag, how, level, panel, batch, queries, heap, squares)
-        row = stop
+    for each in range(len(ranges)):
+        row, last = ranges[each, 0], ranges[each, 1]
+        while row < last:
+            block_end = (row // tiles.block_rows + 1) * tiles.block_rows
+            stop = min(last, block_end, (row | 31) + 1)
+            bits = allowed[row >> 5] >> np.uint32(row & 31) if len(allowed) else np.uint32(0xFFFFFFFF)
+            if bits:
+                address, stride = numbers_of(kind, tiles, row, stop - row, d, spare)
+                panel = Panel(row, stop - row, address, stride, np.uint32(bits))
+                ahead = np.int64(tiles.data.ctypes.data + start_of(tiles, row) + panel.rows * tiles.row_bytes)
+                multiply(kind.tag, how, level, panel, batch, queries.packed, floats, ahead)
+                exact += offer_panel(kind.tag, how, level, panel, batch, queries, heap, squares)
+            row = stop
     return exact
 
 
@@ -150,7 +151,7 @@ def numbers_of(kind, tiles, row, rows, d, spare):
     if kind.six:
         unpack_six(tiles.data, start, tiles.row_bytes, rows, d, spare)
         return np.int64(spare.ctypes.data), d
-    if start + PANEL_ROWS * tiles.row_bytes + OVERRUN <= len(tiles.data):
+    if start + PANEL_ROWS * tiles.row_bytes + OVERRUN <= tiles.ends[row // tiles.block_rows]:
         return np.int64(tiles.data.ctypes.data + start), tiles.row_bytes
     for i in range(size):  # a slice assigned would compile the text of its error, for seconds
         spare[i] = tiles.data[start + i]

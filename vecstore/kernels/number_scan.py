@@ -37,7 +37,7 @@ def score_numbers(number_kind, where, asked, indptr, rows, out):
 
 
 @njit(cache=True, nogil=True)
-def scan_numbers(number_kind, level, where, asked, found, first, last, allowed):
+def scan_numbers(number_kind, level, where, asked, found, ranges, allowed):
     kind, tiles, queries, heap = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked), Heap(*found)
     count, d, row_bytes = len(heap.sizes), queries.weights.shape[1], tiles.row_bytes
     limits = np.empty(count)
@@ -53,33 +53,34 @@ def scan_numbers(number_kind, level, where, asked, found, first, last, allowed):
     whole_bytes = queries.whole_weights.strides[0] if len(queries.whole_weights) else 0
     whole_d = queries.whole_weights.shape[1]
     exact = 0
-    row = first
-    while row < last:
-        block_end = (row // tiles.block_rows + 1) * tiles.block_rows
-        stop = min(last, block_end, (row | 31) + 1)
-        bits = allowed[row >> 5] >> np.uint32(row & 31) if len(allowed) else np.uint32(0xFFFFFFFF)
-        if bits == 0:
+    for each in range(len(ranges)):
+        row, last = ranges[each, 0], ranges[each, 1]
+        while row < last:
+            block = row // tiles.block_rows
+            stop = min(last, (block + 1) * tiles.block_rows, (row | 31) + 1)
+            bits = allowed[row >> 5] >> np.uint32(row & 31) if len(allowed) else np.uint32(0xFFFFFFFF)
+            if bits == 0:
+                row = stop
+                continue
+            start, size, stride = start_of(tiles, row), (stop - row) * row_bytes, row_bytes
+            address = data_at + start
+            if kind.six:
+                unpack_six(data, start, row_bytes, stop - row, d, spare)
+                address, stride = spare_at, d
+            elif start + size + OVERRUN > tiles.ends[block]:
+                for i in range(size):  # a slice assigned would compile the text of its error, for seconds
+                    spare[i] = data[start + i]
+                address = spare_at
+            for q in range(count):
+                if whole_bytes:
+                    least = as_whole((limits[q] - bounds[q, 0]) / bounds[q, 1])
+                    mask = whole_mask(level, address, stride, stop - row, whole_at + q * whole_bytes, whole_d, least)
+                else:
+                    mask = product_mask(kind.tag, address, stride, stop - row, weights_at + 4 * q * d, d, limits[q])
+                mask &= bits
+                if mask:
+                    exact += offer_rows(kind.tag, mask, address, stride, row, q, queries, heap, limits)
             row = stop
-            continue
-        start, size, stride = start_of(tiles, row), (stop - row) * row_bytes, row_bytes
-        address = data_at + start
-        if kind.six:
-            unpack_six(data, start, row_bytes, stop - row, d, spare)
-            address, stride = spare_at, d
-        elif start + size + OVERRUN > len(data):
-            for i in range(size):  # a slice assigned would compile the text of its error, for seconds
-                spare[i] = data[start + i]
-            address = spare_at
-        for q in range(count):
-            if whole_bytes:
-                least = as_whole((limits[q] - bounds[q, 0]) / bounds[q, 1])
-                mask = whole_mask(level, address, stride, stop - row, whole_at + q * whole_bytes, whole_d, least)
-            else:
-                mask = product_mask(kind.tag, address, stride, stop - row, weights_at + 4 * q * d, d, limits[q])
-            mask &= bits
-            if mask:
-                exact += offer_rows(kind.tag, mask, address, stride, row, q, queries, heap, limits)
-        row = stop
     return exact
 
 

@@ -42,12 +42,11 @@ def scan_tiles(
     tiles: Tiles,
     queries: TableQueries,
     heap: Heap,
-    first: int,
-    last: int,
+    ranges: NDArray[np.int64],
     allowed: NDArray[np.uint32],
     level: str | None = None,
 ) -> int:
-    """Offer rows `first` to `last` to the heaps of all queries; return how many scores were computed exactly.
+    """Offer the rows in some ranges to the heaps of all queries; return how many scores were computed exactly.
 
     Parameters
     ----------
@@ -56,15 +55,15 @@ def scan_tiles(
     queries : TableQueries
     heap : Heap
         Its floors are raised.
-    first, last : int
-        `first` is a multiple of 32.
-    allowed : (tiles of all rows,) uint32, or empty
-        Bit i of item t: row 32 t + i may be found.
+    ranges : (n, 2) int64
+        The first and the end of each, in slots (see `Tiles`). They hold rows only, and do not overlap.
+    allowed : (multiples of 32 of all slots,) uint32, or empty
+        Bit i of item t: the row with slot 32 t + i may be found.
     level : str, optional
         See `levels`; the best there is.
     """
     small = queries.terms.shape[2] == 16
-    found: int = entries.scan_tiles(BITS[4 if small else 8], tag(level), tiles, queries, heap, first, last, allowed)
+    found: int = entries.scan_tiles(BITS[4 if small else 8], tag(level), tiles, queries, heap, ranges, allowed)
     return found
 
 
@@ -75,7 +74,7 @@ def score_tiles(
     rows: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:
-    """out[i]: the exact score of row rows[i] for query q, where indptr[q] <= i < indptr[q + 1].
+    """out[i]: the exact score of the row with slot rows[i] for query q, where indptr[q] <= i < indptr[q + 1].
 
     Others are left as they are. The rest as in `scan_tiles`.
     """
@@ -87,12 +86,11 @@ def scan_numbers(
     tiles: Tiles,
     queries: NumberQueries,
     heap: Heap,
-    first: int,
-    last: int,
+    ranges: NDArray[np.int64],
     allowed: NDArray[np.uint32],
     level: str | None = None,
 ) -> int:
-    """Offer rows `first` to `last` to the heaps of all queries; return how many scores were computed in full.
+    """Offer the rows in some ranges to the heaps of all queries; return how many scores were computed in full.
 
     Parameters
     ----------
@@ -101,10 +99,10 @@ def scan_numbers(
         Of one row.
     queries : NumberQueries
         With whole weights for this level.
-    heap, first, last, allowed, level
+    heap, ranges, allowed, level
         As in `scan_tiles`.
     """
-    found: int = entries.scan_numbers(kind, tag(level), tiles, queries, heap, first, last, allowed)
+    found: int = entries.scan_numbers(kind, tag(level), tiles, queries, heap, ranges, allowed)
     return found
 
 
@@ -113,15 +111,14 @@ def scan_batch(
     tiles: Tiles,
     queries: NumberQueries,
     heap: Heap,
-    first: int,
-    last: int,
+    ranges: NDArray[np.int64],
     allowed: NDArray[np.uint32],
     level: str | None = None,
 ) -> int:
     """Do what `scan_numbers` does for many queries at once, with the weights `numbers.pack` gives for this level."""
     level = level or levels.best_level()
     how = arithmetic(level, of_bytes=kind.of_bytes), tag(level), SHAPES[level]
-    found: int = entries.scan_batch(kind, *how, tiles, queries, heap, first, last, allowed)
+    found: int = entries.scan_batch(kind, *how, tiles, queries, heap, ranges, allowed)
     return found
 
 
@@ -154,12 +151,11 @@ def scan_trellis(
     stages: Sequence[Stage],
     queries: TrellisQueries,
     heap: Heap,
-    first: int,
-    last: int,
+    ranges: NDArray[np.int64],
     allowed: NDArray[np.uint32],
     level: str | None = None,
 ) -> None:
-    """Offer rows `first` to `last` to the heaps of all queries, by approximate scores.
+    """Offer the rows in some ranges to the heaps of all queries, by approximate scores.
 
     The first of several stages scans the first bytes of all rows. Rows whose scores by these reach a limit wait. Now
     and then, and at the end, those that score best among the new ones are scored by all bytes and offered: the
@@ -176,12 +172,11 @@ def scan_trellis(
     queries : TrellisQueries
     heap : Heap
         Its floors are left as they are.
-    first, last : int
-    allowed : (multiples of 32 of all rows,) uint32, or empty
-        Bit i of item t: row 32 t + i may be found.
+    ranges, allowed
+        As in `scan_tiles`.
     level : str, optional
         See `levels`; the best there is.
     """
     looks = tuple(stages)
     looks += (MOST_STAGES - len(looks)) * looks[-1:]  # one type, so one compilation, for any number of stages
-    entries.scan_trellis(tag(level), len(stages), tiles, looks, queries, heap, first, last, allowed)
+    entries.scan_trellis(tag(level), len(stages), tiles, looks, queries, heap, ranges, allowed)

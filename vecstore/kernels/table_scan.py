@@ -30,17 +30,18 @@ NOTHING = 1e-30  # |x|^2 up to which a vector counts as zero, and its score as 0
 
 
 class Chunk(NamedTuple):
-    """Rows `row` to `stop`, whose tiles of `tile_bytes` begin at codes[start]."""
+    """Rows `first` to `stop`; the tiles of `tile_bytes` from row `row` on begin at codes[start]."""
 
     codes: NDArray[np.uint8]
     start: int
     tile_bytes: int
     row: int
+    first: int
     stop: int
 
 
 @njit(cache=True, nogil=True)
-def scan_tiles(bits, level, where, asked, found, first, last, allowed):
+def scan_tiles(bits, level, where, asked, found, ranges, allowed):
     tiles, queries, heap = Tiles(*where), TableQueries(*asked), Heap(*found)
     layout = layout_of(bits, level)
     count, tile_bytes = len(heap.sizes), 32 * tiles.row_bytes
@@ -50,32 +51,34 @@ def scan_tiles(bits, level, where, asked, found, first, last, allowed):
         longest = max(LONG_CHUNK // tile_bytes, CHUNK)
     masks, spare = np.empty((count, longest), np.uint32), np.empty(longest * tile_bytes + OVERRUN, np.uint8)
     exact, passed, refill, ready = 0, 0, 0, False
-    row = first
-    while row < last:
-        # Short chunks at first, while each row that is scored raises the thresholds: an eighth of what was passed.
-        block_end = (row // tiles.block_rows + 1) * tiles.block_rows
-        stop = min(last, block_end, row + 32 * min(max(passed >> 8, 1), longest))
-        wide = (stop - row + 31) >> 5
-        if len(allowed) and not some_of(allowed, row >> 5, wide):
-            row = stop
-            continue
-        codes, start = readable(tiles, row, wide, spare)
-        chunk = Chunk(codes, start, tile_bytes, row, stop)
-        if not ready:
-            ready = all_bounded(heap)
-        if ready:
-            if passed >= refill:
-                refill = max(4 * passed, FIRST_REFILL)
-                for q in range(count):
-                    renew(q, layout, queries, heap, small)
-            query_bytes = len(small.entries) // count
-            tile_masks(bits, level, codes, start, tile_bytes, wide, small.entries, query_bytes, small.thresholds, masks)
-        for q in range(count):
-            if ready and not some_of(masks[q], 0, wide):
+    for each in range(len(ranges)):
+        first, last = ranges[each, 0], ranges[each, 1]
+        row = first & ~31
+        while row < last:
+            # Short chunks at first, while each row that is scored raises the thresholds: an eighth of what was passed.
+            block_end = (row // tiles.block_rows + 1) * tiles.block_rows
+            stop = min(last, block_end, row + 32 * min(max(passed >> 8, 1), longest))
+            wide = (stop - row + 31) >> 5
+            if len(allowed) and not some_of(allowed, row >> 5, wide):
+                row = stop
                 continue
-            exact += offer_chunk(level, layout, q, ready, chunk, masks, queries, small, heap, allowed)
-        passed += stop - row
-        row = stop
+            codes, start = readable(tiles, row, wide, spare)
+            chunk = Chunk(codes, start, tile_bytes, row, max(first, row), stop)
+            if not ready:
+                ready = all_bounded(heap)
+            if ready:
+                if passed >= refill:
+                    refill = max(4 * passed, FIRST_REFILL)
+                    for q in range(count):
+                        renew(q, layout, queries, heap, small)
+                own = len(small.entries) // count
+                tile_masks(bits, level, codes, start, tile_bytes, wide, small.entries, own, small.thresholds, masks)
+            for q in range(count):
+                if ready and not some_of(masks[q], 0, wide):
+                    continue
+                exact += offer_chunk(level, layout, q, ready, chunk, masks, queries, small, heap, allowed)
+            passed += stop - row
+            row = stop
     return exact
 
 
@@ -103,6 +106,7 @@ def offer_chunk(level, layout, q, ready, chunk, masks, queries, small, heap, all
         if len(allowed):
             mask &= allowed[(chunk.row >> 5) + i]
         at, row = chunk.start + i * chunk.tile_bytes, chunk.row + 32 * i
+        mask &= np.uint32(0xFFFFFFFF) << np.uint32(max(chunk.first - row, 0))
         if ready and len(small.digits) and mask & (mask - np.uint32(1)):
             mask &= refined(level, layout, q, codes, at, small)
         while mask:
@@ -138,7 +142,7 @@ def readable(tiles, row, count, spare):
     """Return an array, and where some tiles begin in it, that a kernel may read beyond."""
     block, size = row // tiles.block_rows, count * 32 * tiles.row_bytes
     start = tiles.offsets[block] + (row - block * tiles.block_rows) * tiles.row_bytes
-    if start + size + OVERRUN <= len(tiles.data):
+    if start + size + OVERRUN <= tiles.ends[block]:
         return tiles.data, start
     for i in range(size):  # a slice assigned would compile the text of its error, for seconds
         spare[i] = tiles.data[start + i]

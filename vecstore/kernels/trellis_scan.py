@@ -34,7 +34,7 @@ class Scanned(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def scan_trellis(level, used, where, stages, asked, found, first, last, allowed):
+def scan_trellis(level, used, where, stages, asked, found, ranges, allowed):
     tiles, queries, heap, stage = Tiles(*where), TrellisQueries(*asked), Heap(*found), Stage(*stages[0])
     count, several = len(heap.sizes), used > 1
     tables, scales = tables_of(stages, used, queries)
@@ -42,35 +42,39 @@ def scan_trellis(level, used, where, stages, asked, found, first, last, allowed)
     waiting = nobody(max(MOST // count, LEAST) + tiles.tile_rows if several else 1, queries, heap)
     room = room_of(level, stage.size_bytes, len(stage.norm_terms), tiles.tile_rows)
     sums, edges = sums_of(level, count, tiles.tile_rows), queries.edges
-    row, cell = first, np.searchsorted(edges, first, side="right") - 1
-    while row < last:
-        tile, held, start = tile_of(tiles, row)
-        stop, begin = min(last, tile + held, tiles.rows), row // LANES * LANES
-        if len(allowed) and not some_of(allowed, row >> 5, ((stop + 31) >> 5) - (row >> 5)):
-            row = stop
-            continue
-        ahead, ahead_bytes = 0, 0
-        if stop < last:
-            _, after, then = tile_of(tiles, stop)
-            ahead, ahead_bytes = then - start, min(-(-stage.size_bytes // CHUNK) * CHUNK, tiles.row_bytes) * after
-        codes, vectors = Lying(tiles.data, start, held, tiles.row_bytes), (stop - begin + LANES - 1) // LANES
-        sum_rows(level, codes, begin - tile, vectors, stage, tables[0], room, sums, ahead, ahead_bytes)
-        while row < stop:
-            while edges[cell + 1] <= row:
-                cell += 1
-            scanned = Scanned(sums, begin, row, min(stop, edges[cell + 1]))
-            for q in range(count):
-                base, worth = queries.biases[q, cell] * scales[0, q, 0] + scales[0, q, 1], scales[0, q, 2]
-                if several:
-                    least = max(queries.limits[q], waiting.reached[q, 0] - queries.margins[0, q])
-                    wait(q, scanned, base, worth, least, waiting, allowed)
-                else:
-                    offer_scanned(q, scanned, base, worth, heap, allowed)
-            row = scanned.end
-        if several:
-            for q in range(count):
-                if is_due(q, waiting, tiles.tile_rows):
-                    settle_some(level, q, waiting, queries, scoring, tiles, heap)
+    for each in range(len(ranges)):
+        row, last = ranges[each, 0], ranges[each, 1]
+        place = np.searchsorted(edges, row, side="right") - 1
+        while row < last:
+            tile, held, start = tile_of(tiles, row)
+            stop, begin = min(last, tile + held), row // LANES * LANES
+            if len(allowed) and not some_of(allowed, row >> 5, ((stop + 31) >> 5) - (row >> 5)):
+                row = stop
+                continue
+            ahead, ahead_bytes, following = 0, 0, stop if stop < last else -1
+            if following < 0 and each + 1 < len(ranges):
+                following = ranges[each + 1, 0]
+            if following >= 0:
+                _, after, then = tile_of(tiles, following)
+                ahead, ahead_bytes = then - start, min(-(-stage.size_bytes // CHUNK) * CHUNK, tiles.row_bytes) * after
+            codes, vectors = Lying(tiles.data, start, held, tiles.row_bytes), (stop - begin + LANES - 1) // LANES
+            sum_rows(level, codes, begin - tile, vectors, stage, tables[0], room, sums, ahead, ahead_bytes)
+            while row < stop:
+                while edges[place + 1] <= row:
+                    place += 1
+                scanned, cell = Scanned(sums, begin, row, min(stop, edges[place + 1])), place % queries.biases.shape[1]
+                for q in range(count):
+                    base, worth = queries.biases[q, cell] * scales[0, q, 0] + scales[0, q, 1], scales[0, q, 2]
+                    if several:
+                        least = max(queries.limits[q], waiting.reached[q, 0] - queries.margins[0, q])
+                        wait(q, scanned, base, worth, least, waiting, allowed)
+                    else:
+                        offer_scanned(q, scanned, base, worth, heap, allowed)
+                row = scanned.end
+            if several:
+                for q in range(count):
+                    if is_due(q, waiting, tiles.tile_rows):
+                        settle_some(level, q, waiting, queries, scoring, tiles, heap)
     for q in range(count):
         if waiting.counts[q] > 0:
             judge(level, q, waiting, scoring, tiles, heap)

@@ -35,7 +35,7 @@ def score_trellis(where, how, asked, indptr, rows, out):
             add_up(y, 0.0, queries.weights[q], part, sums)
             if len(queries.edges) > 2:
                 for i in range(first, end):
-                    cells[i - first] = cell_of(queries.edges, rows[i])
+                    cells[i - first] = cell_of(queries.edges, rows[i]) % len(queries.constants)
             if queries.kind != PRODUCT and len(queries.edges) > 2:
                 add_up_in_cells(y, queries.scale, queries.linear, cells, part, squares)
             elif queries.kind != PRODUCT:

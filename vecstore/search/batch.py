@@ -1,6 +1,6 @@
-"""A batch of queries against the shards of a snapshot: scanned in pieces by all threads, and single rows scored.
+"""A batch of queries against the sections of a snapshot: scanned in pieces by all threads, and single rows scored.
 
-Strategies are written in terms of this; rows are positions in here, counted through all shards.
+Strategies are written in terms of this; rows are positions in here, counted through all sections.
 """
 
 from __future__ import annotations
@@ -8,27 +8,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
+from vecstore.container.ranges import Ranges, divided, length_of, rows_in
 from vecstore.kernels import entries
 from vecstore.parallel import over_items, over_slices, thread_count
-from vecstore.search.cell_scanner import CellScanner
 from vecstore.search.kinds import scanner_of, scorer_of
 from vecstore.search.options import SearchMetric
 from vecstore.search.plan import Plan
 from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import RowLengths, Scanner
+from vecstore.search.section import Section
 from vecstore.search.selection import Selection
 from vecstore.search.topk import TopK
 from vecstore.search.trellis_scanner import TrellisScanner
-from vecstore.shard.cells import runs_of
-from vecstore.shard.shard import Shard
 
 __all__ = ["Batch", "Found", "joined"]
 
@@ -41,6 +40,13 @@ PICKED_AT_ONCE = 4096
 SCORED_AT_ONCE = 256  # rows, at least, that are worth a thread
 
 Found: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.int64]]]  # raw scores and rows of each query
+
+
+class Piece(NamedTuple):
+    """Ranges of a section's rows that one thread takes."""
+
+    number: int
+    ranges: Ranges
 
 
 class Batch:
@@ -71,8 +77,8 @@ class Batch:
         self._queries = queries
         self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
-        self._by_trellis: list[TrellisScanner] = []  # the first layer of each shard, once it was scanned so
-        self._rows = [self._rows_of(number) for number in range(len(prepared.shards))]
+        self._by_trellis: list[TrellisScanner] = []  # the first layer of each section, once it was scanned so
+        self._picked = [self._picked_of(number) for number in range(len(prepared.sections))]
 
     def of(self, queries: NDArray[np.int64]) -> Batch:
         """Return a batch of some of the queries."""
@@ -80,21 +86,20 @@ class Batch:
 
     def numbered(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the numbers of the rows at positions, -1 for -1, in the same shape."""
-        shards, edges = self.prepared.shards, self.prepared.edges
-        if all(shard.order is None for shard in shards):
+        sections, edges = self.prepared.sections, self.prepared.edges
+        if all(section.in_order for section in sections):
             return positions
         rows = positions.copy()
-        for shard, first, end in zip(shards, edges, edges[1:], strict=False):
+        for section, first, end in zip(sections, edges, edges[1:], strict=False):
             inside = (positions >= first) & (positions < end)
-            if shard.order is not None:
-                rows[inside] = shard.order.rows(positions[inside] - first) + first
+            rows[inside] = section.numbered(positions[inside] - first) + first
         return rows
 
-    # Scanners, one a shard
+    # Scanners, one a section
 
     def exact_scanners(self, layer: int = 0) -> list[Scanner]:
-        """Return what scans a layer of each shard with exact scores."""
-        return [self._exact_scanner(shard, layer) for shard in self.prepared.shards]
+        """Return what scans a layer of each section with exact scores."""
+        return [self._exact_scanner(section, layer) for section in self.prepared.sections]
 
     def fast_scanners(self, *, wanted: int, plan: Plan | None = None) -> list[Scanner]:
         """Return the fastest scanners of the first layer, whose scores may be approximate.
@@ -105,7 +110,7 @@ class Batch:
             return self.exact_scanners()
         scanners = [
             TrellisScanner(trellis, self.ranking, plan or Plan(), wanted=wanted)
-            for number in range(len(self.prepared.shards))
+            for number in range(len(self.prepared.sections))
             if (trellis := self.prepared.trellis(number, 0, self.metric)) is not None
         ]
         TrellisScanner.share_limits(scanners)
@@ -113,25 +118,25 @@ class Batch:
         return list(scanners)
 
     def scorers(self, layer: int) -> list[Scanner]:
-        """Return what scores single rows of a layer of each shard exactly."""
+        """Return what scores single rows of a layer of each section exactly."""
         if self._by_trellis and layer == 0:
             return list(self._by_trellis)  # scores of single rows are exact
         return [
             scorer_of(
-                shard.layers[layer],
+                section.layers[layer],
                 self.ranking,
-                _row_lengths(shard),
+                _row_lengths(section, layer),
                 self.prepared.trellis(number, layer, self.metric),
             )
-            for number, shard in enumerate(self.prepared.shards)
+            for number, section in enumerate(self.prepared.sections)
         ]
 
-    def _exact_scanner(self, shard: Shard, layer: int) -> Scanner:
+    def _exact_scanner(self, section: Section, layer: int) -> Scanner:
         ranking = self.ranking
-        if ranking.hamming and shard.norms is not None:  # rows were made bits when they had length one
+        if ranking.hamming and section.keeps_lengths:  # rows were made bits when they had length one
             ranking = replace(ranking, queries=unit(ranking.queries))
-        lengths = None if layer else shard.coarse_lengths
-        return scanner_of(shard.layers[layer], ranking, lengths, _row_lengths(shard))
+        lengths = None if layer else section.coarse_lengths
+        return scanner_of(section.layers[layer], ranking, lengths, _row_lengths(section, layer))
 
     # What is done with them
 
@@ -151,42 +156,43 @@ class Batch:
         """
         # A thread goes on with its heaps from piece to piece, and all raise the same floors.
         heaps: dict[tuple[int, int], TopK] = {}
-        raised, edges = floors.copy(), self.prepared.edges
+        raised = floors.copy()
 
-        def over(piece: tuple[int, int, int]) -> None:
-            number, start, stop = piece
-            mine = start if repeatable else threading.get_ident(), number
+        def over(piece: Piece) -> None:
+            mine = id(piece) if repeatable else threading.get_ident(), piece.number
             if mine not in heaps:
                 heaps[mine] = TopK(len(floors), k)
-            self._over(scanners[number], number, start, stop, heaps[mine], raised)
+            self._over(scanners[piece.number], piece, heaps[mine], raised)
 
         over_items(over, self._pieces(scanners, each=1 if repeatable else PIECES_EACH))
-        if len(heaps) == 1 and len(scanners) == 1:
-            (only,) = heaps.values()
-            if ordered:
-                only.sort()
-            return only
-        best = TopK(len(floors), k)
         for (_, number), found in heaps.items():
-            best.merge(found, first=edges[number])
+            rows = scanners[number].codes.part.rows_at(found.rows)
+            found.rows = np.where(rows < 0, -1, rows + self.prepared.edges[number])
+        if len(heaps) == 1:
+            (best,) = heaps.values()
+            if ordered:
+                best.sort()
+        else:
+            best = TopK(len(floors), k)
+            best.merge(*heaps.values())
         return best
 
     def reaching(
         self, scanners: Sequence[Scanner], floors: NDArray[np.float64], take: Callable[[int, TopK], None]
     ) -> None:
-        """Hand over all rows whose raw scores reach the floors (q,), piece by piece, with the shard."""
+        """Hand over all rows whose raw scores reach the floors (q,), piece by piece, with the section."""
         step = max(RANGE_SCORES // len(floors) // 32, 1) * 32
         pieces = [
-            (number, start, min(start + step, rows))
-            for number, rows in enumerate(self._scanned)
-            for start in range(0, rows, step)
+            Piece(number, some)
+            for number, scanner in enumerate(scanners)
+            for some in divided(self._looked_at(scanner, number), step)
         ]
 
-        def over(piece: tuple[int, int, int]) -> None:
-            number, start, stop = piece
-            found = TopK(len(floors), stop - start)
-            self._over(scanners[number], number, start, stop, found, floors.copy())
-            take(number, found)
+        def over(piece: Piece) -> None:
+            found = TopK(len(floors), length_of(piece.ranges))
+            self._over(scanners[piece.number], piece, found, floors.copy())
+            found.rows = scanners[piece.number].codes.part.rows_at(found.rows)
+            take(piece.number, found)
 
         over_items(over, pieces)
 
@@ -208,76 +214,72 @@ class Batch:
         """Return exact scores of rows for query q, where indptr[q] <= i < indptr[q + 1]: (n,)."""
         edges, out = self.prepared.edges, np.empty(len(rows))
         if len(scorers) == 1:
+            slots = scorers[0].codes.part.slots_of(rows)
             over_slices(
-                lambda part: scorers[0].score(indptr.clip(part.start, part.stop), rows, out),
+                lambda part: scorers[0].score(indptr.clip(part.start, part.stop), slots, out),
                 len(rows),
                 at_least=SCORED_AT_ONCE,
             )
             return out
-        shards = np.searchsorted(edges, rows, side="right") - 1
-        order = np.argsort(shards, kind="stable")  # shard by shard, and query by query
-        cuts = np.searchsorted(shards[order], np.arange(len(edges)))
+        sections = np.searchsorted(edges, rows, side="right") - 1
+        order = np.argsort(sections, kind="stable")  # section by section, and query by query
+        cuts = np.searchsorted(sections[order], np.arange(len(edges)))
 
         def score(number: int) -> None:
             own = order[cuts[number] : cuts[number + 1]]
-            found = np.empty(len(own))
-            scorers[number].score(np.searchsorted(own, indptr), rows[own] - edges[number], found)
+            found, slots = np.empty(len(own)), scorers[number].codes.part.slots_of(rows[own] - edges[number])
+            scorers[number].score(np.searchsorted(own, indptr), slots, found)
             out[own] = found
 
         over_items(score, np.flatnonzero(np.diff(cuts)).tolist())
         return out
 
-    def _near(self, shard: Shard, nprobe: int) -> NDArray[np.int64]:
-        """Return the positions of the rows in the cells nearest to the query; all of them in a shard without cells."""
-        if shard.cells is None:
-            return np.arange(shard.rows)
-        return shard.cells.nearest(self.ranking.queries[0], nprobe, by_product=self.ranking.raw == "product")
-
-    def _rows_of(self, number: int) -> NDArray[np.int64] | None:
-        """Return the positions of a shard that are looked at, sorted: in cells probed, or picked; None for all."""
-        shard, selection = self.prepared.shards[number], self.selection
-        if self.nprobe is not None:
-            near = self._near(shard, self.nprobe)
-            return near if selection.listed is None else selection.among(number, near)
-        if (
-            selection.listed is None
-            or selection.count * PICKED_BYTES > self.prepared.rows * shard.layers[0].layer.code_bytes
-        ):
+    def _picked_of(self, number: int) -> NDArray[np.int64] | None:
+        """Return the positions of a section that are scored one by one, sorted; None where it is scanned."""
+        section, selection = self.prepared.sections[number], self.selection
+        if selection.listed is None:
             return None
-        return selection.in_shard(number)
+        if self.nprobe is not None:
+            return selection.among(number, rows_in(self._probed(section)))
+        few = selection.count * PICKED_BYTES <= self.prepared.rows * section.layers[0].layer.code_bytes
+        return selection.in_section(number) if few else None
 
-    @property
-    def _scanned(self) -> list[int]:
-        """How many rows of each shard are looked at."""
-        shards = self.prepared.shards
-        return [shard.rows if rows is None else len(rows) for shard, rows in zip(shards, self._rows, strict=True)]
+    def _probed(self, section: Section) -> Ranges:
+        """Return the positions that are looked at: in the cells nearest to the query, or all."""
+        if section.cells is None or self.nprobe is None:
+            return np.array([[0, section.rows]])
+        return section.cells.nearest(self.ranking.queries[0], self.nprobe, by_product=self.ranking.raw == "product")
 
-    def _over(
-        self, scanner: Scanner, number: int, start: int, stop: int, best: TopK, floors: NDArray[np.float64]
-    ) -> None:
-        """Scan rows of a shard, those that are looked at, or score them one by one where few are selected."""
-        rows, selection = self._rows[number], self.selection
-        if rows is None:
-            scanner.over(start, stop, best, floors=floors, allowed=selection.bits(number))
-        elif selection.listed is None and isinstance(scanner, (CellScanner, TrellisScanner)):
-            for first, last in runs_of(rows[start:stop]):
-                scanner.over(first, last, best, floors=floors, allowed=selection.bits(number))
+    def _looked_at(self, scanner: Scanner, number: int) -> Ranges:
+        """Return which slots of a section a scanner scans; or which of the rows that are picked out, all."""
+        picked = self._picked[number]
+        if picked is not None:
+            return np.array([[0, len(picked)]])
+        return scanner.arranged(scanner.codes.part.ranges_of(self._probed(self.prepared.sections[number])))
+
+    def _over(self, scanner: Scanner, piece: Piece, best: TopK, floors: NDArray[np.float64]) -> None:
+        """Scan rows of a section, or score them one by one where they are picked out."""
+        picked = self._picked[piece.number]
+        if picked is not None:
+            some = picked[slice(*piece.ranges[0].tolist())]
+            _pick(scanner, scanner.codes.part.slots_of(some), best, floors)
         else:
-            some = rows[start:stop]
-            _pick(scanner, some if selection.listed is not None else selection.among(number, some), best, floors)
+            allowed = self.selection.bits(piece.number, scanner.codes.part)
+            scanner.over(piece.ranges, best, floors=floors, allowed=allowed)
 
-    def _pieces(self, scanners: Sequence[Scanner], *, each: int) -> list[tuple[int, int, int]]:
-        """Cut the rows of all shards into (shard, start, stop), `each` for every thread that is worth it."""
-        sizes = list(zip(scanners, self._scanned, strict=True))
-        work = [max(rows * scanner.codes.layer.code_bytes, 1) for scanner, rows in sizes]
+    def _pieces(self, scanners: Sequence[Scanner], *, each: int) -> list[Piece]:
+        """Cut the rows of all sections into pieces, `each` for every thread that is worth it."""
+        looked_at = [self._looked_at(scanner, number) for number, scanner in enumerate(scanners)]
+        rows = list(map(length_of, looked_at))
+        work = [max(some * scanner.codes.layer.code_bytes, 1) for some, scanner in zip(rows, scanners, strict=True)]
         threads = thread_count()
         shares = threads * each if threads > 1 else 1
         size = max(sum(work) // shares, PIECE_BYTES // len(self.ranking.queries), 1)
         pieces = []
-        for number, (scanner, rows) in enumerate(sizes):
-            count = max(1 if scanner.threaded else round(work[number] / size), -(-rows // PIECE_ROWS), 1)
-            step = max(-(-rows // (32 * count)) * 32, 32)
-            pieces += [(number, start, min(start + step, rows)) for start in range(0, rows, step)]
+        for number, (scanner, ranges) in enumerate(zip(scanners, looked_at, strict=True)):
+            count = max(1 if scanner.threaded else round(work[number] / size), -(-rows[number] // PIECE_ROWS), 1)
+            step = max(-(-rows[number] // (32 * count)) * 32, 32)
+            pieces += [Piece(number, some) for some in divided(ranges, step)]
         return pieces
 
 
@@ -288,15 +290,19 @@ def joined(pieces: Sequence[Found]) -> Found:
     return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in every]
 
 
-def _pick(scanner: Scanner, rows: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:
+def _pick(scanner: Scanner, slots: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:
     """Score single rows for all queries."""
-    for at in range(0, len(rows), PICKED_AT_ONCE):
-        some = rows[at : at + PICKED_AT_ONCE]
+    for at in range(0, len(slots), PICKED_AT_ONCE):
+        some = slots[at : at + PICKED_AT_ONCE]
         listed, indptr = np.tile(some, len(floors)), np.arange(len(floors) + 1) * len(some)
         found = np.empty(len(listed))
         scanner.score(indptr, listed, found)
         entries.offer_listed(found, listed, indptr, best.heap(floors))
 
 
-def _row_lengths(shard: Shard) -> RowLengths | None:
-    return shard.lengths if shard.norms is not None and shard.prefix is None else None
+def _row_lengths(section: Section, layer: int) -> RowLengths | None:
+    """Return what tells the lengths of rows by their slots in a layer, where lengths are kept."""
+    if not section.keeps_lengths:
+        return None
+    part = section.layers[layer].part
+    return lambda slots: section.lengths(part.rows_at(slots))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.container.ranges import Ranges, cut
 from vecstore.search.number_scanner import NumberScanner
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import Scanner
@@ -21,7 +22,6 @@ from vecstore.shard.layers import LayerCodes
 __all__ = ["CellScanner"]
 
 TABLE_BYTES = 4 * 1024 * 1024  # of tables made for some cells together
-ALL = np.uint32(0xFFFFFFFF)
 
 
 class CellScanner(Scanner):
@@ -32,31 +32,26 @@ class CellScanner(Scanner):
         self._inner = inner
         self._products = self.ranking.queries.astype(np.float64) @ self._cells.centroids.T  # [query, cell]
 
-    def over(
-        self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
-    ) -> None:
-        """As `Scanner.over`, with any `start`."""
-        if start >= stop:
-            return
-        edges = self._cells.edges
-        first, last = self._cells.of(np.array([start, stop - 1])).tolist()
-        # What lies of other cells in the first and the last tile of a cell is masked out while that cell is scanned.
-        may = np.empty(-(-stop // 32), np.uint32)
-        may[start >> 5 :] = allowed[start >> 5 : len(may)] if len(allowed) else ALL
-        # The nearest first: what they hold lets most rows of the others be passed over.
-        order = first + np.argsort(-self._products[:, first : last + 1].max(axis=0), kind="stable")
-        for at in range(0, len(order), self._together):
-            cells = order[at : at + self._together]
-            for cell, scanner in zip(cells.tolist(), self._moved(cells), strict=True):
-                low, high = max(int(edges[cell]), start), min(int(edges[cell + 1]), stop)
-                if low >= high:
-                    continue
-                head, tail = low >> 5, (high - 1) >> 5
-                kept = may[[head, tail]]
-                may[head] &= ALL << np.uint32(low & 31)
-                may[tail] &= ALL >> np.uint32(31 - (high - 1 & 31))
-                scanner.over(low & ~31, high, best, floors=floors, allowed=may)
-                may[[head, tail]] = kept
+    def arranged(self, ranges: Ranges) -> Ranges:
+        """Return ranges cut by cells: of the nearest first, what they hold lets most rows of the others be passed over.
+
+        Rows of a cell are together however many shards there are.
+        """
+        cells = self._cells
+        pieces, behind = cut(ranges, cells.edges)
+        rank = np.empty(cells.count, np.int64)
+        rank[np.argsort(-self._products.max(axis=0), kind="stable")] = np.arange(cells.count)
+        return pieces[np.argsort(rank[behind % cells.count], kind="stable")]
+
+    def over(self, ranges: Ranges, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]) -> None:
+        """As `Scanner.over`, of ranges that were arranged."""
+        of_ranges = self._cells.of(ranges[:, 0])
+        starts = np.flatnonzero(np.diff(of_ranges, prepend=-1))
+        each = np.split(ranges, starts[1:])
+        for at in range(0, len(starts), self._together):
+            some = slice(at, at + self._together)
+            for own, scanner in zip(each[some], self._moved(of_ranges[starts[some]]), strict=True):
+                scanner.over(own, best, floors=floors, allowed=allowed)
 
     @property
     def _cells(self) -> CellRuns:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.codecs.base import Codes
+from vecstore.container.ranges import Ranges, divided, rows_in
 from vecstore.kernels import entries
 from vecstore.search.scanner import Scanner
 from vecstore.search.topk import TopK
@@ -19,25 +23,26 @@ class DecodedScanner(Scanner):
 
     threaded = True
 
-    def over(
-        self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
-    ) -> None:
+    def over(self, ranges: Ranges, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]) -> None:
         width = max(self.codes.layer.quantizer.dimensions, len(self.ranking.queries))
-        step = max(DECODED_BYTES // (4 * width), 64) // 32 * 32
-        for first in range(start, stop, step):
-            last = min(first + step, stop)
-            if len(allowed) and not allowed[first >> 5 : (last + 31) >> 5].any():
-                continue
-            for at, codes in self.codes.blocks(first, last):
-                rows = np.arange(at, at + len(codes))
-                if len(allowed):
-                    may = bits_of(allowed, rows)
-                    codes, rows = codes[may], rows[may]
-                if len(rows):
-                    found = np.ascontiguousarray(self._decoded_scores(slice(None), codes, rows))
-                    entries.offer_all(found, rows, best.heap(floors))
+        for some in divided(ranges, max(DECODED_BYTES // (4 * width), 64) // 32 * 32):
+            for codes, slots in self._read(some, allowed):
+                found = np.ascontiguousarray(self._decoded_scores(slice(None), codes, slots))
+                entries.offer_all(found, slots, best.heap(floors))
+
+    def _read(self, ranges: Ranges, allowed: NDArray[np.uint32]) -> Iterator[tuple[Codes, NDArray[np.int64]]]:
+        """Yield codes and slots of those rows in ranges that may be found."""
+        if len(ranges) == 1 and not len(allowed):
+            for first, codes in self.codes.blocks(*ranges[0].tolist()):
+                yield codes, np.arange(first, first + len(codes))
+            return
+        slots = rows_in(ranges)
+        if len(allowed):
+            slots = slots[bits_of(allowed, slots)]
+        if len(slots):
+            yield self.codes.gather(slots), slots
 
 
 def bits_of(allowed: NDArray[np.uint32], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which rows may be found: (n,)."""
+    """Return which rows, by slot, may be found: (n,)."""
     return (allowed[rows >> 5] >> (rows & 31).astype(np.uint32) & np.uint32(1)).astype(bool)

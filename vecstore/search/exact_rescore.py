@@ -81,7 +81,7 @@ class Bounded:
         self._merging = threading.Lock()
 
     def take(self, number: int, found: TopK) -> None:
-        """Score the rows of a piece of a shard that may be among the best."""
+        """Score the rows of a piece of a section that may be among the best."""
         first = self._batch.prepared.edges[number]
         for query, size in enumerate(found.sizes):
             rows = found.rows[query, :size]
@@ -111,22 +111,23 @@ class Bounded:
 def bounds_of(
     batch: Batch, number: int, query: int, scores: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return what rows (n,) of a shard can score at most by the fine layer, of coarse scores (n,)."""
+    """Return what rows (n,) of a section can score at most by the fine layer, of coarse scores (n,)."""
     return batch.ranking.bound(query, scores, layer_distances(batch, number).of(rows))
 
 
 def layer_distances(batch: Batch, number: int) -> LayerDistances:
-    """Return how far the layers of a shard's rows lie apart."""
-    shard = batch.prepared.shards[number]
-    if shard.layer_distances is None:
+    """Return how far the layers of a section's rows lie apart."""
+    section = batch.prepared.sections[number]
+    if section.layer_distances is None:
+        shard = section.shards[0]
         again = "convert the dump again, or " if shard.prefix is None else ""
         raise OptionError(
             f"{shard.path}{'' if shard.prefix is None else ', truncated,'} does not keep how far its layers lie apart, "
             f"which exact scores need: {again}search with rescore= and without exact="
         )
-    return shard.layer_distances
+    return section.layer_distances
 
 
 def largest_distance(batch: Batch) -> float:
     """Return the largest distance of two layers of any row."""
-    return max(layer_distances(batch, number).largest for number in range(len(batch.prepared.shards)))
+    return max(layer_distances(batch, number).largest for number in range(len(batch.prepared.sections)))

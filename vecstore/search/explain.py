@@ -62,19 +62,19 @@ class Explanation:
 
 
 def explain(prepared: Prepared, metric: Metric) -> Explanation:
-    """Return what a search of these shards does; the first one speaks for all."""
-    prepared = Prepared(prepared.shards[:1]) if len(prepared.shards) > 1 else prepared
-    shard = prepared.shards[0]
+    """Return what a search of these shards does; the first section speaks for all."""
+    first = prepared.sections[0]
     strategy = resolve(SearchOptions(metric=metric), prepared, WANTED)
-    query = np.full((1, shard.dimensions), shard.dimensions**-0.5, np.float32)
-    batch = Batch(prepared, query, metric, Selection(prepared.shards, prepared.edges, None, None), None)
+    dimensions = prepared.shards[0].dimensions
+    query = np.full((1, dimensions), dimensions**-0.5, np.float32)
+    batch = Batch(prepared, query, metric, Selection(prepared.sections, prepared.edges, None, None), None)
     number = strategy.layer if isinstance(strategy, Scan) else 0
     exact = isinstance(strategy, Scan) and not strategy.approximate
     scanners = batch.exact_scanners(number) if exact else batch.fast_scanners(wanted=WANTED)
     rescored = 0
     if isinstance(strategy, (Rescore, Cascade)):
         rescored = min(max(WANTED * strategy.factor, strategy.least), prepared.rows)
-    layers = shard.codec.layers
+    layers = first.codec.layers
     scanned, fine = layers[number], layers[strategy.fine if isinstance(strategy, Rescore) else 0]
     return Explanation(
         scans=str(scanned.spec),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats, Numbers
+from vecstore.container.ranges import Ranges
 from vecstore.kernels import levels
 from vecstore.kernels.arguments import NumberQueries
 from vecstore.kernels.numbers import KINDS, arithmetic, pack, whole_type, whole_weights
@@ -68,13 +69,11 @@ class NumberScanner(Scanner):
             moved._norm_bias = self._norm_bias + square + float(weights @ numbers.offset)
         return moved
 
-    def over(
-        self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
-    ) -> None:
+    def over(self, ranges: Ranges, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]) -> None:
         kind, part, queries, heap = KINDS[self._dtype], self.codes.part, self._arguments, best.heap(floors)
         scan = scan_numbers if self._few else scan_batch
-        for first, last in part.checked_runs(start, stop):
-            scan(kind, part.tiles, queries, heap, first, last, allowed)
+        for some in part.checked(ranges):
+            scan(kind, part.tiles, queries, heap, some, allowed)
 
     def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
         self._check_rows(rows[indptr[0] : indptr[-1]])

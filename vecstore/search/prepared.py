@@ -11,6 +11,7 @@ from vecstore.search.options import SearchMetric
 from vecstore.search.oversampling import oversampling
 from vecstore.search.plan import Plan
 from vecstore.search.scan_bytes import plan_of
+from vecstore.search.section import sections_of
 from vecstore.search.trellis import Trellis
 from vecstore.shard.shard import Shard
 
@@ -23,13 +24,15 @@ class Prepared:
     Attributes
     ----------
     shards : sequence of Shard
+    sections : list of Section
+        The shards, as few as can be searched one by one.
     edges : list of int
-        Rows edges[i] to edges[i + 1] are in shard i.
+        Rows edges[i] to edges[i + 1] are in section i.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
-        self.shards = shards
-        self.edges = [0, *np.cumsum([shard.rows for shard in shards]).tolist()]
+        self.shards, self.sections = shards, sections_of(shards)
+        self.edges: list[int] = np.cumsum([0, *(section.rows for section in self.sections)]).tolist()
         self._trellises: dict[tuple[int, int], Trellis | None] = {}
         self._served: dict[SearchMetric, bool] = {}
         self._oversampling: dict[float | None, int] = {}
@@ -41,22 +44,22 @@ class Prepared:
         return int(self.edges[-1])
 
     def trellis(self, number: int, layer: int, metric: SearchMetric) -> Trellis | None:
-        """Return what scores rows of a layer of a shard by their trellis; None where codes are others.
+        """Return what scores rows of a layer of a section by their trellis; None where codes are others.
 
         Rows whose lengths are kept apart are scored so for cosines only.
         """
-        shard = self.shards[number]
-        key = number, layer % len(shard.layers)
+        section = self.sections[number]
+        key = number, layer % len(section.layers)
         if key not in self._trellises:
-            codes = shard.layers[layer]
+            codes = section.layers[layer]
             self._trellises[key] = Trellis.of(codes) if codes.layer.quantizer.code_kind == "trellis" else None
-        return None if shard.fixes_lengths and metric != "cosine" else self._trellises[key]
+        return None if section.fixes_lengths and metric != "cosine" else self._trellises[key]
 
     def scanned_by_trellis(self, metric: SearchMetric) -> bool:
-        """Return whether the first layer of all shards is scanned by its trellis, whose scores are approximate."""
+        """Return whether the first layer of all sections is scanned by its trellis, whose scores are approximate."""
         if metric not in self._served:
-            found = (self.trellis(number, 0, metric) for number in range(len(self.shards)))
-            coarse = len(self.shards[0].layers) > 1
+            found = (self.trellis(number, 0, metric) for number in range(len(self.sections)))
+            coarse = len(self.sections[0].layers) > 1
             self._served[metric] = all(
                 trellis is not None and trellis.serves(metric, coarse=coarse) for trellis in found
             )
@@ -73,6 +76,6 @@ class Prepared:
         key = recall, scan_bytes
         if key not in self._plans:
             descriptions = [shard.description for shard in self.shards]
-            size_bytes = self.shards[0].codec.code_bytes
+            size_bytes = self.sections[0].codec.code_bytes
             self._plans[key] = plan_of(descriptions, size_bytes, recall, scan_bytes, rows=self.rows)
         return self._plans[key]

@@ -58,7 +58,7 @@ def resolve_range(options: SearchOptions, prepared: Prepared) -> RangeStrategy:
     """
     if not _two_layers(options, prepared) or options.rescore == 0:
         return Scan()
-    bounded = all(shard.layer_distances is not None for shard in prepared.shards)
+    bounded = all(section.layer_distances is not None for section in prepared.sections)
     return ExactRescore() if bounded and options.metric == prepared.shards[0].metric else Scan(layer=-1)
 
 
@@ -66,19 +66,19 @@ def cells_to_probe(options: SearchOptions, prepared: Prepared) -> int | None:
     """Return into how many cells is looked, or None where that leaves no cell out."""
     if options.nprobe is None:
         return None
-    counts = [shard.cells.count for shard in prepared.shards if shard.cells is not None]
+    counts = [section.cells.count for section in prepared.sections if section.cells is not None]
     if not counts:
         raise OptionError("nprobe is for stores with cells: convert the dump with cells first in the codec")
     return int(options.nprobe) if options.nprobe < max(counts) else None
 
 
 def _two_layers(options: SearchOptions, prepared: Prepared) -> bool:
-    return len(prepared.shards[0].layers) > 1 and options.metric != "hamming"
+    return len(prepared.sections[0].layers) > 1 and options.metric != "hamming"
 
 
 def _trellis(prepared: Prepared) -> bool:
     """Return whether all shards hold trellis codes, whether they can be scanned where they lie or not."""
-    return all(shard.codec.layers[0].quantizer.code_kind == "trellis" for shard in prepared.shards)
+    return all(section.codec.layers[0].quantizer.code_kind == "trellis" for section in prepared.sections)
 
 
 def _of_two_layers(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
@@ -106,7 +106,7 @@ def _of_two_layers(options: SearchOptions, prepared: Prepared, k: int) -> Strate
 
 def _scans_faster(rescored: int, prepared: Prepared) -> bool:
     """Return whether scanning the fine layer takes no longer than scanning the coarse one and rescoring rows."""
-    coarse, fine = prepared.shards[0].codec.layers
+    coarse, fine = prepared.sections[0].codec.layers
     saved = prepared.rows * (fine.code_bytes - coarse.code_bytes)
     return fine.quantizer.code_kind in SCANNED and rescored * RESCORED_BYTES > saved
 
@@ -138,7 +138,7 @@ def _candidates(options: SearchOptions, prepared: Prepared) -> int:
 
 def in_cells(prepared: Prepared) -> bool:
     """Return whether rows of any shard lie in cells."""
-    return any(shard.cells is not None for shard in prepared.shards)
+    return any(section.cells is not None for section in prepared.sections)
 
 
 def _not_exact(options: SearchOptions, prepared: Prepared) -> OptionError:
@@ -153,7 +153,7 @@ def _refuse_scan_bytes(options: SearchOptions, prepared: Prepared) -> None:
     if options.scan_bytes != "auto":
         raise OptionError(
             f"scan_bytes is for tcq codes in one layer, in the layout of format 1.2, and without exact=; "
-            f"here {prepared.shards[0].codec.spec} is searched by {options.metric}"
+            f"here {prepared.sections[0].codec.spec} is searched by {options.metric}"
         )
 
 

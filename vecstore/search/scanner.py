@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
+from vecstore.container.ranges import Ranges
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT
 from vecstore.search.ranking import Ranking, Raw, raw_scores
 from vecstore.search.topk import TopK
@@ -40,19 +41,21 @@ class Scanner(ABC):
     def __init__(self, codes: LayerCodes, ranking: Ranking, row_lengths: RowLengths | None = None) -> None:
         self.codes, self.ranking, self.row_lengths = codes, ranking, row_lengths
 
+    def arranged(self, ranges: Ranges) -> Ranges:
+        """Return ranges of slots cut and ordered as they are best scanned."""
+        return ranges
+
     @abstractmethod
-    def over(
-        self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
-    ) -> None:
-        """Offer rows `start` (a multiple of 32) to `stop` to the heaps of `best`.
+    def over(self, ranges: Ranges, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]) -> None:
+        """Offer the rows in ranges of slots (see `Part`) to the heaps of `best`, by their slots.
 
         floors (q,) are the raw scores that count. They may be raised to the worst of a full heap, so that threads which
-        share them pass over what another one's rows have beaten. Bit i of allowed[t] says whether row 32 t + i may be
-        found (all may when it is empty). Several threads may call this at once, for heaps of their own.
+        share them pass over what another one's rows have beaten. Bit i of allowed[t] says whether the row with slot
+        32 t + i may be found (all may when it is empty). Several threads may call this at once, for heaps of their own.
         """
 
     def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
-        """out[i] = the raw score of row rows[i] for query q, where indptr[q] <= i < indptr[q + 1].
+        """out[i] = the raw score of the row with slot rows[i] for query q, where indptr[q] <= i < indptr[q + 1].
 
         Others are left as they are: several threads may each do a part of a list.
         """
@@ -62,14 +65,14 @@ class Scanner(ABC):
             out[part] = self._decoded_scores(slice(query, query + 1), codes, rows[part])[0]
 
     def of_rows(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the raw scores (n,) of rows for one of the queries."""
+        """Return the raw scores (n,) of rows, by position, for one of the queries."""
         indptr, out = np.zeros(len(self.ranking.queries) + 1, np.int64), np.empty(len(rows))
         indptr[query + 1 :] = len(rows)
-        self.score(indptr, rows, out)
+        self.score(indptr, self.codes.part.slots_of(rows), out)
         return out
 
     def _decoded_scores(self, queries: slice, codes: Codes, rows: NDArray[np.int64]) -> Floats:
-        """Return what `scores` does, of some queries, by decoding."""
+        """Return the scores (q, n) of rows, by slot, for some queries, by decoding."""
         layer, x = self.codes.layer, self.ranking.queries[queries]
         affine, cells = layer.affine, self.codes.cells
         z = self.codes.quantized(codes, rows)
@@ -107,7 +110,7 @@ class Scanner(ABC):
         return np.asarray(self.ranking.queries @ self.codes.cells.centroids.T, np.float32)
 
     def _check_rows(self, rows: NDArray[np.int64]) -> None:
-        """Compare the codes of some rows with their checksums, where that has not been done."""
+        """Compare the codes of some rows, by slot, with their checksums, where that has not been done."""
         if self.codes.part.unchecked:
             self.codes.part.check_rows(rows)
 

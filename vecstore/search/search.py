@@ -43,7 +43,7 @@ def find(
     few = _few(options, prepared.rows)
     wanted = min(k + len(few), prepared.rows)
     strategy, nprobe = resolve(options, prepared, wanted), cells_to_probe(options, prepared)
-    selection = Selection(prepared.shards, prepared.edges, options.rows, None if len(few) else options.exclude)
+    selection = Selection(prepared.sections, prepared.edges, options.rows, None if len(few) else options.exclude)
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
         batch = Batch(prepared, some, options.metric, selection, nprobe)
@@ -68,7 +68,7 @@ def find_all(
 ) -> list[tuple[NDArray[np.float64], NDArray[np.int64], int]]:
     """Return the scores and rows of all that score `least`, best first, and rows rescored, for each query."""
     strategy, nprobe = resolve_range(options, prepared), cells_to_probe(options, prepared)
-    selection = Selection(prepared.shards, prepared.edges, options.rows, options.exclude)
+    selection = Selection(prepared.sections, prepared.edges, options.rows, options.exclude)
     together, found = _together(nprobe), []
     for start in range(0, len(queries), together):
         batch = Batch(prepared, queries[start : start + together], options.metric, selection, nprobe)

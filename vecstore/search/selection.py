@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vecstore.container.part import Part
 from vecstore.errors import OptionError
-from vecstore.shard.shard import Shard
+from vecstore.search.section import Section
 
 __all__ = ["EVERYTHING", "Selection", "as_rows"]
 
@@ -22,9 +23,9 @@ class Selection:
 
     Parameters
     ----------
-    shards : sequence of Shard
+    sections : sequence of Section
     edges : list of int
-        Rows edges[i] to edges[i + 1] are in shard i.
+        Rows edges[i] to edges[i + 1] are in section i.
     rows, exclude : array or None
         A mask (rows of the store,) of bool, or row numbers.
 
@@ -42,13 +43,13 @@ class Selection:
     """
 
     def __init__(
-        self, shards: Sequence[Shard], edges: list[int], rows: ArrayLike | None, exclude: ArrayLike | None
+        self, sections: Sequence[Section], edges: list[int], rows: ArrayLike | None, exclude: ArrayLike | None
     ) -> None:
-        self._shards, self._edges, total = shards, edges, edges[-1]
+        self._sections, self._edges, total = sections, edges, edges[-1]
         self.count = total
         self.listed: NDArray[np.int64] | None = None
         self._mask: NDArray[np.bool_] | None = None  # by position
-        self._bits: dict[int, NDArray[np.uint32]] = {}
+        self._bits: dict[tuple[int, Part], NDArray[np.uint32]] = {}
         some = None if rows is None else as_rows(total, rows, "rows")
         others = None if exclude is None else as_rows(total, exclude, "exclude")
         if some is not None and some.dtype != bool and len(some) * LISTED <= total:
@@ -56,32 +57,33 @@ class Selection:
         elif some is not None or others is not None:
             self._set_mask(_mask(total, some, others))
 
-    def in_shard(self, number: int) -> NDArray[np.int64]:
-        """Return the positions in a shard of the rows in it that are listed: sorted."""
+    def in_section(self, number: int) -> NDArray[np.int64]:
+        """Return the positions in a section of the rows in it that are listed: sorted."""
         assert self.listed is not None
         first, end = self._edges[number], self._edges[number + 1]
         low, high = np.searchsorted(self.listed, [first, end])
         return np.asarray(self.listed[low:high] - first)
 
     def among(self, number: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return those of some positions in a shard, sorted, that may be found."""
+        """Return those of some positions in a section, sorted, that may be found."""
         if self.listed is not None:
-            return np.intersect1d(self.in_shard(number), positions, assume_unique=True)
+            return np.intersect1d(self.in_section(number), positions, assume_unique=True)
         return positions if self._mask is None else positions[self._mask[positions + self._edges[number]]]
 
-    def bits(self, number: int) -> NDArray[np.uint32]:
-        """Return which rows of a shard may be found: bit i of item t for position 32 t + i; empty for all."""
+    def bits(self, number: int, part: Part) -> NDArray[np.uint32]:
+        """Return which rows of a section may be found: bit i of item t for slot 32 t + i of a part; empty for all."""
         if self.count == self._edges[-1]:
             return EVERYTHING
-        if number not in self._bits:  # two threads may both do it
+        key = number, part
+        if key not in self._bits:  # two threads may both do it
             first, end = self._edges[number], self._edges[number + 1]
             if self._mask is not None:
                 mask = self._mask[first:end]
             else:
                 mask = np.zeros(end - first, bool)
-                mask[self.in_shard(number)] = True
-            self._bits[number] = _packed(mask)
-        return self._bits[number]
+                mask[self.in_section(number)] = True
+            self._bits[key] = _packed(part.placed(mask))
+        return self._bits[key]
 
     def _list(self, rows: NDArray[np.int64], others: NDArray[Any] | None) -> None:
         if others is not None:
@@ -94,19 +96,19 @@ class Selection:
         if self.count * LISTED <= len(mask):
             self._list(np.flatnonzero(mask), None)
             return
-        for shard, first, end in zip(self._shards, self._edges, self._edges[1:], strict=False):
-            if shard.order is not None:
-                mask[first:end] = shard.order.placed(mask[first:end])
+        for section, first, end in zip(self._sections, self._edges, self._edges[1:], strict=False):
+            if not section.in_order:
+                section.place(mask[first:end])
         self._mask = mask
 
     def _positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where sorted rows lie."""
         positions = rows
         cuts = np.searchsorted(rows, self._edges)
-        for shard, first, low, high in zip(self._shards, self._edges, cuts[:-1], cuts[1:], strict=False):
-            if shard.order is not None and low < high:
+        for section, first, low, high in zip(self._sections, self._edges, cuts[:-1], cuts[1:], strict=False):
+            if not section.in_order and low < high:
                 positions = positions.copy() if positions is rows else positions
-                positions[low:high] = shard.order.positions(rows[low:high] - first) + first
+                positions[low:high] = section.positions(rows[low:high] - first) + first
         return positions
 
 

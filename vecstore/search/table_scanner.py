@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.container.ranges import Ranges
 from vecstore.errors import OptionError
 from vecstore.kernels.arguments import TableQueries
 from vecstore.kernels.scans import scan_tiles, score_tiles
@@ -64,12 +65,10 @@ class TableScanner(Scanner):
             moved._norm_terms, moved._norm_bias = self._norm_terms + terms, self._norm_bias + square
         return moved
 
-    def over(
-        self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
-    ) -> None:
+    def over(self, ranges: Ranges, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]) -> None:
         part, queries, heap = self.codes.part, self._arguments, best.heap(floors)
-        for first, last in part.checked_runs(start, stop):
-            scan_tiles(part.tiles, queries, heap, first, last, allowed)
+        for some in part.checked(ranges):
+            scan_tiles(part.tiles, queries, heap, some, allowed)
 
     def score(self, indptr: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
         self._check_rows(rows[indptr[0] : indptr[-1]])

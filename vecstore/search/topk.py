@@ -41,14 +41,10 @@ class TopK:
         """Return the arrays as kernels take them, with the scores (q,) from which on rows count."""
         return Heap(self.scores, self.rows, self.sizes, floors)
 
-    def merge(self, other: TopK, *, first: int = 0) -> None:
-        """Take over the best of another one, whose rows are counted from row `first`."""
-        scores, rows = other.scores, other.rows
-        if first:
-            rows = np.where(rows >= 0, rows + first, -1)
-        if self.sizes.any() or other.k < self.k:
-            scores = np.concatenate([self.scores, scores], axis=1)
-            rows = np.concatenate([self.rows, rows], axis=1)
+    def merge(self, *others: TopK) -> None:
+        """Take over the best of others."""
+        scores = np.concatenate([self.scores, *(other.scores for other in others)], axis=1)
+        rows = np.concatenate([self.rows, *(other.rows for other in others)], axis=1)
         query = np.arange(len(scores))[:, None]
         order = np.lexsort((rows, -scores), axis=1)[:, : self.k]
         self.scores, self.rows = scores[query, order], rows[query, order]

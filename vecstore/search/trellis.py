@@ -53,13 +53,16 @@ class Trellis:
 
     Attributes
     ----------
-    edges : (cells + 1,) int64
-        Rows edges[c] to edges[c + 1] are in cell c; all are in one where the codes have no cells.
+    edges : (shards * cells + 1,) int64
+        Slots edges[i] to edges[i + 1] are in cell i % cells; all are in one where the codes have no cells.
     """
 
     def __init__(self, codes: LayerCodes, coefficients: Coefficients) -> None:
         self.codes, self.coefficients = codes, coefficients
-        self.edges = np.array([0, codes.rows]) if codes.cells is None else codes.cells.edges
+        if codes.cells is None:
+            self.edges = np.array([0, codes.part.blocks * codes.part.block_rows])
+        else:
+            self.edges = codes.cells.edges
         self._stages: dict[int, Stage] = {}
         self._moments: dict[tuple[str, int, Raw], Moments] = {}
 
@@ -73,9 +76,9 @@ class Trellis:
         return None if coefficients is None else cls(codes, coefficients)
 
     def _norms(self, rows: NDArray[np.int64], y: Floats) -> Floats:
-        """Return the squared lengths (n,) of rows with coefficients y (n, coefficients)."""
+        """Return the squared lengths (n,) of rows, by slot, with coefficients y (n, coefficients)."""
         linear, constants = self.norm_weights
-        cells = np.searchsorted(self.edges, rows, side="right") - 1
+        cells = (np.searchsorted(self.edges, rows, side="right") - 1) % len(constants)
         norms = self.coefficients.scale * np.einsum("ij,ij->i", y, y) + np.einsum("ij,ij->i", linear[cells], y)
         return np.asarray(np.maximum(norms + constants[cells], 0), np.float32)
 
@@ -95,8 +98,9 @@ class Trellis:
 
     @cached_property
     def sample(self) -> tuple[NDArray[np.int64], Floats]:
-        """Some rows, evenly spread, and their coefficients (rows, coefficients): how scores vary is seen from them."""
+        """Some slots, evenly spread, and their coefficients (rows, coefficients): how scores vary is seen from them."""
         rows = np.unique(np.linspace(0, self.codes.rows - 1, min(SAMPLE_ROWS, self.codes.rows)).astype(np.int64))
+        rows = self.codes.part.slots_of(rows)
         return rows, self.coefficients.quantizer.coefficients(self.codes.gather(rows))
 
     @cached_property

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.container.ranges import Ranges
 from vecstore.kernels.arguments import TrellisQueries, TrellisScores
 from vecstore.kernels.scans import scan_trellis, score_trellis
 from vecstore.search.plan import Plan
@@ -62,9 +63,9 @@ class TrellisScanner(Scanner):
 
     @staticmethod
     def share_limits(scanners: Sequence[TrellisScanner]) -> None:
-        """Tell the scanners of all shards what rows have to score, and about which scores tables are to be exact.
+        """Tell the scanners of all sections what rows have to score, and about which scores tables are to be exact.
 
-        Limits are those of the whole store: what a shard's rows have in common says nothing of how good they are.
+        Limits are those of the whole store: what a section's rows have in common says nothing of how good they are.
         """
         scanners = [scanner for scanner in scanners if scanner.codes.cells is None]
         if not scanners or (not scanners[0]._plan.sizes and scanners[0]._scanned != "unit"):
@@ -90,17 +91,15 @@ class TrellisScanner(Scanner):
     def _feature_weights(self) -> NDArray[np.float64]:
         return self._coefficients.feature_weights(self._weights, self._biases, self._scanned)
 
-    def over(
-        self, start: int, stop: int, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]
-    ) -> None:
+    def over(self, ranges: Ranges, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]) -> None:
         part = self.codes.part
         stages = [stage.kernel for stage in self._stages]
         queries, heap = self._arguments(best.k), best.heap(floors)
-        runs: Iterable[tuple[int, int]] = part.checked_runs(start, stop, self._stages[-1].size_bytes)
-        if len(stages) > 1:  # what these find depends on where runs end: all is checked before they begin
-            runs = [(start, stop)] if list(runs) else []
-        for first, last in runs:
-            scan_trellis(part.tiles, stages, queries, heap, first, last, allowed)
+        pieces: Iterable[Ranges] = part.checked(ranges, self._stages[-1].size_bytes)
+        if len(stages) > 1:  # what these find depends on where pieces end: all is checked before they begin
+            pieces = [ranges] if list(pieces) else []
+        for some in pieces:
+            scan_trellis(part.tiles, stages, queries, heap, some, allowed)
 
     def _arguments(self, k: int) -> TrellisQueries:
         return TrellisQueries(

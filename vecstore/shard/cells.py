@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,63 +14,86 @@ from vecstore.codecs.partition import Partition
 from vecstore.container.container import Container
 from vecstore.errors import CorruptError
 
-__all__ = ["SIZES", "CellRuns", "runs_of"]
+__all__ = ["SIZES", "CellRuns"]
 
 SIZES = "cells.sizes"
 
 
 class CellRuns:
-    """The runs of rows that make up the cells of a shard.
+    """The runs of rows that make up the cells of a shard; or of several shards seen as one.
+
+    Parameters
+    ----------
+    partition : Partition
+    edges : sequence of (count + 1,) int64
+        Of each shard: its cell i holds the rows edges[i] to edges[i + 1].
 
     Attributes
     ----------
     count : int
     centroids : (count, d) float32
-    edges : (count + 1,) int64
-        Cell i holds the positions edges[i] to edges[i + 1].
+    edges : (shards * count + 1,) int64
+        Rows edges[i] to edges[i + 1] are in cell i % count.
     squares : (count,) float32
         Squared lengths of the centroids.
     """
 
-    def __init__(self, container: Container, partition: Partition, rows: int) -> None:
+    def __init__(self, partition: Partition, edges: Sequence[NDArray[np.int64]]) -> None:
+        self._partition, self._edges = partition, edges
+        self.edges = np.concatenate([*(own[:-1] for own in edges), edges[-1][-1:]])
+        self.count, self.centroids = partition.count, partition.centroids
+        self.squares = np.einsum("ij,ij->i", self.centroids, self.centroids)
+
+    @classmethod
+    def read(cls, container: Container, partition: Partition, rows: int) -> Self:
+        """Return those of a shard."""
         part = container.expect(SIZES, "<u4", (partition.count,))
-        self.edges = np.concatenate([[0], np.cumsum(part.array(), dtype=np.int64)])
-        if self.edges[-1] != rows:
+        edges = np.concatenate([[0], np.cumsum(part.array(), dtype=np.int64)])
+        if edges[-1] != rows:
             raise CorruptError(
                 "the cells hold more or fewer rows than the store; restore the file from a copy",
                 path=container.path,
                 expected=f"{rows:,}",
-                found=f"{self.edges[-1]:,}",
+                found=f"{edges[-1]:,}",
             )
-        self.count, self.centroids = partition.count, partition.centroids
-        self.squares = np.einsum("ij,ij->i", self.centroids, self.centroids)
+        return cls(partition, [edges])
 
-    def of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the cell of each position in range."""
-        return np.searchsorted(self.edges[1:], positions, side="right")
+    @classmethod
+    def joined(cls, each: Sequence[CellRuns], firsts: NDArray[np.int64]) -> CellRuns:
+        """Return those of several shards as one; the first row of each is then called `firsts` (shards,)."""
+        if len(each) == 1:
+            return each[0]
+        own = zip(each, firsts.tolist(), strict=True)
+        return cls(each[0]._partition, [edges + first for cells, first in own for edges in cells._edges])
 
-    def offsets(self, positions: NDArray[np.int64]) -> Floats:
-        """Return the centroid of each position's cell: (n, d)."""
-        return self.centroids[self.of(positions)]
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cell of each row in range."""
+        return np.searchsorted(self.edges[1:], rows, side="right") % self.count
+
+    def offsets(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the centroid of each row's cell: (n, d)."""
+        return self.centroids[self.of(rows)]
 
     def nearest(self, query: Floats, count: int, *, by_product: bool) -> NDArray[np.int64]:
-        """Return the positions, rising, of all rows in the `count` cells nearest to a query (d,), empty ones left out.
+        """Return the ranges, rising, of the rows in the `count` cells nearest to a query (d,), empty ones left out.
 
         Nearest is the least distance, or with `by_product` the largest inner product.
+
+        Returns
+        -------
+        (n, 2) int64
         """
         scores = self.centroids @ query
         if not by_product:
             scores = scores - self.squares / 2
-        sizes = np.diff(self.edges)
-        order = np.argsort(-np.where(sizes > 0, scores, -np.inf), kind="stable")[:count]
-        chosen = np.sort(order[sizes[order] > 0])
-        starts, lengths = self.edges[chosen], sizes[chosen]
-        first = np.cumsum(lengths) - lengths
-        return np.repeat(starts - first, lengths) + np.arange(int(lengths.sum()))
+        sizes = self.ranges[:, :, 1] - self.ranges[:, :, 0]
+        filled = sizes.sum(axis=0) > 0
+        order = np.argsort(-np.where(filled, scores, -np.inf), kind="stable")[:count]
+        chosen = np.sort(order[filled[order]])
+        found = self.ranges[:, chosen].reshape(-1, 2)
+        return found[found[:, 0] < found[:, 1]]
 
-
-def runs_of(positions: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return where runs of consecutive positions, given rising, begin and end."""
-    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-    starts, ends = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(positions)]])
-    return [(int(positions[a]), int(positions[b - 1]) + 1) for a, b in zip(starts, ends, strict=True) if a < b]
+    @cached_property
+    def ranges(self) -> NDArray[np.int64]:
+        """Where each cell of each shard begins and ends: (shards, cells, 2)."""
+        return np.stack([np.stack([own[:-1], own[1:]], axis=1) for own in self._edges])

@@ -7,6 +7,9 @@ to f is no less than that to c minus |f - c|. The byte holds |f - c|, rounded up
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +17,11 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.container import ColumnWriter, Container, ContainerWriter
+from vecstore.container.joined_part import join
+from vecstore.container.part import Part
 from vecstore.errors import CorruptError
 
-__all__ = ["GROUP_ROWS", "LAYER_DISTANCE_BYTES", "LayerDistanceWriter", "LayerDistances", "distances"]
+__all__ = ["GROUP_ROWS", "LAYER_DISTANCE_BYTES", "PART", "LayerDistanceWriter", "LayerDistances", "distances"]
 
 PART, SCALES = "residuals", "residuals.scales"
 GROUP_ROWS = 4096
@@ -64,7 +69,7 @@ class LayerDistanceWriter:
 
 
 class LayerDistances:
-    """The bounds of a shard's rows.
+    """The bounds of a shard's rows; or of the rows of several shards, one behind the other.
 
     Attributes
     ----------
@@ -72,17 +77,31 @@ class LayerDistances:
         No row's bound is larger.
     """
 
-    def __init__(self, container: Container, rows: int) -> None:
-        self._part = container.expect(PART, "|u1", (rows,))
-        self._scales = container.expect(SCALES, "<f4", (-(-rows // GROUP_ROWS),)).array()
-        if not np.isfinite(self._scales).all() or self._scales.min(initial=0) < 0:
-            raise CorruptError("part 'residuals.scales' is malformed", path=container.path)
+    def __init__(self, parts: Sequence[Part], scales: Sequence[Floats]) -> None:
+        self._parts, self._of_each, self._part = parts, scales, join(parts)
+        self._scales = np.concatenate(scales)
+        self._edges = np.cumsum([0, *(part.rows for part in parts)])
+        self._first_groups = np.cumsum([0, *map(len, scales)])
         self.largest = float(self._scales.max(initial=0)) * 255
+
+    @classmethod
+    def read(cls, container: Container, rows: int) -> Self:
+        """Return those of a shard."""
+        part = container.expect(PART, "|u1", (rows,))
+        scales = container.expect(SCALES, "<f4", (-(-rows // GROUP_ROWS),)).array()
+        if not np.isfinite(scales).all() or scales.min(initial=0) < 0:
+            raise CorruptError("part 'residuals.scales' is malformed", path=container.path)
+        return cls([part], [scales])
+
+    @classmethod
+    def joined(cls, each: Sequence[LayerDistances]) -> LayerDistances:
+        """Return those of several shards as one."""
+        if len(each) == 1:
+            return each[0]
+        return cls([part for own in each for part in own._parts], [scale for own in each for scale in own._of_each])
 
     def of(self, rows: NDArray[np.int64]) -> Floats:
         """Return the bounds of rows in range: (n,) float32."""
-        part = self._part
-        if part.unchecked:
-            part.check_rows(rows)
-        block, row = np.divmod(rows, part.block_rows)
-        return part.data[part.offsets[block] + row] * self._scales[rows // GROUP_ROWS]
+        shard = np.searchsorted(self._edges, rows, side="right") - 1
+        group = self._first_groups[shard] + (rows - self._edges[shard]) // GROUP_ROWS
+        return np.asarray(self._part.values(self._part.slots_of(rows)) * self._scales[group], np.float32)

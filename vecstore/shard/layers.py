@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.layer import Layer
 from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.container import Container, ContainerWriter, rows_per_block
+from vecstore.container.joined_part import join
 from vecstore.container.part import padded, tiled
 from vecstore.errors import CorruptError
 from vecstore.kernels import entries
@@ -78,8 +79,9 @@ class LayerWriter:
 
 
 class LayerCodes:
-    """The codes of one layer of a shard, mapped.
+    """The codes of one layer of a shard, mapped; or of several shards seen as one.
 
+    Methods know a row by its slot (see `Part`): in a single shard that is its position.
     A layer with fewer code bytes than the part has (see `Codec.prefix`) reads the first bytes of every row.
 
     Parameters
@@ -131,6 +133,20 @@ class LayerCodes:
                 expected=f"{most:,} at most",
             )
 
+    @classmethod
+    def joined(cls, each: Sequence[LayerCodes]) -> LayerCodes:
+        """Return those of several shards as one; the layer is the same, and no table codec."""
+        if len(each) == 1:
+            return each[0]
+        found = cls.__new__(cls)
+        found.layer, found.packed, found.rows = each[0].layer, each[0].packed, sum(codes.rows for codes in each)
+        found.part = part = join([codes.part for codes in each])
+        found._first_row, found._keys_of, found._unpacked = 0, None, None
+        first_rows = np.cumsum([0, *(codes.rows for codes in each)])[:-1]
+        cells = [codes.cells for codes in each if codes.cells is not None]
+        found.cells = CellRuns.joined(cells, part.slots_of(first_rows)) if cells else None
+        return found
+
     @cached_property
     def _windows(self) -> NDArray[Any]:
         """Every run of code_bytes bytes of the file as one item, so that one index copies a code."""
@@ -174,7 +190,7 @@ class LayerCodes:
             start += at * part.row_bytes
             return part.data[start : start + width].reshape(1, width)
         first = at // tile * tile
-        height = min(tile, padded(min(part.block_rows, self.rows - block * part.block_rows), tile) - first)
+        height = min(tile, padded(int(part.counts[block]), tile) - first)
         start += first * part.row_bytes
         if part.together == 1:
             start += at - first
@@ -183,8 +199,8 @@ class LayerCodes:
         return part.data[start + chunks * height + (at - first) * wide + rest][None, :width]
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Codes]]:
-        """Yield (first row, codes) block after block, clipped to rows start to stop; views where possible."""
-        stop = self.rows if stop is None else min(stop, self.rows)
+        """Yield (first row, codes) block after block, of rows start to stop; views where possible."""
+        stop = self.rows if stop is None else stop
         step = self.part.block_rows
         for block in range(start // step, -(-stop // step) if stop > start else 0):
             first = block * step
@@ -239,7 +255,7 @@ class LayerCodes:
         if length > len(value) - _LENGTH.size:
             raise CorruptError(f"block {block} is shorter than it says", path=self.part.path)
         raw = bytes(value[_LENGTH.size : _LENGTH.size + length])
-        rows = min(self.part.block_rows, self.rows - block * self.part.block_rows)
+        rows = int(self.part.counts[block])
         size = rows * self.part.row_bytes
         for step in reversed(self.layer.byte_steps):
             raw = step.unpack(raw, size, self.layer.quantizer.item_bytes)

@@ -28,11 +28,7 @@ class Order:
 
     def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows at positions in range: (n,)."""
-        part = self._part
-        if part.unchecked:
-            part.check_rows(positions)
-        block, at = np.divmod(positions, part.block_rows)
-        found = part.data.view("<u4")[part.offsets[block] // 4 + at].astype(np.int64)
+        found = self._part.values(positions).astype(np.int64)
         if int(found.max(initial=0)) >= self._rows:
             raise self._damaged()
         return found

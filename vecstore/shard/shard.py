@@ -109,7 +109,7 @@ class Shard:
         """Bounds of how far the two layers' vectors lie apart, if they were recorded."""
         if not self.description.get("residuals") or self.prefix is not None:
             return None
-        return LayerDistances(self.container, self.rows)
+        return LayerDistances.read(self.container, self.rows)
 
     @cached_property
     def codec(self) -> Codec:
@@ -152,7 +152,7 @@ class Shard:
     def cells(self) -> CellRuns | None:
         """The runs of rows that lie in the same cell, if rows lie in that order."""
         partition = self.codec.partition
-        return None if partition is None else CellRuns(self.container, partition, self.rows)
+        return None if partition is None else CellRuns.read(self.container, partition, self.rows)
 
     @cached_property
     def layers(self) -> tuple[LayerCodes, ...]:
@@ -251,9 +251,4 @@ class Shard:
 
 def _lengths(norms: Part | None, rows: NDArray[np.int64]) -> Floats:
     """Return what a part holds for rows, checked; ones without it."""
-    if norms is None:
-        return np.ones(len(rows), np.float32)
-    if norms.unchecked:
-        norms.check_rows(rows)
-    block, row = np.divmod(rows, norms.block_rows)
-    return norms.data.view("<f4")[norms.offsets[block] // 4 + row]
+    return np.ones(len(rows), np.float32) if norms is None else norms.values(rows)

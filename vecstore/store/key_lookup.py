@@ -13,8 +13,8 @@ from vecstore.errors import CorruptError, OptionError
 from vecstore.keys.index import KeyIndex
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
+from vecstore.shard.groups import groups
 from vecstore.shard.shard import Shard
-from vecstore.store.groups import groups
 from vecstore.store.manifest import Manifest
 
 __all__ = ["KeyLookup"]

@@ -20,8 +20,8 @@ from vecstore.keys.kind import Key, KeyType, as_keys
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.progress import Listener, Step
+from vecstore.shard.groups import groups
 from vecstore.shard.shard import Models, Shard
-from vecstore.store.groups import groups
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 from vecstore.store.own_rows import OwnRows

@@ -39,7 +39,7 @@ def test_opening_reads_little(tmp_path):
     assert read_bytes() - before < 1_000_000
 
 
-def test_runs_are_checked_block_by_block(tmp_path):
+def test_rows_are_checked_a_block_at_a_time(tmp_path):
     path = tmp_path / "one.vecs"
     codes = np.random.default_rng(1).integers(0, 256, (100, 4096), np.uint8)
     writer = ContainerWriter(path)
@@ -48,18 +48,22 @@ def test_runs_are_checked_block_by_block(tmp_path):
     writer.declare("codes", "|u1", codes.shape, block_rows=32)
     writer.close({})
     part = Container(path).part("codes")
-    assert list(part.checked_runs(5, 70)) == [(5, 32), (32, 64), (64, 70)]
-    assert part.unchecked and list(part.checked_runs(70, 70)) == []
-    assert [*part.checked_runs(0, 100)][-1] == (96, 100) and not part.unchecked
-    assert list(part.checked_runs(5, 70)) == [(5, 70)]
+
+    def pieces(start, stop):
+        return [piece.tolist() for piece in part.checked(np.array([[start, stop]]))]
+
+    assert pieces(5, 70) == [[[5, 37]], [[37, 69]], [[69, 70]]]
+    assert part.unchecked and pieces(70, 70) == []
+    assert pieces(0, 100)[-1] == [[96, 100]] and not part.unchecked
+    assert pieces(5, 70) == [[[5, 70]]]
 
     body = bytearray(path.read_bytes())
     body[body.find(codes[40].tobytes())] ^= 1
     path.write_bytes(body)
-    runs = Container(path).part("codes").checked_runs(0, 100)
-    assert next(runs) == (0, 32)
+    checked = Container(path).part("codes").checked(np.array([[0, 100]]))
+    assert next(checked).tolist() == [[0, 32]]
     with pytest.raises(CorruptError, match="block 1,"):
-        next(runs)
+        next(checked)
 
 
 @pytest.mark.parametrize("kind", ["str", "int64"])

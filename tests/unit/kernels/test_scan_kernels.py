@@ -39,8 +39,15 @@ class Codes:
             pieces.append(raw)
         self.data = np.frombuffer(b"".join(pieces)[:-16], np.uint8)  # nothing lies behind the last row
         self.offsets = np.array(self.offsets, np.int64)
-        self.tiles = Tiles(self.data, self.offsets, block_rows, tile_rows, row_bytes, 1, rows)
+        self.tiles = tiles_of(self.data, self.offsets, rows, block_rows, tile_rows, row_bytes)
         self.codes = self.codes[:, :width]
+
+
+def tiles_of(data, offsets, rows, block_rows, tile_rows, row_bytes):
+    """Return where rows lie, block after block."""
+    ends = np.full(len(offsets), len(data))
+    counts = np.clip(rows - np.arange(len(offsets)) * block_rows, 0, block_rows)
+    return Tiles(data, np.asarray(offsets, np.int64), ends, counts, block_rows, tile_rows, row_bytes, 1)
 
 
 def heaps(queries, k):
@@ -84,7 +91,7 @@ def scan(level, codes, terms, norm_terms, kind, k, *, first=0, floors=None, chos
     norms = norm_terms if kind != "product" else np.zeros((0, 0), np.float32)
     two_digits = small and width_of(codes) >= 7
     asked = TableQueries(terms, norms, np.full(queries, bias), norm_bias, *lengths, KINDS[kind], two_digits)
-    exact = scan_tiles(codes.tiles, asked, Heap(*found, floors), first, rows, allowed, level)
+    exact = scan_tiles(codes.tiles, asked, Heap(*found, floors), np.array([[first, rows]]), allowed, level)
     wanted = np.ones(rows, bool) if chosen is None else chosen.copy()
     wanted[:first] = False
     require_best(found, scores, k, floors, wanted)
@@ -254,6 +261,48 @@ def numbers(kind, rows, d):
     return x, x.view(np.uint8)
 
 
+def some_ranges(rows):
+    """Return a few ranges of rows, wherever they begin and end, and which rows they hold."""
+    edges = np.unique(RNG.integers(0, rows + 1, 12))
+    ranges = (
+        np.stack([edges[:-1:2], edges[1::2]], axis=1)
+        if len(edges) % 2 == 0
+        else np.stack([edges[:-2:2], edges[1:-1:2]], axis=1)
+    )
+    held = np.zeros(rows, bool)
+    for start, stop in ranges:
+        held[start:stop] = True
+    return np.ascontiguousarray(ranges), held
+
+
+@every_level
+@pytest.mark.parametrize("entries", [16, 256])
+def test_rows_of_ranges_alone_are_found(level, entries):
+    for rows, queries in ((33, 1), (700, 2), (900, 5)):
+        codes = Codes(rows, 6, 256)
+        terms, norms = tables(queries, 6, entries)
+        scores = raw("product", additive(codes.codes, terms), 1.0)
+        asked = TableQueries(terms, norms[:0, :0], np.zeros(queries), 0.0, 0.0, 0.0, PRODUCT, False)
+        for chosen in (None, RNG.random(rows) < 0.6):
+            ranges, held = some_ranges(rows)
+            found, floors = heaps(queries, 7), np.full(queries, -np.inf)
+            allowed = EVERYTHING if chosen is None else bits(chosen)
+            scan_tiles(codes.tiles, asked, Heap(*found, floors), ranges, allowed, level)
+            require_best(found, scores, 7, np.full(queries, -np.inf), held if chosen is None else held & chosen)
+
+
+@every_level
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_numbers_of_ranges_alone_are_found(level, dtype):
+    for scan, queries in ((scan_numbers, 2), (scan_batch, 20)):
+        case = NumberCase(dtype, "unit", 500, queries, 33, level)
+        ranges, held = some_ranges(500)
+        found = heaps(queries, 5)
+        asked = case.one_by_one if scan is scan_numbers else case.together
+        scan(case.kind, case.tiles, asked, Heap(*found, np.full(queries, -np.inf)), ranges, EVERYTHING, level)
+        case.require_best(found, held)
+
+
 class NumberCase:
     """Rows of numbers in blocks, queries with and without a scan of all together, and their scores."""
 
@@ -267,7 +316,7 @@ class NumberCase:
             pieces.append(codes[start : start + block_rows].tobytes() + b"\xff" * 16)
         data = np.frombuffer(b"".join(pieces)[:-16], np.uint8)  # nothing lies behind the last row
         self.kind, self.rows, self.queries, self.level = NUMBERS[dtype], rows, queries, level
-        self.tiles = Tiles(data, np.array(offsets), block_rows, 1, codes.shape[1], 1, rows)
+        self.tiles = tiles_of(data, offsets, rows, block_rows, 1, codes.shape[1])
         weights = RNG.normal(size=(queries, d)).astype(np.float32)
         gram, offset = RNG.uniform(0.1, 1, d), RNG.normal(size=d)
         norm_weights, norm_bias = np.stack([2 * gram * offset, gram]).astype(np.float32), 0.5 + gram @ offset**2
@@ -287,7 +336,7 @@ class NumberCase:
     def best(self, scan, asked, k, allowed=EVERYTHING):
         found = heaps(self.queries, k)
         heap = Heap(*found, np.full(self.queries, -np.inf))
-        scan(self.kind, self.tiles, asked, heap, 0, self.rows, allowed, self.level)
+        scan(self.kind, self.tiles, asked, heap, np.array([[0, self.rows]]), allowed, self.level)
         return found
 
     def require_best(self, found, wanted):

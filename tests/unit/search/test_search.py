@@ -181,8 +181,8 @@ def test_best_of_scores_in_pieces(k, cut):
     for start in rng.permutation(range(0, 40, cut)):
         piece = TopK(3, cut)
         for query in range(3):
-            piece.put(query, scores[query, start : start + cut], np.arange(cut)[: 40 - start])
-        best.merge(piece, first=int(rows[start]))
+            piece.put(query, scores[query, start : start + cut], rows[start : start + cut])
+        best.merge(piece)
     order = np.lexsort((np.broadcast_to(rows, scores.shape), -scores), axis=1)[:, :k]
     np.testing.assert_array_equal(best.rows, rows[order])
     np.testing.assert_array_equal(best.scores, np.take_along_axis(scores, order, axis=1))

@@ -274,13 +274,16 @@ class BruteForce:
         """
         may = np.zeros(self.n, bool)
         q = unit(query[None])[0] if metric == "cosine" else query
-        for shard, first in zip(self.shards, np.cumsum([0, *(shard.rows for shard in self.shards)]), strict=False):
-            centroids, edges = shard.codec.partition.centroids, shard.cells.edges
-            near = centroids @ q if metric == "dot" and shard.prefix is None else -((q - centroids) ** 2).sum(axis=1)
-            near[np.diff(edges) == 0] = -np.inf
-            for cell in np.argsort(-near)[:NPROBE]:
-                at = np.arange(edges[cell], edges[cell + 1])
-                may[first + (at if shard.order is None else shard.order.rows(at))] = True
+        first = 0
+        for section in self.store._snapshot.prepared.sections:
+            centroids, by_product = section.codec.partition.centroids, metric == "dot" and self.shards[0].prefix is None
+            near = centroids @ q if by_product else -((q - centroids) ** 2).sum(axis=1)
+            near[sum(np.diff(shard.cells.edges) for shard in section.shards) == 0] = -np.inf
+            for shard in section.shards:
+                for cell in np.argsort(-near)[:NPROBE]:
+                    at = np.arange(shard.cells.edges[cell], shard.cells.edges[cell + 1])
+                    may[first + (at if shard.order is None else shard.order.rows(at))] = True
+                first += shard.rows
         return may
 
     def require(self, case):
@@ -389,7 +392,7 @@ def test_codes_are_scanned_where_they_lie(open_store, asked, codec, place, way):
         return  # as above
     store = open_store(codec, place, way)
     prepared = store._snapshot.prepared
-    batch = Batch(prepared, asked[:1], "cosine", Selection(prepared.shards, prepared.edges, None, None), None)
+    batch = Batch(prepared, asked[:1], "cosine", Selection(prepared.sections, prepared.edges, None, None), None)
     alone, in_cells = SCANNERS["tables" if place == "fine" else CODECS[codec]]
     for scanner in batch.fast_scanners(wanted=10):
         assert type(scanner) is (in_cells if store._snapshot.shards[0].cells else alone)
@@ -408,7 +411,7 @@ def test_scores_of_listed_rows(open_store, asked, codec, place, way):
     for own, count in zip(candidates, counts, strict=True):
         own[rng.permutation(300)[:count]] = rng.permutation(len(store))[:count]
     for metric in METRICS:
-        scores, selection = brute_force.scores(metric), Selection(prepared.shards, prepared.edges, None, None)
+        scores, selection = brute_force.scores(metric), Selection(prepared.sections, prepared.edges, None, None)
         batch = Batch(prepared, brute_force.queries, metric, selection, None)
         found = batch.score(candidates, 300, batch.scorers(-1))
         assert found.sizes.tolist() == batch.rescored.tolist() == counts

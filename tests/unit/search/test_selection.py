@@ -13,17 +13,17 @@ ROWS = 2000
 
 
 @pytest.fixture(scope="module", params=["f16", "cells:4,f16"])
-def shards(request, tmp_path_factory):
+def sections(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("stores") / "a.vecs"
     x = np.random.default_rng(0).normal(size=(ROWS, 8)).astype("f4")
     vecstore.write(path, x, codec=request.param)  # without keys rows keep their numbers, in cells, too
-    return vecstore.open(path)._snapshot.shards
+    return vecstore.open(path)._snapshot.prepared.sections
 
 
-def found_by(shards, selection):
+def found_by(sections, selection):
     """Return the rows that a selection leaves, in three ways."""
-    position_of = np.arange(ROWS) if shards[0].order is None else shards[0].order.positions(np.arange(ROWS))
-    bits = selection.bits(0)
+    position_of = sections[0].positions(np.arange(ROWS))
+    bits = selection.bits(0, sections[0].layers[0].part)
     by_bits = np.ones(ROWS, bool) if bits is EVERYTHING else np.unpackbits(bits.view("u1"), bitorder="little")[:ROWS]
     by_list = np.zeros(ROWS, bool)
     by_list[selection.among(0, np.arange(ROWS))] = True
@@ -34,28 +34,28 @@ def found_by(shards, selection):
 @pytest.mark.parametrize("count", [0, 1, ROWS // LISTED, ROWS // LISTED + 1, ROWS // 2, ROWS])
 @pytest.mark.parametrize("form", ["mask", "numbers"])
 @pytest.mark.parametrize("without", [None, 0, 5, ROWS // 3])
-def test_rows_and_exclude(shards, count, form, without):
+def test_rows_and_exclude(sections, count, form, without):
     rng = np.random.default_rng(count)
     some, others = rng.choice(ROWS, count, replace=False), rng.choice(ROWS, without or 0, replace=False)
     may, left_out = np.zeros(ROWS, bool), np.zeros(ROWS, bool)
     may[some], left_out[others] = True, True
     given = may if form == "mask" else np.concatenate([some, some[:2]])  # a number twice counts once
     exclude = None if without is None else left_out if form == "mask" else others
-    selection = Selection(shards, [0, ROWS], given, exclude)
-    assert np.array_equal(found_by(shards, selection), may & ~left_out)
+    selection = Selection(sections, [0, ROWS], given, exclude)
+    assert np.array_equal(found_by(sections, selection), may & ~left_out)
     assert selection.count == (may & ~left_out).sum()
     assert (selection.listed is not None) == (selection.count * LISTED <= ROWS)
 
 
-def test_masks_of_users_are_left_alone(shards):
+def test_masks_of_users_are_left_alone(sections):
     mask = np.arange(ROWS) % 2 == 0
-    Selection(shards, [0, ROWS], mask, [0, 2])
+    Selection(sections, [0, ROWS], mask, [0, 2])
     assert mask[:4].tolist() == [True, False, True, False]
 
 
-def test_numbers_that_are_no_rows(shards):
+def test_numbers_that_are_no_rows(sections):
     with pytest.raises(OptionError, match="-1 is no row of a store with 2,000 rows"):
-        Selection(shards, [0, ROWS], [3, -1], None)
+        Selection(sections, [0, ROWS], [3, -1], None)
 
 
 @pytest.mark.parametrize("keys", ["text", "long", "integers"])

@@ -92,7 +92,9 @@ class Coded:
             for found in lookups
         ]
         best, shape = TopK(queries, k), (len(sizes), queries)
-        tiles = Tiles(self.data, self.offsets, self.block_rows, self.tile_rows, self.size, 8, self.rows)
+        counts = np.minimum(self.block_rows, self.rows - np.arange(len(self.offsets)) * self.block_rows)
+        ends = np.full(len(counts), len(self.data))
+        tiles = Tiles(self.data, self.offsets, ends, counts, self.block_rows, self.tile_rows, self.size, 8)
         stages = [
             Stage(size, found.kernel, found.owners, found.levels, norms, 0.0, float(typical))
             for size, found, norms in zip(sizes, lookups, squares, strict=True)
@@ -102,7 +104,8 @@ class Coded:
         reached = np.zeros(shape), np.full(queries, limit), np.full(shape, margin)
         asked = TrellisQueries(kind, weights, biases, edges, *reached, wanted)
         heap = best.heap(np.full(queries, -np.inf) if floors is None else floors)
-        scan_trellis(tiles, stages, asked, heap, first, self.rows if last is None else last, allowed, level)
+        ranges = np.array([[first, self.rows if last is None else last]])
+        scan_trellis(tiles, stages, asked, heap, ranges, allowed, level)
         everything = TopK(queries, k)
         everything.merge(best)
         room = np.empty(terms[-1][0].shape, np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vecstore
-from vecstore.errors import OptionError
+from vecstore.errors import CorruptError, OptionError
 from vecstore.shard.shard import Shard
 from vecstore.shard.sizes import bytes_beside, fixed_bytes
 
@@ -28,6 +28,91 @@ def write(tmp_path, docs, monkeypatch):
         return vecstore.open(tmp_path / name)
 
     return written
+
+
+# what is searched, of two stores of the same rows; scores by trellis are not exact, those of other scans are
+PLACES = {
+    "pq:48x4": {},
+    "pq:48": {},
+    "sq:8": {},
+    "f16": {"keep_norms": True},
+    "bin": {},
+    "lvq:4": {},
+    "tcq:48": {},
+    "sq:8,zstd": {},
+    "tcq:48/sq:8": {},
+    "cells:4,tcq:48": {},
+    "cells:4,pq:48x4": {},
+    "cells:4,sq:8/f16": {"keep_order": False},
+    "cells:4,lvq:4": {},
+}
+SOME, FEW = np.arange(ROWS) % 3 > 0, np.arange(ROWS) % 90 == 7
+
+
+@pytest.mark.parametrize("spec", PLACES)
+def test_many_shards_are_searched_as_one_file_is(write, docs, queries, spec):
+    codec = vecstore.codec(spec).fit(docs[ROWS:], rows=SHARD_ROWS)
+    many, one = (write(name, codec, rows, **PLACES[spec]) for name, rows in (("many", SHARD_ROWS), ("one", 2 * ROWS)))
+    assert len(many._snapshot.shards) >= 6 and len(many._snapshot.prepared.sections) == 1
+    ways = [
+        {},
+        {"rows": SOME},
+        {"rows": np.flatnonzero(FEW)},
+        {"exclude": [3, 5, 700]},
+        {"metric": "dot"},
+        {"rescore": 0},
+    ]
+    if "/" in spec:
+        ways += [{"exact": True}, {"rescore": 90}]
+    if many.reordered:  # cells of one file are not those of ten
+        ways = [way for way in ways if not {"rows", "exclude"} & set(way)]
+    for options in ways:
+        for asked in (queries[0], queries[:3], queries[:20]):
+            found, expected = many.search(asked, 10, **options), one.search(asked, 10, **options)
+            assert np.mean(np.sort(found.scores) >= np.sort(expected.scores) - 2e-5) > (
+                0.98 if "tcq" in spec else 0.999
+            )
+            np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3)
+            if options.get("metric") is None and not many.reordered and "tcq" not in spec:
+                assert np.mean(found.rows == expected.rows) > 0.99
+    least = float(np.quantile(one.search(queries[0], ROWS).scores, 0.95))
+    found, expected = (store.range_search(queries[:3], min_score=least) for store in (many, one))
+    assert [len(own.rows) for own in found] == [len(own.rows) for own in expected]
+
+
+@pytest.mark.parametrize("spec", ["cells:4,pq:48x4", "cells:4,tcq:48", "cells:4,lvq:4"])
+def test_cells_of_many_shards_are_probed_together(write, docs, queries, spec):
+    codec = vecstore.codec(spec).fit(docs[ROWS:], rows=SHARD_ROWS)
+    many, one = write("many", codec), write("one", codec, 2 * ROWS)
+    for options in ({}, {"rows": SOME}, {"rows": np.flatnonzero(FEW)}):
+        found, expected = (store.search(queries[:9], 10, nprobe=2, **options) for store in (many, one))
+        np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3)
+
+
+def test_sections_are_of_one_model_and_layout(write, docs, queries):
+    specification = vecstore.codec("tcq:24")
+    first, second = specification.fit(docs[ROWS:]), specification.fit(docs[ROWS + 500 :])
+    stores = [write(name, codec) for name, codec in (("a", first), ("b", first), ("c", second), ("d", first))]
+    joined = vecstore.open([store.path for store in stores])
+    sections = joined._snapshot.prepared.sections
+    assert [section.rows for section in sections] == [2 * ROWS, ROWS, ROWS]
+    found = joined.search(queries[:5], 4 * ROWS)
+    assert (np.sort(found.rows) == np.arange(4 * ROWS)).all()
+
+
+@pytest.mark.parametrize("spec", ["sq:8", "pq:48x4", "tcq:24"])
+def test_damage_is_found_where_it_is(write, docs, queries, spec):
+    store = write("a", vecstore.codec(spec).fit(docs[ROWS:]))
+    shard = store._snapshot.shards[4]
+    offset = int(shard.container.part("codes.0").offsets[0])
+    store.close()
+    with open(shard.path, "r+b") as file:
+        file.seek(offset + 100)
+        byte = file.read(1)[0]
+        file.seek(offset + 100)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(CorruptError, match=shard.path.rsplit("/", 1)[1]):
+        vecstore.open(store.path).search(queries[0], 10)
 
 
 def test_a_model_is_restored_once(write, docs):
