@@ -19,7 +19,7 @@ from vecstore.words.vocabulary import Vocabulary
 
 __all__ = ["Mixtures", "Query", "as_batch"]
 
-Query: TypeAlias = Key | Floats | Mapping[Key, float]
+Query: TypeAlias = Key | Floats | Mapping[Any, float]
 
 
 @dataclass(frozen=True)

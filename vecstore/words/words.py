@@ -101,6 +101,10 @@ class Words:
         found = self._vocabulary.find(words)
         return Lookup(found.vectors, np.asarray(found.rows >= 0))
 
+    def rows_of(self, words: Sequence[Key]) -> NDArray[np.int64]:
+        """Return the row of each word, -1 where the store does not hold it: (n,) int64."""
+        return self._vocabulary.rows_of(words)
+
     def mean(self, words: Sequence[Key], weights: ArrayLike | None = None) -> Floats:
         """Return the mean of words at length one, (d,) float32, by weights (n,) whose sizes are made to sum to 1."""
         found, own = self._several(words, weights)
