@@ -38,6 +38,8 @@ def test_tables_are_escaped_and_bounded():
 def test_a_store_and_a_report_show_what_they_are(store, report):
     for shown in (store._repr_html_(), report._repr_html_()):
         assert shown.startswith("<table>") and "f16" in shown and "a&amp;b.vecs" in shown
+        assert "recall@10, rows as queries" in shown and "in the dump&#x27;s order" in shown
+    assert len(repr(report)) < 300
     store.close()
     assert "closed" in store._repr_html_()
 
@@ -50,6 +52,15 @@ def test_a_result_is_pairs_of_key_and_score(store, x):
     batch = store.search(x[:2], 3)
     assert [one.keys for one in batch] == batch.keys and len(batch) == 2
     assert [key for key, _ in next(iter(batch))] == batch.keys[0]
+
+
+def test_a_result_is_indexed_as_it_iterates(store, x):
+    one, batch = store.search(x[0], 3), store.search(x[:4], 9, min_score=0.4)
+    assert [one[0], one[-1], *one[:2]] == [list(one)[at] for at in (0, 2, 0, 1)]
+    assert batch[-1].keys == batch.keys[-1] and [each.keys for each in batch[1:3]] == batch.keys[1:3]
+    assert [len(batch[query].rows) for query in range(4)] == [len(keys) for keys in batch.keys]
+    with pytest.raises(IndexError):
+        one[3]
 
 
 def test_tables_of_results(store, x):

@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 __all__ = [
-    "ROW_ORDERS",
     "complain",
     "facts",
     "notes_of_warnings",
@@ -26,12 +25,6 @@ __all__ = [
     "stdout",
     "table",
 ]
-
-ROW_ORDERS = {  # what a row's number is, by what `Store.info` calls it
-    "dump": "the dump's",
-    "cells": "cell by cell, not the dump's: find rows by their keys",
-    "importance": "falling importance, not the dump's",
-}
 
 
 def stdout() -> Console:

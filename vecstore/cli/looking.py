@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from vecstore.cli.certificates import certificate
-from vecstore.cli.console import ROW_ORDERS, facts, print_json, say, shown_key, stdout, table
+from vecstore.cli.console import facts, print_json, say, shown_key, stdout, table
 from vecstore.cli.keys import find_rows, parse_key
 from vecstore.cli.options import AsJson, Force, SearchMetric, StorePath, examples
 from vecstore.cli.queries import read_queries, read_rows
@@ -264,6 +264,7 @@ def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] 
 def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     from vecstore.keys.kind import KINDS
     from vecstore.search.explain import Explanation
+    from vecstore.store.numbering import Numbering
 
     size = about["bytes"]
     kind = KINDS.get(about["key_type"])
@@ -280,7 +281,7 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("keys", kind.label if kind else "none: rows are found by number"),
                 ("lengths", "kept beside the codes" if about["norms"] else "as the codec keeps them"),
                 *([("cells", _cells(cells))] if cells else []),
-                ("row order", ROW_ORDERS[about["row_order"]]),
+                ("row order", Numbering(about["row_order"], about["left_out"]).explained(keyed=kind is not None)),
                 ("search", str(Explanation(**about["search"]))),
                 ("format", f"{about['format']}{shards}"),
             ],

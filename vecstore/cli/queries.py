@@ -81,16 +81,16 @@ def read_rows(store: Store, path: str) -> NDArray[Any]:
     KeyNotFoundError
         A key that the store does not hold.
     OptionError
-        Numbers or a mask for a store whose rows are not in the dump's order.
+        Numbers or a mask for a store whose rows have other numbers than in the dump.
     """
     from vecstore.formats.npy import read_npy
+    from vecstore.store.numbering import Numbering
 
     if path.lower().endswith(".npy"):
-        if store.reordered:
-            raise OptionError(
-                f"{path}: the rows of this store lie cell by cell, so that numbers or a mask in the dump's order would "
-                "name other rows; give a text file with a key a line, or convert without --any-order"
-            )
+        about = store.info()
+        numbering = Numbering(about["row_order"], about["left_out"])
+        if not numbering.of_dump:
+            raise OptionError(numbering.refusal(path, "a text file with a key a line"))
         return read_npy(path)
     with open(path, encoding="utf-8") as file:
         keys = [line.rstrip("\n") for line in file if line.rstrip("\n")]

@@ -13,7 +13,7 @@ import typer
 
 from vecstore.cli.certificates import recalls
 from vecstore.cli.completion import codec_specs, columns, dump_formats, export_formats, files
-from vecstore.cli.console import ROW_ORDERS, facts, notes_of_warnings, print_commands, shown_key, stderr
+from vecstore.cli.console import facts, notes_of_warnings, print_commands, shown_key, stderr
 from vecstore.cli.keys import parse_key
 from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
 from vecstore.cli.queries import read_queries
@@ -340,11 +340,12 @@ def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
 
 def _row_order(report: Report) -> str:
     """Return what row numbers are, and what could be had for them."""
-    shown, parts = ROW_ORDERS[report.row_order], report.bytes["parts"]
+    parts = report.bytes["parts"]
+    shown = report.numbering.explained(keyed="keys" in parts)
     if report.row_order != "dump" or "keys" not in parts:
         return shown
     if "order" in parts:
-        return f"{shown}, for 4 bytes a row: --any-order gives them up" + (
+        return f"{shown}, for 4 bytes a row: --any-order saves them" + (
             " and leaves the codec more" if report.table else ""
         )
     if any(entry.codec.startswith("cells") for entry in report.table or ()):

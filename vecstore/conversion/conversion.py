@@ -37,7 +37,8 @@ from vecstore.errors import ExistsError, OptionError
 from vecstore.formats import Dump, KeyType, open_dump
 from vecstore.metric import Metric
 from vecstore.progress import Listener, Progress, Step, reported
-from vecstore.store.description import RowOrder
+from vecstore.shard.certificate import Certificate
+from vecstore.store.numbering import Numbering, RowOrder
 from vecstore.store.store import Store
 
 __all__ = ["Report", "convert", "write"]
@@ -246,7 +247,7 @@ class Report:
     bytes : dict
         What `Store.info` says of bytes: ``code`` of a row in each layer, ``per_vector`` on disk with its key, and more.
     row_order : {"dump", "cells", "importance"}
-        What a row's number is: its place in the dump, where rows lie by cells, or in falling importance.
+        How rows are counted: as in the dump (without those left out), as they lie by cells, or by falling importance.
     certificate : dict
         What is left of the vectors, as the store holds it; see `vecstore.measure.certificate.measure_certificate`.
     table : Table or None
@@ -261,22 +262,27 @@ class Report:
     bad: int
     zeroed: int
     duplicates: int
-    examples: list[str]
+    examples: list[str] = field(repr=False)
     codec: str
     dump_bytes: int
     store_bytes: int
-    bytes: dict[str, Any]
+    bytes: dict[str, Any] = field(repr=False)
     row_order: RowOrder
-    certificate: dict[str, Any]
-    table: Table | None = None
-    advice: list[str] = field(default_factory=list)
+    certificate: dict[str, Any] = field(repr=False)
+    table: Table | None = field(default=None, repr=False)
+    advice: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def numbering(self) -> Numbering:
+        """What row numbers are; as text, for people."""
+        return Numbering(self.row_order, self.bad + self.duplicates)
 
     def _repr_html_(self) -> str:
         from vecstore.notebook import facts_html
 
         names = ("path", "rows", "codec", "dump_bytes", "store_bytes", "bad", "zeroed", "duplicates")
         shown = {name: getattr(self, name) for name in names} | {"bytes a row": self.store_bytes / self.rows}
-        shown |= {name: value for name, value in self.certificate.items() if isinstance(value, float)}
+        shown |= {"row order": str(self.numbering)} | Certificate.from_dict(self.certificate).facts()
         return facts_html("vecstore: conversion", shown)
 
 

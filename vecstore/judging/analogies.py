@@ -79,7 +79,7 @@ def analogies(words: Words, path: str | Path, method: Method = "add", *, first: 
         "add" is nearest to b - a + c; "mul" is 3CosMul (Levy & Goldberg, 2014). "average" is 3CosAvg (Drozd, Gladkova &
         Matsuoka, 2016): the mean of b - a over all other pairs of the section, so each pair is asked for once.
     first : int, optional
-        Only the first rows are asked about and found; None for all. In a `reordered` store all are.
+        Only the first rows are asked about and found; None for all. All where rows lie by cells.
 
     Raises
     ------
@@ -89,7 +89,8 @@ def analogies(words: Words, path: str | Path, method: Method = "add", *, first: 
     if method not in ("add", "mul", "average"):
         raise OptionError(f"method is add, mul or average, found {method!r}")
     found: list[Section] = []
-    limit = None if words.store.reordered or first is None else min(first, len(words))
+    by_cells = words.store.info()["row_order"] == "cells"
+    limit = None if by_cells or first is None else min(first, len(words))
     for name, questions in read_analogies(path).items():
         asked = [word for question in questions for word in question]
         rows = np.asarray(words.rows_of(asked)).reshape(-1, 4) if asked else np.empty((0, 4), np.int64)

@@ -21,7 +21,7 @@ class SearchResult:
     when there are fewer rows; where one query of a batch found fewer than another (because of `min_score`), its rows
     are filled up with -1 and NaN, its keys are not.
 
-    It iterates over pairs of key and score; for a batch, over the result of each query.
+    It is a sequence of pairs of key and score; for a batch, of the result of each query.
 
     Keys are read from the store when they are asked for, once. A result whose keys were not read yet keeps the files of
     its store mapped, so that they can be read after `Store.close`, too; there `CorruptError` tells of damaged keys.
@@ -30,7 +30,7 @@ class SearchResult:
     Attributes
     ----------
     rows : (k,) or (q, k) int64
-        The dump's numbers, unless the store is `reordered`.
+        The dump's numbers, unless the store is `renumbered`.
     scores : (k,) or (q, k) float32
         Cosine, dot product, squared Euclidean or Hamming distance, as the metric says.
     rescored : int or (q,) int64
@@ -51,13 +51,7 @@ class SearchResult:
 
     def each(self) -> list[SearchResult]:
         """Return the result of each query of a batch by itself, without what rows were filled up with."""
-        sizes = (self.rows >= 0).sum(axis=1).tolist()
-        return [
-            SearchResult(keys, rows[:size], scores[:size], int(rescored))
-            for keys, rows, scores, rescored, size in zip(
-                self.keys, self.rows, self.scores, self.rescored, sizes, strict=True
-            )
-        ]
+        return [self[query] for query in range(len(self))]
 
     @property
     def single(self) -> bool:
@@ -66,6 +60,15 @@ class SearchResult:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __getitem__(self, at: Any) -> Any:
+        """Return what iterating gives at a place, or the list of it at a slice."""
+        if isinstance(at, slice):
+            return [self[each] for each in range(len(self))[at]]
+        if self.single:
+            return self.keys[at], float(self.scores[at])
+        size = len(self.keys[at])
+        return SearchResult(self.keys[at], self.rows[at, :size], self.scores[at, :size], int(self.rescored[at]))
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over (key, score), best first; for a batch, over a `SearchResult` for each query."""

@@ -198,6 +198,18 @@ class Certificate:
             kept["weighted_r2"] = self.weighted_r2  # null where it cannot be told
         return kept | self.more
 
+    def facts(self) -> dict[str, str | float]:
+        """Return the few facts that a notebook shows."""
+        asked = {ROWS_AS_QUERIES: self.recall, REAL_QUERIES: self.query_recall}
+        shown: dict[str, str | float | None] = {
+            f"recall@{k}, {whose}": str(interval)
+            for whose, found in asked.items()
+            if found is not None
+            for k, interval in found.at.items()
+        }
+        shown |= {"cosine to the originals": self.cosine_mean, "relative error": self.relative_error}
+        return {name: value for name, value in shown.items() if value is not None}
+
     @classmethod
     def from_dict(cls, given: Any) -> Self:
         """Undo `to_dict`; what is malformed is left out, so nothing is raised whatever is given."""

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from vecstore.shard.certificate import certificate_in
+from vecstore.shard.certificate import Certificate, certificate_in
 from vecstore.shard.shard import Shard
 from vecstore.store.manifest import MANIFEST_NAME
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["RowOrder", "codec_text", "describe", "facts", "summary"]
-
-RowOrder: TypeAlias = Literal["dump", "cells", "importance"]
-ORDERS: dict[RowOrder, str] = {  # as the line of a store says it
-    "dump": "",
-    "cells": ", rows in the order of cells, not the dump's",
-    "importance": ", rows in the order of importance, not the dump's",
-}
+__all__ = ["codec_text", "describe", "facts", "summary"]
 
 
 def describe(snapshot: Snapshot) -> dict[str, Any]:
@@ -26,9 +19,9 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
 
     ``bytes`` holds three counts that are never mixed: ``resident`` (codes that a scan touches), ``stored`` (all
     files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
-    ``row_order`` says what a row's number is: its place in the ``dump``, its place when rows lie by ``cells``, or
-    its rank when rows were sorted by ``importance``. ``search`` says what a search for ten rows does: which layer it
-    scans, whether that has to be decoded, and how many rows are scored again.
+    ``row_order`` says how rows are counted: as in the ``dump``, as they lie by ``cells``, or by falling
+    ``importance``; ``left_out`` how many of the dump's rows are not there. ``search`` says what a search for ten rows
+    does: which layer it scans, whether that has to be decoded, and how many rows are scored again.
     """
     from vecstore.search.explain import explain  # what only looks up need not load
 
@@ -50,7 +43,8 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "key_type": first.keys.key_type if first.keys else None,
         "norms": first.norms is not None,
         "cells": _cells(first, parts),
-        "row_order": _row_order(snapshot),
+        "row_order": snapshot.numbering.order,
+        "left_out": snapshot.numbering.left_out,
         "shards": len(shards),
         "search": explain(snapshot.prepared, first.metric).to_dict(),
         "bytes": {
@@ -75,18 +69,16 @@ def _object(about: dict[str, Any], name: str) -> dict[str, Any] | None:
 def facts(snapshot: Snapshot) -> dict[str, Any]:
     """Return the few facts that a notebook shows."""
     about = describe(snapshot)
-    size, found = about["bytes"], about["certificate"] or {}
-    shown = {
+    size = about["bytes"]
+    return {
         "rows": f"{about['rows']:,} x {about['dimensions']}",
         "codec": about["codec"],
         "metric": about["metric"],
         "keys": about["key_type"] or "none: rows are found by number",
-        "row order": ORDERS[about["row_order"]].removeprefix(", rows ") or None,
+        "row order": str(snapshot.numbering),
         "bytes a row": size["per_vector"],
         "stored bytes": size["stored"],
-        "cosine to the originals": found.get("cosine_mean"),
-    }
-    return {name: value for name, value in shown.items() if value is not None}
+    } | Certificate.from_dict(about["certificate"]).facts()
 
 
 def summary(snapshot: Snapshot) -> str:
@@ -94,7 +86,8 @@ def summary(snapshot: Snapshot) -> str:
     cut = "" if snapshot.code_bytes is None else f", first {snapshot.code_bytes} bytes"
     cut = cut if snapshot.prefix is None else f", first {snapshot.prefix} dimensions"
     codec = codec_text(snapshot.shards) + cut
-    return f"{snapshot.rows} x {snapshot.dimensions}, {codec}, {snapshot.metric}{ORDERS[_row_order(snapshot)]}"
+    order = "" if snapshot.numbering.of_dump else f", rows {snapshot.numbering}"
+    return f"{snapshot.rows} x {snapshot.dimensions}, {codec}, {snapshot.metric}{order}"
 
 
 def codec_text(shards: Sequence[Shard]) -> str:
@@ -131,14 +124,6 @@ def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:
     sizes = [[layer.layer.code_bytes * shard.rows for layer in shard.layers] for shard in shards]
     means = [sum(layer) / rows for layer in zip(*sizes, strict=True)]
     return [int(mean) if mean == int(mean) else round(mean, 2) for mean in means]
-
-
-def _row_order(snapshot: Snapshot) -> RowOrder:
-    if snapshot.reordered:
-        return "cells"
-    provenance = snapshot.shards[0].description.get("provenance")
-    by_importance = isinstance(provenance, dict) and provenance.get("order") == "importance"
-    return "importance" if by_importance else "dump"
 
 
 def _cells(first: Shard, parts: dict[str, int]) -> dict[str, int] | None:

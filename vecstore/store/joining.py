@@ -14,6 +14,7 @@ from vecstore.codecs.codec import Codec
 from vecstore.errors import OptionError
 from vecstore.shard.shard import Models
 from vecstore.store.key_lookup import KeyLookup
+from vecstore.store.numbering import Numbering
 from vecstore.store.snapshot import Snapshot
 
 __all__ = ["JoinedSnapshot", "opened"]
@@ -42,6 +43,7 @@ class JoinedSnapshot(Snapshot):
         shards = [shard for store in stores for shard in store.shards]
         super().__init__(" + ".join(store.path for store in stores), shards, None, [])
         self.stores = list(stores)
+        self.numbering = Numbering.joined([store.numbering for store in stores])
         self._key_maps = [key_map for store in stores for key_map in store._key_maps]
         if self.key_type is not None:
             self._lookup = _KeysInOrder(stores)

@@ -1,4 +1,4 @@
-"""Row numbers of a store whose rows lie in another order than the dump's, told apart from those of the dump."""
+"""Row numbers of a store whose rows have other numbers than in the dump, told apart from those of the dump."""
 
 from __future__ import annotations
 

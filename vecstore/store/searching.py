@@ -51,15 +51,13 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
 
 def refuse_foreign_rows(snapshot: Snapshot, options: SearchOptions) -> None:
     """Raise `OptionError` for numbers and masks of the dump where rows have other numbers than there."""
-    if not snapshot.reordered:
+    if snapshot.numbering.of_dump:
         return
     for name, given in (("rows", options.rows), ("exclude", options.exclude)):
         if given is not None and not isinstance(given, OwnRows) and np.size(given):
-            raise OptionError(
-                f"{name}: the rows of this store lie cell by cell, so that numbers or a mask in the dump's order would "
-                f"name other rows; give {name}=store.rows_of(keys), or rows that a search found, or convert with "
-                "keep_order=True"
-            )
+            known = "numbers" if snapshot.key_type is None else "keys"
+            own = f"{name}=store.rows_of({known}), or rows that a search found"
+            raise OptionError(snapshot.numbering.refusal(name, own))
 
 
 def as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:

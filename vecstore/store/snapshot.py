@@ -24,6 +24,7 @@ from vecstore.shard.groups import groups
 from vecstore.shard.shard import Models, Shard
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
+from vecstore.store.numbering import Numbering
 from vecstore.store.own_rows import OwnRows
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Snapshot:
         Rows edges[i] to edges[i + 1] are in shard i.
     rows, dimensions : int
     key_type : {"str", "bytes", "int64"} or None
-    reordered : bool
-        Whether rows have other numbers than in the dump; their keys name them.
+    numbering : Numbering
+        What the numbers of rows are.
     find : function
         Returns the row of a key, -1 where there is none.
     vector : function
@@ -74,7 +75,7 @@ class Snapshot:
         self.prefix, self.code_bytes = first.prefix, first.code_bytes
         self.dimensions, self.metric = first.dimensions, first.metric
         self.key_type: KeyType | None = first.keys.key_type if first.keys else None
-        self.reordered = self.key_type is not None and any(shard.reordered for shard in shards)
+        self.numbering = Numbering.of(shards)
         self._starts = np.concatenate([[0], np.cumsum([shard.rows for shard in shards])])  # first row of a shard
         self.edges: list[int] = self._starts.tolist()
         self.rows = self.edges[-1]
@@ -133,7 +134,7 @@ class Snapshot:
 
     def own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return row numbers as they leave the store: marked as its own where they are not the dump's."""
-        return rows.view(OwnRows) if self.reordered else rows
+        return rows if self.numbering.of_dump else rows.view(OwnRows)
 
     def key_of(self, row: int) -> Key:
         """Return the key of a row in range; the row itself in a store without keys."""
@@ -235,6 +236,11 @@ class Snapshot:
         what = ("row" if self.key_type is None else "key") + ("s" if len(keys) > 1 else "")
         kind = "" if self.key_type in (None, "str") else f"; keys here are {self.key_type}"
         return KeyNotFoundError(f"no {what} {named}{more} in {self.path}{kind}; store.get(...) takes missing ones")
+
+    def no_row(self, row: int) -> IndexError:
+        """Return the error that says that a number is no row's."""
+        missing = "; rows_of gives -1 for a key that is not there" if row == -1 else ""
+        return IndexError(f"row {row} of a store with {self.rows:,} rows{missing}")
 
     def _rows_of(self, keys: Any) -> tuple[Sequence[Any] | NDArray[Any], NDArray[np.int64]]:
         """Return several keys as a list or an array, and their rows."""

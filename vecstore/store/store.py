@@ -74,9 +74,10 @@ class Store:
         What scores are, unless `search` is told otherwise.
     key_type : {"str", "bytes", "int64"} or None
         None: rows are found by number.
-    reordered : bool
-        Whether rows have other numbers than in the dump: with cells, `keep_order=False` and keys. Then `vectors`,
-        `keys` and the numbers that searches return are in the store's own order, and only keys tell what is what.
+    renumbered : bool
+        Whether rows have other numbers than in the dump: some were left out (`on_bad`, `on_duplicate`), or they lie by
+        `importance`, or by cells (`keep_order=False`). Then `vectors`, `keys` and the numbers that searches return
+        count the store's own rows, and only keys tell which row of the dump is which.
     """
 
     def __init__(self, path: Paths, *, check: bool = True, safe: bool = False, **truncated: int | None) -> None:
@@ -86,7 +87,7 @@ class Store:
         self.path = snapshot.path
         self._held: Snapshot | None = snapshot
         self.dimensions, self.metric, self.key_type = snapshot.dimensions, snapshot.metric, snapshot.key_type
-        self.reordered = snapshot.reordered
+        self.renumbered = not snapshot.numbering.of_dump
         self._rows = snapshot.rows
         if snapshot.truncated:
             _ = snapshot.shards[0].codec  # raises now when the codec does not allow it
@@ -152,23 +153,25 @@ class Store:
     def rows_of(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         """Return the row number of each key, -1 where the store does not hold it: (n,) int64.
 
-        The numbers are the dump's, unless the store is `reordered`; `search` takes them as `rows` and `exclude` in any
+        The numbers are the dump's, unless the store is `renumbered`; `search` takes them as `rows` and `exclude` in any
         case.
         """
         return self._snapshot.own(self._snapshot.rows_of(keys))
 
     def key_of(self, row: int) -> Key:
-        """Return the key of a row in range."""
-        return self._snapshot.key_of(row)
+        """Return the key of a row; raises `IndexError` for a number that is none, such as -1 of `rows_of`."""
+        if not 0 <= row < self._rows:
+            raise self._open().no_row(row)
+        return self._open().key_of(row)
 
     @property
     def keys(self) -> KeysView:
-        """All keys in row order, which is the dump's unless the store is `reordered`; a sequence with fast `in`."""
+        """All keys by row number, the dump's unless the store is `renumbered`; a sequence with fast `in`."""
         return KeysView(self._open(), self._open)
 
     @property
     def vectors(self) -> Vectors:
-        """All vectors in row order, which is the dump's unless the store is `reordered`; decoded when read."""
+        """All vectors by row number, the dump's unless the store is `renumbered`; decoded when read."""
         return Vectors((self._open().rows, self.dimensions), self._open)
 
     def truncated(self, dimensions: int | None = None, *, bytes: int | None = None) -> Store:
@@ -226,7 +229,7 @@ class Store:
             query. It is no faster than the others, which find more; it agrees with other libraries' binary indexes.
         rows, exclude : array, optional
             Which rows may be found: a mask of one bool a row, or row numbers (`rows_of` turns keys into them). A store
-            that is `reordered` takes only numbers that came from it, and refuses the dump's (`OptionError`).
+            that is `renumbered` takes only numbers that came from it, and refuses any other (`OptionError`).
         min_score, max_distance : float, optional
             Leave out what scores less (cosine, dot), or is farther (l2, squared; hamming).
         rescore : int or "auto"

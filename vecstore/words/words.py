@@ -252,11 +252,11 @@ class Words:
         """Return the rows that may be found; None for all."""
         if among is None and first is None:
             return None
-        if first is not None and self.store.reordered:
+        if first is not None and self.store._snapshot.numbering.order == "cells":
             raise OptionError("first: the rows of this store do not lie in the order of the dump; give among=")
         if first is not None and first < 1:
             raise OptionError(f"first is a positive number of rows, found {first!r}")
         if among is None:
-            return np.arange(min(int(first or 0), len(self.store)))
+            return self.store._snapshot.own(np.arange(min(int(first or 0), len(self.store))))
         rows = self._vocabulary.rows_of(among)
         return rows[(rows >= 0) & (rows < (first or len(self.store)))]

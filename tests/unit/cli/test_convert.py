@@ -86,6 +86,14 @@ def test_bad_rows(good, fails, policy, rows, line):
     text = good("convert", "bad.npy", "x.vecs", "--on-bad", policy, "-c", "f32").stderr
     assert line in text and "row 1: NaN" in text
     assert len(package.open("x.vecs")) == rows
+    for shown in (text, good("info", "x.vecs").stdout):
+        assert ("in the dump's order, 1 left out" in shown) == (policy == "skip")
+    np.save("some.npy", np.array([True, False, True]))
+    search = ("search", "x.vecs", "--vector", "1,2", "--rows", "some.npy")
+    if policy == "skip":
+        assert "some.npy: rows here lie in the dump's order, 1 left out" in fails(*search)
+    else:
+        good(*search)
 
 
 @pytest.mark.parametrize(("policy", "value"), [("first", 1), ("last", 3)])

@@ -214,7 +214,7 @@ class BruteForce:
         self.keys, self.n = store.keys[:] if store._snapshot.shards[0].keys else range(len(store)), len(store)
         self.kinds = {shard.codec.layers[0].quantizer.code_kind for shard in self.shards}
         self.two_layers, self.trellis = len(self.shards[0].layers) == 2, self.kinds == {"trellis"}
-        self.cells, self.reordered = self.shards[0].cells is not None, store.reordered
+        self.cells, self.reordered = self.shards[0].cells is not None, store.renumbered
         self.scores = cache(self.scores)
 
     def scores(self, metric, layer=-1):

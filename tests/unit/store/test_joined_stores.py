@@ -73,7 +73,7 @@ def test_stores_without_keys(make, x):
 def test_one_of_them_is_reordered(make, x):
     cells = make("a", slice(0, 500), codec="cells:4,f32", keep_order=False)
     store = vecstore.open([cells, make("b", slice(500, 900))])
-    assert store.reordered and store.info()["row_order"] == "cells"
+    assert store.renumbered and store.info()["row_order"] == "cells"
     with pytest.raises(OptionError, match=r"store\.rows_of"):
         store.search(x[5], rows=[1, 2])
     assert store.search(x[5], rows=store.rows_of(["key 5", "key 620"])).keys == ["key 5", "key 620"]

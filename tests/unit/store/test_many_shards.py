@@ -64,7 +64,7 @@ def test_many_shards_are_searched_as_one_file_is(write, docs, queries, spec):
     ]
     if "/" in spec:
         ways += [{"exact": True}, {"rescore": 90}]
-    if many.reordered:  # cells of one file are not those of ten
+    if many.renumbered:  # cells of one file are not those of ten
         ways = [way for way in ways if not {"rows", "exclude"} & set(way)]
     for options in ways:
         for asked in (queries[0], queries[:3], queries[:20]):
@@ -73,7 +73,7 @@ def test_many_shards_are_searched_as_one_file_is(write, docs, queries, spec):
                 0.98 if "tcq" in spec else 0.999
             )
             np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3)
-            if options.get("metric") is None and not many.reordered and "tcq" not in spec:
+            if options.get("metric") is None and not many.renumbered and "tcq" not in spec:
                 assert np.mean(found.rows == expected.rows) > 0.99
     least = float(np.quantile(one.search(queries[0], ROWS).scores, 0.95))
     found, expected = (store.range_search(queries[:3], min_score=least) for store in (many, one))

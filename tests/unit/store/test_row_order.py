@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import vecstore
 from vecstore.errors import OptionError
+from vecstore.store.numbering import Numbering
 from vecstore.store.own_rows import OwnRows
 from vecstore.store.store import Store
 from vecstore.tuning.candidates import FAMILIES
@@ -23,7 +25,8 @@ ANY_ORDER = {"keep_order": False}
 @pytest.fixture
 def write(tmp_path: Path, docs: np.ndarray, doc_keys: list[str]) -> Callable[..., Store]:
     def written(codec: str | None = "cells:12,sq:8", **options: Any) -> Store:
-        vecstore.write(tmp_path / "docs.vecs", docs, doc_keys, codec, **options)
+        given = {"vectors": docs, "keys": doc_keys} | options
+        vecstore.write(tmp_path / "docs.vecs", codec=codec, **given)
         return vecstore.open(tmp_path / "docs.vecs")
 
     return written
@@ -47,7 +50,7 @@ def test_rows_that_a_tuned_store_finds_are_those_of_the_dump(monkeypatch, write,
     monkeypatch.setattr("vecstore.tuning.tuner.FAMILIES", (family,))
     monkeypatch.setattr("vecstore.tuning.evaluation.SuccessiveHalving._preferred", lambda self, kept: kept[-1])
     store = write(None, budget=600)
-    assert store.info()["codec"].startswith("cells:") and not store.reordered
+    assert store.info()["codec"].startswith("cells:") and not store.renumbered
     found = store.search(queries)
     truth = nearest(docs, queries)
     assert recall(found.rows, truth) > 0.8
@@ -62,7 +65,7 @@ def test_rows_that_a_tuned_store_finds_are_those_of_the_dump(monkeypatch, write,
 @pytest.mark.parametrize("shard_bytes", [None, 400_000])
 def test_a_store_in_another_order_says_so(write, shard_bytes):
     store = write(**ANY_ORDER, shard_bytes=shard_bytes)
-    assert store.reordered and store.info()["row_order"] == "cells"
+    assert store.renumbered and store.info()["row_order"] == "cells"
     assert repr(store).endswith("cosine, rows in the order of cells, not the dump's>")
 
 
@@ -71,10 +74,10 @@ def test_a_store_in_another_order_takes_no_rows_of_the_dump(write, doc_keys, que
     for given in (range(500), np.arange(2000) < 500, [3], np.array([3], np.uint32)):
         for name in ("rows", "exclude"):
             with pytest.raises(
-                OptionError, match=rf"^{name}: .* lie cell by cell, .* give {name}=store.rows_of\(keys\)"
+                OptionError, match=rf"^{name}: .* lie in the order of cells, .* give {name}=store.rows_of\(keys\)"
             ):
                 store.search(queries[0], **{name: given})
-            with pytest.raises(OptionError, match="lie cell by cell"):
+            with pytest.raises(OptionError, match="lie in the order of cells"):
                 store.range_search(queries[0], min_score=0.5, **{name: given})
     assert store.search(queries[0], rows=[]).keys == []
 
@@ -107,8 +110,8 @@ def test_what_is_computed_from_own_rows_is_not_own():
 
 def test_a_file_of_an_older_version_in_another_order():
     with vecstore.open(GOLDEN) as store:
-        assert store.reordered and "not the dump's" in repr(store)
-        with pytest.raises(OptionError, match="lie cell by cell"):
+        assert store.renumbered and "not the dump's" in repr(store)
+        with pytest.raises(OptionError, match="lie in the order of cells"):
             store.search(store.vectors[0], rows=[0])
         keys = store.keys[:3]
         assert set(store.search(store.vectors[0], rows=store.rows_of(keys)).keys) == set(keys)
@@ -117,11 +120,63 @@ def test_a_file_of_an_older_version_in_another_order():
 def test_without_keys_numbers_are_always_kept(tmp_path, docs):
     vecstore.write(tmp_path / "a.vecs", docs, codec="cells:12,sq:8", **ANY_ORDER)
     with vecstore.open(tmp_path / "a.vecs") as store:
-        assert not store.reordered and store.info()["row_order"] == "dump"
+        assert not store.renumbered and store.info()["row_order"] == "dump"
         assert store.search(docs[:50], 1, rows=np.arange(50)).rows[:, 0].tolist() == list(range(50))
 
 
-def test_a_store_by_importance_says_so(write):
+def test_a_store_by_importance_says_so(write, doc_keys, queries):
     store = write("sq:8", importance=np.arange(2000) % 7 + 1)
     assert store.info()["row_order"] == "importance" and "order of importance" in repr(store)
-    assert not store.reordered  # its numbers are what was asked for
+    assert store.renumbered
+    with pytest.raises(OptionError, match=r"importance, not the dump's, .* convert without importance="):
+        store.search(queries[0], rows=range(5))
+    found = store.search(queries[0], rows=store.rows_of(doc_keys[:5]))
+    assert set(found.keys) == set(doc_keys[:5])
+
+
+@pytest.mark.parametrize("shard_bytes", [None, 400_000])
+@pytest.mark.parametrize("codec", ["sq:8", "cells:12,sq:8"])
+def test_a_store_without_some_rows_of_the_dump_says_so(write, docs, doc_keys, queries, codec, shard_bytes):
+    """Row 10 of the store was row 12 of the dump, and filters took it for the dump's row 10."""
+    docs, doc_keys = docs.copy(), list(doc_keys)
+    docs[[3, 5]] = np.nan
+    doc_keys[20] = doc_keys[19]
+    store = write(codec, vectors=docs, keys=doc_keys, shard_bytes=shard_bytes, on_bad="skip", on_duplicate="first")
+    about = store.info()
+    assert store.renumbered and (about["row_order"], about["left_out"]) == ("dump", 3)
+    for shown in (repr(store), store._repr_html_()):
+        assert "in the dump's order, 3 left out" in unescape(shown)
+    for given in (np.arange(2000) < 500, np.arange(1997) < 500, [10]):
+        with pytest.raises(
+            OptionError, match=r"^rows: .* 3 left out, .*; give rows=store.rows_of\(keys\), or rows that"
+        ):
+            store.search(queries[0], rows=given)
+    assert store.search(docs[10], k=1, rows=store.rows_of([doc_keys[10]])).keys == [doc_keys[10]]
+    assert store.keys[store.search(docs[10], k=1).rows] == [doc_keys[10]]
+
+
+def test_a_store_without_keys_takes_numbers_that_are_its_own(tmp_path, docs):
+    docs = docs.copy()
+    docs[3] = np.inf
+    report = vecstore.write(tmp_path / "a.vecs", docs, codec="f16", on_bad="skip")
+    assert str(report.numbering) == "in the dump's order, 1 left out"
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        with pytest.raises(OptionError, match=r"give exclude=store.rows_of\(numbers\)"):
+            store.search(docs[10], exclude=[9])
+        assert store.search(docs[10], 1).keys == [9]
+        assert store.search(docs[10], 1, exclude=store.rows_of([9])).keys != [9]
+
+
+@pytest.mark.parametrize(
+    "told", [None, [], {"bad": "3"}, {"bad": True, "duplicates": -1}, {"bad": 1.0, "order": "none"}]
+)
+def test_provenance_that_is_malformed_says_nothing(write, told):
+    store = write("f16")
+    store.description["provenance"] = told
+    assert Numbering.of(store._snapshot.shards) == Numbering() and Numbering().of_dump
+
+
+def test_several_stores_as_one_have_the_numbers_of_the_dumps_where_each_has():
+    dump, gap = Numbering(), Numbering("dump", 2)
+    assert Numbering.joined([dump, dump]) == dump and Numbering.joined([dump, gap]) == gap
+    assert Numbering.joined([Numbering("importance", 1), gap, Numbering("cells")]) == Numbering("cells", 3)

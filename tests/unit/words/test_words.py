@@ -239,6 +239,12 @@ def test_cells_and_shards(make_store):
             words.nearest("king", first=10)
 
 
+def test_the_first_words_of_a_store_by_importance(make_store):
+    with vecstore.open(make_store("f32", rows=2000, importance=tuple(range(1, 2001)))) as store:
+        found = Words(store).nearest(store.keys[3], 5, first=50)
+        assert store.renumbered and (found.rows < 50).all() and set(found.keys) <= set(store.keys[:50])
+
+
 def test_what_is_refused(store, words):
     with pytest.raises(OptionError, match="raise, skip, store, ngrams"):
         Words(store, unknown="guess")
