@@ -38,7 +38,8 @@ def vectors_and_keys(given: Any, keys: Any = None) -> tuple[NDArray[Any], Any]:
     Raises
     ------
     OptionError
-        A mapping with keys besides its own, or a frame whose columns do not tell what is what.
+        A mapping with keys besides its own, pairs of keys and vectors, or a frame whose columns do not tell what is
+        what.
     ShapeError
         Vectors of several lengths.
     """
@@ -48,7 +49,13 @@ def vectors_and_keys(given: Any, keys: Any = None) -> tuple[NDArray[Any], Any]:
         return _stacked(_array([*given.values()])), list(given)
     if _is_frame(given):
         return _of_frame(given, keys)
+    if isinstance(given, (list, tuple)) and given and _is_pair(given[0]):
+        raise OptionError("these are pairs of key and vector: give a mapping, dict(pairs), or vectors and keys= apart")
     return _stacked(_array(given)), keys if keys is None or isinstance(keys, np.ndarray) else _listed(keys)
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, (list, tuple)) and len(item) == 2 and np.ndim(item[0]) == 0 and np.ndim(item[1]) == 1
 
 
 def _is_frame(given: Any) -> bool:

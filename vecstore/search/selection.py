@@ -128,7 +128,8 @@ def as_rows(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
         )
     low, high = int(found.min()), int(found.max())
     if low < 0 or high >= total:
-        raise OptionError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows")
+        missing = "; rows_of gives -1 for a key that is not there: leave it out by rows[rows >= 0]" if low == -1 else ""
+        raise OptionError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows{missing}")
     return found.astype(np.int64, copy=False)
 
 

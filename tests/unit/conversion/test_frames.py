@@ -84,3 +84,13 @@ def test_frames_that_do_not_tell(x):
         vectors_and_keys(frame_of("polars", {"word": WORDS, "v": x.tolist()}), "wort")
     with pytest.raises(OptionError, match="no column holds vectors, and not all are numbers: word, other"):
         vectors_and_keys(frame_of("polars", {"word": WORDS, "other": WORDS}))
+
+
+def test_pairs_of_key_and_vector_are_refused_with_what_to_give(x):
+    for pairs in (
+        list(zip("abc", x, strict=False)),
+        tuple([key, list(row)] for key, row in zip("ab", x, strict=False)),
+    ):
+        with pytest.raises(OptionError, match=r"dict\(pairs\)"):
+            vectors_and_keys(pairs)
+    assert vectors_and_keys([(1.0, 2.0), (3.0, 4.0)])[0].shape == (2, 2)

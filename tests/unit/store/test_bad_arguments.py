@@ -35,6 +35,17 @@ def test_one_key_where_several_are_meant(store: Any) -> None:
         store.rows_of(5)
 
 
+def test_the_row_of_a_missing_key_is_no_row(store: Any) -> None:
+    rows = store.rows_of(["key 3", "none"])
+    assert store.key_of(rows[0]) == "key 3"
+    for row, reason in ((-1, "rows_of gives -1 for a key"), (40, "row 40 of a store with 40 rows$")):
+        with pytest.raises(IndexError, match=reason):
+            store.key_of(row)
+    with pytest.raises(OptionError, match=r"rows_of gives -1 .* rows\[rows >= 0\]"):
+        store.search(X[0], rows=rows)
+    assert store.search(X[0], rows=rows[rows >= 0]).keys == ["key 3"]
+
+
 @pytest.mark.parametrize("queries", [[[1, 2], [1, 2, 3]], [[1, 2, 3, 4], 5], ["a"], None])
 def test_queries_that_are_no_vectors(store: Any, queries: Any) -> None:
     for use in (store.search, lambda given: store.range_search(given, min_score=0.5)):
