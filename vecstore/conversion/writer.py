@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
@@ -16,6 +17,7 @@ from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.container.container import Container
+from vecstore.container.document import parse
 from vecstore.conversion.workplace import Workplace
 from vecstore.errors import BudgetError, DuplicateKeyError, OptionError, ShapeError
 from vecstore.keys.kind import KeyType, key_type_of
@@ -84,7 +86,7 @@ class Writer:
             raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
         self.rows = 0
-        self.description: dict[str, Any] = {"user": dict(user or {})}
+        self.description: dict[str, Any] = {"user": _checked(user or {})}
         self._keep_order = keep_order
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
@@ -256,3 +258,16 @@ class Writer:
 def _entry(path: Path, **more: Any) -> dict[str, Any]:
     """Return what a manifest says of a finished file; reading it back shows that it opens."""
     return {"file": path.name, "bytes": path.stat().st_size, "fingerprint": Container(path).fingerprint, **more}
+
+
+def _checked(user: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the user's metadata; raises `OptionError` for what no reader would take."""
+    told = dict(user)
+    try:
+        parse(json.dumps({"user": told}, ensure_ascii=False, allow_nan=False).encode(), "user")
+    except (TypeError, ValueError, RecursionError):
+        raise OptionError(
+            "user metadata are what JSON holds: names that differ, finite numbers, strings of Unicode, lists and "
+            "mappings, 60 levels deep and 100,000 values at most"
+        ) from None
+    return told

@@ -240,8 +240,12 @@ def test_unknown_metric(path, sq8):
 
 
 def test_metadata_that_json_cannot_hold(path, words, sq8):
-    for user in ({"x": {1, 2}}, {"x": float("nan")}, {1.5: np.zeros(2)}):
-        with pytest.raises((TypeError, ValueError)):
+    deep: list = []
+    for _ in range(70):
+        deep = [deep]
+    strange = ({"x": "\ud800"}, {"x": deep}, {"x": [0] * 300_000}, {1: 2, "1": 3})
+    for user in ({"x": {1, 2}}, {"x": float("nan")}, {1.5: np.zeros(2)}, *strange):
+        with pytest.raises(OptionError, match="user metadata"):
             written(path, sq8, words[:5], user=user)
         assert left_behind(path) == []
 
