@@ -14,8 +14,11 @@ from vecstore.search.strategy import RangeStrategy, Strategy
 
 __all__ = ["cells_to_probe", "resolve", "resolve_range"]
 
-# Rows scored exactly for each one wanted, after a scan by approximate scores; in cells, without lengths.
-CANDIDATES, CANDIDATES_IN_CELLS = 8, 32
+# Rows scored exactly after a scan by approximate scores: for each one wanted, and at least; in cells, whose scan leaves
+# out lengths. Of 1,000 rows wanted, twice as many lose up to 2% of them (50-d words), four times as many .2%.
+CANDIDATES, CANDIDATES_IN_CELLS = (4, 80), (12, 320)
+CANDIDATES_OF_FIRST_BYTES = 8
+BESIDE, BESIDE_IN_CELLS = 8, 32  # for each one wanted, beside those that a fine layer needs
 RESCORED_BYTES = 4000  # scanning so many bytes takes as long as rescoring one row
 
 
@@ -97,11 +100,12 @@ def _of_two_layers(options: SearchOptions, prepared: Prepared, k: int) -> Strate
         factor = int(options.rescore)
     if not prepared.scanned_by_trellis(options.metric):
         return Rescore(factor) if factor else Scan()
-    candidates = _candidates(options, prepared)
     if not factor:
-        return Rescore(candidates, fine=0, least=LEAST_CANDIDATES)
+        factor, least = _candidates(options, prepared)
+        return Rescore(factor, fine=0, least=least)
     # The factor was measured by exact scores of the coarse layer: more rows make up for approximate ones.
-    return Rescore(factor + (max(factor, candidates) if in_cells(prepared) else candidates), least=LEAST_CANDIDATES)
+    beside = max(factor, BESIDE_IN_CELLS) if in_cells(prepared) and options.metric != "dot" else BESIDE
+    return Rescore(factor + beside, least=LEAST_CANDIDATES)
 
 
 def _scans_faster(rescored: int, prepared: Prepared) -> bool:
@@ -123,16 +127,17 @@ def _of_trellis(options: SearchOptions, prepared: Prepared) -> Strategy:
         _refuse_scan_bytes(options, prepared)
         return Scan()
     plan = prepared.plan(options.recall, options.scan_bytes)
-    factor = _candidates(options, prepared) if options.rescore == "auto" else int(options.rescore)
+    given = None if options.rescore == "auto" else int(options.rescore)
     if plan.sizes:
-        return Cascade(plan, factor, LEAST_CANDIDATES)
-    if factor or in_cells(prepared):
-        return Rescore(factor or _candidates(options, prepared), fine=0, least=LEAST_CANDIDATES)
-    return Scan(approximate=True)
+        return Cascade(plan, CANDIDATES_OF_FIRST_BYTES if given is None else given, LEAST_CANDIDATES)
+    if given == 0 and not in_cells(prepared):
+        return Scan(approximate=True)
+    factor, least = (given, LEAST_CANDIDATES) if given else _candidates(options, prepared)
+    return Rescore(factor, fine=0, least=least)
 
 
-def _candidates(options: SearchOptions, prepared: Prepared) -> int:
-    """Return how many rows are scored exactly for each one wanted, after a scan by approximate scores."""
+def _candidates(options: SearchOptions, prepared: Prepared) -> tuple[int, int]:
+    """Return how many rows are scored exactly after a scan by approximate scores: for each one wanted, and at least."""
     return CANDIDATES_IN_CELLS if in_cells(prepared) and options.metric != "dot" else CANDIDATES
 
 

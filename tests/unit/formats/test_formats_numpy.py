@@ -126,7 +126,10 @@ def test_keys_of_wrong_count(tmp_path, text):
 def test_keys_that_are_bad(read, tmp_path):
     (tmp_path / "keys").write_bytes(b"a\nb\n\xff\nd\ne\nf\n\n")
     found = read(npy(X), keys=tmp_path / "keys")
-    assert found.problems == {2: "keys, line 3: key is not valid UTF-8; read it with key_type='bytes'"}
+    assert found.problems == {
+        2: "keys, line 3: key is not valid UTF-8; read it with key_type='bytes'",
+        6: "keys, line 7: no key, the line is empty",
+    }
     assert found.keys == ["a", "b", "\\xff", "d", "e", "f", ""]
 
 
