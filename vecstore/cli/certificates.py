@@ -18,7 +18,7 @@ def certificate(found: Certificate) -> list[tuple[str, str]]:
         lines.append(("error", f"{error:.4f} of the variance (R² {1 - error:.4f}){_bound(found)}"))
     if found.bytes is not None:
         size = found.bytes
-        lines.append(("bytes", f"{size.row:.1f} a row without its key, {size.code} of them the code"))
+        lines.append(("bytes", f"{size.row:.1f} a row as budgets count, {size.code} of them the code"))
     return [*lines, *_tables(found), *_rescoring(found)]
 
 
