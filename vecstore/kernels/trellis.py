@@ -17,6 +17,8 @@ The encoder also takes ``subsets[w]``, the subset that the window w of path bits
 
 from __future__ import annotations
 
+import os
+from ctypes import string_at
 from typing import Any
 
 import numpy as np
@@ -222,10 +224,17 @@ def _parities(path, backs, memory, strips, into):
 
 
 @intrinsic
-def word(typing, address):
-    """Return the eight bytes at an address, the first one lowest."""
+def _word(typing, address):
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
         return load(b, b.inttoptr(arguments[0], I8.as_pointer()), I64)
 
     return types.uint64(types.intp), generate
+
+
+def _interpreted_word(address):
+    return np.uint64(int.from_bytes(string_at(int(address), WORD), "little"))
+
+
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+word = _interpreted_word if INTERPRETED else _word  # the eight bytes at an address, the first one lowest
