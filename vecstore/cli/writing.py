@@ -311,6 +311,7 @@ def _metadata_file(path: Path) -> dict[str, Any]:
 
 
 def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
+    from vecstore.search.explain import Explanation
     from vecstore.shard.certificate import Certificate
 
     before, after = report.dump_bytes, report.store_bytes
@@ -320,7 +321,7 @@ def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
         ("store", report.path),
         ("rows", f"{report.rows:,} x {dimensions}, codec {report.codec}"),
         ("row order", _row_order(report)),
-        ("search", _search(report)),
+        ("search", str(Explanation(**report.search))),
         ("size", f"{format_bytes(before)} -> {format_bytes(after)}: {share}"),
         ("a row", row_bytes(report.bytes, report.rows, dimensions)),
         (
@@ -351,15 +352,6 @@ def _row_order(report: Report) -> str:
     if any(entry.codec.startswith("cells") for entry in report.table or ()):
         return f"{shown}; codecs with cells were counted with 4 bytes a row for it, which --any-order leaves out"
     return shown
-
-
-def _search(report: Report) -> str:
-    """Return what a search of the store does."""
-    import vecstore
-    from vecstore.search.explain import Explanation
-
-    with vecstore.open(report.path) as opened:
-        return str(Explanation(**opened.info()["search"]))
 
 
 def _next_commands(path: Path) -> list[str]:

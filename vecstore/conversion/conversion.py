@@ -248,6 +248,8 @@ class Report:
         What `Store.info` says of bytes: ``code`` of a row in each layer, ``per_vector`` on disk with its key, and more.
     row_order : {"dump", "cells", "importance"}
         How rows are counted: as in the dump (without those left out), as they lie by cells, or by falling importance.
+    search : dict
+        What a search of the store does, as `Store.info` says it.
     certificate : dict
         What is left of the vectors, as the store holds it; see `vecstore.measure.certificate.measure_certificate`.
     table : Table or None
@@ -268,6 +270,7 @@ class Report:
     store_bytes: int
     bytes: dict[str, Any] = field(repr=False)
     row_order: RowOrder
+    search: dict[str, Any] = field(repr=False)
     certificate: dict[str, Any] = field(repr=False)
     table: Table | None = field(default=None, repr=False)
     advice: list[str] = field(default_factory=list, repr=False)
@@ -368,6 +371,7 @@ def _report(
         store_bytes=about["bytes"]["stored"],
         bytes=about["bytes"],
         row_order=about["row_order"],
+        search=about["search"],
         certificate=measured.certificate.to_dict(),
         table=getattr(trained, "table", None),
         advice=advice,

@@ -15,12 +15,6 @@ def unit(x):
 
 
 @pytest.fixture(scope="module")
-def store(make_store):
-    with vecstore.open(make_store("f32", rows=5000)) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def words(store):
     return Words(store)
 
