@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,23 @@ import independent_tables as tables
 import numpy as np
 import pytest
 
+from vecstore.codecs.members import allowed_members
 from vecstore.codecs.registry import BUILT_IN, step_class
+from vecstore.errors import CodecError
 
 PAGE = (Path(__file__).parents[2] / "docs/format.md").read_text(encoding="utf-8")
 VECTORS = re.findall(r"^```vector\n(.+?)^```", PAGE, re.DOTALL | re.MULTILINE)
 ENTRIES = re.findall(r"^```entries\n(.+?)^```", PAGE, re.DOTALL | re.MULTILINE)
+PQ_BLOCK = PAGE.partition("#### pq and subspace")[2].partition("####")[0].replace("`", "")
+CONFIGURATIONS = {  # that go with the members' edges: what has no default, and what other members compare with
+    **{name: {"m": 2} for name in ("pq", "subspace", "opq", "vaq", "rq", "lsq")},
+    **{name: {"entries": 90} for name in ("hash", "fasttext", "hashembed")},
+    "floret": {"entries": 90, "least": 0, "most": 64},
+    "anchor": {"anchors": 1 << 16, "taken": 1},
+    "qr": {"sizes": "3x4"},
+    **{name: {"bits": 2} for name in ("lloyd", "lvq", "rabitq")},
+    **{name: {"size_bytes": 2} for name in ("uniform", "tcq")},
+}
 HAVE_NONE = {"f32", "residual", "qr", "tcq", "subspace", "lsq"}  # shown in other ways, or as another one
 
 
@@ -77,6 +89,30 @@ def test_every_step_and_each_member_of_its_configuration_is_named() -> None:
         assert re.search(rf"`{name}`|^#+ .*\b{name}\b", section, re.MULTILINE), name
         for member in fields(step_class(name)):
             assert f"`{member.name}`" in section, f"{name}: {member.name}"
+
+
+MEMBERS = [(name, member) for name in BUILT_IN for member in allowed_members(step_class(name))]
+
+
+@pytest.mark.parametrize(("name", "member"), MEMBERS)
+def test_members_have_the_values_that_the_page_says(name: str, member: str) -> None:
+    step = step_class(name)
+    allowed, default = allowed_members(step)[member], next(f.default for f in fields(step) if f.name == member)
+    section = PAGE.partition("## 6. Codecs")[2].partition("## 7.")[0].replace("`", "")
+    headed = re.findall(rf"^####? (?:Codes of )?[\w, ]*\b{name}\b.*?(?=^#|\Z)", section, re.DOTALL | re.MULTILINE)
+    block = headed[0] if headed else section.partition("### Transforms")[2].partition("###")[0]
+    block = PQ_BLOCK if name == "opq" else block
+    shown = member + ("" if default is MISSING else f" = {json.dumps(default)}")
+    assert re.search(rf"\b{re.escape(f'{shown}: {allowed.described()}')}[.,;]", block), shown
+
+    sound = CONFIGURATIONS.get(name, {}) | {member: default}
+    for value in allowed.edges:
+        given = {**sound, member: value}
+        if allowed.holds(value):
+            assert getattr(step.from_configuration(given), member) == value
+        else:
+            with pytest.raises(CodecError, match=member):
+                step.from_configuration(given)
 
 
 def test_models_of_rans_are_those_of_the_table() -> None:

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.codecs.members import allowed_members
 from vecstore.errors import CodecError
 from vecstore.kernels.arguments import Decoding
 
@@ -58,6 +59,20 @@ class Step(ABC):
     summary: ClassVar[str]
     usage: ClassVar[str]
 
+    def __post_init__(self) -> None:
+        for name, allowed in allowed_members(type(self)).items():
+            value = getattr(self, name)
+            if not allowed.holds(value):
+                raise CodecError(f"{self.name}: {name}={value!r:.40}; choose {allowed.described()} ({self.usage})")
+
+    def check_width(self, dimensions: int) -> None:
+        """Raise `CodecError` where a member asks for more than vectors of so many dimensions have."""
+        for name, allowed in allowed_members(type(self)).items():
+            value = getattr(self, name)
+            if not allowed.holds(value, dimensions):
+                choice = allowed.described(dimensions)
+                raise CodecError(f"{self.name}: {name}={value} of {dimensions} dimensions; choose {choice}")
+
     @classmethod
     def from_arguments(cls, *arguments: str) -> Self:
         """Build from what stands behind the name in a specification string, split at the colons.
@@ -84,9 +99,9 @@ class Step(ABC):
 
     @classmethod
     def integer(cls, text: str) -> int:
-        """Return `text` as a positive integer or raise `CodecError`."""
-        if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < 2**31):
-            raise CodecError(f"{cls.name}: {text[:40]!r} is not a positive whole number: {cls.usage}")
+        """Return `text` as a whole number or raise `CodecError`."""
+        if not (text.isascii() and text.isdecimal() and len(text) < 20):
+            raise CodecError(f"{cls.name}: {text[:40]!r} is not a whole number: {cls.usage}")
         return int(text)
 
     def __str__(self) -> str:
@@ -99,12 +114,10 @@ class Step(ABC):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
         """Build from the configuration that `to_dict` gave; fields unknown here are an error."""
-        kinds = {"int": int, "str": str}
         try:
-            for field in fields(cls):
+            for field in fields(cls):  # those whose values are declared are compared with them
                 value = configuration.get(field.name, field.default)
-                kind = kinds.get(str(field.type), object)
-                if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                if field.type == "str" and not isinstance(value, str):
                     raise TypeError(f"{field.name} is not {field.type}")
             return cls(**configuration)
         except (AttributeError, TypeError) as error:

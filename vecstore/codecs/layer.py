@@ -146,9 +146,11 @@ class Layer:
         dimensions = x.shape[1]
         transforms = []
         for step in spec.transforms:
+            step.check_width(x.shape[1])
             transforms.append(step.fit(x, seed=seed))
             x = transforms[-1].apply(x)
             dataset = dataset.mapped(transforms[-1].apply)
+        spec.quantizer.check_width(x.shape[1])
         quantizer = fit_quantizer(spec.quantizer, x, dataset, seed=seed)
         for byte_step in spec.byte_steps:
             byte_step.check(quantizer.code_bytes)
@@ -160,8 +162,10 @@ class Layer:
         transforms: list[TrainedTransform] = []
         width = dimensions
         for i, step in enumerate(spec.transforms):
+            step.check_width(width)
             transforms.append(step.restore(width, of_step(arrays, i)))
             width = transforms[-1].dimensions
+        spec.quantizer.check_width(width)
         quantizer = spec.quantizer.restore(width, of_step(arrays, len(transforms)))
         for byte_step in spec.byte_steps:
             byte_step.check(quantizer.code_bytes)

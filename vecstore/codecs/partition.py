@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Floats, Step, frozen, named
 from vecstore.codecs.kmeans import kmeans
+from vecstore.codecs.members import Whole
 from vecstore.codecs.packing import join_uneven, split_uneven
 from vecstore.codecs.transforms.pca import principal_axes
 from vecstore.errors import CodecError
@@ -49,16 +50,19 @@ GAINS = np.append(-np.diff(DISTORTION), 0)  # of one more bit
 class Cells(Step):
     """How many cells: ``cells:K``, or ``cells`` (0) for as many as the number of rows allows."""
 
-    count: int = 0
+    count: Annotated[int, Whole(0, MOST_CELLS)] = 0
 
     name = "cells"
     kind = "partition"
     summary = "store rows in the order of their nearest of K centroids, and code what is left"
     usage = "cells[:K]"
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.count <= MOST_CELLS:
-            raise CodecError(f"cells: {self.count} of them; choose 1 to {MOST_CELLS:,}, or write cells alone")
+    @classmethod
+    def integer(cls, text: str) -> int:
+        count = super().integer(text)
+        if not count:
+            raise CodecError(f"cells:0; choose 1 to {MOST_CELLS:,}, or write cells alone")
+        return count
 
     def __str__(self) -> str:
         return f"{self.name}:{self.count}" if self.count else self.name

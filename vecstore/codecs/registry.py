@@ -66,7 +66,7 @@ def step_class_in_file(name: str) -> type[Step]:
     Raises `UnknownCodecError` for a codec of another package, unless this process has named it by itself before, or
     `VECSTORE_CODECS` is ``all``.
     """
-    if name in BUILT_IN or name in ALIASES or name in _asked or os.environ.get("VECSTORE_CODECS") == "all":
+    if name in BUILT_IN or name in _asked or os.environ.get("VECSTORE_CODECS") == "all":
         return step_class(name)
     raise UnknownCodecError(
         f"no codec {name[:40]!r} is built in; if you trust the file, and a package that has this one, call "

@@ -73,5 +73,5 @@ def test_a_file_with_impossible_levels_is_refused(damage):
 
 
 def test_bits_out_of_range():
-    with pytest.raises(CodecError, match="9 bits; choose 1 to 8"):
+    with pytest.raises(CodecError, match="bits=9; choose 1 to 8"):
         codec("lloyd:9")

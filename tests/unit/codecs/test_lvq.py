@@ -38,7 +38,7 @@ def test_second_level_refines_the_first():
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("lvq:9", "choose 1 to 8"), ("lvq:4x9", "choose 1 to 8"), ("lvq", "one argument"), ("lvq:4x", "not a positive")],
+    [("lvq:9", "choose 1 to 8"), ("lvq:4x9", "choose 0 to 8"), ("lvq", "one argument"), ("lvq:4x", "not a whole")],
 )
 def test_what_is_no_specification(spec, message):
     with pytest.raises(CodecError, match=message):

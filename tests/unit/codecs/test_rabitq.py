@@ -70,5 +70,5 @@ def test_errors_keep_to_their_bounds(bits):
 
 
 def test_bits_out_of_range():
-    with pytest.raises(CodecError, match="9 bits; choose 1 to 8"):
+    with pytest.raises(CodecError, match="bits=9; choose 1 to 8"):
         codec("rabitq:9")

@@ -46,7 +46,7 @@ def test_specification(text, parsed):
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("tcq", "needs size_bytes"), ("tcq:8:12", "12 states; choose 4, 8, 16"), ("tcq:0", "not a positive whole")],
+    [("tcq", "needs size_bytes"), ("tcq:8:12", "states=12; choose 4, 8, 16"), ("tcq:0", "size_bytes=0; choose 1 to d")],
 )
 def test_specifications_that_are_refused(spec, message):
     with pytest.raises(CodecError, match=message):
@@ -54,7 +54,7 @@ def test_specifications_that_are_refused(spec, message):
 
 
 def test_more_bytes_than_dimensions_are_refused(words):
-    with pytest.raises(CodecError, match="51 bytes for 50 dimensions; choose 1 to 50"):
+    with pytest.raises(CodecError, match="size_bytes=51 of 50 dimensions; choose 1 to 50"):
         codec("tcq:51").fit(words[:100])
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from vecstore.codecs.base import ByteStep
+from vecstore.codecs.members import Whole
 from vecstore.errors import CodecError, require
 
 __all__ = ["Pco"]
@@ -21,15 +23,11 @@ class Pco(ByteStep):
     Wins over shuffles and Zstandard on floating-point numbers that were short decimals, or that share a divisor.
     """
 
-    level: int = 8
+    level: Annotated[int, Whole(1, 12)] = 8
 
     name = "pco"
     summary = "pcodec; lossless, for layers of float numbers that are not scanned"
     usage = "pco or pco:LEVEL, 1 to 12"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.level <= 12:
-            raise CodecError(f"pco: level {self.level}; choose 1 to 12")
 
     def __str__(self) -> str:
         return "pco" if self.level == 8 else f"pco:{self.level}"

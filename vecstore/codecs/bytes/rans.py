@@ -6,11 +6,13 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 from math import isqrt
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import ByteStep
+from vecstore.codecs.members import Whole
 from vecstore.errors import CodecError
 from vecstore.kernels import entries
 
@@ -30,15 +32,11 @@ class Rans(ByteStep):
     of its model for each column; the words, u2, the two of the state first.
     """
 
-    columns: int
+    columns: Annotated[int, Whole(1)]
 
     name = "rans"
     summary = "entropy coding of byte codes, a model a column; D is the bytes of a code"
     usage = "rans:D behind a quantizer of D bytes, such as pca:384,uniform:64,rans:384"
-
-    def __post_init__(self) -> None:
-        if self.columns < 1:
-            raise CodecError(f"rans: {self.columns} columns; choose 1 or more ({self.usage})")
 
     def check(self, code_bytes: int) -> None:
         if self.columns != code_bytes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import ByteStep
+from vecstore.codecs.members import Among, Whole
 from vecstore.errors import CodecError
 
 __all__ = ["Zstd"]
@@ -24,18 +25,12 @@ class Zstd(ByteStep):
     compression scheme for radio data in high performance computing, 2015, for bits).
     """
 
-    level: int = 3
-    shuffle: str = "byte"
+    level: Annotated[int, Whole(1, 22)] = 3
+    shuffle: Annotated[str, Among(*SHUFFLES)] = "byte"
 
     name = "zstd"
     summary = "Zstandard after a byte or bit shuffle; lossless, for layers that are not scanned"
     usage = "zstd, zstd:LEVEL or zstd:LEVEL:byte|bit|none"
-
-    def __post_init__(self) -> None:
-        if self.shuffle not in SHUFFLES:
-            raise CodecError(f"zstd: unknown shuffle {self.shuffle!r}; choose one of {', '.join(SHUFFLES)}")
-        if not 1 <= self.level <= 22:
-            raise CodecError(f"zstd: level {self.level}; choose 1 to 22")
 
     @classmethod
     def from_arguments(cls, *arguments: str) -> Self:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.kmeans import kmeans
+from vecstore.codecs.members import Among, UpToWidth
 from vecstore.codecs.packing import join, paired, split
 from vecstore.errors import CodecError
 from vecstore.kernels import entries
@@ -31,16 +32,12 @@ class PQ(Quantizer):
     byte, the even one low.
     """
 
-    m: int
-    bits: int = 8
+    m: Annotated[int, UpToWidth()]
+    bits: Annotated[int, Among(4, 8)] = 8
 
     name = "pq"
     summary = "product quantizer: M groups, a byte (or B bits) each"
     usage = "pq:M or pq:MxB with B 8 or 4, such as pq:48 or pq:96x4"
-
-    def __post_init__(self) -> None:
-        if self.bits not in (4, 8):
-            raise CodecError(f"{self.name}: {self.bits} bits; choose 8 or 4 ({self.usage})")
 
     @classmethod
     def from_arguments(cls, *arguments: str) -> Self:

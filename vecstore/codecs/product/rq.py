@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.kmeans import progressive_kmeans
-from vecstore.errors import CodecError
+from vecstore.codecs.members import Whole
 from vecstore.kernels import entries
 from vecstore.parallel import over_slices
 
@@ -33,15 +34,11 @@ class RQ(Quantizer):
     stage.
     """
 
-    m: int
+    m: Annotated[int, Whole(1, MOST_STAGES)]
 
     name = "rq"
     summary = "residual quantizer: a sum of M whole vectors, a byte each"
     usage = "rq:M with M up to 64, such as rq:16"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.m <= MOST_STAGES:
-            raise CodecError(f"{self.name}: {self.m} stages; choose 1 to {MOST_STAGES} ({self.usage})")
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         return TrainedAdditive(residual_codebooks(z[:TRAINING_ROWS], self.m, seed=seed))

@@ -34,8 +34,6 @@ class VAQ(PQ):
     usage = "vaq:M or vaq:MxB with B 8 or 4, such as vaq:32"
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
-        if not 1 <= self.m <= z.shape[1]:
-            raise CodecError(f"vaq: {self.m} groups of {z.shape[1]} dimensions; choose 1 to {z.shape[1]}")
         sample = z[:TRAINING_ROWS]
         mean, exact, variances = principal_axes(sample, z.shape[1])
         edges = unequal_edges(variances ** (1 + 2 * EMPHASIS), self.m, self.bits)
@@ -48,7 +46,7 @@ class VAQ(PQ):
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
         (widths,) = named(arrays, dtype="<u4", widths=(self.m,))
         edges = np.concatenate([[0], np.cumsum(widths, dtype=np.int64)])
-        if self.m < 1 or widths.min() < 1 or edges[-1] > dimensions:
+        if widths.min() < 1 or edges[-1] > dimensions:
             raise CodecError(f"vaq: the groups in the file are not groups of {dimensions} dimensions; it is damaged")
         kept, k = int(edges[-1]), 1 << self.bits
         self._require_room(edges)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.evaluation import neighbours, overlap, split_sample
+from vecstore.codecs.members import Among
 from vecstore.errors import CodecError
 
 __all__ = ["Binary"]
@@ -26,15 +27,11 @@ class Binary(Quantizer):
     2014). Codes: eight dimensions a byte, the first one lowest.
     """
 
-    threshold: str = "auto"
+    threshold: Annotated[str, Among(*THRESHOLDS)] = "auto"
 
     name = "bin"
     summary = "one bit a dimension, query kept in full"
     usage = "bin, or bin:zero, bin:mean, bin:median"
-
-    def __post_init__(self) -> None:
-        if self.threshold not in THRESHOLDS:
-            raise CodecError(f"bin: unknown threshold {self.threshold!r}; choose one of {', '.join(THRESHOLDS)}")
 
     @classmethod
     def from_arguments(cls, *arguments: str) -> Self:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from math import erf, pi
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.members import Whole
 from vecstore.codecs.packing import join_bits, level_tables, packed_bytes, split_bits
 from vecstore.codecs.scalar.row_factors import FACTOR_BYTES, read_factors, write_factors
 from vecstore.errors import CodecError
@@ -32,15 +34,11 @@ class Lloyd(Quantizer):
     in order, without a gap, the lowest bit first.
     """
 
-    bits: int
+    bits: Annotated[int, Whole(1, 8)]
 
     name = "lloyd"
     summary = "Lloyd-Max levels for a Gaussian, B bits a dimension; behind rotate it is TurboQuant"
     usage = "lloyd:B with B 1 to 8, such as rotate,lloyd:4"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 8:
-            raise CodecError(f"lloyd: {self.bits} bits; choose 1 to 8")
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         lengths = np.sqrt(np.einsum("ij,ij->i", z, z, dtype=np.float64))

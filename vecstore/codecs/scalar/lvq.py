@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.members import Whole
 from vecstore.codecs.packing import join_bits, packed_bytes, split_bits
 from vecstore.codecs.scalar.row_factors import FACTOR_BYTES, read_factors, write_factors
-from vecstore.errors import CodecError
 from vecstore.parallel import over_slices
 
 __all__ = ["LVQ"]
@@ -28,16 +28,12 @@ class LVQ(Quantizer):
     order; then, from a whole byte on, `residual_bits` bits a dimension.
     """
 
-    bits: int
-    residual_bits: int = 0
+    bits: Annotated[int, Whole(1, 8)]
+    residual_bits: Annotated[int, Whole(0, 8)] = 0
 
     name = "lvq"
     summary = "a grid of B bits a dimension between each row's own bounds, and R bits for what is left"
     usage = "lvq:B or lvq:BxR with B and R 1 to 8, such as lvq:8 or lvq:4x8"
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.bits <= 8 and 0 <= self.residual_bits <= 8):
-            raise CodecError(f"lvq: {self.bits} and {self.residual_bits} bits; choose 1 to 8 ({self.usage})")
 
     @classmethod
     def from_arguments(cls, *arguments: str) -> Self:

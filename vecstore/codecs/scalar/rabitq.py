@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, TrainedTransform, frozen, named
+from vecstore.codecs.members import Whole
 from vecstore.codecs.packing import join_bits, packed_bytes, split_bits
 from vecstore.codecs.scalar.row_factors import FACTOR_BYTES, read_factors, write_factors
 from vecstore.codecs.transforms.rotate import Rotate
-from vecstore.errors import CodecError
 from vecstore.kernels import entries
 from vecstore.parallel import over_slices
 
@@ -36,15 +37,11 @@ class RaBitQ(Quantizer):
     the papers (r / a instead of r a), with their error.
     """
 
-    bits: int
+    bits: Annotated[int, Whole(1, 8)]
 
     name = "rabitq"
     summary = "extended RaBitQ: random rotation, then the nearest direction of a grid, B bits a dimension"
     usage = "rabitq:B with B 1 to 8"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 8:
-            raise CodecError(f"rabitq: {self.bits} bits; choose 1 to 8")
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         mean = z.mean(axis=0, dtype=np.float64).astype("<f4")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Numbers, Quantizer, TrainedQuantizer, frozen, named
+from vecstore.codecs.members import Among
 from vecstore.codecs.packing import join, paired, split
-from vecstore.errors import CodecError
 
 __all__ = ["SQ"]
 
@@ -24,15 +25,11 @@ class SQ(Quantizer):
     four dimensions a byte, the first one lowest.
     """
 
-    bits: int = 8
+    bits: Annotated[int, Among(4, 6, 8)] = 8
 
     name = "sq"
     summary = "scalar quantizer, 2**B levels a dimension"
     usage = "sq:8, sq:6 or sq:4"
-
-    def __post_init__(self) -> None:
-        if self.bits not in (4, 6, 8):
-            raise CodecError(f"sq: {self.bits} bits; choose 4, 6 or 8")
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         z = z[: 1 << 14]

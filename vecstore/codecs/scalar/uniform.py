@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from vecstore.codecs.base import Arrays, Codes, Floats, Numbers, Quantizer, TrainedQuantizer, frozen, named
-from vecstore.errors import CodecError
+from vecstore.codecs.members import Whole
 
 __all__ = ["Uniform"]
 
@@ -24,15 +25,11 @@ class Uniform(Quantizer):
     `pca` before it. Codes: a byte a dimension, before entropy coding by `rans`.
     """
 
-    size_bytes: int
+    size_bytes: Annotated[int, Whole(1)]
 
     name = "uniform"
     summary = "one step for all dimensions; B bytes a row once rans has coded it"
     usage = "uniform:B, such as pca:384,uniform:64,rans:384"
-
-    def __post_init__(self) -> None:
-        if self.size_bytes < 1:
-            raise CodecError(f"uniform: {self.size_bytes} bytes; choose 1 or more ({self.usage})")
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         z = z[:TRAINING_ROWS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen, named
 from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.kmeans import kmeans
+from vecstore.codecs.members import Whole
 from vecstore.codecs.tables.table import TableQuantizer
 from vecstore.errors import CodecError
 
@@ -33,8 +35,8 @@ class Anchor(TableQuantizer):
     training did not see are coded alike. ``anchor:1000:2/pq:8`` adds a code of what is left.
     """
 
-    anchors: int
-    taken: int = 4
+    anchors: Annotated[int, Whole(1, 1 << 16)]
+    taken: Annotated[int, Whole(1, 64)] = 4
 
     name = "anchor"
     summary = "W of A anchor rows with weights, 4 bytes each"
@@ -42,8 +44,9 @@ class Anchor(TableQuantizer):
     usage = "anchor:A or anchor:A:W, such as anchor:4096:4"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.anchors <= 1 << 16 or not 1 <= self.taken <= min(64, self.anchors):
-            raise CodecError(f"anchor: {self.anchors} anchors, {self.taken} taken; up to 65536 and 64 ({self.usage})")
+        super().__post_init__()
+        if self.taken > self.anchors:
+            raise CodecError(f"anchor: {self.taken} of {self.anchors} anchors taken; {self.usage}")
 
     def fit_dataset(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedAnchor:
         z = z[:TRAINING_ROWS]

@@ -17,6 +17,7 @@ from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 __all__ = ["Features", "key_texts", "ngrams", "shape_of"]
 
 USAGE = "word, prefixN, suffixN, shape or ngramsN-M, joined by & such as word&prefix3&ngrams3-5"
+MOST_FEATURES = 16
 _PATTERN = re.compile(r"(word|shape)|(prefix|suffix)([1-9]\d?)|(ngrams)([1-9]\d?)-([1-9]\d?)")
 
 
@@ -35,7 +36,10 @@ class Features:
     text: str
 
     def __post_init__(self) -> None:
-        for name in self.text.split("&"):
+        names = self.text.split("&")
+        if len(names) > MOST_FEATURES:
+            raise CodecError(f"{len(names)} features of a key; choose at most {MOST_FEATURES}")
+        for name in names:
             found = _PATTERN.fullmatch(name)
             if found is None or (found[4] and int(found[5]) > int(found[6])):
                 raise CodecError(f"{name!r} is no feature of a key: {USAGE}")

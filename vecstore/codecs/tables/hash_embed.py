@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from vecstore.codecs.base import Floats
+from vecstore.codecs.members import Whole
 from vecstore.codecs.tables.features import key_texts
-from vecstore.codecs.tables.hashed_table import HashedTable, TrainedHashedTable, whole_number
+from vecstore.codecs.tables.hashed_table import HashedTable, TrainedHashedTable
 from vecstore.codecs.tables.incidence import KERNEL_ROWS, Incidence
 from vecstore.codecs.tables.subword_hashes import murmur2, pieces
-from vecstore.errors import CodecError
 from vecstore.kernels import entries
 from vecstore.keys.packed import PackedKeys
 
@@ -30,20 +30,12 @@ class HashEmbed(HashedTable):
     is the one of least squared error. Rows have no bytes of their own, and unknown keys have vectors too.
     """
 
-    entries: int
-    seed: int = 0
+    entries: Annotated[int, Whole(1)]
+    seed: Annotated[int, Whole(0, 2**32 - 1)] = 0
 
     name = "hashembed"
     summary = "T table entries, four picked by the hash of each key, as thinc has them"
     usage = "hashembed:T or hashembed:T:SEED, such as hashembed:5000:8"
-
-    @classmethod
-    def integer(cls, text: str) -> int:
-        return whole_number(cls, text, 32)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.entries < 2**31 or not 0 <= self.seed < 2**32:
-            raise CodecError(f"{self}: entries from 1, seeds below 2**32: {self.usage}")
 
     def trained(self, table: Floats, by_key: bool, facts: dict[str, Any] | None = None) -> TrainedHashEmbed:
         return TrainedHashEmbed(self, table, by_key, facts)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Arrays, Codes, Floats, Step, frozen, named
+from vecstore.codecs.base import Arrays, Codes, Floats, frozen, named
 from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.tables.incidence import Incidence
 from vecstore.codecs.tables.least_squares import fit_table
@@ -16,7 +16,7 @@ from vecstore.codecs.tables.table import Law, TableQuantizer, TrainedTable
 from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 
-__all__ = ["HashedTable", "TrainedHashedTable", "whole_number"]
+__all__ = ["HashedTable", "TrainedHashedTable"]
 
 
 class HashedTable(TableQuantizer):
@@ -89,10 +89,3 @@ class TrainedHashedTable(TrainedTable):
     @property
     def arrays(self) -> Arrays:
         return {"table": self.table, "by_key": np.array([self.by_key], "|u1")}
-
-
-def whole_number(step: type[Step], text: str, bits: int) -> int:
-    """Return `text` as a whole number of so many bits, 0 included, or raise `CodecError`."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 1 << bits):
-        raise CodecError(f"{step.name}: {text[:40]!r} is no whole number below 2**{bits}: {step.usage}")
-    return int(text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from vecstore.codecs.base import Floats
+from vecstore.codecs.members import Among, Whole
 from vecstore.codecs.tables.features import Features
 from vecstore.codecs.tables.hashed_table import HashedTable, TrainedHashedTable
 from vecstore.codecs.tables.incidence import Incidence
@@ -16,8 +17,6 @@ from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 
 __all__ = ["Hash", "TrainedHash"]
-
-MOST_HASHES = 4
 
 
 @dataclass(frozen=True)
@@ -31,23 +30,18 @@ class Hash(HashedTable):
     (Coleman et al., Unified embedding, NeurIPS 2023). In a store without keys the row number is the key.
     """
 
-    entries: int
-    hashes: int = 2
+    entries: Annotated[int, Whole(1)]
+    hashes: Annotated[int, Whole(1, 4)] = 2
     features: str = "word"
-    combine: str = "sum"
-    weights: str = "equal"
+    combine: Annotated[str, Among("sum", "mean")] = "sum"
+    weights: Annotated[str, Among("equal", "importance")] = "equal"
 
     name = "hash"
     summary = "T table entries shared by all rows, H hashes each"
     usage = "hash:T, hash:T:H or hash:T:H:FEATURES:mean:weighted, such as hash:25000:2:word&prefix3&ngrams3-5"
 
     def __post_init__(self) -> None:
-        if not (1 <= self.entries < 2**31 and 1 <= self.hashes <= MOST_HASHES):
-            raise CodecError(
-                f"hash: {self.entries} entries, {self.hashes} hashes; hashes go from 1 to 4 ({self.usage})"
-            )
-        if self.combine not in ("sum", "mean") or self.weights not in ("equal", "importance"):
-            raise CodecError(f"hash: {self.combine}, {self.weights}: {self.usage}")
+        super().__post_init__()
         Features(self.features)
 
     @classmethod

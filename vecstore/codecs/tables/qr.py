@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations, pairwise
 from math import gcd, prod
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, frozen, named
 from vecstore.codecs.dataset import Block, Dataset
+from vecstore.codecs.members import Among, Whole
 from vecstore.codecs.packing import number_bytes, whole_numbers
 from vecstore.codecs.product.pq import group_edges
 from vecstore.codecs.tables.balanced import balanced_slots
@@ -27,6 +28,7 @@ __all__ = ["QR", "Digits", "TrainedQR"]
 OPERATIONS = ("add", "mult", "concat")
 OPTIONS = {**{name: ("operation", name) for name in OPERATIONS}, "crt": ("scheme", "crt"),
            "learned": ("order", "learned"), "dlrm": ("compat", "dlrm")}  # fmt: skip
+SIZES, MOST_SIZES = Whole(1), 64
 ROUNDS = 8
 CODE_BYTES = 8  # at most, of a learned number
 NEAR_ZERO = 1e-6  # an entry of a product whose partners are all but zero keeps its value
@@ -46,27 +48,29 @@ class QR(TableQuantizer):
     """
 
     sizes: str
-    operation: str = "add"
-    scheme: str = "radix"
-    order: str = "row"
-    compat: str = ""
+    operation: Annotated[str, Among(*OPERATIONS)] = "add"
+    scheme: Annotated[str, Among("radix", "crt")] = "radix"
+    order: Annotated[str, Among("row", "learned")] = "row"
+    compat: Annotated[str, Among("", "dlrm")] = ""
 
     name = "qr"
     summary = "tables shared by all rows, an entry for each digit of the row number"
     usage = "qr:M (remainders) or qr:AxBxC, then add, mult or concat, crt, learned, dlrm, such as qr:4 or qr:50x40:mult"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         sizes = self._sizes()
-        known = self.operation in OPERATIONS and self.scheme in ("radix", "crt") and self.order in ("row", "learned")
-        if not known or self.compat not in ("", "dlrm"):
-            raise CodecError(f"qr: {self.operation}, {self.scheme}, {self.order}, {self.compat}: {self.usage}")
         if self.scheme == "crt" and (len(sizes) < 2 or any(gcd(a, b) > 1 for a, b in combinations(sizes, 2))):
             raise CodecError(f"qr: {self.sizes}: moduli are two or more without a common divisor, such as 251x256")
         if self.compat and (len(sizes) > 2 or self.scheme != "radix"):
             raise CodecError("qr: DLRM has a quotient and a remainder, no more")
 
     def _sizes(self) -> list[int]:
-        return [self.integer(size) for size in self.sizes.split("x")]
+        sizes = [self.integer(size) for size in self.sizes.split("x")]
+        if len(sizes) > MOST_SIZES or not all(map(SIZES.holds, sizes)):
+            choice = f"at most {MOST_SIZES} of {SIZES.described()}"
+            raise CodecError(f"qr: sizes={self.sizes!r:.40}; choose {choice} ({self.usage})")
+        return sizes
 
     @classmethod
     def from_arguments(cls, *arguments: str) -> Self:

@@ -56,6 +56,10 @@ class Residual(TableQuantizer):
             raise CodecError(f"{self}: the quantizer after a base gives every row a code; {self.usage}")
         return base, fine
 
+    def check_width(self, dimensions: int) -> None:
+        for part in self.parts():
+            part.check_width(dimensions)
+
     def fit_dataset(self, z: Floats, dataset: Dataset, *, seed: int) -> TrainedResidual:
         base, fine = self.parts()
         fitted = fit_quantizer(base, z, dataset, seed=seed)

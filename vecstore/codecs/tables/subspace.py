@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Codes, Floats, named
 from vecstore.codecs.dataset import Dataset
+from vecstore.codecs.members import Among
 from vecstore.codecs.packing import join, split
 from vecstore.codecs.product.pq import PQ, TrainedPQ, group_edges, train_codebooks
 from vecstore.codecs.tables.table import TableQuantizer, TrainedTable
@@ -29,8 +31,7 @@ class Subspace(TableQuantizer, PQ):
     one entry replaced by its next nearest ones, then two. So a code names its row.
     """
 
-    m: int
-    bits: int = 4
+    bits: Annotated[int, Among(4, 8)] = 4
 
     name = "subspace"
     summary = "as pq, with a code of its own for every row"

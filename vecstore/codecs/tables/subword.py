@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Codes, Floats
+from vecstore.codecs.members import Whole
 from vecstore.codecs.tables.features import key_texts
-from vecstore.codecs.tables.hashed_table import HashedTable, TrainedHashedTable, whole_number
+from vecstore.codecs.tables.hashed_table import HashedTable, TrainedHashedTable
 from vecstore.codecs.tables.incidence import KERNEL_ROWS, Incidence
 from vecstore.codecs.tables.subword_hashes import word_ids
 from vecstore.codecs.tables.table import Law
@@ -34,24 +35,20 @@ class Floret(HashedTable):
     the one of least squared error.
     """
 
-    entries: int
-    least: int = 4
-    most: int = 5
-    hashes: int = 2
-    seed: int = 2166136261
+    entries: Annotated[int, Whole(1)]
+    least: Annotated[int, Whole(0, 64)] = 4
+    most: Annotated[int, Whole(0, 64)] = 5
+    hashes: Annotated[int, Whole(1, 4)] = 2
+    seed: Annotated[int, Whole(0, 2**32 - 1)] = 2166136261
 
     name = "floret"
     summary = "T table entries shared by character n-grams, as floret has them"
     usage = "floret:T or floret:T:MIN:MAX:HASHES:SEED, such as floret:50000:4:5:2"
 
-    @classmethod
-    def integer(cls, text: str) -> int:
-        return whole_number(cls, text, 32)
-
     def __post_init__(self) -> None:
-        sizes_fit = 1 <= self.entries < 2**31 and 0 <= self.least <= self.most <= 64
-        if not sizes_fit or not 1 <= self.hashes <= 4 or not 0 <= self.seed < 2**32:
-            raise CodecError(f"{self}: n-grams up to 64 characters, 1 to 4 hashes: {self.usage}")
+        super().__post_init__()
+        if self.least > self.most:
+            raise CodecError(f"{self}: n-grams of {self.least} to {self.most} characters: {self.usage}")
 
     def trained(self, table: Floats, by_key: bool, facts: dict[str, Any] | None = None) -> TrainedSubwords:
         return TrainedSubwords(self, table, by_key, facts=facts)
@@ -66,23 +63,15 @@ class FastText(HashedTable):
     imported exactly; fitted here, the table is the one of least squared error and the codes hold what is left.
     """
 
-    entries: int
-    least: int = 3
-    most: int = 6
+    entries: Annotated[int, Whole(1)]
+    least: Annotated[int, Whole(0, 64)] = 3
+    most: Annotated[int, Whole(0, 64)] = 6
 
     name = "fasttext"
     summary = "a float32 vector a row and T entries shared by character n-grams, as fastText has them"
     is_base = False
     lossless = True
     usage = "fasttext:T or fasttext:T:MIN:MAX, such as fasttext:2000000:3:6"
-
-    @classmethod
-    def integer(cls, text: str) -> int:
-        return whole_number(cls, text, 31)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.entries < 2**31 or not 0 <= self.least <= 64 or not 0 <= self.most <= 64:
-            raise CodecError(f"{self}: n-grams have up to 64 characters: {self.usage}")
 
     def law(self, total: int, dimensions: int) -> Law | None:
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Floats, TrainedTransform, Transform, frozen, named
-from vecstore.errors import CodecError
+from vecstore.codecs.members import UpToWidth
 
 __all__ = ["PCA", "Whiten", "principal_axes"]
 
@@ -20,8 +21,6 @@ def principal_axes(x: Floats, dimensions: int) -> tuple[Floats, Floats, NDArray[
 
     Each axis points so that its largest entry is positive: otherwise its sign would be an accident.
     """
-    if not 1 <= dimensions <= x.shape[1]:
-        raise CodecError(f"pca: {dimensions} dimensions out of {x.shape[1]}; choose 1 to {x.shape[1]}")
     mean = x.mean(axis=0, dtype=np.float64)
     centered = x - mean.astype(np.float32)
     found = _by_dimensions if len(x) >= x.shape[1] else _by_rows
@@ -58,7 +57,7 @@ def _by_rows(centered: Floats, count: int) -> Axes:
 class PCA(Transform):
     """Keep the first `dimensions` principal components (Jolliffe, Principal Component Analysis, 2002)."""
 
-    dimensions: int
+    dimensions: Annotated[int, UpToWidth()]
 
     name = "pca"
     summary = "keep the first D principal components"
@@ -80,7 +79,7 @@ class Whiten(Transform):
     no variance at all, nothing is scaled.
     """
 
-    dimensions: int
+    dimensions: Annotated[int, UpToWidth()]
 
     name = "whiten"
     summary = "as pca, each component scaled to variance one"

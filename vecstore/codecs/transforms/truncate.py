@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from vecstore.codecs.base import Arrays, Floats, TrainedTransform, Transform
 from vecstore.codecs.evaluation import neighbours, overlap, split_sample
+from vecstore.codecs.members import UpToWidth
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.codecs.transforms.pca import PCA
-from vecstore.errors import CodecError
 
 __all__ = ["Truncate", "TruncationWarning"]
 
@@ -31,7 +32,7 @@ class Truncate(Transform):
     neighbours on held-out rows of the sample, training warns and says how many.
     """
 
-    dimensions: int
+    dimensions: Annotated[int, UpToWidth()]
 
     name = "truncate"
     summary = "keep the first D dimensions (Matryoshka), scaled to length one"
@@ -39,15 +40,11 @@ class Truncate(Transform):
 
     def fit(self, x: Floats, *, seed: int) -> TrainedTransform:
         d = x.shape[1]
-        if not 1 <= self.dimensions <= d:
-            raise CodecError(f"truncate: {self.dimensions} dimensions out of {d}; choose 1 to {d}")
         if self.dimensions < d:
             self._compare_with_pca(x, seed)
         return TrainedTruncate(d, self.dimensions)
 
     def restore(self, dimensions_in: int, arrays: Arrays) -> TrainedTransform:
-        if not 1 <= self.dimensions <= dimensions_in:
-            raise CodecError(f"truncate: {self.dimensions} dimensions out of {dimensions_in}")
         return TrainedTruncate(dimensions_in, self.dimensions)
 
     def _compare_with_pca(self, x: Floats, seed: int) -> None:

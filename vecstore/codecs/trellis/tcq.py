@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Floats, Quantizer, named
+from vecstore.codecs.members import Among, UpToWidth
 from vecstore.codecs.trellis.layout import PARITY, CodeLayout
 from vecstore.codecs.trellis.quantizer import TrainedTCQ
 from vecstore.errors import CodecError
@@ -42,18 +44,12 @@ class TCQ(Quantizer):
     slow down encoding in proportion; decoding and the size of the model do not depend on them.
     """
 
-    size_bytes: int
-    states: int = STATES
+    size_bytes: Annotated[int, UpToWidth()]
+    states: Annotated[int, Among(*PARITY)] = STATES
 
     name = "tcq"
     summary = "transform coding with a trellis, B bytes in all"
     usage = "tcq:B or tcq:B:S with S states, 4 to 256, such as tcq:48 or tcq:48:8"
-
-    def __post_init__(self) -> None:
-        if self.states not in PARITY:
-            raise CodecError(f"tcq: {self.states} states; choose {', '.join(map(str, PARITY))} ({self.usage})")
-        if self.size_bytes < 1:
-            raise CodecError(f"tcq: {self.size_bytes} bytes; choose 1 or more ({self.usage})")
 
     def __str__(self) -> str:
         return f"{self.name}:{self.size_bytes}" + ("" if self.states == STATES else f":{self.states}")
@@ -61,11 +57,9 @@ class TCQ(Quantizer):
     def fit(self, z: Floats, *, seed: int) -> TrainedTCQ:
         from vecstore.codecs.trellis.training import train  # which opening a store can do without
 
-        self._check_width(z.shape[1])
         return train(z[:TRAINING_ROWS], self.size_bytes, self.states, seed=seed)
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedTCQ:
-        self._check_width(dimensions)
         steps = (arrays["bits"].size if "bits" in arrays else 0,)
         bits, widths = named(arrays, dtype="|u1", bits=steps, widths=steps)
         head_bits = None  # in codes of before
@@ -87,7 +81,3 @@ class TCQ(Quantizer):
         if not all(np.isfinite(array).all() for array in (mean, trained.axes, trained.levels)):
             raise CodecError("tcq: numbers in the file are not finite; it is damaged")
         return trained
-
-    def _check_width(self, dimensions: int) -> None:
-        if self.size_bytes > dimensions:
-            raise CodecError(f"tcq: {self.size_bytes} bytes for {dimensions} dimensions; choose 1 to {dimensions}")
