@@ -17,7 +17,12 @@ Item = TypeVar("Item")
 
 
 def thread_count() -> int:
-    """Return how many threads to use: VECSTORE_THREADS, else the processors this process may run on."""
+    """Return how many threads to use: VECSTORE_THREADS, else the processors this process may run on.
+
+    In a thread at work for `over_slices` or `over_items` it is one: what is called there shares out nothing more.
+    """
+    if _busy.inside:
+        return 1
     asked = os.environ.get("VECSTORE_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
@@ -30,7 +35,7 @@ def over_slices(function: Callable[[slice], Any], rows: int, *, at_least: int = 
     The calling thread does its share, and what no other thread has begun by then. Called from `function` itself, this
     runs in the thread that it is called in.
     """
-    parts = 1 if _busy.inside else min(thread_count(), max(rows // at_least, 1))
+    parts = min(thread_count(), max(rows // at_least, 1))
     slices = [slice(*edge) for edge in pairwise(rows * part // parts for part in range(parts + 1))]
 
     def marked(piece: slice) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from vecstore.metric import Metric
 from vecstore.search.batch import Batch
 from vecstore.search.cascade import Cascade
 from vecstore.search.decoded_scanner import DecodedScanner
-from vecstore.search.options import SearchOptions
+from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.rescore import Rescore
 from vecstore.search.resolve import resolve
@@ -61,7 +60,7 @@ class Explanation:
         return text
 
 
-def explain(prepared: Prepared, metric: Metric) -> Explanation:
+def explain(prepared: Prepared, metric: SearchMetric) -> Explanation:
     """Return what a search of these shards does; the first section speaks for all."""
     first = prepared.sections[0]
     strategy = resolve(SearchOptions(metric=metric), prepared, WANTED)

@@ -28,6 +28,8 @@ class Prepared:
         The shards, as few as can be searched one by one.
     edges : list of int
         Rows edges[i] to edges[i + 1] are in section i.
+    decoded : dict
+        Whether a search by a metric decodes all rows, noted by the first one that asked.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
@@ -36,12 +38,18 @@ class Prepared:
         self._trellises: dict[tuple[int, int], Trellis | None] = {}
         self._served: dict[SearchMetric, bool] = {}
         self._oversampling: dict[float | None, int] = {}
+        self.decoded: dict[SearchMetric, bool] = {}
         self._plans: dict[tuple[float | None, int | str], Plan] = {}
 
     @property
     def rows(self) -> int:
         """How many there are in all shards."""
         return int(self.edges[-1])
+
+    @property
+    def scanned_bytes(self) -> int:
+        """Bytes of the first layer's codes."""
+        return self.rows * self.sections[0].codec.layers[0].code_bytes
 
     def trellis(self, number: int, layer: int, metric: SearchMetric) -> Trellis | None:
         """Return what scores rows of a layer of a section by their trellis; None where codes are others.

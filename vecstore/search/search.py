@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.parallel import over_items, thread_count
 from vecstore.search.batch import Batch
-from vecstore.search.options import SearchOptions
+from vecstore.search.explain import explain
+from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.resolve import cells_to_probe, resolve, resolve_range
 from vecstore.search.selection import Selection, as_rows
@@ -16,6 +20,9 @@ from vecstore.search.topk import TopK
 __all__ = ["find", "find_all"]
 
 QUERIES_AT_ONCE = 64
+LEAST_TOGETHER = 8  # queries, of which kernels gain by taking them together
+PARTS_EACH = 2  # of the queries, for each thread
+FEW_BYTES = 16 * 1024 * 1024  # of code: scanning them again costs less than making a query's tables again
 FEW = 16  # rows left out, for which so many more are looked for
 NONE = np.empty(0, np.int64)
 
@@ -52,14 +59,15 @@ def find(
         found.rows = batch.numbered(found.rows)
         return (found.without(few).cut(k) if len(few) else found), batch.rescored
 
-    together = _together(nprobe)
-    if 0 < len(queries) <= together:
+    if len(queries) == 1:
         return find_at_once(queries)
     best, rescored = TopK(len(queries), k), np.zeros(len(queries), np.int64)
-    for start in range(0, len(queries), together):
-        part = slice(start, start + together)
+
+    def find_part(part: slice) -> None:
         found, rescored[part] = find_at_once(queries[part])
         best.scores[part], best.rows[part], best.sizes[part] = found.scores, found.rows, found.sizes
+
+    _over_queries(find_part, len(queries), prepared, options, nprobe)
     return best, rescored
 
 
@@ -69,7 +77,8 @@ def find_all(
     """Return the scores and rows of all that score `least`, best first, and rows rescored, for each query."""
     strategy, nprobe = resolve_range(options, prepared), cells_to_probe(options, prepared)
     selection = Selection(prepared.sections, prepared.edges, options.rows, options.exclude)
-    together, found = _together(nprobe), []
+    found = []
+    together = QUERIES_AT_ONCE if nprobe is None else 1
     for start in range(0, len(queries), together):
         batch = Batch(prepared, queries[start : start + together], options.metric, selection, nprobe)
         for query, (raw, rows) in enumerate(strategy.find_all(batch, batch.ranking.floors(least))):
@@ -87,6 +96,25 @@ def _few(options: SearchOptions, total: int) -> NDArray[np.int64]:
     return NONE if found.dtype == bool else found
 
 
-def _together(nprobe: int | None) -> int:
-    """Return how many queries share a scan: one, where each looks into cells of its own."""
-    return QUERIES_AT_ONCE if nprobe is None else 1
+def _over_queries(
+    function: Callable[[slice], None], count: int, prepared: Prepared, options: SearchOptions, nprobe: int | None
+) -> None:
+    """Call `function` with the queries that share a scan: one, where each looks into cells of its own.
+
+    Threads share out the rows, or the queries where rows are few: each makes what its own queries need, once.
+    Where rows are decoded, all queries share that.
+    """
+    together = QUERIES_AT_ONCE if nprobe is None else 1
+    if options.exact or prepared.scanned_bytes > FEW_BYTES or _decodes(prepared, options.metric):
+        for start in range(0, count, together):
+            function(slice(start, start + together))
+        return
+    together = min(together, max(-(-count // (PARTS_EACH * thread_count())), LEAST_TOGETHER))
+    over_items(function, [slice(start, start + together) for start in range(0, count, together)])
+
+
+def _decodes(prepared: Prepared, metric: SearchMetric) -> bool:
+    """Return whether a search by a metric decodes all rows; found out once."""
+    if metric not in prepared.decoded:
+        prepared.decoded[metric] = explain(prepared, metric).decodes
+    return prepared.decoded[metric]
