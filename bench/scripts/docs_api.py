@@ -40,6 +40,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "vecstore.measure.drift": ("DriftWarning",),
     "vecstore.progress": ("Step",),
     "vecstore.words": ("Words",),
+    "vecstore.compat.gensim": ("KeyedVectors",),
     "vecstore.judging": ("analogies", "pairs", "Analogies", "Section", "Pairs"),
     "vecstore.codecs.transforms.truncate": ("TruncationWarning",),
     "vecstore.conversion.certification": ("RescoringWarning",),

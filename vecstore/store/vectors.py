@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.errors import ShapeError
-from vecstore.store.snapshot import Snapshot
 
 __all__ = ["Vectors", "row_numbers"]
 
 PIECE_ROWS = 8192
+
+
+class Source(Protocol):
+    """What vectors are read from: a snapshot, or what looks like one."""
+
+    def vector(self, row: int, /) -> Floats: ...
+    def vector_range(self, start: int, stop: int, /) -> Floats: ...
+    def vectors(self, rows: NDArray[np.int64], /) -> Floats: ...
 
 
 class Vectors:
@@ -27,9 +34,9 @@ class Vectors:
     ndim = 2
     dtype = np.dtype(np.float32)
 
-    def __init__(self, shape: tuple[int, int], source: Callable[[], Snapshot]) -> None:
+    def __init__(self, shape: tuple[int, int], source: Callable[[], Source]) -> None:
         self.shape = shape
-        self._source = source  # returns the snapshot that is open
+        self._source = source  # returns what is open
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -14,7 +14,7 @@ from vecstore.search.topk import TopK
 from vecstore.store.store import Store
 from vecstore.words.mixtures import Mixtures
 
-__all__ = ["by_products", "result_of", "without"]
+__all__ = ["by_products", "products", "result_of", "without"]
 
 EPSILON = 1e-6  # added to what is divided by
 
@@ -31,7 +31,7 @@ def by_products(
     best = TopK(len(mixtures), min(k, len(numbers)))
     for query, (start, end) in enumerate(pairwise(mixtures.indptr.tolist())):
         similar = (1 + store.scores(mixtures.vectors[start:end], rows, metric="cosine")) / 2
-        scores = _product(np.maximum(similar, 0), mixtures.weights[start:end])
+        scores = products(np.maximum(similar, 0), mixtures.weights[start:end])
         kept = np.arange(len(scores)) if min_score is None else np.flatnonzero(scores >= min_score)
         if len(kept) > best.k:
             kept = kept[np.argpartition(-scores[kept], best.k - 1)[: best.k]]
@@ -39,8 +39,8 @@ def by_products(
     return result_of(store, best.rows, best.scores.astype(np.float32))
 
 
-def _product(similar: Floats, weights: Floats) -> Floats:
-    """Return the products (n,) of similarities (t, n)."""
+def products(similar: Floats, weights: Floats) -> Floats:
+    """Return the products (n,) of similarities (t, n), those of negative weights in the divisor."""
     powers = similar if (np.abs(weights) == 1).all() else similar ** np.abs(weights)[:, None]
     products = powers[weights >= 0].prod(axis=0)
     return products / (powers[weights < 0].prod(axis=0) + EPSILON) if (weights < 0).any() else products
