@@ -208,7 +208,7 @@ REFUSED: dict[int, dict[str, tuple[str, Change]]] = {
         "manifest of major version 2": ("shards", manifest(lambda document: document.update(version=[2, 0]))),
         "an unknown feature of the store": (
             "shards",
-            manifest(lambda document: document.update(features=["tombstones"])),
+            manifest(lambda document: document.update(features=["ragged"])),
         ),
         "no shards": ("shards", manifest(lambda document: document.update(shards=[], key_maps=[]))),
         "a file of another directory": (

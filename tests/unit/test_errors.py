@@ -23,6 +23,7 @@ ANYWHERE = {
 ALLOWED = {
     ("vecstore/__init__.py", "AttributeError"): "the protocol of modules",
     ("vecstore/store/keys_view.py", "IndexError"): "the protocol of sequences",
+    ("vecstore/store/tombstones.py", "IndexError"): "the protocol of sequences",
     ("vecstore/store/vectors.py", "IndexError"): "the protocol of sequences",
     ("vecstore/store/vectors.py", "ValueError"): "what numpy asks of __array__(copy=False)",
     ("vecstore/compat/gensim/attributes.py", "TypeError"): "as gensim",

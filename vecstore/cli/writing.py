@@ -277,14 +277,16 @@ def export(
 
 
 def _batches(store: Store, report: Listener) -> Iterator[Any]:
+    import numpy as np
+
     from vecstore.keys.kind import KINDS
 
-    keys = iter(store)
-    for start in range(0, len(store), EXPORT_ROWS):
-        vectors = store.vectors[start : start + EXPORT_ROWS]
-        here = list(islice(keys, len(vectors)))
-        yield (None if store.key_type is None else KINDS[store.key_type].column(here)), vectors
-        report(Step("writing", start + len(vectors), len(store)))
+    keys, vectors, done = iter(store), iter(store.vectors), 0
+    while some := list(islice(vectors, EXPORT_ROWS)):
+        here = list(islice(keys, len(some)))
+        yield (None if store.key_type is None else KINDS[store.key_type].column(here)), np.stack(some)
+        done += len(some)
+        report(Step("writing", done, len(store)))
 
 
 def _metadata(given: list[str]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from vecstore.search.prepared import Prepared
 from vecstore.search.rescore import Rescore
 from vecstore.search.resolve import resolve
 from vecstore.search.scan import Scan
-from vecstore.search.selection import Selection
 
 __all__ = ["Explanation", "explain"]
 
@@ -66,7 +65,7 @@ def explain(prepared: Prepared, metric: SearchMetric) -> Explanation:
     strategy = resolve(SearchOptions(metric=metric), prepared, WANTED)
     dimensions = prepared.shards[0].dimensions
     query = np.full((1, dimensions), dimensions**-0.5, np.float32)
-    batch = Batch(prepared, query, metric, Selection(prepared.sections, prepared.edges, None, None), None)
+    batch = Batch(prepared, query, metric, prepared.selection(None, None), None)
     number = strategy.layer if isinstance(strategy, Scan) else 0
     exact = isinstance(strategy, Scan) and not strategy.approximate
     scanners = batch.exact_scanners(number) if exact else batch.fast_scanners(wanted=WANTED)

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from vecstore.search.options import SearchMetric
 from vecstore.search.oversampling import oversampling
 from vecstore.search.plan import Plan
 from vecstore.search.scan_bytes import plan_of
 from vecstore.search.section import sections_of
+from vecstore.search.selection import Selection, as_numbers
 from vecstore.search.trellis import Trellis
 from vecstore.shard.shard import Shard
 
 __all__ = ["Prepared"]
+
+NOBODY = np.empty(0, np.int64)
 
 
 class Prepared:
@@ -30,11 +34,14 @@ class Prepared:
         Rows edges[i] to edges[i + 1] are in section i.
     decoded : dict
         Whether a search by a metric decodes all rows, noted by the first one that asked.
+    dead : (n,) int64
+        Numbers of rows that no search finds, rising.
     """
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
+    def __init__(self, shards: Sequence[Shard], dead: NDArray[np.int64] = NOBODY) -> None:
         self.shards, self.sections = shards, sections_of(shards)
         self.edges: list[int] = np.cumsum([0, *(section.rows for section in self.sections)]).tolist()
+        self.dead, self._living = dead, Selection(self.sections, self.edges, None, dead if len(dead) else None)
         self._trellises: dict[tuple[int, int], Trellis | None] = {}
         self._served: dict[SearchMetric, bool] = {}
         self._oversampling: dict[float | None, int] = {}
@@ -50,6 +57,14 @@ class Prepared:
     def scanned_bytes(self) -> int:
         """Bytes of the first layer's codes."""
         return self.rows * self.sections[0].codec.layers[0].code_bytes
+
+    def selection(self, rows: ArrayLike | None, exclude: ArrayLike | None) -> Selection:
+        """Return the rows that a search may find: some or all, without others and without those that were deleted."""
+        if rows is None and exclude is None:
+            return self._living
+        if len(self.dead):
+            exclude = self.dead if exclude is None else np.union1d(self.dead, as_numbers(self.rows, exclude, "exclude"))
+        return Selection(self.sections, self.edges, rows, exclude)
 
     def trellis(self, number: int, layer: int, metric: SearchMetric) -> Trellis | None:
         """Return what scores rows of a layer of a section by their trellis; None where codes are others.

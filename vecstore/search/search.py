@@ -14,7 +14,7 @@ from vecstore.search.explain import explain
 from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.resolve import cells_to_probe, resolve, resolve_range
-from vecstore.search.selection import Selection, as_rows
+from vecstore.search.selection import as_rows
 from vecstore.search.topk import TopK
 
 __all__ = ["find", "find_all"]
@@ -50,7 +50,7 @@ def find(
     few = _few(options, prepared.rows)
     wanted = min(k + len(few), prepared.rows)
     strategy, nprobe = resolve(options, prepared, wanted), cells_to_probe(options, prepared)
-    selection = Selection(prepared.sections, prepared.edges, options.rows, None if len(few) else options.exclude)
+    selection = prepared.selection(options.rows, None if len(few) else options.exclude)
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
         batch = Batch(prepared, some, options.metric, selection, nprobe)
@@ -76,7 +76,7 @@ def find_all(
 ) -> list[tuple[NDArray[np.float64], NDArray[np.int64], int]]:
     """Return the scores and rows of all that score `least`, best first, and rows rescored, for each query."""
     strategy, nprobe = resolve_range(options, prepared), cells_to_probe(options, prepared)
-    selection = Selection(prepared.sections, prepared.edges, options.rows, options.exclude)
+    selection = prepared.selection(options.rows, options.exclude)
     found = []
     together = QUERIES_AT_ONCE if nprobe is None else 1
     for start in range(0, len(queries), together):

@@ -12,7 +12,7 @@ from vecstore.container.part import Part
 from vecstore.errors import OptionError
 from vecstore.search.section import Section
 
-__all__ = ["EVERYTHING", "Selection", "as_rows"]
+__all__ = ["EVERYTHING", "Selection", "as_numbers", "as_rows"]
 
 EVERYTHING = np.empty(0, np.uint32)  # bits of rows that may be found, where all may
 LISTED = 32  # fewer rows than one in so many are kept as a list, not as a mask
@@ -131,6 +131,12 @@ def as_rows(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
         missing = "; rows_of gives -1 for a key that is not there: leave it out by rows[rows >= 0]" if low == -1 else ""
         raise OptionError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows{missing}")
     return found.astype(np.int64, copy=False)
+
+
+def as_numbers(total: int, given: ArrayLike, name: str) -> NDArray[np.int64]:
+    """As `as_rows`, with the numbers of a mask's rows."""
+    found = as_rows(total, given, name)
+    return np.flatnonzero(found) if found.dtype == bool else found
 
 
 def _distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -14,18 +15,34 @@ from vecstore.codecs.codec import Codec
 from vecstore.errors import OptionError
 from vecstore.shard.shard import Models
 from vecstore.store.key_lookup import KeyLookup
+from vecstore.store.manifest import MANIFEST_NAME
 from vecstore.store.numbering import Numbering
+from vecstore.store.opening import open_snapshot
 from vecstore.store.snapshot import Snapshot
+from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 
-__all__ = ["JoinedSnapshot", "opened"]
+__all__ = ["JoinedSnapshot", "mark_of", "opened"]
 
 
 def opened(path: str | Sequence[str], **options: Any) -> Snapshot:
-    """Return the snapshot of a store, or of several as one; `options` are those of `Snapshot.open`."""
+    """Return the snapshot of a store, or of several as one; `options` are those of `open_snapshot`."""
     if isinstance(path, str):
-        return Snapshot.open(path, **options)
+        return open_snapshot(path, **options)
     models: Models = {}
-    return JoinedSnapshot([Snapshot.open(each, models=models, **options) for each in path])
+    return JoinedSnapshot([open_snapshot(each, models=models, **options) for each in path])
+
+
+def mark_of(path: str | Sequence[str]) -> Any:
+    """Return what tells one generation of a store, or of several, from another; None where nothing is there."""
+    if not isinstance(path, str):
+        return [mark_of(each) for each in path]
+    for place in (f"{path}/{MANIFEST_NAME}", path):
+        try:
+            found = os.stat(place)
+        except OSError:
+            continue
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return None
 
 
 class JoinedSnapshot(Snapshot):
@@ -41,7 +58,9 @@ class JoinedSnapshot(Snapshot):
     def __init__(self, stores: Sequence[Snapshot]) -> None:
         _require_kinship(stores)
         shards = [shard for store in stores for shard in store.shards]
-        super().__init__(" + ".join(store.path for store in stores), shards, None, [])
+        firsts = [0, *accumulate(store.rows for store in stores)][:-1]
+        dead = Tombstones.joined([store.dead.rows for store in stores], firsts)
+        super().__init__(" + ".join(store.path for store in stores), shards, None, [], dead)
         self.stores = list(stores)
         self.numbering = Numbering.joined([store.numbering for store in stores])
         self._key_maps = [key_map for store in stores for key_map in store._key_maps]
@@ -62,6 +81,7 @@ class _KeysInOrder(KeyLookup):
 
     def __init__(self, stores: Sequence[Snapshot]) -> None:
         self._lookups = [store._lookup for store in stores]
+        self._dead = NO_TOMBSTONES  # each lookup knows its own
         self._first_rows = [0, *accumulate(store.rows for store in stores)][:-1]
         self._first_shards = [0, *accumulate(len(store.shards) for store in stores)][:-1]
 

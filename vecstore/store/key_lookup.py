@@ -16,6 +16,7 @@ from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.shard.groups import groups
 from vecstore.shard.shard import Shard
 from vecstore.store.manifest import Manifest
+from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 
 __all__ = ["KeyLookup"]
 
@@ -24,26 +25,31 @@ class KeyLookup:
     """The keys of all shards of a snapshot.
 
     Rows are counted through the shards: shard i has rows edges[i] to edges[i + 1]. Shards that no map covers are asked
-    one by one. Without keys, rows are found by their numbers.
+    one by one, the newest first. Rows that were deleted are not found. Without keys, rows are found by their numbers.
     """
 
     def __init__(
-        self, shards: Sequence[Shard], edges: Sequence[int], manifest: Manifest | None, key_maps: Sequence[KeyMap]
+        self,
+        shards: Sequence[Shard],
+        edges: Sequence[int],
+        manifest: Manifest | None,
+        key_maps: Sequence[KeyMap],
+        dead: Tombstones = NO_TOMBSTONES,
     ) -> None:
-        self._shards, self._edges = shards, edges
+        self._shards, self._edges, self._dead = shards, edges, dead
         self._key_type = shards[0].keys.key_type if shards[0].keys else None
         self._collisions = manifest.collisions if manifest else {}
         covered = [entry["shards"] for entry in manifest.key_maps] if manifest else []
         self._key_maps = [(first, key_map) for (first, _), key_map in zip(covered, key_maps, strict=True)]
         mapped = {number for first, end in covered for number in range(first, end)}
-        self._unmapped = [number for number in range(len(shards)) if number not in mapped]
+        self._unmapped = [number for number in reversed(range(len(shards))) if number not in mapped]
 
     def find(self, key: Any) -> int:
         """Return the row of a key, or -1."""
         if self._key_type is None:
             if not isinstance(key, (int, np.integer)) or isinstance(key, bool):
                 raise OptionError(f"this store has no keys: rows are found by number, not by {key!r}")
-            return int(key) if 0 <= key < self._edges[-1] else -1
+            return int(key) if 0 <= key < self._edges[-1] and int(key) not in self._dead else -1
         raw = self._index(0).raw(key)
         if raw is None:
             return -1
@@ -52,7 +58,7 @@ class KeyLookup:
         for number in [first + key_map.shard(h) for first, key_map in self._key_maps] + self._unmapped + several:
             if number < len(self._shards):
                 row = self._index(number).find(key)
-                if row >= 0:
+                if row >= 0 and row + self._edges[number] not in self._dead:
                     return row + self._edges[number]
         return -1
 
@@ -63,9 +69,9 @@ class KeyLookup:
             if given.dtype.kind not in "iu":
                 raise OptionError(f"this store has no keys: rows are found by number, not by {given.dtype}")
             rows = given.astype(np.int64)
-            return np.where((rows >= 0) & (rows < self._edges[-1]), rows, -1)
+            return self._living(np.where((rows >= 0) & (rows < self._edges[-1]), rows, -1))
         if len(self._shards) == 1:
-            return self._index(0).find_many(keys)
+            return self._living(self._index(0).find_many(keys))
         if len(keys) < KERNEL_KEYS:
             return np.array([self.find(key) for key in keys], np.int64)
         try:
@@ -81,11 +87,16 @@ class KeyLookup:
             return
         first = self._edges[number]
         for page in shard.keys.pages():
-            if not np.array_equal(self.find_many(page), np.arange(first + row, first + row + len(page))):
+            own = np.arange(first + row, first + row + len(page))
+            if not ((self.find_many(page) == own) | self._dead.mark(own)).all():
                 raise CorruptError("the key index does not find every key: convert the dump again", path=shard.path)
             row += len(page)
         if row != shard.rows:
             raise CorruptError(f"{row} keys for {shard.rows} rows: convert the dump again", path=shard.path)
+
+    def _living(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return rows with -1 in the place of those that were deleted."""
+        return np.where(self._dead.mark(rows), -1, rows) if self._dead else rows
 
     def _index(self, number: int) -> KeyIndex:
         keys = self._shards[number].keys
@@ -111,4 +122,4 @@ class KeyLookup:
         for number, chosen in groups(shards[missing]):
             positions = missing[chosen]
             found = self._index(number).find_packed(packed.take(positions))
-            rows[positions] = np.where(found >= 0, found + self._edges[number], -1)
+            rows[positions] = self._living(np.where(found >= 0, found + self._edges[number], -1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,11 +18,12 @@ from vecstore.container.part import checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
 from vecstore.files import open_regular
 
-__all__ = ["MANIFEST_NAME", "Manifest"]
+__all__ = ["MANIFEST_NAME", "TOMBSTONES", "Manifest"]
 
 MANIFEST_NAME = "manifest.json"
 MAJOR, MINOR = 1, 0
-KNOWN_FEATURES: frozenset[str] = frozenset()  # what a manifest may require of its reader; none yet
+TOMBSTONES = "tombstones"  # a feature, and the member of a shard's entry that it is about
+KNOWN_FEATURES = frozenset((TOMBSTONES,))  # what a manifest may require of its reader
 MOST_SHARDS = 1 << 16
 MOST_BYTES, MOST_VALUES = 1 << 26, 16 * MOST_SHARDS  # of a manifest
 
@@ -44,7 +46,8 @@ class Manifest:
     generation : int
         Grows by one with each replacement.
     shards : tuple of dict
-        ``{"file", "rows", "bytes", "fingerprint"}`` in row order.
+        ``{"file", "rows", "bytes", "fingerprint"}`` in row order; with ``"tombstones"``, a dict of the same members,
+        where some of the rows were deleted.
     key_maps : tuple of dict
         ``{"file", "shards": [first, end], "bytes", "fingerprint"}``, in the order of the shards that they cover.
         Shards that none covers are asked one by one.
@@ -61,6 +64,11 @@ class Manifest:
     more: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
+    def rows(self) -> int:
+        """How many rows live."""
+        return sum(entry["rows"] - entry.get(TOMBSTONES, {"rows": 0})["rows"] for entry in self.shards)
+
+    @property
     def entries(self) -> list[dict[str, Any]]:
         """All shards, then all key maps."""
         return [*self.shards, *self.key_maps]
@@ -75,30 +83,33 @@ class Manifest:
     @property
     def files(self) -> set[str]:
         """Names of all files that belong to the store beside the manifest."""
-        return {entry["file"] for entry in self.entries}
+        return {entry["file"] for entry in (*self.entries, *_tombstones(self.shards))}
 
     def write(self, directory: Path) -> None:
         """Replace the manifest of `directory`; afterwards a reader sees the old one or this one, whatever happens."""
         from vecstore.formats.replacement import Replacement  # readers do not need it
 
+        with Replacement(directory / MANIFEST_NAME, force=True) as file:
+            file.write(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the file that holds this manifest."""
         document = {
             **self.more,
             "format": "vecstore",
             "version": [MAJOR, MINOR],
-            "features": [],
+            "features": [TOMBSTONES] if any(_tombstones(self.shards)) else [],
             "generation": self.generation,
             "shards": list(self.shards),
             "key_maps": list(self.key_maps),
             "collisions": self.collisions,
         }
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        body = text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n'
-        with Replacement(directory / MANIFEST_NAME, force=True) as file:
-            file.write(_sealed(body))
+        return _sealed(text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n')
 
     @classmethod
-    def read(cls, directory: Path) -> Manifest:
-        """Return the manifest of `directory`.
+    def read(cls, directory: Path, name: str = MANIFEST_NAME) -> Manifest:
+        """Return the manifest of `directory`, or one that was kept under another name.
 
         Raises
         ------
@@ -109,12 +120,12 @@ class Manifest:
         UnsupportedVersionError
             A newer vecstore wrote it.
         """
-        path = directory / MANIFEST_NAME
+        path = directory / name
         try:
             with open_regular(path) as file:
                 body = file.read(MOST_BYTES)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise FormatError("not a vecstore store: a directory without manifest.json", path=directory) from None
+            raise FormatError(f"not a vecstore store: a directory without {name}", path=directory) from None
         document = parse(body, path, most_values=MOST_VALUES)
         if document.get("format") != "vecstore":
             raise FormatError("not the manifest of a vecstore store", path=path)
@@ -158,9 +169,19 @@ def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
     found = _files(document, "shards", path)
     if not 1 <= len(found) <= MOST_SHARDS:
         raise CorruptError(f"the manifest names {len(found)} shards", path=path, expected=f"1 to {MOST_SHARDS}")
+    dead = _entries([*_tombstones(found)], TOMBSTONES, path)
+    if dead and TOMBSTONES not in document["features"]:
+        raise CorruptError("shards: deleted rows without the feature 'tombstones'", path=path)
     for entry in found:
-        whole(entry, "rows", path)
+        rows = whole(entry, "rows", path)
+        if TOMBSTONES in entry:
+            whole(entry[TOMBSTONES], "rows", path, least=1, most=rows)
     return found
+
+
+def _tombstones(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what entries say of their deleted rows."""
+    return (entry[TOMBSTONES] for entry in shards if TOMBSTONES in entry)
 
 
 def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
@@ -175,14 +196,17 @@ def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...
 
 
 def _distinct_files(shards: Entries, key_maps: Entries, path: Path) -> tuple[Entries, Entries]:
-    names = [entry["file"] for entry in (*shards, *key_maps)]
+    names = [entry["file"] for entry in (*shards, *key_maps, *_tombstones(shards))]
     if len(set(names)) < len(names):
         raise CorruptError("the manifest names a file twice", path=path)
     return shards, key_maps
 
 
 def _files(document: dict[str, Any], name: str, path: Path) -> tuple[dict[str, Any], ...]:
-    entries = field(document, name, list, path)
+    return _entries(field(document, name, list, path), name, path)
+
+
+def _entries(entries: list[Any], name: str, path: Path) -> Entries:
     for entry in entries:
         if not isinstance(entry, dict) or not _FILE_NAME.fullmatch(field(entry, "file", str, path)):
             raise CorruptError(f"{name}: an entry that names no file of the store's directory", path=path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_array
@@ -12,7 +12,7 @@ from vecstore.metric import METRICS, Metric
 from vecstore.parallel import over_slices
 from vecstore.search.options import SearchOptions
 from vecstore.search.ranking import Ranking, raw_scores
-from vecstore.search.selection import as_rows
+from vecstore.search.selection import as_numbers
 from vecstore.store.searching import as_queries, refuse_foreign_rows
 from vecstore.store.snapshot import Snapshot
 
@@ -29,7 +29,7 @@ def scores(snapshot: Snapshot, queries: ArrayLike, rows: ArrayLike | None, metri
     refuse_foreign_rows(snapshot, SearchOptions(metric=metric, rows=rows))
     given = as_array(queries)
     ranking = Ranking.of(metric, as_queries(snapshot, given), unit_rows=False)
-    chosen = None if rows is None else _numbers(snapshot, rows)
+    chosen = None if rows is None else as_numbers(snapshot.rows, rows, "rows")
     out = np.empty((len(ranking.queries), snapshot.rows if chosen is None else len(chosen)), np.float32)
     step = max(BLOCK_NUMBERS // snapshot.dimensions, 1)
 
@@ -49,6 +49,7 @@ def scores(snapshot: Snapshot, queries: ArrayLike, rows: ArrayLike | None, metri
         over_slices(over, out.shape[1], at_least=step)
     else:
         over(slice(0, out.shape[1]))
+    out[:, snapshot.dead.rows if chosen is None else snapshot.dead.mark(chosen)] = -np.inf
     if metric == "l2":
         np.negative(out, out=out)
     return out[0] if given.ndim == 1 else out
@@ -58,8 +59,3 @@ def _products(queries: Floats, vectors: Floats) -> Floats:
     if len(queries) > FEW:
         return queries @ vectors.T
     return np.stack([np.einsum("ij,j->i", vectors, query) for query in queries])
-
-
-def _numbers(snapshot: Snapshot, rows: ArrayLike) -> NDArray[np.int64]:
-    found = as_rows(snapshot.rows, rows, "rows")
-    return np.flatnonzero(found) if found.dtype == bool else found

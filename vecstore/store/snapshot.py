@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.container.container import Container
-from vecstore.errors import CorruptError, KeyNotFoundError, OptionError, ShapeError
+from vecstore.errors import KeyNotFoundError, OptionError, ShapeError
 from vecstore.keys.kind import Key, KeyType, as_keys
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.progress import Listener, Step
 from vecstore.shard.groups import groups
-from vecstore.shard.shard import Models, Shard
+from vecstore.shard.shard import Shard
 from vecstore.store.key_lookup import KeyLookup
-from vecstore.store.manifest import MANIFEST_NAME, Manifest
+from vecstore.store.manifest import Manifest
 from vecstore.store.numbering import Numbering
 from vecstore.store.own_rows import OwnRows
+from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 
 if TYPE_CHECKING:
     from vecstore.search.prepared import Prepared
@@ -62,14 +63,25 @@ class Snapshot:
     vector : function
         Returns the vector of a row in range: (d,) float32, a new array.
     manifest : Manifest or None
+    dead : Tombstones
+        Rows that were deleted: they have numbers, and are not found.
+    living : int
+        How many rows there are without them.
     stores : list of Snapshot
         Those that were opened as one (see `JoinedSnapshot`); none otherwise.
     prefix, code_bytes : int or None
         Dimensions, or bytes of each code, of which only the first are read.
     """
 
-    def __init__(self, path: str, shards: list[Shard], manifest: Manifest | None, key_maps: list[KeyMap]) -> None:
-        self.path, self.shards, self.manifest, self._key_maps = path, shards, manifest, key_maps
+    def __init__(
+        self,
+        path: str,
+        shards: list[Shard],
+        manifest: Manifest | None,
+        key_maps: list[KeyMap],
+        dead: Tombstones = NO_TOMBSTONES,
+    ) -> None:
+        self.path, self.shards, self.manifest, self._key_maps, self.dead = path, shards, manifest, key_maps, dead
         self.stores: list[Snapshot] = []
         first = shards[0]
         self.prefix, self.code_bytes = first.prefix, first.code_bytes
@@ -79,54 +91,13 @@ class Snapshot:
         self._starts = np.concatenate([[0], np.cumsum([shard.rows for shard in shards])])  # first row of a shard
         self.edges: list[int] = self._starts.tolist()
         self.rows = self.edges[-1]
-        self._lookup = KeyLookup(shards, self.edges, manifest, key_maps)
+        self.living = self.rows - len(dead)
+        self._lookup = KeyLookup(shards, self.edges, manifest, key_maps, dead)
         # The two steps of store[key], chosen once: a method call saved is a tenth of a lookup.
         single = len(shards) == 1
-        self.find: Callable[[Any], int] = first.keys.find if first.keys and single else self._lookup.find
+        plain = first.keys if single and not dead else None
+        self.find: Callable[[Any], int] = plain.find if plain is not None else self._lookup.find
         self.vector: Callable[[int], Floats] = first.vector if single else _Rows(shards, self.edges).vector
-
-    @classmethod
-    def open(
-        cls,
-        path: str,
-        *,
-        check: bool,
-        safe: bool = False,
-        prefix: int | None = None,
-        code_bytes: int | None = None,
-        models: Models | None = None,
-    ) -> Snapshot:
-        """Open a shard file, or the shards that the manifest of a directory names.
-
-        Parameters
-        ----------
-        check : bool
-            Compare what is read with checksums.
-        safe : bool
-            Read files into memory instead of mapping them.
-        prefix, code_bytes, models : optional
-            See `Shard`.
-        """
-        models = {} if models is None else models
-
-        def shard(file: str | Path) -> Shard:
-            return Shard(file, check=check, safe=safe, prefix=prefix, code_bytes=code_bytes, models=models)
-
-        directory = Path(path)
-        if not directory.is_dir():
-            return cls(path, [shard(path)], None, [])
-        for attempt in (1, 2):
-            manifest = Manifest.read(directory)
-            try:
-                shards = [shard(directory / entry["file"]) for entry in manifest.shards]
-                maps = [KeyMap(directory / entry["file"], check=check, safe=safe) for entry in manifest.key_maps]
-                break
-            except FileNotFoundError as error:
-                # A rewrite may have replaced the manifest, and removed what it named, since it was read.
-                if attempt == 2 or Manifest.read(directory).generation == manifest.generation:
-                    raise CorruptError(f"{error.filename} is missing from the store", path=directory) from None
-        _require_agreement(directory, manifest, shards, maps)
-        return cls(path, shards, manifest, maps)
 
     def rows_of(self, keys: Any) -> NDArray[np.int64]:
         """Return the row of each key, -1 where there is none: (n,)."""
@@ -159,9 +130,15 @@ class Snapshot:
     def keys(self) -> Iterator[Key]:
         """Iterate over the keys in row order; over row numbers in a store without keys."""
         if self.key_type is None:
-            return iter(range(self.rows))
+            return iter(self.living_rows.tolist() if self.dead else range(self.rows))
         indexes = [shard.keys for shard in self.shards if shard.keys is not None]
-        return (key for index in indexes for key in index)
+        every = (key for index in indexes for key in index)
+        return compress(every, ~self.dead.mark(np.arange(self.rows))) if self.dead else every
+
+    @property
+    def living_rows(self) -> NDArray[np.int64]:
+        """The numbers of rows that were not deleted, rising: (living,), a new array."""
+        return self.dead.living(0, self.rows)
 
     def vectors(self, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of rows in range: (n, d) float32, a new array."""
@@ -277,7 +254,7 @@ class Snapshot:
         """What searches work on."""
         from vecstore.search.prepared import Prepared
 
-        return Prepared(self.shards)
+        return Prepared(self.shards, self.dead.rows)
 
     def warm(self) -> None:
         """Touch every page of the files, so that they are in memory."""
@@ -329,23 +306,3 @@ class _Rows:
         """Return the vector of a row in range: (d,) float32, a new array."""
         number = bisect_right(self._edges, row) - 1
         return self._shards[number].vector(row - self._edges[number])
-
-
-def _require_agreement(directory: Path, manifest: Manifest, shards: list[Shard], maps: list[KeyMap]) -> None:
-    """Raise `CorruptError` unless the files are those that the manifest means."""
-    first = shards[0]
-    opened: list[Shard | KeyMap] = [*shards, *maps]
-    for entry, part in zip(manifest.entries, opened, strict=True):
-        same = part.container.fingerprint == entry["fingerprint"]
-        if isinstance(part, KeyMap):
-            first_shard, end = entry["shards"]
-            same = same and part.shards == end - first_shard
-        if isinstance(part, Shard):
-            same_keys = (part.keys and part.keys.key_type) == (first.keys and first.keys.key_type)
-            same_space = (part.dimensions, part.metric) == (first.dimensions, first.metric)
-            same = same and part.rows == entry["rows"] and same_keys and same_space
-        if not same:
-            raise CorruptError(
-                f"{entry['file']} is not the file that the manifest means: restore it from a copy",
-                path=directory / MANIFEST_NAME,
-            )

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
-from vecstore.errors import ClosedError, OptionError
+from vecstore.errors import OptionError
 from vecstore.keys.kind import Key, is_single
 from vecstore.progress import Progress, reported
-from vecstore.store.joining import opened
+from vecstore.store.handle import Handle, Paths
 from vecstore.store.keys_view import KeysView
-from vecstore.store.snapshot import Lookup, Snapshot
+from vecstore.store.snapshot import Lookup
 from vecstore.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -29,10 +28,8 @@ __all__ = ["Store", "open_store"]
 
 COMPLETED = 1000  # keys that IPython is told of for completion
 
-Paths: TypeAlias = str | Path | Sequence[str | Path]
 
-
-def open_store(path: Paths, *, check: bool = True, safe: bool = False) -> Store:
+def open_store(path: Paths, *, check: bool = True, safe: bool = False, generation: int | str | None = None) -> Store:
     """Open a store for reading, or several as one.
 
     Parameters
@@ -46,24 +43,27 @@ def open_store(path: Paths, *, check: bool = True, safe: bool = False) -> Store:
     safe : bool
         Read the files into memory instead of mapping them: for files that others may cut off or overwrite meanwhile,
         which ends a process that has them mapped (SIGBUS).
+    generation : int or str, optional
+        An earlier generation of a directory, by its number or a tag (see `Store.versions`); else the one in force.
 
     Raises
     ------
     FormatError
         Not a store. `CorruptError` where it is damaged, `UnsupportedVersionError` where it is too new.
     OptionError
-        Several stores of other dimensions, metrics, types of keys or numbers of layers.
+        Several stores of other dimensions, metrics, types of keys or numbers of layers; or no such generation.
     FileNotFoundError
         Nothing is there.
     """
-    return Store(path, check=check, safe=safe)
+    return Store(path, check=check, safe=safe, generation=generation)
 
 
-class Store:
+class Store(Handle):
     """A store, mapped read-only.
 
-    A handle may be used from any number of threads, and in a child after fork; pickled, it travels as its path and
-    opens itself again. Vectors and keys that it returned stay valid after `close`.
+    A handle shows one generation of a store that changes, until `refresh`: nobody's edits show before. It may be used
+    from any number of threads, and in a child after fork; pickled, it travels as its path and generation and opens
+    itself again. Vectors and keys that it returned stay valid after `close`.
 
     Attributes
     ----------
@@ -74,40 +74,24 @@ class Store:
         What scores are, unless `search` is told otherwise.
     key_type : {"str", "bytes", "int64"} or None
         None: rows are found by number.
-    renumbered : bool
-        Whether rows have other numbers than in the dump: some were left out (`on_bad`, `on_duplicate`), or they lie by
-        `importance`, or by cells (`keep_order=False`). Then `vectors`, `keys` and the numbers that searches return
-        count the store's own rows, and only keys tell which row of the dump is which.
     """
 
-    def __init__(self, path: Paths, *, check: bool = True, safe: bool = False, **truncated: int | None) -> None:
-        self._paths: str | list[str] = str(path) if isinstance(path, (str, Path)) else [str(each) for each in path]
-        self._options: dict[str, Any] = {"check": check, "safe": safe, **truncated}
-        snapshot = opened(self._paths, **self._options)
-        self.path = snapshot.path
-        self._held: Snapshot | None = snapshot
-        self.dimensions, self.metric, self.key_type = snapshot.dimensions, snapshot.metric, snapshot.key_type
-        self.renumbered = not snapshot.numbering.of_dump
-        self._rows = snapshot.rows
-        if snapshot.truncated:
-            _ = snapshot.shards[0].codec  # raises now when the codec does not allow it
-        # The two steps of store[key], bound once: a method call saved is a tenth of a lookup.
-        self._find: Callable[[Any], int] = snapshot.find
-        self._read: Callable[[int], Floats] = snapshot.vector
-
-    def _open(self) -> Snapshot:
-        """Return what is open, or raise `ClosedError`."""
-        return self._held or self._closed()
-
     @property
-    def _snapshot(self) -> Snapshot:
-        return self._open()
+    def renumbered(self) -> bool:
+        """Whether rows have other numbers than in the dump.
+
+        Some were left out (`on_bad`, `on_duplicate`, or at compaction), or they lie by `importance`, or by cells
+        (`keep_order=False`). Then `vectors`, `keys` and the numbers that searches return count the store's own rows,
+        and only keys tell which row of the dump is which.
+        """
+        return not self._open().numbering.of_dump
 
     def __len__(self) -> int:
-        return self._rows
+        """Return how many rows there are; deleted ones do not count."""
+        return self._open().living
 
     def __contains__(self, key: Any) -> bool:
-        return bool(self._find(key) >= 0)
+        return bool((self._held or self._closed()).find(key) >= 0)
 
     def __iter__(self) -> Iterator[Key]:
         """Iterate over the keys in row order; over row numbers in a store without keys."""
@@ -121,10 +105,11 @@ class Store:
         """
         if not is_single(key):
             return self._snapshot.of_keys(key)
-        row = self._find(key)
+        snapshot = self._held or self._closed()  # spelled out: a method call is a tenth of a lookup
+        row = snapshot.find(key)
         if row < 0:
-            raise self._snapshot.not_found(key)
-        return self._read(row)
+            raise snapshot.not_found(key)
+        return snapshot.vector(row)
 
     def get(self, keys: Any, default: Any = None) -> Any:
         """Return the vector of a key, or `default` when the store does not hold it.
@@ -134,8 +119,9 @@ class Store:
         """
         if not is_single(keys):
             return self._snapshot.get(keys, default)
-        row = self._find(keys)
-        return default if row < 0 else self._read(row)
+        snapshot = self._held or self._closed()
+        row = snapshot.find(keys)
+        return default if row < 0 else snapshot.vector(row)
 
     def lookup(self, keys: Sequence[Any] | NDArray[Any]) -> Lookup:
         """Return vectors for keys, also for those that the store does not hold, where the codec makes them of the key.
@@ -160,14 +146,21 @@ class Store:
 
     def key_of(self, row: int) -> Key:
         """Return the key of a row; raises `IndexError` for a number that is none, such as -1 of `rows_of`."""
-        if not 0 <= row < self._rows:
-            raise self._open().no_row(row)
-        return self._open().key_of(row)
+        snapshot = self._open()
+        if not 0 <= row < snapshot.rows:
+            raise snapshot.no_row(row)
+        snapshot.dead.refuse(np.array([row]))
+        return snapshot.key_of(row)
+
+    @property
+    def living_rows(self) -> NDArray[np.int64]:
+        """The numbers of the rows that were not deleted, rising: (n,) int64, a new array."""
+        return self._snapshot.own(self._snapshot.living_rows)
 
     @property
     def keys(self) -> KeysView:
         """All keys by row number, the dump's unless the store is `renumbered`; a sequence with fast `in`."""
-        return KeysView(self._open(), self._open)
+        return KeysView(self._open)
 
     @property
     def vectors(self) -> Vectors:
@@ -192,7 +185,8 @@ class Store:
         size = dimensions if bytes is None else bytes
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise OptionError(f"truncated takes a whole number of dimensions or bytes, found {size!r}")
-        return Store(self._paths, **self._options, prefix=dimensions, code_bytes=bytes)
+        generation = self.generation if self._pinned else None
+        return Store(self._paths, **self._options, generation=generation, prefix=dimensions, code_bytes=bytes)
 
     # Search
 
@@ -310,7 +304,8 @@ class Store:
         """Return the score of every row, or of some, for each query: (q, n) float32; (n,) for a single one.
 
         They are exact for the decoded vectors (of the finest layer), by cosine, dot or l2; the store's metric by
-        default. `rows` is a mask, or row numbers, in whose order the scores come.
+        default. `rows` is a mask, or row numbers, in whose order the scores come. Deleted rows score -inf, or
+        inf by l2.
         """
         from vecstore.store.scoring import scores
 
@@ -326,11 +321,12 @@ class Store:
         >>> store.most_similar("king", 1)  # doctest: +SKIP
         [('prince', 0.8236179351806641)]
         """
-        row = self._find(key)
+        snapshot = self._open()
+        row = snapshot.find(key)
         if row < 0:
-            raise self._snapshot.not_found(key)
-        own = self._snapshot.own(np.array([row]))
-        return list(self.search(self._read(row), k, metric=metric, rescore=rescore, exclude=own))
+            raise snapshot.not_found(key)
+        own = snapshot.own(np.array([row]))
+        return list(self.search(snapshot.vector(row), k, metric=metric, rescore=rescore, exclude=own))
 
     # The store itself
 
@@ -366,20 +362,6 @@ class Store:
         self._snapshot.warm()
         self.search(np.ones(self.dimensions, np.float32), k=1)
 
-    def close(self) -> None:
-        """Let go of the files. Using the store afterwards raises `ClosedError`."""
-        self._held = None
-        self._find = self._read = self._closed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def __reduce__(self) -> Any:
-        return partial(Store, **self._options), (self._paths,)
-
     def __repr__(self) -> str:
         if self._held is None:
             return f"<Store {self.path!r}, closed>"
@@ -394,7 +376,4 @@ class Store:
         return facts_html(f"vecstore: {self.path}", {"": "closed"} if self._held is None else facts(self._held))
 
     def _ipython_key_completions_(self) -> list[Key]:
-        return self.keys[:COMPLETED] if self.key_type == "str" else []
-
-    def _closed(self, *_: Any) -> Any:
-        raise ClosedError(f"the store {self.path} is closed; open it again")
+        return list(islice(self, COMPLETED)) if self.key_type == "str" else []

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.errors import ShapeError
+from vecstore.store.tombstones import Tombstones
 
 __all__ = ["Vectors", "row_numbers"]
 
@@ -18,6 +19,8 @@ PIECE_ROWS = 8192
 
 class Source(Protocol):
     """What vectors are read from: a snapshot, or what looks like one."""
+
+    dead: Tombstones
 
     def vector(self, row: int, /) -> Floats: ...
     def vector_range(self, start: int, stop: int, /) -> Floats: ...
@@ -29,14 +32,24 @@ class Vectors:
 
     Indexing follows numpy for rows: an integer gives (d,), a slice, list, integer array or boolean mask gives
     (n, d); a second index selects dimensions. What comes back is a new array. ``np.asarray(vectors)`` decodes all.
+    Rows that were deleted have numbers still: iteration passes over them, reading one by its number raises
+    `IndexError`. ``vectors[store.living_rows]`` are all that are there.
     """
 
     ndim = 2
     dtype = np.dtype(np.float32)
 
     def __init__(self, shape: tuple[int, int], source: Callable[[], Source]) -> None:
+        self._source, self._held = source, source()  # of the same generation, whatever is refreshed meanwhile
         self.shape = shape
-        self._source = source  # returns what is open
+
+    def __reduce__(self) -> Any:
+        return Vectors, (self.shape, self._source)
+
+    def _open(self) -> Source:
+        """Return the snapshot of this view, or raise `ClosedError` where the store was closed."""
+        self._source()
+        return self._held
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -70,30 +83,46 @@ class Vectors:
             row = int(index)
             if not -self.shape[0] <= row < self.shape[0]:
                 raise IndexError(f"row {row} of a store with {self.shape[0]} rows")
-            return self._source().vector(row if row >= 0 else row + self.shape[0])
+            row = row if row >= 0 else row + self.shape[0]
+            snapshot = self._open()
+            if snapshot.dead:
+                snapshot.dead.refuse(np.array([row]))
+            return snapshot.vector(row)
         if isinstance(index, tuple):
             return self._two(index)
         if index is Ellipsis:
             return self[:]
         if isinstance(index, slice):
             start, stop, step = index.indices(self.shape[0])
-            if step == 1:
-                return self._source().vector_range(start, stop)
-            return self._source().vectors(np.arange(start, stop, step))
-        return self._source().vectors(row_numbers(index, self.shape[0]))
+            return self._range(start, stop) if step == 1 else self._some(np.arange(start, stop, step))
+        return self._some(row_numbers(index, self.shape[0]))
 
     def __iter__(self) -> Iterator[Floats]:
         for start in range(0, self.shape[0], 1024):
-            yield from self._source().vector_range(start, min(start + 1024, self.shape[0]))
+            stop = min(start + 1024, self.shape[0])
+            snapshot = self._open()
+            living = snapshot.dead.living(start, stop) if snapshot.dead else None
+            yield from snapshot.vector_range(start, stop) if living is None else snapshot.vectors(living)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("the vectors are decoded, so an array of them is always a copy")
-        everything = self._source().vector_range(0, self.shape[0])
+        everything = self._range(0, self.shape[0])
         return everything if dtype is None else everything.astype(dtype, copy=False)
 
     def __repr__(self) -> str:
         return f"<vectors {self.shape[0]} x {self.shape[1]} float32, decoded when read>"
+
+    def _some(self, rows: NDArray[np.int64]) -> Floats:
+        snapshot = self._open()
+        snapshot.dead.refuse(rows)
+        return snapshot.vectors(rows)
+
+    def _range(self, start: int, stop: int) -> Floats:
+        snapshot = self._open()
+        if snapshot.dead:
+            snapshot.dead.refuse(np.arange(start, stop))
+        return snapshot.vector_range(start, stop)
 
     def _two(self, index: tuple[Any, ...]) -> Any:
         if index and index[0] is Ellipsis:

@@ -27,12 +27,13 @@ def by_products(
     Similarities are moved to 0..1 and raised to the power of the weights. The product of those with positive weights is
     divided by the product of the others, plus 1e-6.
     """
-    numbers = np.arange(len(store)) if rows is None else np.asarray(rows)
+    numbers = np.arange(len(store.vectors)) if rows is None else np.asarray(rows)
     best = TopK(len(mixtures), min(k, len(numbers)))
     for query, (start, end) in enumerate(pairwise(mixtures.indptr.tolist())):
-        similar = (1 + store.scores(mixtures.vectors[start:end], rows, metric="cosine")) / 2
-        scores = products(np.maximum(similar, 0), mixtures.weights[start:end])
-        kept = np.arange(len(scores)) if min_score is None else np.flatnonzero(scores >= min_score)
+        similar = store.scores(mixtures.vectors[start:end], rows, metric="cosine")
+        scores = products(np.maximum((1 + similar) / 2, 0), mixtures.weights[start:end])
+        scores[np.isneginf(similar[0])] = -np.inf  # deleted rows
+        kept = np.flatnonzero(scores >= (np.finfo(np.float32).min if min_score is None else min_score))
         if len(kept) > best.k:
             kept = kept[np.argpartition(-scores[kept], best.k - 1)[: best.k]]
         best.put(query, scores[kept].astype(np.float64), numbers[kept])

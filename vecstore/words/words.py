@@ -257,6 +257,6 @@ class Words:
         if first is not None and first < 1:
             raise OptionError(f"first is a positive number of rows, found {first!r}")
         if among is None:
-            return self.store._snapshot.own(np.arange(min(int(first or 0), len(self.store))))
+            return self.store._snapshot.own(np.arange(min(int(first or 0), len(self.store.vectors))))
         rows = self._vocabulary.rows_of(among)
-        return rows[(rows >= 0) & (rows < (first or len(self.store)))]
+        return rows[(rows >= 0) & (rows < (first or len(self.store.vectors)))]

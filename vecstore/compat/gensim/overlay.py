@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.errors import KeyNotFoundError
+from vecstore.errors import KeyNotFoundError, OptionError
 from vecstore.keys.kind import Key
 from vecstore.store.store import Store
+from vecstore.store.tombstones import NO_TOMBSTONES
 from vecstore.store.vectors import Vectors
 
 __all__ = ["KeyList", "KeyPositions", "Overlay", "OverlayVectors"]
@@ -34,7 +35,9 @@ class Overlay:
     """
 
     def __init__(self, dimensions: int, store: Store | None = None) -> None:
-        self.store, self.dimensions = store, dimensions
+        if store is not None and len(store) < len(store.vectors):
+            raise OptionError(f"{store.path} has deleted rows, which have no position here: compact it first")
+        self.store, self.dimensions, self.dead = store, dimensions, NO_TOMBSTONES
         self.base = 0 if store is None else len(store)
         self._added: list[Any] = []  # the keys behind the store's, None where there is none yet
         self._slot_of: dict[Any, int] = {}
