@@ -27,7 +27,7 @@ import numpy as np
 from vecstore.bench.scripts.mutations import MUTATIONS
 
 import vecstore
-from vecstore.errors import KeyNotFoundError, VecstoreError
+from vecstore.errors import KeyNotFoundError, OptionError, VecstoreError
 
 __all__ = ["DIMENSIONS", "KINDS", "ROWS", "Subject", "Verdict", "watch"]
 
@@ -85,7 +85,9 @@ class Subject:
         self.keys = _keys(options.pop("keys", "str"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            vecstore.write(self.path, x, self.keys, accept_dominated=True, **options)
+            room = {"room": "." * 2000}  # for longer descriptions
+            vecstore.write(self.path, x, self.keys, accept_dominated=True, user=room, **options)
+        self.some = list(range(0, ROWS, 11))
         self.queries = rng.normal(size=(20, DIMENSIONS)).astype(np.float32)
         self.asked = list(range(ROWS)) if self.keys is None else self.keys
         self.expected = self.observe(self.path)
@@ -114,10 +116,19 @@ class Subject:
             "rows": lambda: store.vectors[np.arange(0, min(ROWS, len(store)), 3)],
             "search by tables": lambda: _found(store.search(self.queries[:2], k=5)),
             "search by decoding": lambda: _found(store.search(self.queries, k=5)),
+            "search some rows": lambda: _found(store.search(self.queries[:3], k=5, rows=self.some, exclude=[3, 4])),
+            "search by another metric": lambda: _found(store.search(self.queries[:9], k=5, metric="l2")),
+            "search exactly": lambda: _if_it_goes(lambda: store.search(self.queries[:1], k=5, exact=True)),
+            "search a few cells": lambda: _if_it_goes(lambda: store.search(self.queries[:9], k=5, nprobe=2)),
+            "range search": lambda: _ranged(store.range_search(self.queries[0], min_score=0.5)),
+            "scores": lambda: store.scores(self.queries[:2], rows=self.some),
+            "warm": store.warm,
             "verify": store.verify,
+            "verify deep": lambda: store.verify(deep=True),
+            "safe": lambda: _safely(path, self.asked[:3]),
         }
         if len(store) * store.dimensions > 10 * ROWS * DIMENSIONS:  # all vectors of that many are not asked for
-            steps = {name: steps[name] for name in ("open", "info", "absent", "verify")}
+            steps = {name: steps[name] for name in ("open", "info", "absent", "few", "verify")}
         found = {}
         for name, step in steps.items():
             before()
@@ -184,6 +195,22 @@ def _looked_up(store: vecstore.Store, keys: list[Any]) -> Any:
 
 def _found(result: Any) -> tuple[Any, ...]:
     return result.rows, result.scores, result.keys
+
+
+def _if_it_goes(search: Callable[[], Any]) -> Any:
+    try:
+        return _found(search())
+    except OptionError:
+        return "not for such a store"
+
+
+def _ranged(found: Any) -> tuple[Any, ...]:
+    return found.rows, found.scores
+
+
+def _safely(path: Path, keys: list[Any]) -> Any:
+    with vecstore.open(path, safe=True) as store:
+        return store[keys]
 
 
 def _answer(step: Callable[[], Any]) -> Any:

@@ -5,7 +5,8 @@ twice the size of its files and 64 MiB, without a crash or another exception::
 
     python -m vecstore.bench.scripts.forgery --stores 20000
 
-Each has a kind and a number, from which it can be made again: ``--kind vaq --only 1234``.
+Each has a kind and a number, from which it can be made again: ``--kind vaq --only 1234``. With ``--bounds-checked``
+kernels are compiled anew, so that they check each index against the bounds of its array.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ FORGED: dict[str, dict[str, Any]] = {
             "lvq": "pca:12,lvq:4x4",
             "rabitq": "rabitq:2",
             "rq": "rq:2",
+            "lsq": "lsq:2",
+            "tcq256": "tcq:9:256/lloyd:4",
+            "floret": "floret:50:1:6:4",
             "uniform": f"uniform:10,rans:{DIMENSIONS}",
             "pco": "whiten:8,f32,pco",
             "truncate": "truncate:8,f16",
@@ -157,11 +161,15 @@ def main() -> int:
     parser.add_argument("--only", type=int, help="one store by its number")
     parser.add_argument("--first", type=int, default=0, help="number of the first store of a kind")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--bounds-checked", action="store_true", help="let numba check every index of the kernels")
     chosen = parser.parse_args()
     kinds = chosen.kind or list(FORGED)
     first = chosen.first if chosen.only is None else chosen.only
     numbers = range(first, first + (1 if chosen.only is not None else -(-chosen.stores // len(kinds))))
     os.environ |= {"VECSTORE_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if chosen.bounds_checked:
+        cache = Path(tempfile.gettempdir()) / f"vecstore-bounds-checked-{os.getuid()}"  # numba's keys do not tell it
+        os.environ |= {"VECSTORE_KERNELS": "jit", "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(cache)}
     total: Counter[str] = Counter()
     with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
         for kind, (tally, told) in zip(kinds, pool.map(_run, kinds, [numbers] * len(kinds)), strict=True):

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from vecstore.codecs.members import allowed_members
+from vecstore.codecs.registry import BUILT_IN, step_class
 from vecstore.container.container import Container
 from vecstore.container.pages import Extent
 from vecstore.container.part import CHUNK_BYTES, checksum
@@ -107,6 +109,21 @@ def forge_word(path: Path, rng: np.random.Generator) -> str:
     return f"{file.name}: {place} = {_at(document, place)!r:.60}"
 
 
+def forge_member(path: Path, rng: np.random.Generator) -> str:
+    """Give a member of a codec's configuration a value at the edge of those that it may have, or beyond."""
+    file = _some_file(path, rng, but=MANIFEST_NAME)
+    document = Container(file).description
+    steps = [step for layer in document.get("codec", []) for step in layer if step["name"] in BUILT_IN]
+    places = [(step, name) for step in steps for name in allowed_members(step_class(step["name"]))]
+    if not places:
+        return "nothing: a codec without members"
+    step, name = places[int(rng.integers(len(places)))]
+    edges = allowed_members(step_class(step["name"]))[name].edges
+    step["configuration"][name] = edges[int(rng.integers(len(edges)))]
+    _adopt(path, file, reseal(file, document))
+    return f"{file.name}: {step['name']}: {name} = {step['configuration'][name]!r}"
+
+
 def _at(document: Any, place: tuple[Any, ...]) -> Any:
     for step in place:
         document = document[step]
@@ -159,7 +176,7 @@ def reseal_bytes(file: Path, name: str, block: int, at: int, new: bytes) -> str:
 def reseal(file: Path, description: dict[str, Any]) -> str:
     """Give a container another description, with the right checksum, and return its fingerprint.
 
-    A description that does not fit is left as it was.
+    Where it does not fit, it goes without what the user stored; where that is not enough, it is left as it was.
     """
     place = Container(file)._extents[b"vecstore"]
     data = bytearray(file.read_bytes())
@@ -169,12 +186,18 @@ def reseal(file: Path, description: dict[str, Any]) -> str:
 
 
 def _describe(data: bytearray, place: Extent, description: dict[str, Any]) -> str:
-    body = json.dumps(description, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    body = _json(description)
+    if len(body) > place.size - 24:
+        body = _json({name: value for name, value in description.items() if name != "user"})
     if len(body) <= place.size - 24:
         head = bytes(data[place.offset : place.offset + 12]) + struct.pack("<I", len(body))
         value = head + struct.pack("<Q", checksum(head + body)) + body
         data[place.offset : place.offset + place.size] = value.ljust(place.size, b"\0")
     return f"{struct.unpack_from('<Q', data, place.offset + 16)[0]:016x}"
+
+
+def _json(description: dict[str, Any]) -> bytes:
+    return json.dumps(description, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def reseal_manifest(file: Path, document: dict[str, Any]) -> None:
@@ -198,7 +221,7 @@ MUTATIONS: dict[str, tuple[Callable[[Path, np.random.Generator], str], bool]] = 
 
 
 # What somebody does who means harm.
-FORGERIES = (forge, forge_part, forge_part, forge_alike, forge_word)
+FORGERIES = (forge, forge_part, forge_part, forge_alike, forge_word, forge_member)
 
 
 def _some_file(path: Path, rng: np.random.Generator, but: str = "") -> Path:

@@ -123,6 +123,10 @@ def parsed(text):
 
 def hashes(name, how, key):
     """Return the hashes, before the modulus, by which a key picks its entries, in order."""
+    grams = [re.fullmatch(r"ngrams(\d+)-(\d+)", feature) for feature in how.get("features", "").split("&")]
+    lengths = sum(int(found[2]) - int(found[1]) + 1 for found in grams if found)
+    lengths += how["most"] - how["least"] + 1 if "most" in how else 0
+    assert isinstance(key, int) or max(lengths, 0) * len(as_bytes(key)) <= 2**18
     if name == "hash":
         return [
             xxhash.xxh64_intdigest(as_bytes(text), 16 * f + i)

@@ -11,8 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vecstore.bench.scripts.damage import Subject, Verdict
+from vecstore.bench.scripts.damage import DIMENSIONS, Subject, Verdict
 from vecstore.bench.scripts.forgery import FORGED, forged
+from vecstore.bench.scripts.mutations import reseal
+
+import vecstore
+from vecstore.codecs.members import allowed_members
+from vecstore.codecs.registry import step_class
+from vecstore.container.container import Container
+from vecstore.errors import VecstoreError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is limited by what Linux tells")
 STORES = 3  # of each kind; they differ by the kind
@@ -31,6 +38,26 @@ def test_forged_stores_do_no_harm(kind: str, tmp_path: Path) -> None:
     for number in range(first, first + STORES):
         verdict, what = forged(subject, number, tmp_path)
         assert verdict.harmless, f"--only {number}: {what}: {verdict.outcome}: {verdict.detail}"
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_members_beyond_their_values_are_refused(kind: str, tmp_path: Path) -> None:
+    path = Subject(kind, tmp_path, FORGED[kind]).path
+    for file in sorted(path.glob("shard*.vecs")) if path.is_dir() else [path]:
+        whole = file.read_bytes()
+        about = Container(file).description
+        for step in [step for layer in about["codec"] for step in layer]:
+            for name, allowed in allowed_members(step_class(step["name"])).items():
+                before = step["configuration"][name]
+                for value in allowed.edges:
+                    if allowed.holds(value, DIMENSIONS):
+                        continue
+                    step["configuration"][name] = value
+                    reseal(file, about)
+                    with pytest.raises(VecstoreError), vecstore.open(file) as store:
+                        store.verify()
+                    file.write_bytes(whole)
+                step["configuration"][name] = before
 
 
 class Harmful(Subject):

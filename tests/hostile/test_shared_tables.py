@@ -223,3 +223,43 @@ def test_configurations_that_make_no_sense_are_refused(
 
 def test_unchanged_stores_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(written(tmp_path, monkeypatch, "hash:50/pq:3"))
+
+
+LONG = ["é" * 32_000, *KEYS[1:]]
+
+
+@pytest.mark.parametrize(("spec", "change"), [("floret:90", {"least": 1, "most": 64}), ("fasttext:90", {"most": 64})])
+def test_long_keys_have_no_n_grams_without_end(spec: str, change: dict[str, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    vecstore.write(path, np.random.default_rng(0).normal(size=(ROWS, 12)), LONG, spec, accept_dominated=True)
+    about = Container(path).description
+    about["codec"][0][0]["configuration"] |= change
+    reseal(path, about)
+    with vecstore.open(path) as store:
+        for use in (lambda: store[LONG[0]], lambda: store[LONG], store.verify):
+            with pytest.raises(CodecError, match="bytes with these"):
+                use()
+        _ = store[LONG[1]]
+
+
+@pytest.mark.parametrize("spec", ["floret:90:1:4:3", "fasttext:90", "hash:90:2:word&ngrams1-3"])
+def test_long_keys_are_the_same_by_themselves_as_among_others(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"{i} {'é' * (40 * i)}" for i in range(ROWS)]
+    vecstore.write(
+        tmp_path / "a.vecs", np.random.default_rng(0).normal(size=(ROWS, 12)), keys, spec, accept_dominated=True
+    )
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        alone = np.stack([store[key] for key in keys])
+        np.testing.assert_array_equal(store[keys], alone)
+        monkeypatch.setattr("vecstore.codecs.tables.hashed_table.NGRAMS_AT_ONCE", 1 << 14)
+        np.testing.assert_array_equal(store[keys], alone)
+        monkeypatch.setattr("vecstore.codecs.tables.incidence.KERNEL_ENTRIES", 1 << 30)
+        np.testing.assert_array_equal(store[keys[150]], alone[150])
+
+
+@pytest.mark.parametrize("spec", [f"qr:{'x'.join(['1'] * 65)}", f"hash:90:2:{'&'.join(['word'] * 17)}"])
+def test_lists_in_members_are_short(spec: str) -> None:
+    with pytest.raises(CodecError, match="at most"):
+        codec(spec)

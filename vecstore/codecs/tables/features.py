@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from vecstore.codecs.tables.incidence import Incidence
+from vecstore.codecs.tables.incidence import Incidence, check_ngrams
 from vecstore.errors import CodecError
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 
@@ -44,12 +44,19 @@ class Features:
             if found is None or (found[4] and int(found[5]) > int(found[6])):
                 raise CodecError(f"{name!r} is no feature of a key: {USAGE}")
 
+    @property
+    def ngram_lengths(self) -> int:
+        """Of how many lengths the n-grams of keys are."""
+        found = [_PATTERN.fullmatch(name) for name in self.text.split("&")]
+        return sum(int(ngrams[6]) - int(ngrams[5]) + 1 for ngrams in found if ngrams is not None and ngrams[4])
+
     def incidence(self, keys: PackedKeys, hashes: int, entries: int) -> Incidence:
         """Return the entries of a table that keys take: `hashes` for each of their features."""
         if self.text == "word":
             return Incidence.equal(_entries(keys, range(hashes), entries))
         if keys.key_type != "str":
             raise CodecError(f"{self.text!r} is made of characters, but keys here are {keys.key_type}; use word")
+        check_ngrams(keys, self.ngram_lengths)
         words = [text.decode() for text in key_texts(keys)]
         lists = [_parts(name, words) for name in self.text.split("&")]
         counts = np.array([[len(parts) for parts in lists_of] for lists_of in zip(*lists, strict=True)], np.int64)

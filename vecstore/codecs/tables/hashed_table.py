@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from vecstore.errors import CodecError
 from vecstore.keys.packed import PackedKeys
 
 __all__ = ["HashedTable", "TrainedHashedTable"]
+
+NGRAMS_AT_ONCE = 1 << 19
 
 
 class HashedTable(TableQuantizer):
@@ -59,9 +62,12 @@ class TrainedHashedTable(TrainedTable):
         A row is the mean of its entries, not their sum.
     weighted : bool
         Rows count by their importance in training.
+    ngram_lengths : int
+        Of how many lengths the n-grams of keys are.
     """
 
     code_bytes = 0
+    ngram_lengths: int = 0
     mean: bool = False
     weighted: bool = False
 
@@ -80,7 +86,18 @@ class TrainedHashedTable(TrainedTable):
         return self.unknown(self.keys_of(rows, keys))
 
     def unknown(self, keys: PackedKeys) -> Floats:
-        return self.incidence(keys).sums(self.table, mean=self.mean)
+        return self.summed(keys)
+
+    def summed(self, keys: PackedKeys, onto: Floats | None = None) -> Floats:
+        """Return the sums (or means) of the entries of keys, and of `onto` (n, d) before them, in little memory."""
+        sizes = np.cumsum(keys.lengths) * self.ngram_lengths // NGRAMS_AT_ONCE
+        edges = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(keys)]
+        out = np.empty((len(keys), self.dimensions), np.float32)
+        for low, high in pairwise(edges):
+            part = keys if (low, high) == (0, len(keys)) else keys.take(np.arange(low, high))
+            own = None if onto is None else onto[low:high]
+            out[low:high] = self.incidence(part).sums(self.table, mean=self.mean, onto=own)
+        return out
 
     @property
     def facts(self) -> dict[str, Any]:

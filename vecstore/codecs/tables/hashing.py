@@ -83,6 +83,7 @@ class TrainedHash(TrainedHashedTable):
     def __init__(self, spec: Hash, table: Floats, by_key: bool, facts: dict[str, Any] | None = None) -> None:
         super().__init__(table, by_key, facts)
         self._spec, self._features = spec, Features(spec.features)
+        self.ngram_lengths = self._features.ngram_lengths
         self.mean, self.weighted = spec.combine == "mean", spec.weights == "importance"
 
     def incidence(self, keys: PackedKeys) -> Incidence:

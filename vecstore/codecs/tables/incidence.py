@@ -8,11 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.errors import CodecError
 from vecstore.kernels import entries
+from vecstore.keys.packed import PackedKeys
 
-__all__ = ["KERNEL_ROWS", "Collisions", "Incidence"]
+__all__ = ["KERNEL_ROWS", "Collisions", "Incidence", "check_ngrams", "few"]
 
 KERNEL_ROWS = 64  # from this many rows on, the compiled kernel pays for its import
+KERNEL_ENTRIES = 1 << 12  # or from this many entries on
+MOST_NGRAMS = 1 << 18  # of a key, taken to have one for each of its bytes and each length of n-grams
+
+
+def few(rows: int, taken: int) -> bool:
+    """Return whether so few rows, that take so many entries, are not worth a compiled kernel."""
+    return rows < KERNEL_ROWS and taken < KERNEL_ENTRIES
+
+
+def check_ngrams(keys: PackedKeys, lengths: int) -> None:
+    """Raise `CodecError` for a key of too many n-grams, if each byte begins those of so many lengths."""
+    longest = int(keys.lengths.max(initial=0))
+    if longest * lengths > MOST_NGRAMS:
+        raise CodecError(
+            f"a key of {longest:,} bytes has n-grams of {lengths} lengths here; keys have up to "
+            f"{MOST_NGRAMS // lengths:,} bytes with these"
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,7 @@ class Incidence:
         """
         n = len(self.indptr) - 1
         out = np.zeros((n, table.shape[1]), np.float32) if onto is None else onto.astype(np.float32)
-        if n >= KERNEL_ROWS:
+        if not few(n, len(self.indices)):
             entries.sum_entries(self.indptr, self.indices, table, out)
         else:
             counts = self.counts

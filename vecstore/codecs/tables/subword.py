@@ -13,7 +13,7 @@ from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.members import Whole
 from vecstore.codecs.tables.features import key_texts
 from vecstore.codecs.tables.hashed_table import HashedTable, TrainedHashedTable
-from vecstore.codecs.tables.incidence import KERNEL_ROWS, Incidence
+from vecstore.codecs.tables.incidence import Incidence, check_ngrams, few
 from vecstore.codecs.tables.subword_hashes import word_ids
 from vecstore.codecs.tables.table import Law
 from vecstore.errors import CodecError
@@ -108,13 +108,15 @@ class TrainedSubwords(TrainedHashedTable):
         self._spec, self._own = spec, own
         self._has_own = isinstance(spec, FastText)
         self.code_bytes = 4 * self.dimensions if self._has_own else 0
+        self.ngram_lengths = max(spec.most - spec.least + 1, 0)
 
     def incidence(self, keys: PackedKeys) -> Incidence:
         """Return the entries that keys take, in the order in which the libraries add them."""
+        check_ngrams(keys, self.ngram_lengths)
         spec, words = self._spec, _marked(keys, whole_sentence=not self._has_own)
         hashes, seed = (0, 0) if isinstance(spec, FastText) else (spec.hashes, spec.seed)
         options = (spec.least, spec.most, spec.entries, hashes, seed, not self._has_own)
-        if len(keys) < KERNEL_ROWS:
+        if few(len(keys), len(words.text) * self.ngram_lengths):
             text, edges = words.text.tobytes(), pairwise(words.starts.tolist())
             lists = [word_ids(text[low:high], *options) for low, high in edges]
             indptr = np.concatenate([[0], np.cumsum([len(own) for own in lists], dtype=np.int64)])
@@ -140,7 +142,7 @@ class TrainedSubwords(TrainedHashedTable):
             return super().decode_rows(codes, rows, keys)
         # A row's own vector is added first: sums are taken in that order, as float32 keeps every rounding.
         own = np.ascontiguousarray(codes).view("<f4")
-        return self.incidence(self.keys_of(rows, keys)).sums(self.table, mean=True, onto=own)
+        return self.summed(self.keys_of(rows, keys), own)
 
 
 def _marked(keys: PackedKeys, *, whole_sentence: bool) -> PackedKeys:
