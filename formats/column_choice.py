@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from vecstore.formats.dump import KeyType
 
 from vecstore.errors import FormatError, did_you_mean, require
 
-__all__ = ["ColumnChoice", "choose_columns", "is_integer", "is_list"]
+__all__ = ["ColumnChoice", "choose_columns", "is_integer", "is_list", "known_columns"]
 
 _KEY_NAMES = ("key", "id", "word", "token", "name")
 
@@ -37,6 +38,15 @@ def choose_columns(schema: Any, path: Path, *, key_column: str | None, vector_co
     kind = columns[vectors]
     dimensions = kind.list_size if _types().is_fixed_size_list(kind) else None
     return ColumnChoice(vectors, dimensions, keys, None if keys is None else _key_type(columns[keys]))
+
+
+def known_columns(wanted: Iterable[str], names: Iterable[str], path: Path) -> tuple[str, ...]:
+    """Return the columns that are wanted beside the vectors, each once; raises `FormatError` where there is no such."""
+    found, there = tuple(dict.fromkeys(wanted)), dict.fromkeys(names)
+    for name in found:
+        if name not in there:
+            raise _missing(name, there, path)
+    return found
 
 
 def is_list(kind: Any) -> bool:
@@ -101,7 +111,7 @@ def _key_type(kind: Any) -> KeyType | None:
     return None
 
 
-def _missing(name: str, columns: dict[str, Any], path: Path) -> FormatError:
+def _missing(name: str, columns: Mapping[str, Any], path: Path) -> FormatError:
     return FormatError(f"no column {name!r}{did_you_mean(name, columns)}", path=path, found=", ".join(columns))
 
 

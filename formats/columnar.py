@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.formats.column_choice import choose_columns, is_integer, is_list
+from vecstore.formats.column_choice import choose_columns, is_integer, is_list, known_columns
 from vecstore.formats.dump import Batch, Dump, Keys, KeyType, read_batch, to_float32
 from vecstore.formats.keys import convert_integers, convert_text, row_place
 
@@ -27,15 +27,23 @@ class _ColumnarDump(Dump):
     """What Parquet and Arrow share: record batches with a column of vectors."""
 
     def __init__(
-        self, path: Path, *, format: str, key_type: KeyType | None, key_column: str | None, vector_column: str | None
+        self,
+        path: Path,
+        *,
+        format: str,
+        key_type: KeyType | None,
+        key_column: str | None,
+        vector_column: str | None,
+        columns: Sequence[str] = (),
     ) -> None:
         self.path, self.format = path, format  # what reading the schema needs
         with self._translated():
             schema, declared = self._describe()
-            columns = choose_columns(schema, path, key_column=key_column, vector_column=vector_column)
-        self.vector_column, self.key_column = columns.vectors, columns.keys
-        dimensions = columns.dimensions or self._infer_dimensions()
-        kind = None if columns.key_type is None else key_type or columns.key_type
+            found = choose_columns(schema, path, key_column=key_column, vector_column=vector_column)
+        self.vector_column, self.key_column = found.vectors, found.keys
+        self.columns = known_columns(columns, schema.names, path)
+        dimensions = found.dimensions or self._infer_dimensions()
+        kind = None if found.key_type is None else key_type or found.key_type
         super().__init__(path, format=format, rows=declared, dimensions=dimensions, key_type=kind)
 
     @abstractmethod
@@ -50,18 +58,25 @@ class _ColumnarDump(Dump):
         done = 0
         with self._translated():
             columns = [self.vector_column] + ([] if self.key_column is None else [self.key_column])
+            columns += [name for name in self.columns if name not in columns]
             for record, fraction_read in self._record_batches(rows, columns):
                 problems: dict[int, str] = {}
                 vectors = self._vectors(record.column(self.vector_column), done, problems)
                 keys = None if self.key_column is None else self._keys(record.column(self.key_column), done, problems)
                 done += len(record)
-                yield read_batch(
-                    vectors, keys, problems, fraction_read if self.rows is None else done / max(self.rows, 1)
-                )
+                share = fraction_read if self.rows is None else done / max(self.rows, 1)
+                beside = {name: self._beside(record, name) for name in self.columns}
+                yield read_batch(vectors, keys, problems, share, beside)
         if self.rows is not None and done != self.rows:
             raise FormatError(
                 "damaged; write it again", path=self.path, expected=f"{self.rows} rows", found=f"{done} rows"
             )
+
+    def _beside(self, record: Any, name: str) -> Any:
+        """Return a column as it is in the file; keys that are text have become bytes."""
+        pa, column = _pyarrow(self.format), record.column(name)
+        raw = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
+        return column.cast(pa.large_string()) if raw and name == self.key_column and self.key_type == "str" else column
 
     def _vectors(self, column: Any, first: int, problems: dict[int, str]) -> NDArray[np.float32]:
         lengths = _lengths(column)
@@ -160,12 +175,18 @@ class ArrowDump(_ColumnarDump):
             records = reader if count is None else map(reader.get_batch, range(count))
             size = max(self.size_bytes, 1)
             for number, record in enumerate(records, start=1):
-                chosen = pa.record_batch([_checked(record.column(name)) for name in columns], names=columns)
+                chosen = pa.record_batch([self._checked(record, name) for name in columns], names=columns)
                 fraction_read = source.tell() / size if count is None else number / count
                 for first in range(0, len(chosen), rows):
                     yield chosen.slice(first, rows), fraction_read
             if count is None:
                 self._check_end(source)
+
+    def _checked(self, record: Any, name: str) -> Any:
+        if name in (self.vector_column, self.key_column):
+            return _checked(record.column(name))
+        record.column(name).validate(full=True)
+        return record.column(name)
 
     def _check_end(self, source: Any) -> None:
         source.seek(max(0, self.size_bytes - len(_END_OF_STREAM)))

@@ -35,6 +35,8 @@ class Batch:
         Where a key could not be read: its bytes with the bad ones escaped (str), or empty, or 0 (int64).
     problems : dict
         Index in the batch -> why that row could not be read, with the place in the file.
+    columns : dict
+        What else was asked for of the rows, by name: n values each, a `pyarrow.Array` or a list.
     fraction_read : float
         How much of the dump is behind once this batch is done, 0 to 1: by rows where the file says how many
         it holds, else by its (compressed) bytes. What a progress bar needs.
@@ -44,6 +46,7 @@ class Batch:
     keys: Keys
     problems: dict[int, str] = field(default_factory=dict)
     fraction_read: float = 0.0
+    columns: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -62,7 +65,11 @@ class Dump(ABC):
     dimensions : int
     key_type : {"str", "bytes", "int64"} or None
         The type of the keys in every batch; None for a dump without keys.
+    columns : tuple of str
+        What its batches carry beside: those asked for when it was opened.
     """
+
+    columns: tuple[str, ...] = ()
 
     _key_bytes = 0  # that a key takes in the file, where all take as many
 
@@ -110,11 +117,17 @@ class Dump(ABC):
         return f"<{type(self).__name__} {str(self.path)!r}: {self.format}, {rows} x {self.dimensions}>"
 
 
-def read_batch(vectors: NDArray[np.float32], keys: Keys, problems: dict[int, str], fraction_read: float) -> Batch:
+def read_batch(
+    vectors: NDArray[np.float32],
+    keys: Keys,
+    problems: dict[int, str],
+    fraction_read: float,
+    columns: dict[str, Any] | None = None,
+) -> Batch:
     """Return the batch, with the rows that have a problem set to NaN."""
     if problems:
         vectors[list(problems)] = np.nan
-    return Batch(vectors, keys, dict(sorted(problems.items())), min(fraction_read, 1.0))
+    return Batch(vectors, keys, dict(sorted(problems.items())), min(fraction_read, 1.0), columns or {})
 
 
 def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:

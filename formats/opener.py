@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -25,6 +26,7 @@ _OPTIONS = {
     "array": ("npz",),
     "key_column": ("parquet", "arrow"),
     "vector_column": ("parquet", "arrow"),
+    "columns": ("parquet", "arrow"),
 }
 _READ_IN_PLACE = ("npz", "parquet", "arrow")
 
@@ -38,6 +40,7 @@ def open_dump(
     key_column: str | None = None,
     vector_column: str | None = None,
     array: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Dump:
     """Open a file of vectors that another program wrote.
 
@@ -55,6 +58,8 @@ def open_dump(
         For ``parquet`` and ``arrow``: the columns, where they are not obvious.
     array : str, optional
         For ``npz``: the array of the vectors.
+    columns : names, optional
+        For ``parquet`` and ``arrow``: columns that batches carry beside vectors and keys, see `Batch`.
 
     Raises
     ------
@@ -81,7 +86,7 @@ def open_dump(
         raise FormatError(f"unknown key type {key_type!r}{did_you_mean(key_type, known)}; known: {', '.join(known)}")
     head = Head.read(Path(path))
     path, name = head.path, format or head.identify()
-    given = {"keys": keys, "array": array, "key_column": key_column, "vector_column": vector_column}
+    given = {"keys": keys, "array": array, "key_column": key_column, "vector_column": vector_column, "columns": columns}
     for option, names in _OPTIONS.items():
         if given[option] is not None and name not in names:
             raise FormatError(f"{option}= is for {' and '.join(names)}, not for {name}", path=path)
@@ -98,7 +103,14 @@ def open_dump(
             from vecstore.formats.columnar import ArrowDump, ParquetDump
 
             kind = ParquetDump if name == "parquet" else ArrowDump
-            return kind(path, format=name, key_type=key_type, key_column=key_column, vector_column=vector_column)
+            return kind(
+                path,
+                format=name,
+                key_type=key_type,
+                key_column=key_column,
+                vector_column=vector_column,
+                columns=columns or (),
+            )
         case "word2vec-binary":
             return Word2vecBinaryDump(path, header=head.header(), key_type=key_type)
         case "word2vec":

@@ -1,4 +1,4 @@
-"""A reader of format 1.2 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
+"""A reader of format 1.3 written from docs/format.md alone: numpy, lmdb, xxhash and zstandard, nothing of vecstore.
 
 It is meant to be read beside that page, and favours plainness over speed. It refuses what the page says: by a failed
 assertion, or by whatever Python raises for a number that fits nothing.
@@ -10,6 +10,7 @@ import bisect
 import math
 import re
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import independent_checks as checks
@@ -145,6 +146,63 @@ class Shard:
         """Return a part that has no encoding, and this type and shape."""
         array = self.container.array(name)
         assert array.dtype == dtype and array.shape == shape and self.about["parts"][name]["tile_rows"] == 1
+        return array
+
+    def columns(self):
+        """Return the columns of attributes: a list of values, None for null, by name."""
+        found = {}
+        assert len(self.about.get("columns", ())) <= 1024
+        for number, column in enumerate(self.about.get("columns", ())):
+            assert column["name"] and column["name"] not in found
+            found[column["name"]] = self.column(column, f"columns.{number}.")
+        return found
+
+    def column(self, column, prefix):
+        n, kind, nulls = self.about["rows"], column["type"], checks.whole(column["nulls"])
+        if kind == "bool":
+            values = self.bits(f"{prefix}values", n)
+        elif kind == "timestamp":
+            assert column["unit"] in ("s", "ms", "us", "ns")
+            assert "zone" not in column or (len(column["zone"]) <= 64 and column["zone"].isprintable())
+            values = self.buffer(f"{prefix}values", ("<i8",), n).tolist()
+        elif kind == "string":
+            values = self.strings(column, prefix, n)
+        elif kind == "strings":
+            lists = self.starts(f"{prefix}lists", n)
+            flat = self.strings(column, prefix, lists[-1])
+            values = [flat[lists[r] : lists[r + 1]] for r in range(n)]
+        else:
+            assert re.fullmatch("u?int(8|16|32|64)|float(16|32|64)", kind)
+            values = self.buffer(f"{prefix}values", (np.dtype(kind).newbyteorder("<").str,), n).tolist()
+        there = self.bits(f"{prefix}validity", n) if nulls else [True] * n
+        assert there.count(False) == nulls
+        return [value if known else None for value, known in zip(values, there, strict=True)]
+
+    def strings(self, column, prefix, count):
+        coded = column["dictionary"]
+        assert isinstance(coded, bool)
+        starts = self.starts(f"{prefix}starts", None if coded else count)
+        text = self.buffer(f"{prefix}text", ("|u1",), starts[-1]).tobytes()
+        entries = [text[start:end].decode() for start, end in pairwise(starts)]
+        if not coded:
+            return entries
+        codes = self.buffer(f"{prefix}values", ("|i1", "<i2", "<i4"), count).tolist()
+        assert all(0 <= code < len(entries) for code in codes)
+        return [entries[code] for code in codes]
+
+    def bits(self, name, count):
+        packed = self.buffer(name, ("|u1",), -(-count // 8)).tolist()
+        return [packed[r // 8] >> r % 8 & 1 == 1 for r in range(count)]
+
+    def starts(self, name, count):
+        found = self.buffer(name, ("<i4", "<i8"), None if count is None else count + 1).tolist()
+        assert found[0] == 0 and found == sorted(found)
+        return found
+
+    def buffer(self, name, dtypes, count):
+        array, part = self.container.array(name), self.about["parts"][name]
+        assert array.dtype.str in dtypes and array.shape == (len(array) if count is None else count,)
+        assert part["blocks"] <= 1 and part["tile_rows"] == 1
         return array
 
     def unknown(self, key):
@@ -703,6 +761,12 @@ class Store:
 
     def vectors(self):
         return np.concatenate([shard.vectors() for shard in self.shards])
+
+    def columns(self):
+        """Return the columns of all rows; a row whose shard lacks a column is null there."""
+        each = [(shard.about["rows"], shard.columns()) for shard in self.shards]
+        names = dict.fromkeys(name for _, columns in each for name in columns)
+        return {name: [v for rows, own in each for v in own.get(name, [None] * rows)] for name in names}
 
     def keys(self):
         return [shard.keys.key(row) for shard in self.shards for row in range(shard.about["rows"])]

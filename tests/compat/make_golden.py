@@ -5,6 +5,7 @@ It refuses to replace what is there: golden stores show that files of an old ver
 
 from __future__ import annotations
 
+import datetime
 import sys
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import numpy as np
 import vecstore
 from vecstore.container.container import FORMAT_VERSION, Container
 
-VERSION = "1.2"
-VERSIONS = ("1.0", "1.1", VERSION)  # of which there are golden stores
+VERSION = "1.3"
+VERSIONS = ("1.0", "1.1", "1.2", VERSION)  # of which there are golden stores
 HERE = Path(__file__).parent / VERSION
 INSISTING = {"accept_dominated": True}
 # name: (rows, dimensions, codec, key type, other options)
@@ -30,10 +31,14 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "heads": (600, 24, "tcq:13:16", None, {}),
     "tables": (300, 8, "hash:90:2:word&shape&ngrams3-4:mean/pq:2x4", "str", {"keep_norms": True, **INSISTING}),
     "mixed": (300, 8, "f16@40+qr:6x7x9:mult", None, {"metric": "dot", **INSISTING}),
+    "columns": (300, 6, "cells:4,sq:8", "str", {"keep_order": False}),
+    "sharded-columns": (450, 8, "sq:8", "int64", {"shard_bytes": 275_000}),
 }
+WITH_COLUMNS = ("columns", "sharded-columns")
 SINCE = {
     "trellis": "1.1",
     **dict.fromkeys(("cells", "order", "axes", "heads", "tables", "mixed"), "1.2"),
+    **dict.fromkeys(WITH_COLUMNS, "1.3"),
 }  # the version that a store needs, where it is not the first
 
 
@@ -47,6 +52,22 @@ def source(rows: int, dimensions: int, key_type: str | None) -> tuple[np.ndarray
     keys = [f"ключ {i}" for i in range(rows)]
     keys[7] = "langer Schlüssel " * 20
     return x, keys if key_type == "str" else [key.encode() for key in keys]
+
+
+def columns(rows: int) -> dict[str, list]:
+    """Return the values that rows of golden stores have beside their vectors."""
+    every = range(rows)
+    return {
+        "section": [("net", "наука", "", "games")[i % 4] for i in every],
+        "title": [None if i % 11 == 3 else f"title {i}" for i in every],
+        "size": [i * 10**9 for i in every],
+        "price": [None if i % 5 == 0 else i / 4 for i in every],
+        "free": [i % 3 == 0 for i in every],
+        "made": [None if i % 9 == 1 else datetime.datetime(2024, 1, 1) + datetime.timedelta(days=i) for i in every],
+        "tags": [None if i % 13 == 2 else [f"tag {j}" for j in range(i % 4)] for i in every],
+        "links": [[f"{i} to {j}" for j in range(i % 3)] for i in every],
+        "nothing": [None for _ in every],
+    }
 
 
 def main() -> int:
@@ -63,7 +84,8 @@ def main() -> int:
         rows, dimensions, codec, key_type, options = STORES[name]
         path = HERE / f"{name}.vecs"
         x, keys = source(rows, dimensions, key_type)
-        vecstore.write(path, x, keys, codec, **options)
+        beside = columns(rows) if name in WITH_COLUMNS else None
+        vecstore.write(path, x, keys, codec, columns=beside, **options)
         with vecstore.open(path) as store:
             np.save(HERE / f"{name}.npy", store.vectors[:])
         for file in path.glob("*.vecs") if path.is_dir() else [path]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import reference
 import xxhash
-from make_golden import SINCE, STORES, VERSIONS, source
+from make_golden import SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source
 
 import vecstore
 from vecstore.codecs.codec import codec
@@ -118,6 +118,9 @@ def same(path: Path, x: np.ndarray | None = None) -> independent.Store:
     with vecstore.open(path) as store:
         store.verify()
         np.testing.assert_allclose(other.vectors(), store.vectors[:], rtol=1e-5, atol=1e-5)
+        if "made" in store.columns.column_names:  # the other reader has no calendar
+            made = store.columns["made"].cast("int64").to_pylist()
+            assert store.columns.to_pydict() | {"made": made} == other.columns()
         if store.key_type is not None:
             keys = list(store.keys)
             assert other.keys() == keys
@@ -284,6 +287,31 @@ def test_mixed_stores(tmp_path: Path, spec: str, key_type: str | None) -> None:
         compare_unknown(other, path)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"codec": "cells:5,sq:8", "keep_order": False}, {"shard_bytes": 500_000}], ids=str
+)
+def test_columns(tmp_path: Path, options: dict) -> None:
+    keys = [f"key {i}" for i in range(2000)]
+    vecstore.write(tmp_path / "a.vecs", vectors(2000), keys, columns=columns(2000), **({"codec": "sq:8"} | options))
+    other = same(tmp_path / "a.vecs")
+    assert (len(other.shards) > 1) == ("shard_bytes" in options)
+    assert [other.columns()["size"][other.find(key)] for key in keys] == columns(2000)["size"]
+
+
+def test_columns_to_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    beside = {"s": ["net", None, "é"], "b": [True, None, True], "t": [["a", "b"], [], ["a"]]}
+    vecstore.write(path, vectors(3, 4), codec="f32", columns=beside)
+    values = {name.removeprefix(b"columns."): value for name, value in independent.Container(path).values.items()}
+    assert values[b"0.validity:00000000"].rstrip(b"\0") == values[b"1.validity:00000000"].rstrip(b"\0") == b"\5"
+    assert values[b"0.starts:00000000"].startswith(struct.pack("<4i", 0, 3, 3, 5))
+    assert values[b"0.text:00000000"].rstrip(b"\0") == "neté".encode()
+    assert values[b"1.values:00000000"].rstrip(b"\0") == b"\5"
+    assert values[b"2.lists:00000000"].startswith(struct.pack("<4i", 0, 2, 2, 3))
+    told = independent.Container(path).description["columns"]
+    assert told[1] == {"name": "b", "type": "bool", "nulls": 1}
+
+
 @pytest.mark.parametrize("spec", ["sq:8", "pq:4x4", "f32,zstd", "bin/sq:8"])
 def test_norms(tmp_path: Path, spec: str) -> None:
     x = vectors() * np.arange(ROWS, dtype=np.float32)[:, None]  # with a zero vector
@@ -373,7 +401,7 @@ def test_description_to_the_byte(tmp_path: Path) -> None:
     value = independent.Container(path).values[b"vecstore"]
     length = int.from_bytes(value[12:16], "little")
     body = value[24 : 24 + length]
-    assert value[:12] == b"VECSTORE\x01\x00\x02\x00"
+    assert value[:12] == b"VECSTORE\x01\x00\x03\x00"
     assert value[16:24] == struct.pack("<Q", xxhash.xxh3_64_intdigest(value[:16] + body))
     assert (
         body.startswith(b"{")
@@ -459,10 +487,13 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
         info = store.info()
         assert (info["format"], info["codec"], info["user"]) == (version, codec, options.get("user", {}))
         assert store.metric == options.get("metric", "cosine")
+        if name in WITH_COLUMNS:
+            found, places = store.columns.to_pydict(), store.rows_of(keys)
+            assert {column: [values[place] for place in places] for column, values in found.items()} == columns(rows)
         if keys is not None:
             places = store.rows_of(keys)
             assert [store.keys[place] for place in places] == keys
-            assert name == "cells" or places.tolist() == list(range(rows))
+            assert name in ("cells", "columns") or places.tolist() == list(range(rows))
             expected = expected[places]
             compare_unknown(other, path)
         scores = reference.scores(x[:5], expected, store.metric)

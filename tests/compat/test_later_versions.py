@@ -63,7 +63,7 @@ def change_manifest(path: Path, change: Callable[[dict[str, Any]], Any]) -> None
 
 
 def test_unknown_members_are_ignored(file: Path, directory: Path) -> None:
-    change_description(file, lambda d: d.update(certificate={"recall@10": 0.98}, columns=[{"name": "x"}]))
+    change_description(file, lambda d: d.update(certificate={"recall@10": 0.98}, notes=[{"name": "x"}]))
     works(file)
     change_manifest(directory, lambda d: d.update(zones=[{"xxh3": "0" * 16}], certificate=None))
     change_manifest(directory, lambda d: d["shards"][0].update(columns=["a"]))
@@ -74,10 +74,10 @@ def test_unknown_parts_are_ignored_and_verified(tmp_path: Path, monkeypatch: pyt
     close = ContainerWriter.close
 
     def close_with_more(container: ContainerWriter, description: dict[str, Any]) -> None:
-        container.put_array("columns.year", np.arange(ROWS, dtype="<u2"))
+        container.put_array("fields.year", np.arange(ROWS, dtype="<u2"))
         container.put_array("items.starts", np.array([0, 10, ROWS], "<u8"))
-        container.declare("columns.title", "|u1", (ROWS,), encoding="front-coded", order="?")
-        container.put_block("columns.title", b"whatever")
+        container.declare("fields.title", "|u1", (ROWS,), encoding="front-coded", order="?")
+        container.put_block("fields.title", b"whatever")
         close(container, description)
 
     monkeypatch.setattr(ContainerWriter, "close", close_with_more)
@@ -89,7 +89,7 @@ def test_unknown_parts_are_ignored_and_verified(tmp_path: Path, monkeypatch: pyt
     path.write_bytes(data)
     with vecstore.open(path) as store:
         np.testing.assert_array_equal(store[keys()], vectors())
-        with pytest.raises(FormatError, match=r"columns\.title"):
+        with pytest.raises(FormatError, match=r"fields\.title"):
             store.verify()
 
 
@@ -106,7 +106,7 @@ def test_a_later_minor_version_is_read(tmp_path: Path, directory: Path, monkeypa
 
 def test_a_later_major_version_is_refused(file: Path, directory: Path) -> None:
     data = bytearray(file.read_bytes())
-    data[data.rindex(b"VECSTORE\x01\x00\x02\x00") + 8] = 2
+    data[data.rindex(b"VECSTORE\x01\x00\x03\x00") + 8] = 2
     file.write_bytes(data)
     with pytest.raises(UnsupportedVersionError, match="upgrade"):
         vecstore.open(file)

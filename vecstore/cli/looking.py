@@ -295,6 +295,8 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
             ],
         ),
     ]
+    if about["columns"]:
+        sections.append(("columns", [(column["name"], _column(column)) for column in about["columns"]]))
     if about["certificate"]:
         sections.append(("certificate", certificate(Certificate.from_dict(about["certificate"]))))
     if about["provenance"]:
@@ -308,6 +310,11 @@ def _cells(found: dict[str, int]) -> str:
     order = found["order_bytes"]
     kept = f"; {format_bytes(order)} for the order of the rows" if order else ""
     return f"{found['count']:,}, in {format_bytes(found['centroid_bytes'])} of centroids{kept}"
+
+
+def _column(found: dict[str, Any]) -> str:
+    nulls = f", {found['nulls']:,} null" if found["nulls"] else ""
+    return f"{found['type']}{nulls}, {format_bytes(found['size_bytes'])}"
 
 
 def _plain(value: Any) -> str:

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     from vecstore.store.store import Store
 
-__all__ = ["read_queries", "read_rows"]
+__all__ = ["names_in", "read_queries", "read_rows"]
+
+
+def names_in(text: str) -> list[str]:
+    """Return names that stand between commas."""
+    return [name for each in text.split(",") if (name := each.strip())]
 
 
 def read_queries(given: str) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from vecstore.cli.completion import codec_specs, columns, dump_formats, export_f
 from vecstore.cli.console import facts, notes_of_warnings, print_commands, shown_key, stderr
 from vecstore.cli.keys import parse_key
 from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
-from vecstore.cli.queries import read_queries
+from vecstore.cli.queries import names_in, read_queries
 from vecstore.cli.sizes import format_bytes, parse_size, row_bytes
 from vecstore.errors import ExistsError, OptionError
 from vecstore.progress import Listener, Step, reported
@@ -160,6 +160,16 @@ def convert(
             metavar="NAME", help="Column of vectors (parquet, arrow).", rich_help_panel=SOURCE, autocompletion=columns
         ),
     ] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="A,B,C",
+            help="Columns to keep beside the vectors, for filters (parquet, arrow).",
+            rich_help_panel=SOURCE,
+            autocompletion=columns,
+        ),
+    ] = None,
     array: Annotated[
         str | None, typer.Option(metavar="NAME", help="Array of vectors (npz).", rich_help_panel=SOURCE)
     ] = None,
@@ -205,6 +215,7 @@ def convert(
             key_column=key_column,
             vector_column=vector_column,
             array=array,
+            columns=None if beside is None else names_in(beside),
         )
         report = vecstore.convert(
             dump,

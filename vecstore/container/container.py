@@ -28,7 +28,7 @@ from vecstore.files import open_regular
 
 __all__ = ["BLOCK_BYTES", "FORMAT_VERSION", "ColumnWriter", "Container", "ContainerWriter", "rows_per_block"]
 
-FORMAT_VERSION = (1, 2)
+FORMAT_VERSION = (1, 3)
 MAGIC = b"VECSTORE"
 DESCRIPTION = b"vecstore"
 CHECKSUMS = b"checksums"

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.errors import ShapeError
 from vecstore.formats import Batch, Dump
 from vecstore.keys.kind import KINDS, key_type_of
+from vecstore.shard.attribute_types import as_table
 
 __all__ = ["ArrayDump"]
 
@@ -20,9 +21,11 @@ HASHED_ROWS = 8192
 
 
 class ArrayDump(Dump):
-    """Vectors and keys in memory, read as if they were a dump."""
+    """Vectors, keys and columns in memory, read as if they were a dump."""
 
-    def __init__(self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+    def __init__(
+        self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None, columns: Any = None
+    ) -> None:
         given = np.asarray(vectors)
         if given.ndim != 2 or given.dtype.kind not in "fiub":
             raise ShapeError(f"vectors are an (n, d) array of numbers, found shape {given.shape} of {given.dtype}")
@@ -32,6 +35,11 @@ class ArrayDump(Dump):
         super().__init__(Path("array"), format="array", rows=len(given), dimensions=given.shape[1], key_type=key_type)
         self._given = given
         self._keys = None if keys is None or key_type is None else KINDS[key_type].column(keys)
+        self._table = None if columns is None else as_table(columns)
+        if self._table is not None:
+            self.columns = tuple(self._table.column_names)
+            if len(self._table) != len(given):
+                raise ShapeError(f"columns of {len(self._table)} rows for {len(given)} vectors")
 
     @property
     def size_bytes(self) -> int:
@@ -49,4 +57,11 @@ class ArrayDump(Dump):
             with np.errstate(over="ignore"):
                 piece = np.array(self._given[start : start + rows], np.float32, order="C")
             stop = start + len(piece)
-            yield Batch(piece, None if self._keys is None else self._keys[start:stop], {}, stop / len(self._given))
+            keys = None if self._keys is None else self._keys[start:stop]
+            yield Batch(piece, keys, {}, stop / len(self._given), self._columns(start, len(piece)))
+
+    def _columns(self, start: int, rows: int) -> dict[str, Any]:
+        if self._table is None:
+            return {}
+        some = self._table.slice(start, rows)
+        return dict(zip(some.column_names, some.columns, strict=True))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.certification import Measured, certify
-from vecstore.conversion.frames import in_memory, vectors_and_keys
+from vecstore.conversion.frames import columns_of, in_memory, vectors_and_keys
 from vecstore.conversion.options import (
     DEFAULT_SEED,
     CodecRequest,
@@ -74,6 +74,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     key_column: str | None = None,
     vector_column: str | None = None,
     array: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Report:
     """Convert a dump to a store.
 
@@ -123,6 +124,9 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         True shows how far it is, as bars or as lines; a function is called with each `vecstore.progress.Step`.
     format, keys, key_type, key_column, vector_column, array : optional
         How a file is read; see `vecstore.formats.open_dump`. `keys` is a file of keys, one a line, or ``.npy``.
+    columns : names, optional
+        Columns of the dump to keep beside the vectors, for filters and results: bool, integers, floats, strings,
+        timestamps and lists of strings. `write` takes them from memory.
 
     Raises
     ------
@@ -162,6 +166,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         key_column=key_column,
         vector_column=vector_column,
         array=array,
+        columns=columns,
     )
     with reported(progress) as report:
         return _converted(dump, Path(path), options, report)
@@ -189,6 +194,7 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
     force: bool = False,
     accept_dominated: bool = False,
     progress: Progress = False,
+    columns: Any = None,
 ) -> Report:
     """Write vectors in memory (or an `np.memmap`) to a store; the options are those of `convert`.
 
@@ -198,6 +204,8 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
         Frames of pandas, polars or pyarrow: see `vecstore.conversion.frames.vectors_and_keys` for what is taken.
     keys : n str, bytes or int, optional
         Of a frame also the name of their column.
+    columns : mapping of names to n values, table or frame of n rows, optional
+        What to keep beside the vectors; of a frame also names of columns.
 
     Examples
     --------
@@ -206,7 +214,7 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
     100
     """
     return convert(
-        ArrayDump(*vectors_and_keys(vectors, keys)),
+        ArrayDump(*vectors_and_keys(vectors, keys, columns), columns_of(vectors, columns)),
         path,
         codec,
         budget=budget,
@@ -289,16 +297,20 @@ class Report:
         return facts_html("vecstore: conversion", shown)
 
 
-def _dump(source: Any, **reading: Any) -> Dump:
+def _dump(source: Any, *, columns: Sequence[str] | None, **reading: Any) -> Dump:
     if not isinstance(source, Dump) and not in_memory(source):
-        return open_dump(source, **reading)
+        return open_dump(source, columns=columns, **reading)
     given = [f"{name}=" for name, value in reading.items() if value is not None]
     if given:
         raise OptionError(
             f"{' and '.join(given)}: for files that are read here; vectors in memory and their keys go to "
             "vecstore.write, and a Dump was opened with them"
         )
-    return source if isinstance(source, Dump) else ArrayDump(*vectors_and_keys(source))
+    if not isinstance(source, Dump):
+        return ArrayDump(*vectors_and_keys(source, beside=columns), columns_of(source, columns))
+    if columns is not None:
+        raise OptionError("columns=: for files that are read here; a Dump was opened with them")
+    return source
 
 
 def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Listener) -> Report:
@@ -334,9 +346,10 @@ def _built(path: Path, workplace: Workplace, dump: Dump, options: ConversionOpti
     trained = train(options, sample, dataset, report)
     measured = certify(options, trained, sample, dataset, report)
     with _writer(workplace, trained, options) as writer:
+        writer.schema = survey.schema
         writer.description |= measured.members() | {"provenance": provenance(dump, survey, options)}
         for batch in clean_batches(rows, survey, options.on_bad):
-            writer.add(batch.vectors, batch.keys)
+            writer.add(batch.vectors, batch.keys, columns=batch.columns or None)
             report(Step("encoding", writer.rows, survey.kept))
     return _report(path, dump, survey, trained, measured, [str(each) for each in advice])
 

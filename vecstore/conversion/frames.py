@@ -5,7 +5,7 @@ Frames of pandas, polars and pyarrow are read by what they share: names of colum
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vecstore.errors import OptionError, ShapeError, did_you_mean
 
-__all__ = ["in_memory", "vectors_and_keys"]
+__all__ = ["columns_of", "in_memory", "vectors_and_keys"]
 
 KEY_NAMES = ("key", "id", "word", "token", "name")  # of columns, the likeliest first
 
@@ -23,7 +23,26 @@ def in_memory(source: Any) -> bool:
     return isinstance(source, (np.ndarray, Mapping, list, tuple)) or _is_frame(source)
 
 
-def vectors_and_keys(given: Any, keys: Any = None) -> tuple[NDArray[Any], Any]:
+def columns_of(given: Any, columns: Any) -> Any:
+    """Return the columns to keep beside the vectors: what is given, or those of a frame with these names."""
+    if not _are_names(columns):
+        return columns
+    if not _is_frame(given):
+        raise OptionError(
+            "columns=: names are for data frames and files; give a mapping of names to values, or a table"
+        )
+    names = list(map(str, given.column_names if hasattr(given, "column_names") else given.columns))
+    for name in columns:
+        if name not in names:
+            raise OptionError(f"no column {name!r}{did_you_mean(name, names)}; columns are {', '.join(names)}")
+    return given.select(list(columns)) if hasattr(given, "select") else given[list(columns)]
+
+
+def _are_names(columns: Any) -> bool:
+    return isinstance(columns, (list, tuple)) and all(isinstance(name, str) for name in columns)
+
+
+def vectors_and_keys(given: Any, keys: Any = None, beside: Any = None) -> tuple[NDArray[Any], Any]:
     """Return the vectors (n, d) that are given in any of these ways, and their keys.
 
     Parameters
@@ -34,6 +53,8 @@ def vectors_and_keys(given: Any, keys: Any = None) -> tuple[NDArray[Any], Any]:
         index of a pandas frame.
     keys : n keys, optional
         Of a frame also the name of their column.
+    beside : names, optional
+        Columns of a frame that are no vectors.
 
     Raises
     ------
@@ -48,7 +69,7 @@ def vectors_and_keys(given: Any, keys: Any = None) -> tuple[NDArray[Any], Any]:
             raise OptionError("a mapping has keys of its own: leave out keys=, or give its values as vectors")
         return _stacked(_array([*given.values()])), list(given)
     if _is_frame(given):
-        return _of_frame(given, keys)
+        return _of_frame(given, keys, beside if _are_names(beside) else ())
     if isinstance(given, (list, tuple)) and given and _is_pair(given[0]):
         raise OptionError("these are pairs of key and vector: give a mapping, dict(pairs), or vectors and keys= apart")
     return _stacked(_array(given)), keys if keys is None or isinstance(keys, np.ndarray) else _listed(keys)
@@ -62,8 +83,9 @@ def _is_frame(given: Any) -> bool:
     return hasattr(given, "columns") and hasattr(given, "__getitem__")
 
 
-def _of_frame(frame: Any, keys: Any) -> tuple[NDArray[Any], Any]:
-    names = list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
+def _of_frame(frame: Any, keys: Any, beside: Collection[str]) -> tuple[NDArray[Any], Any]:
+    every = list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
+    names = [name for name in every if name not in beside or name == keys]
     columns = {name: _array(frame[name]) for name in names}
     if isinstance(keys, str):
         if keys not in columns:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.errors import OptionError, ShapeError
 from vecstore.formats import Batch, Dump
 from vecstore.keys.kind import KINDS
+from vecstore.shard.attribute_types import raw_table, stacked
 
 __all__ = ["OrderedDump"]
 
@@ -20,8 +21,8 @@ __all__ = ["OrderedDump"]
 class OrderedDump(Dump):
     """The rows of a dump in falling order of importance; equal ones stay in the dump's order.
 
-    The vectors go to an anonymous temporary file in `directory`, once; keys stay in memory. Row numbers in messages
-    count in the new order.
+    The vectors go to an anonymous temporary file in `directory`, once; keys and columns stay in memory. Row numbers in
+    messages count in the new order.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ class OrderedDump(Dump):
         )
         self._order = np.argsort(-given.astype(np.float64), kind="stable")
         self.importance = given.astype(np.float64)[self._order]
+        self.columns = dump.columns
+        columns: list[Any] = []
         self._keys: list[Any] = []
         self._problems: dict[int, str] = {}
         with tempfile.TemporaryFile(dir=directory) as spooled:
@@ -57,19 +60,29 @@ class OrderedDump(Dump):
                 spooled.write(batch.vectors.astype("<f4", copy=False).tobytes())
                 self._problems |= {rows + row: reason for row, reason in batch.problems.items()}
                 self._keys += [] if batch.keys is None else list(batch.keys)
+                columns += [raw_table(batch.columns)] if batch.columns else []
                 rows += len(batch)
             if rows != len(given):
                 raise ShapeError(f"importance has {len(given):,} numbers, the dump {rows:,} rows; give one a row")
             spooled.flush()
             # The map stays when the file is closed.
             self._vectors = np.memmap(spooled, "<f4", "r", shape=(rows, dump.dimensions))
+        self._table = stacked(columns) if columns else None
 
     def _batches(self, rows: int) -> Iterator[Batch]:
         for start in range(0, len(self._order), rows):
             own = self._order[start : start + rows]
             problems = {at: self._problems[row] for at, row in enumerate(own.tolist()) if row in self._problems}
             done = (start + len(own)) / len(self._order)
-            yield Batch(np.array(self._vectors[own], np.float32), self._keys_of(own), problems, done)
+            yield Batch(
+                np.array(self._vectors[own], np.float32), self._keys_of(own), problems, done, self._columns_of(own)
+            )
+
+    def _columns_of(self, rows: NDArray[np.int64]) -> dict[str, Any]:
+        if self._table is None:
+            return {}
+        some = self._table.take(rows)
+        return dict(zip(some.column_names, some.columns, strict=True))
 
     def _keys_of(self, rows: NDArray[np.int64]) -> Any:
         if self.key_type is None:

@@ -22,6 +22,7 @@ from vecstore.errors import DuplicateKeyError, FormatError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.keys.packed import PackedKeys
 from vecstore.progress import Listener, Step
+from vecstore.shard.attribute_types import kept_schema, raw_table, unified
 
 __all__ = ["Sampler", "Survey", "clean_batches", "sample_dump", "survey_dump", "training_rows"]
 
@@ -51,6 +52,8 @@ class Survey:
         The first few bad rows, with their places.
     sample, sample_rows : (n, d) float32, (n,) int64
         Random rows to train on and to measure with, in random order, and their numbers.
+    schema : pyarrow.Schema or None
+        Names of the columns that rows have, and types that hold the values of all.
     """
 
     rows: int = 0
@@ -62,6 +65,7 @@ class Survey:
     examples: list[str] = field(default_factory=list)
     sample: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     sample_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    schema: Any = None
 
 
 def survey_dump(
@@ -97,6 +101,8 @@ def survey_dump(
             rows = np.arange(found.rows, found.rows + len(batch))
             sampler.offer(batch.vectors[good], rows[good])
             dropped.append(rows[drop])
+            if batch.columns:
+                found.schema = unified(found.schema, raw_table(batch.columns).schema)
             if batch.keys is not None and dump.key_type is not None:
                 packed = PackedKeys(batch.keys, dump.key_type)
                 pairs = np.empty(len(batch), HASH)
@@ -111,6 +117,8 @@ def survey_dump(
     if not found.kept:
         raise ShapeError(f"{dump.path}: no rows to store ({found.rows} in the dump, {found.bad} of them bad)")
     found.sample, found.sample_rows = sampler.drawn()
+    if found.schema is not None:
+        found.schema = kept_schema(found.schema)
     return found
 
 
@@ -132,7 +140,7 @@ def clean_batches(dump: Dump, survey: Survey, on_bad: OnBad) -> Iterator[Batch]:
     for batch in dump.batches():
         end = first + len(batch)
         here = survey.dropped[np.searchsorted(survey.dropped, first) : np.searchsorted(survey.dropped, end)] - first
-        vectors, keys = batch.vectors, batch.keys
+        vectors, keys, columns = batch.vectors, batch.keys, batch.columns
         if on_bad == "zero":
             vectors[~sound_rows(vectors)] = 0
         if len(here):
@@ -141,7 +149,8 @@ def clean_batches(dump: Dump, survey: Survey, on_bad: OnBad) -> Iterator[Batch]:
             vectors = vectors[keep]
             if keys is not None:
                 keys = _kept(keys, keep)
-        yield Batch(vectors, keys, {}, batch.fraction_read)
+            columns = {name: _kept_values(values, keep) for name, values in columns.items()}
+        yield Batch(vectors, keys, {}, batch.fraction_read, columns)
         first = end
     if first != survey.rows:
         raise FormatError(
@@ -151,6 +160,10 @@ def clean_batches(dump: Dump, survey: Survey, on_bad: OnBad) -> Iterator[Batch]:
 
 def _kept(keys: Any, keep: NDArray[np.bool_]) -> Any:
     return keys[keep] if isinstance(keys, np.ndarray) else list(compress(keys, keep.tolist()))
+
+
+def _kept_values(values: Any, keep: NDArray[np.bool_]) -> Any:
+    return values.take(np.flatnonzero(keep)) if hasattr(values, "take") else _kept(values, keep)
 
 
 def _bad_rows(batch: Batch, on_bad: OnBad) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -24,8 +24,9 @@ from vecstore.keys.kind import KeyType, key_type_of
 from vecstore.keys.map import write_key_map
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric, check_metric
+from vecstore.shard.attribute_types import conformed, kept_schema, raw_table, row_bytes
 from vecstore.shard.shard import Shard
-from vecstore.shard.sizes import FIXED_BYTES, KEY_BYTES, bytes_beside, fixed_bytes
+from vecstore.shard.sizes import COLUMN_BYTES, FIXED_BYTES, KEY_BYTES, bytes_beside, fixed_bytes
 from vecstore.shard.writer import ShardWriter
 from vecstore.store.manifest import Manifest
 
@@ -87,6 +88,7 @@ class Writer:
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
         self.rows = 0
         self.description: dict[str, Any] = {"user": _checked(user or {})}
+        self.schema: Any = None  # of the columns; whoever knows it before the first rows says so
         self._keep_order = keep_order
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
@@ -101,20 +103,24 @@ class Writer:
         """Where the store is being built; temporary files may go there."""
         return self._workplace.path
 
-    def add(self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+    def add(self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None, *, columns: Any = None) -> None:
         """Append rows.
 
         Parameters
         ----------
         vectors : (n, d) array of numbers
         keys : n str, bytes or int, unique in the store; or None in a store without keys
+        columns : mapping of names to n values, pyarrow.Table, or data frame; optional
+            Of the types that `vecstore.convert` keeps. The first rows fix names and types; what later ones lack is
+            null.
 
         Raises
         ------
         ShapeError
-            Wrong shape or type, NaN or infinity, more or fewer keys than vectors.
+            Wrong shape or type, NaN or infinity, more or fewer keys or values than vectors.
         OptionError
-            Keys of several types, or given for some rows only. Keys that come twice show at `close`.
+            Keys of several types, or given for some rows only; columns of a type that is not kept, of several types,
+            or given for some rows only. Keys that come twice show at `close`.
         """
         x = as_vectors(vectors, self.codec.dimensions)
         if not len(x):
@@ -124,6 +130,7 @@ class Writer:
             raise OptionError(f"keys were {self._key_type or 'not given'} before, now {key_type or 'not given'}")
         if keys is not None and len(keys) != len(x):
             raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
+        table = self._table(columns, len(x))
         self._key_type = key_type
         done = 0
         while done < len(x):
@@ -132,7 +139,8 @@ class Writer:
                 self._close_shard()
                 self._current, self._first_row = own, first
             upto = len(x) if end is None else min(len(x), done + end - self.rows)
-            self._add_pieces(x[done:upto], None if keys is None else keys[done:upto])
+            own_columns = None if table is None else table.slice(done, upto - done)
+            self._add_pieces(x[done:upto], None if keys is None else keys[done:upto], own_columns)
             done = upto
 
     def close(self) -> None:
@@ -179,11 +187,24 @@ class Writer:
             self.abort()
             raise
 
-    def _add_pieces(self, x: Floats, keys: Sequence[Any] | NDArray[Any] | None) -> None:
-        for start, stop, size in self._pieces(len(x), keys):
-            self._add(x[start:stop], keys[start:stop] if keys is not None else None, size)
+    def _table(self, columns: Any, rows: int) -> Any:
+        """Return columns as a table of the types of the first rows; None where there are none."""
+        if columns is None and self.schema is None:
+            return None
+        if columns is None or (self.schema is None and self.rows):
+            raise OptionError("columns are given for all rows or for none")
+        table = raw_table(columns)
+        if len(table) != rows:
+            raise ShapeError(f"columns of {len(table)} rows for {rows} vectors")
+        self.schema = self.schema or kept_schema(table.schema)
+        return conformed(table, self.schema)
 
-    def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None) -> list[tuple[int, int, int]]:
+    def _add_pieces(self, x: Floats, keys: Sequence[Any] | NDArray[Any] | None, columns: Any) -> None:
+        for start, stop, size in self._pieces(len(x), keys, columns):
+            own = None if columns is None else columns.slice(start, stop - start)
+            self._add(x[start:stop], keys[start:stop] if keys is not None else None, own, size)
+
+    def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None, columns: Any) -> list[tuple[int, int, int]]:
         """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
         if self._shard_bytes is None:
             return [(0, rows, 0)]
@@ -192,10 +213,12 @@ class Writer:
         sizes = np.full(rows, self._current.code_bytes + ceil(beside), np.int64)
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
+        if columns is not None:
+            sizes += row_bytes(columns)
         pieces: list[tuple[int, int, int]] = []
         start, room = 0, self._shard_bytes - self._shard_filled
         if not self._shard_filled:
-            room -= fixed_bytes(self._current)
+            room -= self._fixed_bytes
         ends = np.cumsum(sizes)
         while start < rows:
             before = int(ends[start - 1]) if start else 0
@@ -205,14 +228,19 @@ class Writer:
             if stop > start:
                 pieces.append((start, stop, int(ends[stop - 1]) - before))
             start = max(stop, start)
-            room = self._shard_bytes - fixed_bytes(self._current)
+            room = self._shard_bytes - self._fixed_bytes
             if stop < rows and int(sizes[stop]) > room:
                 raise BudgetError(
                     f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
                 )
         return pieces
 
-    def _add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None, size: int) -> None:
+    @property
+    def _fixed_bytes(self) -> int:
+        """What a shard takes beside its rows."""
+        return fixed_bytes(self._current) + COLUMN_BYTES * len(self.schema or ())
+
+    def _add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None, columns: Any, size: int) -> None:
         if self._shard_bytes is not None and self._shard is not None and self._shard_filled + size > self._shard_bytes:
             self._close_shard()
         if self._shard is None:
@@ -225,9 +253,10 @@ class Writer:
                 keep_norms=self._keep_norms,
                 keep_order=self._keep_order,
                 first_row=self.rows - self._first_row,
+                schema=self.schema,
             )
-            self._shard_filled = fixed_bytes(self._current)
-        self._shard.add(vectors, keys)
+            self._shard_filled = self._fixed_bytes
+        self._shard.add(vectors, keys, columns)
         self._shard_filled += size
         self.rows += len(vectors)
 

@@ -23,6 +23,7 @@ from vecstore.errors import CorruptError, FormatError
 from vecstore.keys.index import KeyIndex
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
+from vecstore.shard.attributes import Attributes
 from vecstore.shard.cells import CellRuns
 from vecstore.shard.layer_distances import LayerDistances
 from vecstore.shard.layers import LayerCodes
@@ -60,6 +61,8 @@ class Shard:
     order : Order or None
         Where rows lie whose numbers are not their positions. Lookups here take rows; layers, lengths and layer
         distances take positions.
+    attributes : Attributes
+        The columns that rows have beside their vectors, by row.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Shard:
         has_norms = field(about, "norms", bool, path)
         self.norms = self.container.expect("norms", "<f4", (self.rows,)) if has_norms else None
         self.order = Order(self.container, self.rows) if "order" in about["features"] else None
+        self.attributes = Attributes(self.container, self.rows)
 
     @cached_property
     def coarse_lengths(self) -> tuple[float, float] | None:
@@ -133,6 +137,7 @@ class Shard:
     def verify_model(self) -> None:
         """Raise `VecstoreError` unless all that is not codes can be read, and codes of the first and last row."""
         _ = self.layer_distances, self.coarse_lengths
+        self.attributes.verify()
         for start in (0, self.rows - 1) if self.rows else ():
             self.verify_rows(start, start + 1)
 

@@ -61,9 +61,12 @@ class Sink(ABC):
     ----------
     moves_keys : bool
         Whether keys go to the index with their rows; else they go there as they come.
+    moved : (n,) uint32 or None
+        Of rows whose numbers change: the number that the row at each place came with; once closed.
     """
 
     moves_keys = False
+    moved: NDArray[np.uint32] | None = None
 
     @abstractmethod
     def add(self, columns: Columns, rows: NDArray[np.int64], keys: PackedKeys | None) -> None:
@@ -117,14 +120,17 @@ class CellSink(Sink):
         self._spill = CellSpill(container.path.parent, codec.partition.count, moving)
 
     def add(self, columns: Columns, rows: NDArray[np.int64], keys: PackedKeys | None) -> None:
-        numbers = {} if self._order is None else {ROWS: rows.astype("<u4")}
+        numbers = {ROWS: rows.astype("<u4")}
         self._spill.add(columns.cells, columns.by_name | numbers, keys if self.moves_keys else None)
 
     def close(self) -> dict[str, Any]:
+        moved = [np.empty(0, np.uint32)]
         for records, keys in self._spill.merged():
             self._parts.add(records)
             if self._order is not None:
                 self._order.add(records[ROWS])
+            else:
+                moved.append(records[ROWS].astype(np.uint32))
             if self._keys is not None and keys is not None:
                 self._keys.add_packed(keys)
         self._container.put_array(SIZES, self._spill.sizes.astype("<u4"))
@@ -133,6 +139,8 @@ class CellSink(Sink):
         if self._order is not None:
             self._order.close()
             features["order"] = True
+        else:
+            self.moved = np.concatenate(moved)
         return features
 
     def abort(self) -> None:

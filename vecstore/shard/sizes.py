@@ -12,9 +12,10 @@ from vecstore.shard.order import ORDER_BYTES
 if TYPE_CHECKING:
     from vecstore.codecs.mixed.mixed import MixedCodec
 
-__all__ = ["FIXED_BYTES", "KEY_BYTES", "NORM_BYTES", "bytes_beside", "fixed_bytes", "rows_of_a_shard"]
+__all__ = ["COLUMN_BYTES", "FIXED_BYTES", "KEY_BYTES", "NORM_BYTES", "bytes_beside", "fixed_bytes", "rows_of_a_shard"]
 
 FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
+COLUMN_BYTES = 20 * 1024  # of a column, beside its values: pages of its parts that are not full
 KEY_BYTES = 6  # of a row: what the index takes beside the key text, at most
 NORM_BYTES = 4  # of a row whose length is kept
 

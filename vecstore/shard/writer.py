@@ -18,6 +18,7 @@ from vecstore.keys.index_writer import KeyIndexWriter
 from vecstore.keys.kind import KeyType
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
+from vecstore.shard.attribute_writer import AttributeSpool
 from vecstore.shard.encoder import Encoder
 from vecstore.shard.sink import CellSink, OrderedSink, RowParts, Sink
 
@@ -44,6 +45,8 @@ class ShardWriter:
         Of a codec with cells: rows keep the numbers they come in, at 4 bytes each. Without keys they always do.
     first_row : int
         The number in the store of the first row, by which table codecs know it.
+    schema : pyarrow.Schema, optional
+        Of the columns, where rows have some.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class ShardWriter:
         keep_norms: bool = False,
         keep_order: bool = True,
         first_row: int = 0,
+        schema: Any = None,
     ) -> None:
         self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row
         self._container = ContainerWriter(path)
@@ -63,6 +67,7 @@ class ShardWriter:
         self._encoder = Encoder(codec, metric=metric, keep_norms=keep_norms)
         self._parts = RowParts(self._container, codec, keep_norms=keep_norms)
         self._sink = self._sink_of(keep_order)
+        self._attributes = None if schema is None else AttributeSpool(self.path.parent, schema)
         self._batch = BlockBuffer(
             np.empty((max(ENCODE_BYTES // (4 * codec.dimensions), 64), codec.dimensions), np.float32)
         )
@@ -73,8 +78,10 @@ class ShardWriter:
         """How many were added."""
         return self._batch.rows
 
-    def add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
-        """Append rows: finite float32 vectors (n, d), and their n keys if the shard has keys."""
+    def add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None = None, columns: Any = None) -> None:
+        """Append rows: finite float32 vectors (n, d), and their n keys and a table of columns, if there are some."""
+        if self._attributes is not None:
+            self._attributes.add(columns)
         if (keys is None) != (self._keys is None) or (keys is not None and len(keys) != len(vectors)):
             raise ShapeError("one key for each vector, or no keys at all")
         packed = None if self._keys is None or keys is None else self._keys.packed(keys)
@@ -105,6 +112,9 @@ class ShardWriter:
         self._parts.close_beside()
         hashes = self._keys.hashes() if self._keys else np.empty(0, np.uint64)
         keys = self._keys.close() if self._keys else None
+        columns = {}
+        if self._attributes is not None:
+            columns = {"columns": self._attributes.write(self._container, self._sink.moved)}
         layers = CodecSpec(self.codec.spec.layers)  # the cells have a member of their own
         self._container.close(
             {
@@ -120,6 +130,7 @@ class ShardWriter:
                 "residuals": self._parts.distances is not None,
                 "keys": keys,
                 **features,
+                **columns,
                 **description,
             }
         )
@@ -127,8 +138,9 @@ class ShardWriter:
 
     def abort(self) -> None:
         """Give up; the incomplete file stays for the caller to remove."""
-        if self._keys is not None:
-            self._keys.abort()
+        for held in (self._keys, self._attributes):
+            if held is not None:
+                held.abort()
         self._sink.abort()
         self._container.abort()
 

@@ -22,6 +22,7 @@ from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.progress import Listener, Step
 from vecstore.shard.groups import groups
 from vecstore.shard.shard import Shard
+from vecstore.store.columns import table_of
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import Manifest
 from vecstore.store.numbering import Numbering
@@ -255,6 +256,11 @@ class Snapshot:
         from vecstore.search.prepared import Prepared
 
         return Prepared(self.shards, self.dead.rows)
+
+    @cached_property
+    def columns(self) -> Any:
+        """What rows have beside their vectors, by row: a `pyarrow.Table`."""
+        return table_of(self.shards, self.path)
 
     def warm(self) -> None:
         """Touch every page of the files, so that they are in memory."""

@@ -128,11 +128,6 @@ class Store(Handle):
 
         Codecs do that whose rows share tables and are found by hashes of their keys: `hash`, and imported floret,
         fastText and HashEmbed tables. Others raise `KeyNotFoundError`.
-
-        Examples
-        --------
-        >>> store.lookup(["king", "kingishly"]).known  # doctest: +SKIP
-        array([ True, False])
         """
         return self._snapshot.lookup(keys)
 
@@ -166,6 +161,11 @@ class Store(Handle):
     def vectors(self) -> Vectors:
         """All vectors by row number, the dump's unless the store is `renumbered`; decoded when read."""
         return Vectors((self._open().rows, self.dimensions), self._open)
+
+    @property
+    def columns(self) -> Any:
+        """What rows have beside their vectors, by row number: a `pyarrow.Table` over the map."""
+        return self._open().columns
 
     def truncated(self, dimensions: int | None = None, *, bytes: int | None = None) -> Store:
         """Return a store over the same file that reads only the first bytes of each code.
