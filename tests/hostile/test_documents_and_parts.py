@@ -37,6 +37,8 @@ KEYS = [f"key {i}" for i in range(300)]
         b'{"a": ' + b"[" * 10_000_000 + b"]" * 10_000_000 + b"}",
         b'{"a": [' + b"{}," * 300_000 + b"{}]}",
         b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 1' + b"0" * 309 + b"}",
+        b'{"a": 1e400}',
         b"\xff{}",
         b"\xef\xbb\xbf{}",
         '{"a": 1}'.encode("utf-16"),
@@ -67,6 +69,26 @@ def sharded(path: Path) -> Path:
 def written(path: Path, spec: str, **options: Any) -> Path:
     vecstore.write(path, X, KEYS, spec, accept_dominated=True, **options)
     return path
+
+
+@pytest.mark.parametrize(
+    "lengths", [[0, 1e300], [0, 10**200], [2, 1], [-1, 1], [0], [0, True], {"0": 1}, "01", [0, "1"], [None, 1]]
+)
+def test_lengths_that_bound_nothing(lengths: Any, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.vecs", "sq:6", keep_norms=True)
+    reseal(path, {**Container(path).description, "lengths": lengths})
+    with vecstore.open(path) as store, pytest.raises(CorruptError, match="lengths"):
+        store.search(X[0], metric="l2")
+
+
+def test_digits_without_end_as_numbers_of_bytes(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.vecs", "tcq:8")
+    about = Container(path).description
+    size = {"9" * 1500: {"0.998": 1.0}}
+    about["certificate"] = {"prefixes": {"bits": 3, "limits": size, "margins": size}}
+    reseal(path, about)
+    with vecstore.open(path) as store:
+        assert store.info()["rows"] == len(X) and len(store.search(X[0])) == 10
 
 
 @pytest.mark.parametrize(

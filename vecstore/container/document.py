@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from math import isinf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,20 +18,24 @@ MOST = 2**63 - 1
 MOST_VALUES = 1 << 18
 DEEPEST = 64
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # also one without an end: no byte is read twice
+MANY_DIGITS = re.compile(rb"[0-9]{309}")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def parse(body: bytes, path: str | Path, *, most_values: int = MOST_VALUES) -> dict[str, Any]:
     """Return the JSON object that `body` is, or raise `CorruptError`.
 
-    Refused are members that come twice, NaN and infinity, text that is no Unicode (lone surrogates), more than
-    `most_values` values, which take up to a hundred times the room of their text, and values nested too deep.
+    Refused are members that come twice, NaN, infinity, numbers that no float64 holds, text that is no Unicode (lone
+    surrogates), more than `most_values` values, which take up to a hundred times the room of their text, and values
+    nested too deep.
     """
     marks = STRING.sub(b"", body)
     if sum(map(marks.count, (b",", b"[", b"{"))) > most_values or _depth(marks) > DEEPEST:
         raise CorruptError("JSON of too many or too deep values: restore the file from a copy", path=path)
     try:
-        document = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_refused)
+        if MANY_DIGITS.search(marks):
+            raise ValueError("a whole number that is no float64")
+        document = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_refused, parse_float=_finite)
         if b"\\u" in body:
             json.dumps(document, ensure_ascii=False).encode()  # which fails for a half of a surrogate pair
     except (ValueError, RecursionError):
@@ -53,6 +58,13 @@ def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(members):
         raise ValueError("a member comes twice")
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError("a number that is no float64")
+    return number
 
 
 def _refused(constant: str) -> None:

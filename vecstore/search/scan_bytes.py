@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -96,7 +97,12 @@ class Measured:
         for size, thresholds in limits.items():
             pair = [of.get(recall) if isinstance(of, Mapping) else None for of in (thresholds, margins.get(size))]
             threshold, margin = (float(n) if isinstance(n, (int, float)) else np.nan for n in pair)
-            if str(size).isdecimal() and np.isfinite(threshold) and np.isfinite(margin):
+            if (
+                isinstance(size, str)
+                and re.fullmatch("[0-9]{1,9}", size)
+                and np.isfinite(threshold)
+                and np.isfinite(margin)
+            ):
                 stages[int(size)] = threshold, margin
         fastest, rows = about.get("swept"), about.get("rows", SAMPLE_ROWS)
         share = NEIGHBORS / rows if isinstance(rows, int) and rows > 0 else 0.0

@@ -38,6 +38,7 @@ MODEL = "model."  # what names of the codec's arrays begin with
 MOST_DIMENSIONS = 1 << 20
 MOST_ROWS = 1 << 32
 LENGTH_MARGIN = 1e-4
+LARGEST_LENGTH = 2.0**128  # what float32 does not hold
 
 
 class Shard:
@@ -100,10 +101,11 @@ class Shard:
     def coarse_lengths(self) -> tuple[float, float] | None:
         """Bounds of the lengths of what the first layer decodes to, if they were recorded."""
         found = self.description.get("lengths")
-        if self.prefix is not None or self.code_bytes is not None or not isinstance(found, list) or len(found) != 2:
+        if self.prefix is not None or self.code_bytes is not None or found is None:
             return None
-        least, largest = (float(value) if isinstance(value, (int, float)) else float("nan") for value in found)
-        if not 0 <= least <= largest < float("inf"):
+        given = found if isinstance(found, list) and len(found) == 2 else [None]
+        least, largest = (given[0], given[-1]) if {type(value) for value in given} <= {int, float} else (1, 0)
+        if not 0 <= least <= largest < LARGEST_LENGTH:
             raise CorruptError("member 'lengths' is malformed", path=self.path, found=str(found)[:60])
         # What a sum of rounded table entries gives may lie a little outside.
         return least * (1 - LENGTH_MARGIN), largest * (1 + LENGTH_MARGIN)
