@@ -1,81 +1,83 @@
-"""The table of dump formats."""
+"""The formats of dumps: those of this package, and those that others bring under the entry-point group."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from vecstore.formats import (
+    columnar,
+    hdf5,
+    npy,
+    npz,
+    tables,
+    tensors,
+    text,
+    vecs,
+    word2vec,
+    zarr_folder,
+)
+from vecstore.formats.format import Format
+from vecstore.formats.head import Head
 
 from vecstore.errors import FormatError, did_you_mean
 
-__all__ = ["FORMATS", "Format", "format_for_export", "format_named", "known_formats"]
+__all__ = ["FORMATS", "all_formats", "format_for_export", "format_named", "identify", "known_formats"]
+
+_FAMILIES = (npy, npz, text, word2vec, columnar, vecs, hdf5, tensors, zarr_folder, tables)
+
+FORMATS: dict[str, Format] = {entry.name: entry for family in _FAMILIES for entry in family.FORMATS}
 
 
-@dataclass(frozen=True)
-class Format:
-    """One dump format.
+@cache
+def all_formats() -> dict[str, Format]:
+    """Return the formats by name: of this package, then those under the entry-point group ``vecstore.formats``."""
+    from importlib.metadata import entry_points
 
-    Attributes
-    ----------
-    name : str
-        What `open_dump(format=...)` and `--from` take.
-    suffixes : tuple of str
-        Usual endings of file names. They decide only where content does not.
-    description : str
-    readable, writable : bool
-    library : str or None
-        What has to be installed to read or write it.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    description: str
-    readable: bool = True
-    writable: bool = False
-    library: str | None = None
-
-
-FORMATS: dict[str, Format] = {
-    entry.name: entry
-    for entry in (
-        Format("npy", (".npy",), "NumPy array (n, d); keys in a file of their own, one a line", writable=True),
-        Format("npz", (".npz",), "NumPy archive: an array (n, d) and, if there is one, an array of keys"),
-        Format("word2vec", (".vec", ".txt"), "word2vec text: a line 'n d', then 'key x1 ... xd'", writable=True),
-        Format("word2vec-binary", (".bin",), "word2vec binary: a line 'n d', then key, space, d float32"),
-        Format("glove", (".txt",), "GloVe text: lines 'key x1 ... xd' without a header"),
-        Format(
-            "parquet",
-            (".parquet", ".pq"),
-            "Parquet: a column of lists of numbers and a column of keys",
-            writable=True,
-            library="pyarrow",
-        ),
-        Format(
-            "arrow",
-            (".arrow", ".feather", ".arrows", ".ipc"),
-            "Arrow IPC file or stream, Feather v2: columns as in Parquet",
-            library="pyarrow",
-        ),
-    )
-}
+    found = dict(FORMATS)
+    for point in entry_points(group="vecstore.formats"):
+        entry = point.load()
+        if not isinstance(entry, Format):
+            raise FormatError(f"format {point.name!r} is not a vecstore.formats.Format; its package is at fault")
+        found.setdefault(entry.name, entry)
+    return found
 
 
 def known_formats() -> str:
     """Return the names, for messages."""
-    return ", ".join(FORMATS)
+    return ", ".join(all_formats())
 
 
 def format_named(name: str) -> Format:
     """Look a format up by its name."""
-    try:
-        return FORMATS[name]
-    except KeyError:
+    found = FORMATS.get(name) or all_formats().get(name)
+    if found is None:
         known = known_formats()
-        raise FormatError(f"unknown format {name!r}{did_you_mean(name, FORMATS)}; known: {known}") from None
+        raise FormatError(f"unknown format {name!r}{did_you_mean(name, all_formats())}; known: {known}")
+    return found
+
+
+def identify(head: Head) -> Format:
+    """Return the format of a file or folder by its content; the suffix only breaks ties.
+
+    Formats of other packages are asked only where none of this one is sure.
+    """
+    return _likeliest(head, FORMATS) or _likeliest(head, all_formats()) or _unknown(head)
+
+
+def _likeliest(head: Head, formats: dict[str, Format]) -> Format | None:
+    sure = [(entry.sniff(head), head.suffix in entry.suffixes, entry) for entry in formats.values()]
+    best = max(sure, key=lambda found: found[:2])
+    return best[2] if best[0] > 0 else None
+
+
+def _unknown(head: Head) -> Format:
+    raise FormatError(f"no known dump format: {head.looks()}; name one with format=: {known_formats()}", path=head.path)
 
 
 def format_for_export(path: Path, name: str | None) -> Format:
     """Return the format to write `path` in: the one named, else the one that its suffix stands for."""
-    writable = [entry for entry in FORMATS.values() if entry.writable]
+    writable = [entry for entry in all_formats().values() if entry.writable]
     names = ", ".join(entry.name for entry in writable)
     if name is not None:
         entry = format_named(name)
@@ -85,7 +87,7 @@ def format_for_export(path: Path, name: str | None) -> Format:
     for entry in writable:
         if path.suffix.lower() in entry.suffixes:
             return entry
-    endings = ", ".join(suffix for entry in writable for suffix in entry.suffixes)
+    endings = ", ".join(dict.fromkeys(suffix for entry in writable for suffix in entry.suffixes))
     raise FormatError(
         f"the name does not tell the format: end it in one of {endings}, or name one of {names}", path=path
     )

@@ -5,20 +5,23 @@ from __future__ import annotations
 import errno
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from vecstore.formats.column_choice import choose_columns, is_integer, is_list, known_columns
-from vecstore.formats.dump import Batch, Dump, Keys, KeyType, read_batch, to_float32
+from vecstore.formats.dump import Batch, Dump, Keys, KeyType, Problem, read_batch, to_float32
+from vecstore.formats.format import SURE, Format, Output
+from vecstore.formats.head import Head
 from vecstore.formats.keys import convert_integers, convert_text, row_place
+from vecstore.formats.reading import ReadingOptions
 
 from vecstore.errors import FormatError, require
 
-__all__ = ["ArrowDump", "ParquetDump", "write_parquet"]
+__all__ = ["FORMATS", "ArrowDump", "ParquetDump"]
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -44,7 +47,9 @@ class _ColumnarDump(Dump):
         self.columns = known_columns(columns, schema.names, path)
         dimensions = found.dimensions or self._infer_dimensions()
         kind = None if found.key_type is None else key_type or found.key_type
-        super().__init__(path, format=format, rows=declared, dimensions=dimensions, key_type=kind)
+        dtype = str(getattr(schema.field(found.vectors).type, "value_type", "float32"))
+        super().__init__(path, format=format, rows=declared, dimensions=dimensions, key_type=kind, dtype=dtype)
+        self.left_out = tuple(name for name in schema.names if name not in (found.vectors, found.keys, *self.columns))
 
     @abstractmethod
     def _describe(self) -> tuple[Any, int | None]:
@@ -60,7 +65,7 @@ class _ColumnarDump(Dump):
             columns = [self.vector_column] + ([] if self.key_column is None else [self.key_column])
             columns += [name for name in self.columns if name not in columns]
             for record, fraction_read in self._record_batches(rows, columns):
-                problems: dict[int, str] = {}
+                problems: dict[int, Problem] = {}
                 vectors = self._vectors(record.column(self.vector_column), done, problems)
                 keys = None if self.key_column is None else self._keys(record.column(self.key_column), done, problems)
                 done += len(record)
@@ -78,32 +83,33 @@ class _ColumnarDump(Dump):
         raw = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
         return column.cast(pa.large_string()) if raw and name == self.key_column and self.key_type == "str" else column
 
-    def _vectors(self, column: Any, first: int, problems: dict[int, str]) -> NDArray[np.float32]:
+    def _vectors(self, column: Any, first: int, problems: dict[int, Problem]) -> NDArray[np.float32]:
         lengths = _lengths(column)
         regular = lengths == self.dimensions
         for index in np.flatnonzero(~regular).tolist():
             length = lengths[index]
-            problems[index] = f"row {first + index}: " + (
-                "no vector (null)" if length < 0 else f"{length} numbers, expected {self.dimensions}"
-            )
+            kind = "no vector (null)" if length < 0 else "wrong number of numbers"
+            why = kind if length < 0 else f"{length} numbers, expected {self.dimensions}"
+            problems[index] = Problem(kind, f"row {first + index}: {why}")
         values = _flattened(column, regular)
         if values.null_count:
             nulls = np.asarray(values.is_null()).reshape(-1, self.dimensions).any(axis=1)
             holed = np.flatnonzero(regular)[nulls]
             regular[holed] = False
             for index in holed.tolist():
-                problems[index] = f"row {first + index}: null among the numbers"
+                why = f"row {first + index}: null among the numbers"
+                problems[index] = Problem("null among the numbers", why)
             values = _flattened(column, regular)
         vectors = np.full((len(column), self.dimensions), np.nan, np.float32)
         vectors[regular] = to_float32(values.to_numpy(zero_copy_only=False)).reshape(-1, self.dimensions)
         return vectors
 
-    def _keys(self, column: Any, first: int, problems: dict[int, str]) -> Keys:
+    def _keys(self, column: Any, first: int, problems: dict[int, Problem]) -> Keys:
         pa = _pyarrow(self.format)
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         for index in np.flatnonzero(np.asarray(column.is_null())).tolist():
-            problems.setdefault(index, f"row {first + index}: no key (null)")
+            problems.setdefault(index, Problem("no key (null)", f"row {first + index}: no key (null)"))
         key_type = self.key_type or "str"
         if is_integer(column.type):
             try:
@@ -208,27 +214,42 @@ class ArrowDump(_ColumnarDump):
                 yield reader, source
 
 
-def write_parquet(
-    file: IO[bytes],
-    batches: Iterable[tuple[Keys, NDArray[np.float32]]],
-    *,
-    dimensions: int,
-    key_type: KeyType | None,
-) -> None:
-    """Write columns ``key`` (if there are keys) and ``vector``, a fixed_size_list of float32."""
-    pa, parquet = _pyarrow("parquet", "writing"), _parquet("writing")
+def _record_batches(output: Output) -> tuple[Any, Iterator[Any]]:
+    """Return the schema and the batches: ``key`` (if there are keys) and ``vector``, a fixed_size_list of float32."""
+    pa = _pyarrow("tables", "writing")
     kinds = {"str": pa.string(), "bytes": pa.binary(), "int64": pa.int64()}
-    fields = [pa.field("vector", pa.list_(pa.float32(), dimensions))]
-    if key_type is not None:
-        fields.insert(0, pa.field("key", kinds[key_type], nullable=False))
+    fields = [pa.field("vector", pa.list_(pa.float32(), output.dimensions))]
+    if output.key_type is not None:
+        fields.insert(0, pa.field("key", kinds[output.key_type], nullable=False))
     schema = pa.schema(fields)
-    with parquet.ParquetWriter(file, schema) as writer:
-        for keys, vectors in batches:
+
+    def batches() -> Iterator[Any]:
+        for keys, vectors in output.pairs:
             flat = pa.array(np.ascontiguousarray(vectors).ravel())
-            columns = [pa.FixedSizeListArray.from_arrays(flat, dimensions)]
-            if key_type is not None:
-                columns.insert(0, pa.array(keys, kinds[key_type]))
-            writer.write_batch(pa.record_batch(columns, schema=schema))
+            columns = [pa.FixedSizeListArray.from_arrays(flat, output.dimensions)]
+            if output.key_type is not None:
+                columns.insert(0, pa.array(keys, kinds[output.key_type]))
+            yield pa.record_batch(columns, schema=schema)
+
+    return schema, batches()
+
+
+def _write_parquet(output: Output) -> None:
+    parquet = _parquet("writing")
+    with output.file() as file:
+        schema, batches = _record_batches(output)
+        with parquet.ParquetWriter(file, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+
+
+def _write_arrow(output: Output) -> None:
+    pa = _pyarrow("arrow", "writing")
+    with output.file() as file:
+        schema, batches = _record_batches(output)
+        with pa.ipc.new_file(file, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
 
 
 def _checked(column: Any) -> Any:
@@ -265,3 +286,49 @@ def _pyarrow(format: str, verb: str = "reading") -> Any:
 
 def _parquet(verb: str = "reading") -> Any:
     return require("pyarrow.parquet", purpose=f"{verb} parquet")
+
+
+def _sniff_parquet(head: Head) -> float:
+    return SURE if head.data.startswith(b"PAR1") else 0.0
+
+
+def _sniff_arrow(head: Head) -> float:
+    return SURE if head.data.startswith((b"ARROW1", b"\xff\xff\xff\xff")) else 0.0
+
+
+def _opener(kind: type[_ColumnarDump], format: str) -> Callable[[Head, ReadingOptions], Dump]:
+    def open(head: Head, options: ReadingOptions) -> Dump:
+        return kind(
+            head.path,
+            format=format,
+            key_type=options.get("key_type"),
+            key_column=options.get("key_column"),
+            vector_column=options.get("vector_column"),
+            columns=options.get("columns", ()) or (),
+        )
+
+    return open
+
+
+FORMATS = (
+    Format(
+        "parquet",
+        (".parquet", ".pq"),
+        "Parquet: a column of lists of numbers and a column of keys",
+        open=_opener(ParquetDump, "parquet"),
+        sniff=_sniff_parquet,
+        write=_write_parquet,
+        options=("key_column", "vector_column", "columns"),
+        library="pyarrow",
+    ),
+    Format(
+        "arrow",
+        (".arrow", ".feather", ".arrows", ".ipc"),
+        "Arrow IPC file or stream, Feather v2: columns as in Parquet",
+        open=_opener(ArrowDump, "arrow"),
+        sniff=_sniff_arrow,
+        write=_write_arrow,
+        options=("key_column", "vector_column", "columns"),
+        library="pyarrow",
+    ),
+)

@@ -6,20 +6,38 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vecstore.formats.reading import KeyType
 
 from vecstore.errors import FormatError, OptionError
 
-__all__ = ["Batch", "Dump", "KeyType", "Keys", "read_batch", "to_float32"]
+__all__ = ["Batch", "Dump", "KeyType", "Keys", "Problem", "read_batch", "to_float32"]
 
-KeyType = Literal["str", "bytes", "int64"]
 Keys = list[str] | list[bytes] | NDArray[np.int64] | None
 
 _MOST_DIMENSIONS = 1 << 20
 _BATCH_ROWS, _BATCH_BYTES = 8192, 128 * 1024 * 1024  # whichever is less: a header may claim any width
+
+
+class Problem(str):
+    """Why a row could not be read, with its place; `kind` is what such rows are counted under.
+
+    Attributes
+    ----------
+    kind : str
+        ``"wrong number of numbers"``, ``"not a number"``, ``"null"``, ``"key is not UTF-8"`` and so on.
+    """
+
+    kind: str
+    __slots__ = ("kind",)
+
+    def __new__(cls, kind: str, text: str) -> Problem:
+        made = super().__new__(cls, text)
+        made.kind = kind
+        return made
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,7 @@ class Batch:
         the caller's own: no other batch shares it.
     keys : list of str, list of bytes, ndarray of int64, or None
         Where a key could not be read: its bytes with the bad ones escaped (str), or empty, or 0 (int64).
-    problems : dict
+    problems : dict of int to Problem
         Index in the batch -> why that row could not be read, with the place in the file.
     columns : dict
         What else was asked for of the rows, by name: n values each, a `pyarrow.Array` or a list.
@@ -44,7 +62,7 @@ class Batch:
 
     vectors: NDArray[np.float32]
     keys: Keys
-    problems: dict[int, str] = field(default_factory=dict)
+    problems: dict[int, Problem] = field(default_factory=dict)
     fraction_read: float = 0.0
     columns: dict[str, Any] = field(default_factory=dict)
 
@@ -67,13 +85,28 @@ class Dump(ABC):
         The type of the keys in every batch; None for a dump without keys.
     columns : tuple of str
         What its batches carry beside: those asked for when it was opened.
+    dtype : str
+        Of the numbers in the file; batches have float32.
+    left_out : tuple of str
+        Columns, arrays or tables of the file that are no part of the dump.
+    notes : dict of str to str
+        What is remarkable about the file as a whole: what -> where it was seen first. Complete once it was read.
     """
 
+    _key_bytes = 0  # that a key takes in the file, where all take as many
+    left_out: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
 
-    _key_bytes = 0  # that a key takes in the file, where all take as many
-
-    def __init__(self, path: Path, *, format: str, rows: int | None, dimensions: int, key_type: KeyType | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        format: str,
+        rows: int | None,
+        dimensions: int,
+        key_type: KeyType | None,
+        dtype: str = "float32",
+    ) -> None:
         if not 1 <= dimensions <= _MOST_DIMENSIONS:
             raise FormatError(
                 "no vectors of a usable width: the file is damaged, or not of this format",
@@ -82,12 +115,25 @@ class Dump(ABC):
                 found=str(dimensions),
             )
         self.path, self.format = path, format
-        self.rows, self.dimensions, self.key_type = rows, dimensions, key_type
+        self.rows, self.dimensions, self.key_type, self.dtype = rows, dimensions, key_type, dtype
+        self.notes: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """What a store says it was made of: the name of the file, without its folder."""
+        return self.path.name
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are read, in order."""
+        if not self.path.is_dir():
+            return [self.path]
+        return sorted(file for file in self.path.rglob("*") if file.is_file() and not file.is_symlink())
 
     @property
     def size_bytes(self) -> int:
-        """Size of the file on disk."""
-        return self.path.stat().st_size
+        """Size of the files on disk."""
+        return sum(file.stat().st_size for file in self.files)
 
     def batches(self, rows: int = _BATCH_ROWS) -> Iterator[Batch]:
         """Read the dump from its first row, `rows` rows at a time (the last batch may be shorter).
@@ -120,7 +166,7 @@ class Dump(ABC):
 def read_batch(
     vectors: NDArray[np.float32],
     keys: Keys,
-    problems: dict[int, str],
+    problems: dict[int, Problem],
     fraction_read: float,
     columns: dict[str, Any] | None = None,
 ) -> Batch:

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from vecstore.formats.catalog import format_for_export
-from vecstore.formats.columnar import write_parquet
-from vecstore.formats.dump import Batch, Keys, KeyType
-from vecstore.formats.npy import write_npy
-from vecstore.formats.replacement import Replacement
-from vecstore.formats.word2vec import write_word2vec
+from vecstore.formats.dump import Batch, KeyType
+from vecstore.formats.format import Output, Pair
 
-from vecstore.errors import FormatError, ShapeError
+from vecstore.errors import ShapeError
 
 __all__ = ["write_dump"]
-
-_Pair = tuple[Keys, NDArray[np.float32]]
 
 
 def write_dump(
     path: str | os.PathLike[str],
-    batches: Iterable[_Pair | Batch],
+    batches: Iterable[Pair | Batch],
     *,
     dimensions: int,
     rows: int,
@@ -36,8 +30,8 @@ def write_dump(
 ) -> None:
     """Write keys and vectors as a file that other programs read, all of it or nothing.
 
-    ``npy`` puts the keys beside the array: ``<stem>.keys.txt``, one a line, or ``<stem>.keys.npy`` for integers.
-    ``word2vec`` numbers the rows where there are no keys. ``parquet`` has columns ``key`` and ``vector``.
+    Formats of one array put the keys beside it: ``<stem>.keys.txt``, one a line, or ``<stem>.keys.npy`` for integers.
+    Text numbers the rows where there are no keys. Tables have columns ``key`` and ``vector``.
 
     Parameters
     ----------
@@ -62,53 +56,13 @@ def write_dump(
         The batches are not of the rows, dimensions or keys declared.
     """
     path = Path(path)
+    entry = format_for_export(path, format)
+    assert entry.write is not None
     pairs = _checked(batches, dimensions, rows, key_type)
-    match format_for_export(path, format).name:
-        case "word2vec":
-            with Replacement(path, force=force) as file:
-                write_word2vec(file, pairs, path=path, dimensions=dimensions, rows=rows)
-        case "parquet":
-            with Replacement(path, force=force) as file:
-                write_parquet(file, pairs, dimensions=dimensions, key_type=key_type)
-        case _:
-            _write_npy(path, pairs, dimensions=dimensions, rows=rows, key_type=key_type, force=force)
+    entry.write(Output(path, pairs, dimensions, rows, key_type, force))
 
 
-def _write_npy(
-    path: Path, pairs: Iterator[_Pair], *, dimensions: int, rows: int, key_type: KeyType | None, force: bool
-) -> None:
-    with ExitStack() as stack:
-        # Left in reverse: the keys are in place before the array is.
-        file = stack.enter_context(Replacement(path, force=force))
-        keys_path = path.with_name(f"{path.stem}.keys.{'npy' if key_type == 'int64' else 'txt'}")
-        keys_file = None if key_type is None else stack.enter_context(Replacement(keys_path, force=force))
-        if keys_file is not None and key_type == "int64":
-            write_npy(keys_file, (), shape=(rows,), dtype="<i8")
-
-        def vectors() -> Iterator[NDArray[np.float32]]:
-            for keys, block in pairs:
-                if keys_file is not None:
-                    _write_keys(keys_file, keys, keys_path)
-                yield block
-
-        write_npy(file, vectors(), shape=(rows, dimensions), dtype="<f4")
-
-
-def _write_keys(file: IO[bytes], keys: Keys, path: Path) -> None:
-    if isinstance(keys, np.ndarray):
-        file.write(np.ascontiguousarray(keys, "<i8").data)
-        return
-    for key in keys or ():
-        line = key if isinstance(key, bytes) else key.encode()
-        if b"\n" in line or line.endswith(b"\r"):
-            raise FormatError(
-                f"a keys file has one key a line and cannot hold {key!r}, with a line end in it; export to parquet",
-                path=path,
-            )
-        file.write(line + b"\n")
-
-
-def _checked(batches: Iterable[_Pair | Batch], dimensions: int, rows: int, key_type: KeyType | None) -> Iterator[_Pair]:
+def _checked(batches: Iterable[Pair | Batch], dimensions: int, rows: int, key_type: KeyType | None) -> Iterator[Pair]:
     done = 0
     for batch in batches:
         keys, given = (batch.keys, batch.vectors) if isinstance(batch, Batch) else batch

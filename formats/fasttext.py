@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vecstore.errors import FormatError
 
-__all__ = ["SubwordModel", "is_subword_model", "read_fasttext", "read_floret_text"]
+__all__ = ["MAGIC", "SubwordModel", "is_floret_header", "is_subword_model", "read_fasttext", "read_floret_text"]
 
 MAGIC = 793712314
 VERSIONS = (11, 12)
@@ -50,6 +50,11 @@ class SubwordModel:
     buckets: NDArray[np.float32]
     words: list[bytes] | None
     rows: NDArray[np.float32] | None
+
+
+def is_floret_header(line: bytes) -> bool:
+    """Return whether a line is the first one of a ``.floret`` file."""
+    return _floret_header(line) is not None
 
 
 def is_subword_model(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.formats.dump import Keys, KeyType
+from vecstore.formats.dump import Keys, KeyType, Problem
 
 __all__ = ["convert_integers", "convert_text", "encode_strings", "row_place"]
 
@@ -17,7 +17,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def convert_text(
-    raw: Sequence[bytes], key_type: KeyType, place: Callable[[int], str], problems: dict[int, str]
+    raw: Sequence[bytes], key_type: KeyType, place: Callable[[int], str], problems: dict[int, Problem]
 ) -> Keys:
     """Return the keys, given as their bytes, in the type asked for.
 
@@ -51,15 +51,16 @@ def encode_strings(values: Iterable[str]) -> list[bytes]:
     return [value.encode("utf-8", "surrogatepass") for value in values]
 
 
-def _decoded(key: bytes, index: int, place: Callable[[int], str], problems: dict[int, str]) -> str:
+def _decoded(key: bytes, index: int, place: Callable[[int], str], problems: dict[int, Problem]) -> str:
     try:
         return key.decode()
     except UnicodeDecodeError:
-        problems.setdefault(index, f"{place(index)}: key is not valid UTF-8; read it with key_type='bytes'")
+        why = f"{place(index)}: key is not valid UTF-8; read it with key_type='bytes'"
+        problems.setdefault(index, Problem("key is not UTF-8", why))
         return key.decode("utf-8", "backslashreplace")
 
 
-def _decimals(raw: Sequence[bytes], place: Callable[[int], str], problems: dict[int, str]) -> NDArray[Any]:
+def _decimals(raw: Sequence[bytes], place: Callable[[int], str], problems: dict[int, Problem]) -> NDArray[Any]:
     keys = np.zeros(len(raw), np.int64)
     for index, key in enumerate(raw):
         value = int(key) if _DECIMAL.fullmatch(key) else None
@@ -67,5 +68,6 @@ def _decimals(raw: Sequence[bytes], place: Callable[[int], str], problems: dict[
             keys[index] = value
         else:
             shown = key[:40].decode("utf-8", "backslashreplace")
-            problems.setdefault(index, f"{place(index)}: key {shown!r} is not a 64-bit integer")
+            why = f"{place(index)}: key {shown!r} is not a 64-bit integer"
+            problems.setdefault(index, Problem("key is no integer", why))
     return keys

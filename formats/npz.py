@@ -5,19 +5,30 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from vecstore.formats.dump import KeyType
-from vecstore.formats.key_column import ArrayKeys, KeyColumn, open_keys
-from vecstore.formats.npy import ArrayDump, NpyArray
+from vecstore.formats.array_dump import ArrayDump
+from vecstore.formats.array_keys import ArrayKeys, open_keys
+from vecstore.formats.dump import Dump, KeyType
+from vecstore.formats.format import Format, Output
+from vecstore.formats.head import Head
+from vecstore.formats.key_column import KeyColumn
+from vecstore.formats.key_spool import KeySpool
+from vecstore.formats.npy_array import NpyArray, write_npy
+from vecstore.formats.reading import ReadingOptions
 
 from vecstore.errors import FormatError, did_you_mean
 
-__all__ = ["open_npz"]
+__all__ = ["FORMATS", "zip_names"]
 
 _KEY_NAMES = ("keys", "words", "ids")
 
 
-def open_npz(path: Path, *, array: str | None, keys: Path | None, key_type: KeyType | None) -> ArrayDump:
+def _sniff(head: Head) -> float:
+    return 0.9 if any(name.endswith(".npy") for name in zip_names(head)) else 0.0
+
+
+def _open(head: Head, options: ReadingOptions) -> Dump:
     """Open the array of the given name, or the one called "vectors", or the only table of numbers."""
+    path, array = head.path, options.get("array")
     members = _members(path)
     if array is not None:
         if array not in members:
@@ -29,7 +40,11 @@ def open_npz(path: Path, *, array: str | None, keys: Path | None, key_type: KeyT
         vectors = NpyArray.open(path, members["vectors"])
     else:
         vectors = _only_table(path, members)
-    return ArrayDump(vectors, _keys(path, members, keys, key_type), format="npz")
+    keys = open_keys(options) or _own_keys(path, members, options.get("key_type"))
+    dump = ArrayDump(vectors, keys, format="npz")
+    used = {vectors.member, *([] if keys is None else _KEY_NAMES)}
+    dump.left_out = tuple(name for name, member in members.items() if member not in used and name not in used)
+    return dump
 
 
 def _only_table(path: Path, members: dict[str, str]) -> NpyArray:
@@ -42,9 +57,7 @@ def _only_table(path: Path, members: dict[str, str]) -> NpyArray:
     raise FormatError(f"{which} the vectors; name it with array=... (it holds {shapes or 'no arrays'})", path=path)
 
 
-def _keys(path: Path, members: dict[str, str], keys: Path | None, key_type: KeyType | None) -> KeyColumn | None:
-    if keys is not None:
-        return open_keys(keys, key_type)
+def _own_keys(path: Path, members: dict[str, str], key_type: KeyType | None) -> KeyColumn | None:
     name = next((name for name in _KEY_NAMES if name in members), None)
     return None if name is None else ArrayKeys(NpyArray.open(path, members[name]), key_type)
 
@@ -62,3 +75,37 @@ def _members(path: Path) -> dict[str, str]:
     if len(set(names)) < len(names):
         raise FormatError("holds an array of the same name twice; write it again", path=path)
     return {name.removesuffix(".npy"): name for name in names}
+
+
+def zip_names(head: Head) -> list[str]:
+    """Return the names in a zip archive; none for another file, or a damaged one."""
+    if not head.data.startswith((b"PK\x03\x04", b"PK\x05\x06")) or head.compression:
+        return []
+    try:
+        with zipfile.ZipFile(head.path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return ["damaged.npy"]  # opening it says what is wrong
+
+
+def _write(output: Output) -> None:
+    with output.file() as file, zipfile.ZipFile(file, "w") as archive, KeySpool(output) as keys:
+        with archive.open("vectors.npy", "w", force_zip64=True) as member:
+            blocks = (keys.taken(own, vectors) for own, vectors in output.pairs)
+            write_npy(member, blocks, shape=(output.rows, output.dimensions), dtype="<f4")
+        if output.key_type is not None:
+            with archive.open("keys.npy", "w", force_zip64=True) as member:
+                write_npy(member, keys.blocks(), shape=(output.rows,), dtype=keys.dtype)
+
+
+FORMATS = (
+    Format(
+        "npz",
+        (".npz",),
+        "NumPy archive: an array (n, d) and, if there is one, an array of keys",
+        open=_open,
+        sniff=_sniff,
+        write=_write,
+        options=("keys", "array"),
+    ),
+)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from vecstore.errors import ExistsError
 
-__all__ = ["Replacement", "fsync_directory", "publish"]
+__all__ = ["FolderReplacement", "Replacement", "fsync_directory", "publish"]
 
 
 UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what a file system answers that cannot
@@ -32,7 +33,7 @@ class Replacement:
             raise ExistsError(f"{self._path}: is a directory; choose another name")
         if not self._force and os.path.lexists(self._path):
             raise ExistsError(f"{self._path}: exists; choose another name, or replace it with force=True")
-        self._file = open(self._partial, "wb")
+        self._file = open(self._partial, "w+b")  # some libraries read again what they wrote
         return self._file
 
     def __exit__(
@@ -47,6 +48,33 @@ class Replacement:
                 publish(self._partial, self._path)
         finally:
             self._partial.unlink(missing_ok=True)
+
+
+class FolderReplacement:
+    """Context manager: the folder that it yields becomes `path` when the block succeeds; a failing one leaves nothing.
+
+    A folder that exists is never replaced: what else lies in it is nobody's to remove.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+
+    def __enter__(self) -> Path:
+        if os.path.lexists(self._path):
+            raise ExistsError(f"{self._path}: exists, and a folder is not replaced; remove it, or choose another name")
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir()
+        return self._partial
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                publish(self._partial, self._path)
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
 
 
 def publish(finished: Path, path: Path) -> None:

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vecstore.formats.format import Output
+from vecstore.formats.keys_beside import keys_beside
 
 from vecstore.errors import FormatError
 
-__all__ = ["read_safetensors"]
+__all__ = ["read_safetensors", "write_safetensors"]
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
+DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+}
 MOST_HEADER_BYTES = 1 << 24  # tens of thousands of tensors; parsed, it takes about twenty times as much
 
 MOST_LENGTHS = 8  # of a shape
@@ -79,3 +92,16 @@ def _array(about: Any, name: str, data: NDArray[np.uint8], path: Path) -> NDArra
 
 def _whole(numbers: Any) -> bool:
     return isinstance(numbers, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in numbers)
+
+
+def write_safetensors(output: Output) -> None:
+    """Write a tensor ``vectors``; keys go into a file beside it."""
+    size = 4 * output.rows * output.dimensions
+    entry = {"dtype": "F32", "shape": [output.rows, output.dimensions], "data_offsets": [0, size]}
+    header = json.dumps({"vectors": entry}).encode()
+    header += b" " * (-len(header) % 8)
+    with ExitStack() as stack:
+        file = stack.enter_context(output.file())
+        file.write(len(header).to_bytes(8, "little") + header)
+        for vectors in stack.enter_context(keys_beside(output)):
+            file.write(np.ascontiguousarray(vectors, "<f4").data)

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.formats.dump import Batch, Dump, KeyType, read_batch
+from vecstore.formats.dump import Batch, Dump, KeyType, Problem, read_batch
+from vecstore.formats.format import Format
+from vecstore.formats.head import BOM, Head
 from vecstore.formats.keys import convert_text
+from vecstore.formats.reading import ReadingOptions
 from vecstore.formats.stream import Stream
+from vecstore.formats.text_writer import write_glove, write_word2vec
 
 from vecstore.errors import FormatError
 from vecstore.kernels import entries
 
-__all__ = ["BOM", "TextDump", "infer_dimensions", "parse_header"]
+__all__ = ["FORMATS", "TextDump", "header_of", "infer_dimensions", "parse_header"]
 
-BOM = b"\xef\xbb\xbf"
-
+_RAGGED = "wrong number of numbers"
 _BLOCK_BYTES = 4 << 20
 _LONGEST_LINE_BYTES = 64 << 20
 _HEADER = re.compile(rb"[ \t]*([0-9]{1,18})[ \t]+([0-9]{1,9})[ \t]*\r?")
@@ -96,7 +99,7 @@ class _Part:
         self.marks: NDArray[np.int64] = np.empty((rows, 4), np.int64)
         self.filled = 0
         self._keys: list[bytes] = []
-        self._problems: dict[int, str] = {}
+        self._problems: dict[int, Problem] = {}
 
     def take(self, block: bytes, count: int) -> None:
         """Take the keys of the next `count` rows, whose marks point into `block`, and read what the kernel left."""
@@ -109,7 +112,7 @@ class _Part:
             key, numbers, problem = _parse_line(block[start:end], self.vectors.shape[1])
             self._keys.append(key)
             if problem:
-                self._problems[index] = f"line {line}: {problem}"
+                self._problems[index] = Problem(problem.kind, f"line {line}: {problem}")
             else:
                 self.vectors[index] = numbers
 
@@ -117,6 +120,20 @@ class _Part:
         lines = self.marks[:, 3]
         keys = convert_text(self._keys, self._key_type, lambda index: f"line {lines[index]}", self._problems)
         return read_batch(self.vectors[: self.filled], keys, self._problems, fraction_read)
+
+
+def header_of(head: Head) -> tuple[int, int]:
+    """Return the rows and dimensions that the first line of a word2vec file declares."""
+    header = parse_header(head.lines[0]) if head.lines else None
+    if header is None:
+        raise FormatError(
+            "not word2vec; name the right format (GloVe text has no header: 'glove')",
+            path=head.path,
+            where="line 1",
+            expected="the numbers of rows and dimensions",
+            found=head.shown(),
+        )
+    return header
 
 
 def parse_header(line: bytes) -> tuple[int, int] | None:
@@ -142,21 +159,22 @@ def infer_dimensions(lines: list[bytes]) -> int | None:
     return dimensions if dimensions and 2 * agreeing > counts.total() else None
 
 
-def _parse_line(line: bytes, dimensions: int) -> tuple[bytes, NDArray[np.float32] | None, str | None]:
+def _parse_line(line: bytes, dimensions: int) -> tuple[bytes, NDArray[np.float32] | None, Problem | None]:
     """Return the key, the numbers, and why they cannot be read (or None)."""
     line = line.rstrip(b" \t\r")
     fields = list(_FIELD.finditer(line))
     keyless = line[:1] in (b" ", b"\t") and len(fields) == dimensions
     if len(fields) <= dimensions and not keyless:
-        return fields[0][0], None, f"{len(fields) - 1} numbers, expected {dimensions}"
+        return fields[0][0], None, Problem(_RAGGED, f"{len(fields) - 1} numbers, expected {dimensions}")
     texts = [field[0] for field in fields[-dimensions:]]
     key = line[: fields[-dimensions].start()].strip(b" \t")
     for text in texts:
         if not _NUMBER.fullmatch(text):
-            return key, None, f"{text[:40].decode('utf-8', 'backslashreplace')!r} is not a number"
+            shown = text[:40].decode("utf-8", "backslashreplace")
+            return key, None, Problem("not a number", f"{shown!r} is not a number")
     before = len(fields) - dimensions
     if before > 1 and _NUMBER.fullmatch(fields[before - 1][0]):
-        return fields[0][0], None, f"{dimensions + 1} numbers or more, expected {dimensions}"
+        return fields[0][0], None, Problem(_RAGGED, f"{dimensions + 1} numbers or more, expected {dimensions}")
     with np.errstate(over="ignore"):
         return key, np.array([float(text) for text in texts]).astype(np.float32), None
 
@@ -187,3 +205,65 @@ def _line_blocks(stream: Stream, skip_lines: int) -> Iterator[bytes]:
             raise FormatError(
                 "a line is longer than 64 MiB; this is no text dump, or its line ends are not '\\n'", path=stream.path
             )
+
+
+def _sniff_word2vec(head: Head) -> float:
+    header = parse_header(head.lines[0]) if head.lines else None
+    if header is None:
+        return 0.0
+    return 0.95 if infer_dimensions(head.lines[1:]) == header[1] else 0.5
+
+
+def _sniff_glove(head: Head) -> float:
+    if head.lines and parse_header(head.lines[0]):
+        return 0.0
+    # Two columns are more often a list of words and counts than vectors of one dimension.
+    return 0.7 if (infer_dimensions(head.lines) or 0) > 1 else 0.0
+
+
+def _open_word2vec(head: Head, options: ReadingOptions) -> Dump:
+    header = header_of(head)
+    found = infer_dimensions(head.lines[1:])
+    if found is not None and found != header[1]:
+        raise FormatError(
+            "the header contradicts the lines that follow; correct it",
+            path=head.path,
+            where="line 1",
+            expected=f"{header[1]} numbers a line, as the header declares",
+            found=str(found),
+        )
+    return TextDump(head.path, format="word2vec", header=header, dimensions=header[1], key_type=options.get("key_type"))
+
+
+def _open_glove(head: Head, options: ReadingOptions) -> Dump:
+    dimensions = infer_dimensions(head.lines)
+    if dimensions is None:
+        raise FormatError(
+            "not GloVe text; name the right format",
+            path=head.path,
+            expected="lines of a key and as many numbers each",
+            found=head.shown(),
+        )
+    return TextDump(head.path, format="glove", header=None, dimensions=dimensions, key_type=options.get("key_type"))
+
+
+FORMATS = (
+    Format(
+        "word2vec",
+        (".vec", ".txt"),
+        "word2vec text: a line 'n d', then 'key x1 ... xd'",
+        open=_open_word2vec,
+        sniff=_sniff_word2vec,
+        write=write_word2vec,
+        streamed=True,
+    ),
+    Format(
+        "glove",
+        (".txt", ".glove"),
+        "GloVe text: lines 'key x1 ... xd' without a header",
+        open=_open_glove,
+        sniff=_sniff_glove,
+        write=write_glove,
+        streamed=True,
+    ),
+)

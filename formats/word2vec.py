@@ -1,21 +1,27 @@
-"""word2vec: the binary form, and writing the text form. Reading text is in `text`."""
+"""word2vec: the binary form. The text form is in `text`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.formats.dump import Batch, Dump, Keys, KeyType, read_batch, to_float32
+from vecstore.formats.dump import Batch, Dump, KeyType, Problem, read_batch, to_float32
+from vecstore.formats.format import Format, Output
+from vecstore.formats.head import Head
 from vecstore.formats.keys import convert_text, row_place
+from vecstore.formats.reading import ReadingOptions
 from vecstore.formats.stream import Stream
+from vecstore.formats.text import header_of, parse_header
+from vecstore.formats.text_writer import text_keys
 
 from vecstore.errors import FormatError
 
-__all__ = ["Word2vecBinaryDump", "write_word2vec"]
+__all__ = ["FORMATS", "Word2vecBinaryDump"]
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _BLOCK_BYTES = 4 << 20
 _LONGEST_KEY_BYTES = 1 << 20
 
@@ -39,7 +45,7 @@ class Word2vecBinaryDump(Dump):
             while done < total:
                 count = min(rows, total - done)
                 keys, vectors = self._read(buffer, count, done)
-                problems: dict[int, str] = {}
+                problems: dict[int, Problem] = {}
                 converted = convert_text(keys, self.key_type or "str", row_place(done), problems)
                 done += count
                 yield read_batch(vectors, converted, problems, done / total)
@@ -108,29 +114,34 @@ class _Buffer:
         self._at = 0
 
 
-def write_word2vec(
-    file: IO[bytes], batches: Iterable[tuple[Keys, NDArray[np.float32]]], *, path: Path, dimensions: int, rows: int
-) -> None:
-    """Write word2vec text: the shortest decimals that read back as the same float32; without keys, row numbers."""
-    file.write(f"{rows} {dimensions}\n".encode())
-    row = 0
-    for keys, vectors in batches:
-        for key, numbers in zip(_texts(keys, row, len(vectors)), vectors.astype("S"), strict=True):
-            if not key or not _FORBIDDEN.isdisjoint(key):
-                raise FormatError(
-                    f"word2vec text cannot hold the key {key.decode('utf-8', 'backslashreplace')!r}: "
-                    "a key there is not empty and has no space, tab or line end; export to parquet",
-                    path=path,
-                    where=f"row {row}",
-                )
-            file.write(key + b" " + b" ".join(numbers.tolist()) + b"\n")
-            row += 1
+def _sniff(head: Head) -> float:
+    header = parse_header(head.lines[0]) if head.lines else None
+    if header is None:
+        return 0.0
+    payload = head.data[head.data.find(b"\n") + 1 :][:65_536]
+    return 0.9 if _CONTROL.search(payload) else 0.5
 
 
-_FORBIDDEN = frozenset(b" \t\r\n")
+def _open(head: Head, options: ReadingOptions) -> Dump:
+    return Word2vecBinaryDump(head.path, header=header_of(head), key_type=options.get("key_type"))
 
 
-def _texts(keys: Keys, first: int, count: int) -> Iterator[bytes]:
-    values = range(first, first + count) if keys is None else keys
-    for value in values:
-        yield value if isinstance(value, bytes) else str(value).encode()
+def _write(output: Output) -> None:
+    with output.file() as file:
+        file.write(f"{output.rows} {output.dimensions}\n".encode())
+        for keys, _, vectors in text_keys(output, forbidden=b" \n", what="word2vec binary"):
+            rows = vectors.astype("<f4").view(f"V{4 * output.dimensions}").ravel().tolist()
+            file.write(b"".join(key + b" " + numbers + b"\n" for key, numbers in zip(keys, rows, strict=True)))
+
+
+FORMATS = (
+    Format(
+        "word2vec-binary",
+        (".bin",),
+        "word2vec binary: a line 'n d', then key, space, d float32",
+        open=_open,
+        sniff=_sniff,
+        write=_write,
+        streamed=True,
+    ),
+)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec, CodecSpec, codec
-    from vecstore.conversion.conversion import Report, convert, write
+    from vecstore.conversion.conversion import convert, write
+    from vecstore.conversion.report import Report
     from vecstore.conversion.writer import Writer
     from vecstore.errors import VecstoreError
     from vecstore.search.result import SearchResult
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Codec": "vecstore.codecs.codec:Codec",
     "CodecSpec": "vecstore.codecs.codec:CodecSpec",
-    "Report": "vecstore.conversion.conversion:Report",
+    "Report": "vecstore.conversion.report:Report",
     "SearchResult": "vecstore.search.result:SearchResult",
     "Store": "vecstore.store.store:Store",
     "Tuned": "vecstore.tuning.result:Tuned",

@@ -174,7 +174,7 @@ def test_columns_beyond_what_is_declared_are_not_unpacked(tmp_path: Path, monkey
     temporary = tempfile.TemporaryFile()  # noqa: SIM115
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: temporary)
     written: list[int] = []
-    monkeypatch.setattr("vecstore.formats.npy.os.pread", lambda *_: b"")
+    monkeypatch.setattr("vecstore.formats.npy_array.os.pread", lambda *_: b"")
     write = temporary.write
 
     class Counted(io.RawIOBase):

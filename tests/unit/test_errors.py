@@ -30,7 +30,7 @@ ALLOWED = {
     ("vecstore/compat/gensim/similar.py", "ZeroDivisionError"): "as gensim",
     ("vecstore/codecs/base.py", "TypeError"): "caught where a configuration is read, which names the file",
     ("vecstore/codecs/mixed/budget.py", "ValueError"): "caught a few lines below, with those of int()",
-    ("formats/npy.py", "ValueError"): "caught a few lines below, with those of numpy",
+    ("formats/npy_array.py", "ValueError"): "caught a few lines below, with those of numpy",
     ("formats/stream.py", "EOFError"): "caught by the stream, with those of the decompressors",
     ("formats/torch_zip.py", "IndexError"): "caught by the machine, with those of its stack",
     ("formats/torch_zip.py", "TypeError"): "caught by the machine, with those of its stack",
@@ -84,4 +84,4 @@ def test_arrays_of_others_are_read_in_one_place():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.load"
     }
-    assert loads == {"formats/npy.py"}
+    assert loads == {"formats/npy_array.py"}

@@ -34,9 +34,9 @@ def export_formats(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _formats(incomplete: str, ability: str) -> list[tuple[str, str]]:
-    from vecstore.formats import FORMATS
+    from vecstore.formats import all_formats
 
-    able = [entry for entry in FORMATS.values() if getattr(entry, ability)]
+    able = [entry for entry in all_formats().values() if getattr(entry, ability)]
     return [(entry.name, entry.description) for entry in able if entry.name.startswith(incomplete)]
 
 

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command(
         "import",
+        hidden=True,  # convert does it, but for the layouts of a qr table
         rich_help_panel=PANEL,
         epilog=examples(
             "vecstore import cc.en.300.bin words.vecs",

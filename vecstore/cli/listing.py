@@ -75,19 +75,20 @@ def codecs() -> None:
 
 def formats() -> None:
     """List the formats of dumps that are read and written."""
-    from vecstore.formats import FORMATS
+    from vecstore.formats import all_formats
 
     shown = table("format", "use", "needs", "what it is")
-    for entry in FORMATS.values():
+    for entry in all_formats().values():
         use = [verb for verb, able in (("read", entry.readable), ("write", entry.writable)) if able]
+        use = ["import exactly"] if entry.table else use
         about = Text(entry.description).append("\n" + " ".join(entry.suffixes), style="dim")
         needs = "" if entry.library is None else _state(entry.library)
         shown.add_row(Text(entry.name, style="bold"), ", ".join(use), Text(needs), about)
     out = stdout()
     out.print(shown)
     out.print(
-        "\nThe content of a file tells its format; --from names it where it does not. Text, word2vec-binary and npy "
-        "files may be compressed (gz, bz2, xz, zst)."
+        "\nThe content of a file tells its format; --from names it where it does not. May be compressed (gz, bz2, xz, "
+        f"zst): {', '.join(entry.name for entry in all_formats().values() if entry.streamed)}."
     )
 
 

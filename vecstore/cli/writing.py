@@ -12,17 +12,36 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vecstore.cli.certificates import recalls
-from vecstore.cli.completion import codec_specs, columns, dump_formats, export_formats, files
+from vecstore.cli.completion import codec_specs, export_formats, files
 from vecstore.cli.console import facts, notes_of_warnings, print_commands, shown_key, stderr
 from vecstore.cli.keys import parse_key
-from vecstore.cli.options import Force, Metric, Quiet, StorePath, examples
-from vecstore.cli.queries import names_in, read_queries
+from vecstore.cli.options import (
+    SOURCE,
+    ArrayName,
+    Columns,
+    Dimensions,
+    DumpFormat,
+    EncodingErrors,
+    Force,
+    KeyColumn,
+    KeysFile,
+    KeyType,
+    Metric,
+    NumberType,
+    Quiet,
+    StorePath,
+    VectorColumn,
+    examples,
+    reading_options,
+)
+from vecstore.cli.queries import read_queries
 from vecstore.cli.sizes import format_bytes, parse_size, row_bytes
 from vecstore.errors import ExistsError, OptionError
 from vecstore.progress import Listener, Step, reported
 
 if TYPE_CHECKING:
-    from vecstore.conversion.conversion import Report
+    from vecstore.conversion.report import Report
+    from vecstore.formats import Batch
     from vecstore.store.store import Store
 
 __all__ = ["convert", "export", "register"]
@@ -30,7 +49,6 @@ __all__ = ["convert", "export", "register"]
 PANEL = "Write"
 EXPORT_ROWS = 8192
 TRIED_KEYS, SHORT_KEY = 100, 40  # to find one that can be typed
-SOURCE = "What is read"
 TARGET = "What is written"
 
 
@@ -57,6 +75,7 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
+    context: typer.Context,
     source: Annotated[
         Path, typer.Argument(metavar="SRC", help="The dump: a file of keys and vectors.", show_default=False)
     ],
@@ -129,54 +148,16 @@ def convert(
         bool, typer.Option("--accept-dominated", help="Fit a table codec where another keeps more in the same bytes.")
     ] = False,
     quiet: Quiet = False,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="FORMAT",
-            help="Format of the dump; the content tells otherwise.",
-            rich_help_panel=SOURCE,
-            autocompletion=dump_formats,
-        ),
-    ] = None,
-    keys: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keys of an .npy or .npz dump: one a line, or an .npy array.",
-            rich_help_panel=SOURCE,
-            autocompletion=files(".txt", ".npy"),
-        ),
-    ] = None,
-    key_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Column of keys (parquet, arrow).", rich_help_panel=SOURCE, autocompletion=columns
-        ),
-    ] = None,
-    vector_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Column of vectors (parquet, arrow).", rich_help_panel=SOURCE, autocompletion=columns
-        ),
-    ] = None,
-    beside: Annotated[
-        str | None,
-        typer.Option(
-            "--columns",
-            metavar="A,B,C",
-            help="Columns to keep beside the vectors, for filters (parquet, arrow).",
-            rich_help_panel=SOURCE,
-            autocompletion=columns,
-        ),
-    ] = None,
-    array: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Array of vectors (npz).", rich_help_panel=SOURCE)
-    ] = None,
-    key_type: Annotated[
-        Literal["str", "bytes", "int64"] | None,
-        typer.Option(help="Read keys as this type.", rich_help_panel=SOURCE),
-    ] = None,
+    format: DumpFormat = None,
+    keys: KeysFile = None,
+    key_type: KeyType = None,
+    key_column: KeyColumn = None,
+    vector_column: VectorColumn = None,
+    columns: Columns = None,
+    array: ArrayName = None,
+    dtype: NumberType = None,
+    dimensions: Dimensions = None,
+    encoding_errors: EncodingErrors = None,
     on_bad: Annotated[
         Literal["error", "skip", "zero"],
         typer.Option(help="What to do with rows that are not d finite numbers and a key.", rich_help_panel=SOURCE),
@@ -201,24 +182,13 @@ def convert(
     The store appears when it is complete; an interrupted conversion leaves nothing behind.
     """
     import vecstore
-    from vecstore.formats import open_dump
     from vecstore.formats.npy import read_npy
 
     most_bytes = None if shard_bytes is None else parse_size(shard_bytes)
     metadata = _metadata(user or [])
     with notes_of_warnings():
-        dump = open_dump(
-            source,
-            format=format,
-            keys=keys,
-            key_type=key_type,
-            key_column=key_column,
-            vector_column=vector_column,
-            array=array,
-            columns=None if beside is None else names_in(beside),
-        )
         report = vecstore.convert(
-            dump,
+            source,
             destination,
             codec,
             budget=budget,
@@ -237,9 +207,10 @@ def convert(
             force=force,
             accept_dominated=accept_dominated,
             progress=not quiet,
+            **reading_options(context),
         )
     if not quiet:
-        stderr().print(facts(*_summary(report, dump.dimensions)))
+        stderr().print(facts(*_summary(report)))
         print_commands(stderr(), "Next", _next_commands(destination))
 
 
@@ -256,7 +227,7 @@ def export(
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="npy, word2vec or parquet; see: vecstore formats.",
+            help="parquet, word2vec, npy or another; see: vecstore formats.",
             autocompletion=export_formats,
         ),
     ] = None,
@@ -287,16 +258,13 @@ def export(
         stderr().print(facts(("exported", f"{rows:,} rows to {destination}, {_size(destination)}")))
 
 
-def _batches(store: Store, report: Listener) -> Iterator[Any]:
-    import numpy as np
+def _batches(store: Store, report: Listener) -> Iterator[Batch]:
+    from vecstore.conversion.store_dump import StoreDump
 
-    from vecstore.keys.kind import KINDS
-
-    keys, vectors, done = iter(store), iter(store.vectors), 0
-    while some := list(islice(vectors, EXPORT_ROWS)):
-        here = list(islice(keys, len(some)))
-        yield (None if store.key_type is None else KINDS[store.key_type].column(here)), np.stack(some)
-        done += len(some)
+    done = 0
+    for batch in StoreDump(store).batches(EXPORT_ROWS):
+        yield batch
+        done += len(batch)
         report(Step("writing", done, len(store)))
 
 
@@ -323,13 +291,15 @@ def _metadata_file(path: Path) -> dict[str, Any]:
     return found
 
 
-def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
+def _summary(report: Report) -> list[tuple[str, str]]:
+    import vecstore
     from vecstore.search.explain import Explanation
     from vecstore.shard.certificate import Certificate
 
     before, after = report.dump_bytes, report.store_bytes
     share = f"{before / after:.1f} times smaller" if after < before else f"{after / before:.1f} times as large"
-    found = Certificate.from_dict(report.certificate)
+    with vecstore.open(report.path) as store:
+        dimensions = store.dimensions
     lines = [
         ("store", report.path),
         ("rows", f"{report.rows:,} x {dimensions}, codec {report.codec}"),
@@ -337,16 +307,18 @@ def _summary(report: Report, dimensions: int) -> list[tuple[str, str]]:
         ("search", str(Explanation(**report.search))),
         ("size", f"{format_bytes(before)} -> {format_bytes(after)}: {share}"),
         ("a row", row_bytes(report.bytes, report.rows, dimensions)),
-        (
-            "cosine",
-            f"{found.cosine_mean:.4f} to the originals on average, 1% are below {found.cosine_p1:.4f}",
-        ),
-        *recalls(found),
     ]
+    if report.imported:
+        lines.append(("imported", f"the tables of {report.imported} as they are: vectors are exactly its own"))
+    else:
+        found = Certificate.from_dict(report.certificate)
+        kept = f"{found.cosine_mean:.4f} to the originals on average, 1% are below {found.cosine_p1:.4f}"
+        lines += [("cosine", kept), *recalls(found)]
     counts = {"bad rows left out": report.bad, "bad rows stored as zeros": report.zeroed}
     lines += [(name, f"{count:,}") for name, count in counts.items() if count]
     lines += [("advice", advice) for advice in report.advice]
     lines += [("", example) for example in report.examples]
+    lines += [(finding.kind, str(finding)) for finding in report.findings]
     if report.duplicates:
         lines.append(("duplicate keys left out", f"{report.duplicates:,}"))
     return lines
@@ -386,4 +358,5 @@ def _typable_key(store: Store) -> str:
 
 
 def _size(path: Path) -> str:
-    return format_bytes(path.stat().st_size)
+    files = path.rglob("*") if path.is_dir() else [path]
+    return format_bytes(sum(file.stat().st_size for file in files))

@@ -6,11 +6,11 @@ are encoded as they stream by. Memory does not depend on the number of rows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,23 +28,25 @@ from vecstore.conversion.options import (
 )
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.provenance import provenance
+from vecstore.conversion.report import Report
 from vecstore.conversion.sampling import dataset_of, sample_of
 from vecstore.conversion.survey import Survey, clean_batches, survey_dump
+from vecstore.conversion.trained_tables import TrainedTables
 from vecstore.conversion.training import advice_on, train
 from vecstore.conversion.workplace import Workplace
 from vecstore.conversion.writer import Writer
 from vecstore.errors import ExistsError, OptionError
-from vecstore.formats import Dump, KeyType, open_dump
+from vecstore.formats import Dump, ReadingOptions, open_dump
+from vecstore.formats.opener import recognised
+from vecstore.formats.reading import checked_options
 from vecstore.metric import Metric
 from vecstore.progress import Listener, Progress, Step, reported
-from vecstore.shard.certificate import Certificate
-from vecstore.store.numbering import Numbering, RowOrder
 from vecstore.store.store import Store
 
 __all__ = ["Report", "convert", "write"]
 
 if TYPE_CHECKING:
-    from vecstore.tuning.result import Table
+    pass
 
 
 def convert(  # noqa: PLR0913 - options are parameters, as users know them
@@ -68,13 +70,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     force: bool = False,
     accept_dominated: bool = False,
     progress: Progress = False,
-    format: str | None = None,
-    keys: str | os.PathLike[str] | None = None,
-    key_type: KeyType | None = None,
-    key_column: str | None = None,
-    vector_column: str | None = None,
-    array: str | None = None,
-    columns: Sequence[str] | None = None,
+    **reading: Unpack[ReadingOptions],
 ) -> Report:
     """Convert a dump to a store.
 
@@ -122,11 +118,11 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         Fit a codec whose rows share tables although a product quantizer keeps more in the same bytes.
     progress : bool or callable
         True shows how far it is, as bars or as lines; a function is called with each `vecstore.progress.Step`.
-    format, keys, key_type, key_column, vector_column, array : optional
-        How a file is read; see `vecstore.formats.open_dump`. `keys` is a file of keys, one a line, or ``.npy``.
-    columns : names, optional
-        Columns of the dump to keep beside the vectors, for filters and results: bool, integers, floats, strings,
-        timestamps and lists of strings. `write` takes them from memory.
+    **reading
+        How a file is read: ``format=``, ``keys=`` (a file of keys, one a line, or ``.npy``), ``key_type=``,
+        ``key_column=``, ``vector_column=``, ``array=`` and more; see `vecstore.formats.ReadingOptions`.
+        ``columns=`` names columns to keep beside the vectors, for filters and results: bool, integers, floats,
+        strings, timestamps and lists of strings. `write` takes them from memory.
 
     Raises
     ------
@@ -158,17 +154,12 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         user=user or {},
         force=force,
     )
-    dump = _dump(
-        source,
-        format=format,
-        keys=keys,
-        key_type=key_type,
-        key_column=key_column,
-        vector_column=vector_column,
-        array=array,
-        columns=columns,
-    )
-    with reported(progress) as report:
+    with reported(progress) as report, ExitStack() as stack:
+        dump = _dump(source, dict(reading))
+        if isinstance(dump, TrainedTables):
+            if codec is budget is target is like is None:
+                return _imported(dump, Path(path), options)
+            dump = stack.enter_context(dump.as_dump())
         return _converted(dump, Path(path), options, report)
 
 
@@ -236,70 +227,12 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
     )
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a conversion did.
-
-    Attributes
-    ----------
-    path : str
-    rows : int
-        In the store.
-    rows_read, bad, zeroed, duplicates : int
-        In the dump; left out as bad; stored as zeros; left out as duplicates.
-    examples : list of str
-        The first few bad rows.
-    codec : str
-    dump_bytes, store_bytes : int
-        Size of the source (as float32 where it was an array) and of the store.
-    bytes : dict
-        What `Store.info` says of bytes: ``code`` of a row in each layer, ``per_vector`` on disk with its key, and more.
-    row_order : {"dump", "cells", "importance"}
-        How rows are counted: as in the dump (without those left out), as they lie by cells, or by falling importance.
-    search : dict
-        What a search of the store does, as `Store.info` says it.
-    certificate : dict
-        What is left of the vectors, as the store holds it; see `vecstore.measure.certificate.measure_certificate`.
-    table : Table or None
-        What was tried, if the codec was chosen by a budget or a target.
-    advice : list of str
-        What a product quantizer would keep in the bytes of a codec whose rows share tables.
-    """
-
-    path: str
-    rows: int
-    rows_read: int
-    bad: int
-    zeroed: int
-    duplicates: int
-    examples: list[str] = field(repr=False)
-    codec: str
-    dump_bytes: int
-    store_bytes: int
-    bytes: dict[str, Any] = field(repr=False)
-    row_order: RowOrder
-    search: dict[str, Any] = field(repr=False)
-    certificate: dict[str, Any] = field(repr=False)
-    table: Table | None = field(default=None, repr=False)
-    advice: list[str] = field(default_factory=list, repr=False)
-
-    @property
-    def numbering(self) -> Numbering:
-        """What row numbers are; as text, for people."""
-        return Numbering(self.row_order, self.bad + self.duplicates)
-
-    def _repr_html_(self) -> str:
-        from vecstore.notebook import facts_html
-
-        names = ("path", "rows", "codec", "dump_bytes", "store_bytes", "bad", "zeroed", "duplicates")
-        shown = {name: getattr(self, name) for name in names} | {"bytes a row": self.store_bytes / self.rows}
-        shown |= {"row order": str(self.numbering)} | Certificate.from_dict(self.certificate).facts()
-        return facts_html("vecstore: conversion", shown)
-
-
-def _dump(source: Any, *, columns: Sequence[str] | None, **reading: Any) -> Dump:
+def _dump(source: Any, reading: dict[str, Any]) -> Dump | TrainedTables:
     if not isinstance(source, Dump) and not in_memory(source):
-        return open_dump(source, columns=columns, **reading)
+        options = checked_options(reading)
+        entry, _, _ = recognised(source, **options)
+        return TrainedTables(Path(source), entry.name, options) if entry.table else open_dump(source, **options)
+    columns = None if isinstance(source, Dump) else reading.pop("columns", None)
     given = [f"{name}=" for name, value in reading.items() if value is not None]
     if given:
         raise OptionError(
@@ -308,9 +241,31 @@ def _dump(source: Any, *, columns: Sequence[str] | None, **reading: Any) -> Dump
         )
     if not isinstance(source, Dump):
         return ArrayDump(*vectors_and_keys(source, beside=columns), columns_of(source, columns))
-    if columns is not None:
-        raise OptionError("columns=: for files that are read here; a Dump was opened with them")
     return source
+
+
+def _imported(tables: TrainedTables, path: Path, options: ConversionOptions) -> Report:
+    """Write the tables as they are; nothing is trained, and nothing is lost that a certificate could tell."""
+    rows = tables.write(path, metric=options.metric, seed=options.seed, force=options.force)
+    with Store(path) as store:
+        about = store.info()
+    return Report(
+        path=str(path),
+        rows=rows,
+        rows_read=rows,
+        bad=0,
+        zeroed=0,
+        duplicates=0,
+        examples=[],
+        codec=about["codec"],
+        dump_bytes=tables.path.stat().st_size,
+        store_bytes=about["bytes"]["stored"],
+        bytes=about["bytes"],
+        row_order=about["row_order"],
+        search=about["search"],
+        certificate={},
+        imported=tables.format,
+    )
 
 
 def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Listener) -> Report:
@@ -388,4 +343,5 @@ def _report(
         certificate=measured.certificate.to_dict(),
         table=getattr(trained, "table", None),
         advice=advice,
+        findings=list(survey.findings),
     )

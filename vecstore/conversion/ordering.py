@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.errors import OptionError, ShapeError
-from vecstore.formats import Batch, Dump
+from vecstore.formats import Batch, Dump, Problem
 from vecstore.keys.kind import KINDS
 from vecstore.shard.attribute_types import raw_table, stacked
 
@@ -53,7 +53,7 @@ class OrderedDump(Dump):
         self.columns = dump.columns
         columns: list[Any] = []
         self._keys: list[Any] = []
-        self._problems: dict[int, str] = {}
+        self._problems: dict[int, Problem] = {}
         with tempfile.TemporaryFile(dir=directory) as spooled:
             rows = 0
             for batch in dump.batches():

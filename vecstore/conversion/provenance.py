@@ -21,9 +21,9 @@ READ_BYTES = 1 << 20
 def provenance(dump: Dump, survey: Survey, options: ConversionOptions) -> dict[str, Any]:
     """Return where the store comes from; nothing in it depends on when or where the conversion ran."""
     return {
-        "source": dump.path.name,
+        "source": dump.name,
         "format": dump.format,
-        "xxh3_128": dump.content_hash() if isinstance(dump, ArrayDump) else _file_hash(dump.path),
+        "xxh3_128": dump.content_hash() if isinstance(dump, ArrayDump) else _hash_of(dump.files),
         "bytes": dump.size_bytes,
         "rows": survey.rows,
         "bad": survey.bad,
@@ -38,9 +38,10 @@ def provenance(dump: Dump, survey: Survey, options: ConversionOptions) -> dict[s
     }
 
 
-def _file_hash(path: Path) -> str:
+def _hash_of(files: list[Path]) -> str:
     digest = xxhash.xxh3_128()
-    with open(path, "rb") as file:
-        while piece := file.read(READ_BYTES):
-            digest.update(piece)
+    for path in files:
+        with open(path, "rb") as file:
+            while piece := file.read(READ_BYTES):
+                digest.update(piece)
     return digest.hexdigest()

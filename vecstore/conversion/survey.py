@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import LARGEST, check_seed, sound_rows
+from vecstore.conversion.findings import Findings
 from vecstore.conversion.options import OnBad, OnDuplicate
 from vecstore.errors import DuplicateKeyError, FormatError, ShapeError
-from vecstore.formats.dump import Batch, Dump
+from vecstore.formats.dump import Batch, Dump, Problem
 from vecstore.keys.packed import PackedKeys
 from vecstore.progress import Listener, Step
 from vecstore.shard.attribute_types import kept_schema, raw_table, unified
@@ -50,6 +51,8 @@ class Survey:
         Rows dropped as bad, kept as zero vectors, dropped as duplicates.
     examples : list of str
         The first few bad rows, with their places.
+    findings : Findings
+        What else is remarkable, counted by kind.
     sample, sample_rows : (n, d) float32, (n,) int64
         Random rows to train on and to measure with, in random order, and their numbers.
     schema : pyarrow.Schema or None
@@ -63,6 +66,7 @@ class Survey:
     zeroed: int = 0
     duplicates: int = 0
     examples: list[str] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
     sample: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     sample_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     schema: Any = None
@@ -96,15 +100,19 @@ def survey_dump(
             bad, drop = _bad_rows(batch, on_bad)
             if len(bad):
                 _report_bad(found, dump, batch, bad, drop, on_bad)
-            good = np.ones(len(batch), bool)
-            good[bad] = False
+            packed = None if batch.keys is None or dump.key_type is None else PackedKeys(batch.keys, dump.key_type)
+            found.findings.look_at(batch, found.rows, packed)
             rows = np.arange(found.rows, found.rows + len(batch))
-            sampler.offer(batch.vectors[good], rows[good])
-            dropped.append(rows[drop])
+            if len(bad):
+                good = np.ones(len(batch), bool)
+                good[bad] = False
+                sampler.offer(batch.vectors[good], rows[good])
+                dropped.append(rows[drop])
+            else:
+                sampler.offer(batch.vectors, rows)
             if batch.columns:
                 found.schema = unified(found.schema, raw_table(batch.columns).schema)
-            if batch.keys is not None and dump.key_type is not None:
-                packed = PackedKeys(batch.keys, dump.key_type)
+            if packed is not None:
                 pairs = np.empty(len(batch), HASH)
                 pairs["a"], pairs["b"] = packed.hashes(), packed.hashes(seed=1)
                 hashes.write(pairs.tobytes())
@@ -114,6 +122,7 @@ def survey_dump(
         if dump.key_type is not None:
             _drop_duplicates(found, dump, hashes, on_duplicate)
     found.kept = found.rows - len(found.dropped)
+    found.findings.look_at_source(dump)
     if not found.kept:
         raise ShapeError(f"{dump.path}: no rows to store ({found.rows} in the dump, {found.bad} of them bad)")
     found.sample, found.sample_rows = sampler.drawn()
@@ -184,11 +193,13 @@ def _report_bad(
     found: Survey, dump: Dump, batch: Batch, bad: NDArray[np.int64], drop: NDArray[np.int64], on_bad: OnBad
 ) -> None:
     for row in bad.tolist():
-        if len(found.examples) == EXAMPLES:
-            break
         reason = batch.problems.get(row)
         if reason is None:
-            reason = f"row {found.rows + row}: {_fault(batch.vectors[row])}"
+            fault = _fault(batch.vectors[row])
+            reason = Problem(fault, f"row {found.rows + row}: {fault}")
+        found.findings.add(reason.kind, 1, [reason])
+        if len(found.examples) == EXAMPLES:
+            continue
         if on_bad == "error":
             raise FormatError(
                 f'{reason}; leave such rows out with on_bad="skip", or store zeros with on_bad="zero"', path=dump.path
@@ -223,6 +234,8 @@ def _drop_duplicates(found: Survey, dump: Dump, hashes: IO[bytes], on_duplicate:
                 f"{dump.path}: rows {rows[at]} and {rows[at + 1]} have the same key "
                 f'{_key_at(dump, int(rows[at]))!r}; keep one of them with on_duplicate="first" or on_duplicate="last"'
             )
+        first = np.sort(rows[1:][same])[:3].tolist()
+        found.findings.add("duplicate key", int(same.sum()), [f"row {row}" for row in first])
         losers.append(rows[1:][same] if on_duplicate == "first" else rows[:-1][same])
     duplicates = np.concatenate(losers)
     found.duplicates = len(duplicates)

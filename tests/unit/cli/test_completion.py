@@ -31,7 +31,7 @@ def test_codecs(incomplete, offered):
 
 def test_formats():
     assert [name for name, _ in dump_formats("word")] == ["word2vec", "word2vec-binary"]
-    assert [name for name, _ in export_formats("")] == ["npy", "word2vec", "parquet"]
+    assert {"npy", "word2vec", "parquet"} < {name for name, _ in export_formats("")}
 
 
 def test_columns(tmp_path):

@@ -145,7 +145,7 @@ def test_export_keyless_and_int64(good, x):
 
 def test_export_refuses(fails, words):
     assert "the name does not tell the format" in fails("export", words, "y.dat")
-    assert "'glove' can be read but not written" in fails("export", words, "y.dat", "--to", "glove")
+    assert "'torch' can be read but not written" in fails("export", words, "y.dat", "--to", "torch")
     assert "--force" in fails("export", words, "x.npy")
     assert "is the store itself" in fails("export", words, words, "--to", "npy", "--force")
 

@@ -52,3 +52,31 @@ def test_convert_advises_and_refuses(good, fails):
     assert "sq:8@30+sq:4" in good("info", "m.vecs").stdout
     Path("bad.npy").write_text("x")
     assert "--importance" in fails("convert", "x.npy", "n.vecs", "--importance", "bad.npy")
+
+
+def test_convert_imports_tables_exactly(good, fails):
+    rows = "\n".join(f"{row} {row / 10} {-row}" for row in range(5))
+    Path("m.floret").write_text(f"5 2 1 2 1 7 < >\n{rows}\n")
+    Path("words.txt").write_text("one\ntwo\n")
+    assert "give the keys" in fails("convert", "m.floret", "m.vecs")
+    said = good("convert", "m.floret", "m.vecs", "--keys", "words.txt").stderr
+    assert "tables of fasttext as they are" in said
+    good("convert", "m.floret", "f.vecs", "--keys", "words.txt", "--codec", "f32")
+    with package.open("m.vecs") as exact, package.open("f.vecs") as converted:
+        assert exact.info()["codec"].startswith("floret") and converted.info()["codec"] == "f32"
+        np.testing.assert_array_equal(exact["one"], converted["one"])
+    np.save("E.npy", np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32))
+    good("convert", "E.npy", "h.vecs", "--from", "hashembed", "--seed", 3, "--keys", "words.txt")
+    with package.open("h.vecs") as store:
+        assert store.info()["codec"] == "hashembed:9:3"
+
+
+def test_the_report_counts_what_is_odd(good):
+    Path("odd.vec").write_text("a\u00a0b 1 2\nc 0 0\nd 3\nd 4 5\nd 6 7\n")
+    said = " ".join(
+        good(
+            "convert", "odd.vec", "o.vecs", "--on-bad", "skip", "--on-duplicate", "last", "--codec", "f32"
+        ).stderr.split()
+    )
+    for finding in ("no-break space", "zero vector", "wrong number of numbers", "duplicate key", "line 3"):
+        assert finding in said, finding

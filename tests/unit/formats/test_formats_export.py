@@ -154,6 +154,6 @@ def test_format_from_the_name(tmp_path):
     with pytest.raises(FormatError, match="does not tell the format"):
         write(tmp_path / "out.xyz", KEYS["str"])
     with pytest.raises(FormatError, match="can be read but not written"):
-        write(tmp_path / "out.npy", KEYS["str"], format="glove")
+        write(tmp_path / "out.npy", KEYS["str"], format="torch")
     with pytest.raises(FormatError, match="did you mean 'parquet'"):
         write(tmp_path / "out.npy", KEYS["str"], format="parket")

@@ -31,11 +31,9 @@ def zipped(**members):
         (b'{"a": [1, 2]}', "JSON"),
         (b"[[1, 2], [3, 4]]", "JSON"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "Git LFS pointer"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-        (b"\x10\0\0\0\0\0\0\0" + b'{"a":{}}', "safetensors"),
         (b"SQLite format 3\0" + bytes(50), "SQLite"),
         (b"FEA1" + bytes(50), "version 1"),
-        (zipped(a="text"), "a zip archive of a; extract it first"),
+        (zipped(a="text"), "a zip archive; extract it first"),
         (zipped(archive__data="x") + b"", "a zip archive"),
         (b"a,1,2\nb,3,4\n", "starts with 'a,1,2"),
         (b"just some words\nand more of them\n", "starts with"),
@@ -56,7 +54,7 @@ def test_strangers(tmp_path, data, looks):
 
 def test_no_file(tmp_path):
     for path, found in (
-        (tmp_path, "a directory"),
+        (tmp_path, "an empty directory"),
         (tmp_path / "none", "nothing there"),
         ("/dev/null", "something else"),
     ):
@@ -71,7 +69,7 @@ def test_format_named(tmp_path):
     with pytest.raises(FormatError, match="did you mean 'glove'"):
         open_dump(path, format="glov")
     for name in FORMATS:
-        if name != "glove":
+        if name not in ("glove", "csv", "tsv"):
             with pytest.raises(FormatError):
                 open_dump(path, format=name)
     path.write_bytes(b"2 2\na 1 2\nb 3 4\n")
@@ -102,8 +100,8 @@ def test_options_that_do_not_apply(tmp_path, options):
 
 
 def test_table_of_formats():
-    assert list(FORMATS) == ["npy", "npz", "word2vec", "word2vec-binary", "glove", "parquet", "arrow"]
-    assert [name for name, entry in FORMATS.items() if entry.writable] == ["npy", "word2vec", "parquet"]
+    assert {"npy", "npz", "word2vec", "word2vec-binary", "glove", "parquet", "arrow"} < FORMATS.keys()
+    assert {"npy", "word2vec", "parquet"} < {name for name, entry in FORMATS.items() if entry.writable}
     assert all(entry.readable and entry.description and name == entry.name for name, entry in FORMATS.items())
 
 

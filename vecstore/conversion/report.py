@@ -1,0 +1,84 @@
+"""What a conversion did, as `convert` and `write` return it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vecstore.conversion.findings import Finding
+from vecstore.shard.certificate import Certificate
+from vecstore.store.numbering import Numbering, RowOrder
+
+if TYPE_CHECKING:
+    from vecstore.tuning.result import Table
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    Attributes
+    ----------
+    path : str
+    rows : int
+        In the store.
+    rows_read, bad, zeroed, duplicates : int
+        In the dump; left out as bad; stored as zeros; left out as duplicates.
+    examples : list of str
+        The first few bad rows.
+    codec : str
+    dump_bytes, store_bytes : int
+        Size of the source (as float32 where it was an array) and of the store.
+    bytes : dict
+        What `Store.info` says of bytes: ``code`` of a row in each layer, ``per_vector`` on disk with its key, and more.
+    row_order : {"dump", "cells", "importance"}
+        How rows are counted: as in the dump (without those left out), as they lie by cells, or by falling importance.
+    search : dict
+        What a search of the store does, as `Store.info` says it.
+    certificate : dict
+        What is left of the vectors, as the store holds it; see `vecstore.measure.certificate.measure_certificate`.
+        Empty where trained tables were imported.
+    table : Table or None
+        What was tried, if the codec was chosen by a budget or a target.
+    advice : list of str
+        What a product quantizer would keep in the bytes of a codec whose rows share tables.
+    findings : list of Finding
+        What was found in the dump, bad or only remarkable: kind, count, first places.
+    imported : str
+        The format of the trained tables that were taken over exactly; "" where vectors were converted.
+    """
+
+    path: str
+    rows: int
+    rows_read: int
+    bad: int
+    zeroed: int
+    duplicates: int
+    examples: list[str] = field(repr=False)
+    codec: str
+    dump_bytes: int
+    store_bytes: int
+    bytes: dict[str, Any] = field(repr=False)
+    row_order: RowOrder
+    search: dict[str, Any] = field(repr=False)
+    certificate: dict[str, Any] = field(repr=False)
+    table: Table | None = field(default=None, repr=False)
+    advice: list[str] = field(default_factory=list, repr=False)
+    imported: str = ""
+    findings: list[Finding] = field(default_factory=list, repr=False)
+
+    @property
+    def numbering(self) -> Numbering:
+        """What row numbers are; as text, for people."""
+        return Numbering(self.row_order, self.bad + self.duplicates)
+
+    def _repr_html_(self) -> str:
+        from vecstore.notebook import facts_html
+
+        names = ("path", "rows", "codec", "dump_bytes", "store_bytes", "bad", "zeroed", "duplicates")
+        shown = {name: getattr(self, name) for name in names} | {"bytes a row": self.store_bytes / self.rows}
+        shown |= {"row order": str(self.numbering)}
+        shown |= Certificate.from_dict(self.certificate).facts() if self.certificate else {}
+        return facts_html("vecstore: conversion", shown)
