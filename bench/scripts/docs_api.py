@@ -41,6 +41,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "vecstore.progress": ("Step",),
     "vecstore.words": ("Words",),
     "vecstore.compat.gensim": ("KeyedVectors",),
+    "vecstore.compat.magnitude": (
+        "Magnitude",
+        "ConcatenatedMagnitude",
+        "FeaturizerMagnitude",
+        "MagnitudeUtils",
+    ),
     "vecstore.judging": ("analogies", "pairs", "Analogies", "Section", "Pairs"),
     "vecstore.codecs.transforms.truncate": ("TruncationWarning",),
     "vecstore.conversion.certification": ("RescoringWarning",),

@@ -28,6 +28,7 @@ ALLOWED = {
     ("vecstore/store/vectors.py", "ValueError"): "what numpy asks of __array__(copy=False)",
     ("vecstore/compat/gensim/attributes.py", "TypeError"): "as gensim",
     ("vecstore/compat/gensim/similar.py", "ZeroDivisionError"): "as gensim",
+    ("vecstore/compat/magnitude/magnitude.py", "IndexError"): "the protocol of sequences",
     ("vecstore/codecs/base.py", "TypeError"): "caught where a configuration is read, which names the file",
     ("vecstore/codecs/mixed/budget.py", "ValueError"): "caught a few lines below, with those of int()",
     ("formats/npy_array.py", "ValueError"): "caught a few lines below, with those of numpy",

@@ -45,13 +45,23 @@ class NgramVectors:
 
     def vector(self, word: str) -> Floats:
         """Return a vector of length one: (d,) float32."""
+        rows, same = self.neighbours(word)
+        if same:
+            return self.mean(rows)
+        drawn = hash_vector(word, self._store.dimensions)
+        return unit(SHARE * self.mean(rows) + (1 - SHARE) * drawn) if len(rows) else drawn
+
+    def neighbours(self, word: str) -> tuple[NDArray[np.int64], bool]:
+        """Return the rows of keys that are spelt like a word, and whether they are the word itself, spelt otherwise."""
         for spelt in (same_letters(word), stems(word)):
             rows = self._known(spelt)
             if len(rows):
-                return self._mean(rows)
-        near = self._near(word)
-        drawn = hash_vector(word, self._store.dimensions)
-        return unit(SHARE * self._mean(near) + (1 - SHARE) * drawn) if len(near) else drawn
+                return rows, True
+        return self._near(word), False
+
+    def mean(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the mean of rows at length one, scaled to length one, or zeros of none: (d,) float32."""
+        return unit(unit(self._store.vectors[rows]).sum(axis=0))
 
     def _near(self, word: str) -> NDArray[np.int64]:
         """Return the row of the word that a letter amiss made of this one, or the rows that share most n-grams."""
@@ -102,9 +112,6 @@ class NgramVectors:
         """Return the rows of the words that the store holds, rising."""
         rows = np.asarray(self._store.rows_of(words)) if words else np.empty(0, np.int64)
         return np.unique(rows[rows >= 0])
-
-    def _mean(self, rows: NDArray[np.int64]) -> Floats:
-        return unit(unit(self._store.vectors[rows]).sum(axis=0))
 
     def _key(self, row: int) -> str:
         return str(self._store.key_of(row))
