@@ -10,6 +10,7 @@ from vecstore.formats import (
     hdf5,
     npy,
     npz,
+    static_model,
     tables,
     tensors,
     text,
@@ -24,7 +25,7 @@ from vecstore.errors import FormatError, did_you_mean
 
 __all__ = ["FORMATS", "all_formats", "format_for_export", "format_named", "identify", "known_formats"]
 
-_FAMILIES = (npy, npz, text, word2vec, columnar, vecs, hdf5, tensors, zarr_folder, tables)
+_FAMILIES = (npy, npz, text, word2vec, columnar, vecs, hdf5, tensors, zarr_folder, static_model, tables)
 
 FORMATS: dict[str, Format] = {entry.name: entry for family in _FAMILIES for entry in family.FORMATS}
 

@@ -47,6 +47,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "FeaturizerMagnitude",
         "MagnitudeUtils",
     ),
+    "vecstore.sentences": ("Encoder", "import_static", "sif_weights"),
     "vecstore.judging": ("analogies", "pairs", "Analogies", "Section", "Pairs"),
     "vecstore.codecs.transforms.truncate": ("TruncationWarning",),
     "vecstore.conversion.certification": ("RescoringWarning",),

@@ -142,6 +142,20 @@ class Shard:
         assert (np.abs(centroids) <= 1e16).all()
         return np.repeat(centroids.astype(np.float32), sizes, axis=0)
 
+    def static(self):
+        """Return ``tokenizer.json``, and the vector of each token (section 5, Static models)."""
+        about = self.about["static"]
+        tokens = checks.whole(about["tokens"], 1, 2**31)
+        packed = self.container.array("static.tokenizer").tobytes()
+        assert checks.whole(about["tokenizer_bytes"], most=2**26) <= 1000 * len(packed)
+        assert zstandard.frame_content_size(packed) == about["tokenizer_bytes"]
+        rows = self.plain("static.rows", "<u4", tokens) if about["rows"] else np.arange(tokens)
+        vectors = self.vectors()[rows]
+        if about["weights"]:
+            vectors = vectors * self.plain("static.weights", "<f4", tokens)[:, None]
+        assert np.isfinite(vectors).all() and all(0 <= token < tokens for token in about["skip"])
+        return zstandard.ZstdDecompressor().decompress(packed), vectors
+
     def plain(self, name, dtype, *shape):
         """Return a part that has no encoding, and this type and shape."""
         array = self.container.array(name)

@@ -6,7 +6,9 @@ It refuses to replace what is there: golden stores show that files of an old ver
 from __future__ import annotations
 
 import datetime
+import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +35,21 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "mixed": (300, 8, "f16@40+qr:6x7x9:mult", None, {"metric": "dot", **INSISTING}),
     "columns": (300, 6, "cells:4,sq:8", "str", {"keep_order": False}),
     "sharded-columns": (450, 8, "sq:8", "int64", {"shard_bytes": 275_000}),
+    "static": (12, 8, "sq:8", "tokens", {}),
 }
 WITH_COLUMNS = ("columns", "sharded-columns")
 SINCE = {
     "trellis": "1.1",
     **dict.fromkeys(("cells", "order", "axes", "heads", "tables", "mixed"), "1.2"),
     **dict.fromkeys(WITH_COLUMNS, "1.3"),
+    "static": "1.3",
 }  # the version that a store needs, where it is not the first
 
 
 def source(rows: int, dimensions: int, key_type: str | None) -> tuple[np.ndarray, list | None]:
     """Return the vectors and keys that a golden store was made of."""
     x = np.random.default_rng(1).normal(size=(rows, dimensions)).astype(np.float32)
-    if key_type is None:
+    if key_type in (None, "tokens"):
         return x, None
     if key_type == "int64":
         return x, [(-1) ** i * i**5 for i in range(rows)]
@@ -70,6 +74,24 @@ def columns(rows: int) -> dict[str, list]:
     }
 
 
+def static_model(folder: Path, rows: int, dimensions: int) -> Path:
+    """Write a folder as model2vec does: some more words than rows, with weights; return it."""
+    from safetensors.numpy import save_file
+
+    words = ["[UNK]", *(f"w{i}" for i in range(1, rows + 3))]
+    model = {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {word: i for i, word in enumerate(words)}}
+    tokenizer = {"version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"}, "added_tokens": [], "model": model}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "config.json").write_text(json.dumps({"normalize": True, "max_length": 20}))
+    tensors = {
+        "embeddings": source(rows, dimensions, None)[0],
+        "weights": np.linspace(0.5, 2, len(words)),
+        "mapping": np.arange(len(words)) % rows,
+    }
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
 def main() -> int:
     """Write every golden store that is not there yet and the vectors it decodes to."""
     if ".".join(map(str, FORMAT_VERSION)) != VERSION:
@@ -83,9 +105,13 @@ def main() -> int:
     for name in missing:
         rows, dimensions, codec, key_type, options = STORES[name]
         path = HERE / f"{name}.vecs"
-        x, keys = source(rows, dimensions, key_type)
-        beside = columns(rows) if name in WITH_COLUMNS else None
-        vecstore.write(path, x, keys, codec, columns=beside, **options)
+        if key_type == "tokens":
+            with tempfile.TemporaryDirectory() as folder:
+                vecstore.convert(static_model(Path(folder), rows, dimensions), path, codec, **options)
+        else:
+            x, keys = source(rows, dimensions, key_type)
+            beside = columns(rows) if name in WITH_COLUMNS else None
+            vecstore.write(path, x, keys, codec, columns=beside, **options)
         with vecstore.open(path) as store:
             np.save(HERE / f"{name}.npy", store.vectors[:])
         for file in path.glob("*.vecs") if path.is_dir() else [path]:

@@ -39,8 +39,10 @@ from vecstore.errors import ExistsError, OptionError
 from vecstore.formats import Dump, ReadingOptions, open_dump
 from vecstore.formats.opener import recognised
 from vecstore.formats.reading import checked_options
+from vecstore.formats.static_model import StaticModelDump
 from vecstore.metric import Metric
 from vecstore.progress import Listener, Progress, Step, reported
+from vecstore.shard.static_tokens import kept
 from vecstore.store.store import Store
 
 __all__ = ["Report", "convert", "write"]
@@ -77,7 +79,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     Parameters
     ----------
     source : path, Dump, or what `write` takes as vectors
-        A file in any of the formats of `vecstore.formats`.
+        A file in any of the formats of `vecstore.formats`, or the folder of a static model (model2vec).
     path : path
         The store to write: a file, or with `shard_bytes` a directory.
     codec : str, CodecSpec or Codec
@@ -272,6 +274,8 @@ def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Liste
     if Path(dump.path).exists() and path.exists() and Path(dump.path).samefile(path):
         raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
     options.request.refuse_unfit(dump.dimensions)
+    if isinstance(dump, StaticModelDump) and (options.on_bad == "skip" or options.importance is not None):
+        raise OptionError("tokens are numbers of rows, so none is left out or moved: no importance=, no on_bad=skip")
     workplace = Workplace(path, sharded=options.sharded, force=options.force)
     try:
         return _built(path, workplace, dump, options, report)
@@ -303,6 +307,9 @@ def _built(path: Path, workplace: Workplace, dump: Dump, options: ConversionOpti
     with _writer(workplace, trained, options) as writer:
         writer.schema = survey.schema
         writer.description |= measured.members() | {"provenance": provenance(dump, survey, options)}
+        if isinstance(dump, StaticModelDump):
+            member, writer.parts = kept(dump.model.tokens)
+            writer.description |= member
         for batch in clean_batches(rows, survey, options.on_bad):
             writer.add(batch.vectors, batch.keys, columns=batch.columns or None)
             report(Step("encoding", writer.rows, survey.kept))

@@ -26,7 +26,13 @@ from vecstore.formats.safetensors import read_safetensors
 from vecstore.formats.torch_zip import read_torch_zip
 from vecstore.metric import Metric
 
-__all__ = ["import_hash_embed", "import_quotient_remainder", "import_subwords", "read_arrays", "write_table"]
+__all__ = [
+    "import_hash_embed",
+    "import_quotient_remainder",
+    "import_subwords",
+    "read_arrays",
+    "write_table",
+]
 
 ROWS_AT_ONCE = 8192
 

@@ -89,6 +89,7 @@ class Writer:
         self.rows = 0
         self.description: dict[str, Any] = {"user": _checked(user or {})}
         self.schema: Any = None  # of the columns; whoever knows it before the first rows says so
+        self.parts: dict[str, NDArray[Any]] = {}  # that every file is to hold beside its rows
         self._keep_order = keep_order
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
@@ -263,7 +264,7 @@ class Writer:
     def _close_shard(self) -> None:
         shard = self._shard
         assert shard is not None
-        self._hashes.append(shard.close(self.description))
+        self._hashes.append(shard.close(self.description, self.parts))
         self._shard, self._shard_filled = None, 0
         self._shards.append(_entry(shard.path, rows=shard.rows))
 

@@ -140,6 +140,10 @@ class Shard:
         """Raise `VecstoreError` unless all that is not codes can be read, and codes of the first and last row."""
         _ = self.layer_distances, self.coarse_lengths
         self.attributes.verify()
+        if "static" in self.description:
+            from vecstore.shard.static_tokens import read_tokens
+
+            read_tokens(self.container)
         for start in (0, self.rows - 1) if self.rows else ():
             self.verify_rows(start, start + 1)
 

@@ -97,10 +97,12 @@ class ShardWriter:
             self._encode(x)
         self._hold(packed, done, len(vectors))
 
-    def close(self, description: Mapping[str, Any]) -> NDArray[np.uint64]:
+    def close(
+        self, description: Mapping[str, Any], parts: Mapping[str, NDArray[Any]] | None = None
+    ) -> NDArray[np.uint64]:
         """Encode what is left, write keys, parameters and the description, and make the file durable.
 
-        Returns the XXH64 of every key, by row, mapped from a file without a name.
+        `parts` are kept as they are. Returns the XXH64 of every key, by row, mapped from a file without a name.
         """
         x = self._batch.rest()
         if len(x):
@@ -109,6 +111,8 @@ class ShardWriter:
         self._parts.close_codes()
         for name, array in self.codec.arrays.items():
             self._container.put_array(f"model.{name}", array)
+        for name, array in (parts or {}).items():
+            self._container.put_array(name, array)
         self._parts.close_beside()
         hashes = self._keys.hashes() if self._keys else np.empty(0, np.uint64)
         keys = self._keys.close() if self._keys else None

@@ -31,7 +31,8 @@ class Vectors:
     """Decoded vectors, shape (rows, dimensions), float32.
 
     Indexing follows numpy for rows: an integer gives (d,), a slice, list, integer array or boolean mask gives
-    (n, d); a second index selects dimensions. What comes back is a new array. ``np.asarray(vectors)`` decodes all.
+    (n, d), an array of integers of more dimensions (..., d); a second index selects dimensions. What comes back is a
+    new array. ``np.asarray(vectors)`` decodes all.
     Rows that were deleted have numbers still: iteration passes over them, reading one by its number raises
     `IndexError`. ``vectors[store.living_rows]`` are all that are there.
     """
@@ -95,7 +96,12 @@ class Vectors:
         if isinstance(index, slice):
             start, stop, step = index.indices(self.shape[0])
             return self._range(start, stop) if step == 1 else self._some(np.arange(start, stop, step))
-        return self._some(row_numbers(index, self.shape[0]))
+        given = np.asarray(index)
+        if given.ndim > 1 and given.dtype.kind in "iu":
+            # Tables of tokens are read so, and a text repeats its tokens: each is decoded once.
+            distinct, places = np.unique(row_numbers(given.reshape(-1), self.shape[0]), return_inverse=True)
+            return self._some(distinct)[places.reshape(given.shape)]
+        return self._some(row_numbers(given, self.shape[0]))
 
     def __iter__(self) -> Iterator[Floats]:
         for start in range(0, self.shape[0], 1024):
@@ -137,7 +143,9 @@ class Vectors:
         if rows.ndim == 1:
             return rows[index[1]]
         if isinstance(index[0], slice) or isinstance(index[1], (slice, int, np.integer)):
-            return rows[:, index[1]]
+            return rows[(slice(None),) * (rows.ndim - 1) + (index[1],)]
+        if rows.ndim > 2:
+            raise ShapeError(f"with rows of shape {rows.shape[:-1]} dimensions are selected by a number or a slice")
         return rows[np.arange(len(rows)), index[1]]  # two lists are paired, as in numpy
 
 

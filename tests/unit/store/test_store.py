@@ -206,6 +206,11 @@ INDICES = [
     (slice(0, 3), np.arange(50) % 2 == 0),
     (slice(0, 3), None),
     (0, [1, 1]),
+    [[1, 2], [3, 1]],
+    np.array([[[5, -1, 5]], [[7, 7, 1999]]]),
+    np.empty((0, 3), np.int64),
+    ([[1, 2], [3, 1]], slice(0, 3)),
+    ([[1, 2], [3, 1]], 3),
 ]
 
 
@@ -233,7 +238,8 @@ def test_indexing_is_that_of_numpy(open_words, spec, layout, index):
         ("the", ShapeError, "one-dimensional"),
         (["the"], ShapeError, r"keys go to store\[keys\]"),
         ([1.5], ShapeError, "integers or a mask"),
-        ([[1, 2]], ShapeError, "one-dimensional"),
+        (np.eye(2, dtype=bool), ShapeError, "one-dimensional"),
+        (([[1, 2]], [0]), ShapeError, "a number or a slice"),
         (MASK[:-1], ShapeError, "a mask of 1999 for 2000 rows"),
     ],
 )
