@@ -27,17 +27,23 @@ def count_grams(text, starts, table, bits, mark_first, mark_last, scores, histog
     of one slot, and bytes that are equal but for case, are taken for the same. histogram counts the scores.
     """
     for i in range(len(scores)):
-        code, run, score = np.uint32(mark_first), 0, 0
-        first, end = starts[i], starts[i + 1]
-        for at in range(first, end):
-            code = np.uint32(np.uint32(code << np.uint32(8)) | np.uint32(text[at]))
-            if at > first:
-                run = min(run + 1, LONGEST_RUN) if table[gram_slot(code, bits)] else 0
-                score += run
-        if end > first:
+        # Unsigned places: a signed one is compared with zero at each letter, in case it counts from the end.
+        at, end = np.uint64(starts[i]), np.uint64(starts[i + 1])
+        run, score = 0, 0
+        if at < end:
+            code = np.uint32(np.uint32(mark_first) << np.uint32(8)) | np.uint32(text[at])
+            at += np.uint64(1)
+            while at < end:
+                code = np.uint32(np.uint32(code << np.uint32(8)) | np.uint32(text[at]))
+                if table[gram_slot(code, bits)]:
+                    run = min(run + 1, LONGEST_RUN)
+                    score += run
+                else:
+                    run = 0
+                at += np.uint64(1)
             code = np.uint32(np.uint32(code << np.uint32(8)) | np.uint32(mark_last))
-            run = min(run + 1, LONGEST_RUN) if table[gram_slot(code, bits)] else 0
-            score += run
+            if table[gram_slot(code, bits)]:
+                score += min(run + 1, LONGEST_RUN)
         score = min(score, 255)
         scores[i] = score
         histogram[score] += 1
