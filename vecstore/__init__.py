@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vecstore.conversion.conversion import convert, write
     from vecstore.conversion.report import Report
     from vecstore.conversion.writer import Writer
+    from vecstore.editing.cleaning import clean, restore, tag, untag
+    from vecstore.editing.edit import edit
     from vecstore.errors import VecstoreError
     from vecstore.search.result import SearchResult
     from vecstore.store.store import Store
@@ -41,10 +43,15 @@ _HOMES = {
     "Vectors": "vecstore.store.vectors:Vectors",
     "Writer": "vecstore.conversion.writer:Writer",
     "__version__": "vecstore.version:__version__",
+    "clean": "vecstore.editing.cleaning:clean",
     "codec": "vecstore.codecs.codec:codec",
     "convert": "vecstore.conversion.conversion:convert",
+    "edit": "vecstore.editing.edit:edit",
     "open": "vecstore.store.store:open_store",
+    "restore": "vecstore.editing.cleaning:restore",
+    "tag": "vecstore.editing.cleaning:tag",
     "tune": "vecstore.tuning.tuner:tune",
+    "untag": "vecstore.editing.cleaning:untag",
     "write": "vecstore.conversion.conversion:write",
 }
 
@@ -59,10 +66,15 @@ __all__ = [
     "Vectors",
     "Writer",
     "__version__",
+    "clean",
     "codec",
     "convert",
+    "edit",
     "open",
+    "restore",
+    "tag",
     "tune",
+    "untag",
     "write",
 ]
 

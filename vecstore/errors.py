@@ -16,6 +16,8 @@
      ├─ ExistsError(FileExistsError)      the destination exists and may not be overwritten
      ├─ ClosedError(ValueError)           a store used after close()
      ├─ BusyError(OSError)                another writer is at work on the destination
+     ├─ ConflictError(OSError)            another writer was first; nothing has changed
+     ├─ CommitUncertainError(OSError)     written, but the disk did not confirm it
      └─ MissingExtraError(ImportError)    an optional library is not installed; names it
 
 A message says what was given, what is allowed and what to do about it, in one line.
@@ -32,6 +34,8 @@ __all__ = [
     "BusyError",
     "ClosedError",
     "CodecError",
+    "CommitUncertainError",
+    "ConflictError",
     "CorruptError",
     "DuplicateKeyError",
     "ExistsError",
@@ -149,6 +153,23 @@ class ClosedError(VecstoreError, ValueError):
 
 class BusyError(VecstoreError, OSError):
     """Another writer is at work on the same destination."""
+
+
+class ConflictError(VecstoreError, OSError):
+    """Another writer changed the store first; nothing was changed."""
+
+
+class CommitUncertainError(VecstoreError, OSError):
+    """A change is in force, but the disk did not confirm that it lasts.
+
+    Attributes
+    ----------
+    generation : int
+    """
+
+    def __init__(self, message: str, *, generation: int = 0) -> None:
+        super().__init__(message)
+        self.generation = generation
 
 
 class MissingExtraError(VecstoreError, ImportError):

@@ -86,7 +86,7 @@ class Conversion:
         if self.path.is_dir():
             from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
-            own = Manifest.read(self.path).files | {MANIFEST_NAME}
+            own = Manifest.read(self.path).files | {MANIFEST_NAME, ".lock"}
             beside += [f"{self.path.name}/{name}" for name in os.listdir(self.path) if name not in own]
         return beside
 

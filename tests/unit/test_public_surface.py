@@ -39,10 +39,15 @@ def test_names_of_the_package():
             "Vectors",
             "Writer",
             "__version__",
+            "clean",
             "codec",
             "convert",
+            "edit",
             "open",
+            "restore",
+            "tag",
             "tune",
+            "untag",
             "write",
         ]
     )

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
+from math import inf
 from pathlib import Path
 
+from vecstore.editing.cleaning import remove_unnamed
+from vecstore.editing.lock import Lock
 from vecstore.errors import BusyError, ExistsError, FormatError
 from vecstore.formats.replacement import fsync_directory, publish
+from vecstore.store.history import kept_names, tag_name, tags
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["Workplace"]
-
-_OWN_FILE = re.compile(r"(shard|keys)-\d+(-\d+)?\.vecs")
 
 
 class Workplace:
@@ -63,6 +64,12 @@ class Workplace:
             publish(self.path, self.destination)
             self._unlock()
             return
+        with Lock(self.destination):
+            self._replace(manifest)
+        self.discard()
+
+    def _replace(self, manifest: Manifest) -> None:
+        """Put a manifest and its files in the place of those that are there, but for generations with tags."""
         old = Manifest.read(self.destination)
         renamed = manifest.renumbered(old)
         try:
@@ -70,16 +77,11 @@ class Workplace:
                 os.replace(self.path / entry["file"], self.destination / moved["file"])
             fsync_directory(self.destination)
             renamed.write(self.destination)  # from here on readers see the new store
+            for name in kept_names(self.destination).values():
+                (self.destination / name).unlink()
         finally:
-            self._remove_unnamed()
-        self.discard()
-
-    def _remove_unnamed(self) -> None:
-        """Remove files of shards that the manifest in force does not name: replaced ones, or new ones given up."""
-        named = Manifest.read(self.destination).files
-        for file in self.destination.iterdir():
-            if _OWN_FILE.fullmatch(file.name) and file.name not in named:
-                file.unlink()
+            named = [*kept_names(self.destination).values(), *map(tag_name, tags(self.destination))]
+            remove_unnamed(self.destination, named, before=inf)
 
     def discard(self) -> None:
         """Remove the directory and what is in it, unless that has happened or it was published."""

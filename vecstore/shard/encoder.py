@@ -65,13 +65,13 @@ class Encoder:
             columns[codes_of(i)] = codes
             if not decoded or len(codec.layers) > 1:
                 decoded.append(layer.decode(codes, rows, keys) + centroids)
-        self._note_lengths(decoded[0])
+        lengths = np.linalg.norm(decoded[0], axis=1)
+        self.note_lengths(float(lengths.min()), float(lengths.max()))
         if len(codec.layers) > 1:
             both = (layer if kept is None else unit(layer) * kept[:, None] for layer in decoded)
             columns[DISTANCES] = distances(*both, directions=self._metric == "cosine")
         return Columns(cells, columns)
 
-    def _note_lengths(self, decoded: Floats) -> None:
-        lengths = np.linalg.norm(decoded, axis=1)
-        least, largest = self.lengths
-        self.lengths = min(least, float(lengths.min())), max(largest, float(lengths.max()))
+    def note_lengths(self, least: float, largest: float) -> None:
+        """Widen `lengths` to what other rows have."""
+        self.lengths = min(self.lengths[0], least), max(self.lengths[1], largest)

@@ -19,7 +19,7 @@ from vecstore.keys.kind import KeyType
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.shard.attribute_writer import AttributeSpool
-from vecstore.shard.encoder import Encoder
+from vecstore.shard.encoder import Columns, Encoder
 from vecstore.shard.sink import CellSink, OrderedSink, RowParts, Sink
 
 __all__ = ["ShardWriter"]
@@ -72,11 +72,25 @@ class ShardWriter:
             np.empty((max(ENCODE_BYTES // (4 * codec.dimensions), 64), codec.dimensions), np.float32)
         )
         self._batch_keys: list[PackedKeys] = []  # of the rows that wait, where the codec or the sink wants them
+        self._encoded_rows = 0  # that were added as codes
 
     @property
     def rows(self) -> int:
         """How many were added."""
-        return self._batch.rows
+        return self._batch.rows + self._encoded_rows
+
+    def add_encoded(self, columns: Columns, keys: PackedKeys | None, lengths: tuple[float, float]) -> None:
+        """Append rows that were encoded already, with this codec, by a writer to which only such rows go.
+
+        `lengths` are the least and largest of what the first layer decodes to. Codecs whose rows share tables have no
+        codes that could move.
+        """
+        rows = np.arange(self.rows, self.rows + len(columns.cells))
+        self._encoded_rows += len(rows)
+        if self._keys is not None and keys is not None and not self._sink.moves_keys:
+            self._keys.add_packed(keys)
+        self._encoder.note_lengths(*lengths)
+        self._sink.add(columns, rows, keys if self._sink.moves_keys else None)
 
     def add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None = None, columns: Any = None) -> None:
         """Append rows: finite float32 vectors (n, d), and their n keys and a table of columns, if there are some."""

@@ -32,7 +32,8 @@ class Numbering:
     order : {"dump", "cells", "importance"}
         The order in which rows are counted.
     left_out : int
-        Rows of the dump that the store does not hold, bad ones and duplicates: those behind them moved up.
+        Rows that the store does not hold, bad ones and duplicates of the dump, and deleted ones that compaction left
+        out: those behind them moved up.
     """
 
     order: RowOrder = "dump"
@@ -45,6 +46,7 @@ class Numbering:
         found = first.description.get("provenance")
         told = found if isinstance(found, dict) else {}
         counts = [told.get(name) for name in ("bad", "duplicates")]
+        counts += [shard.description.get("dropped") for shard in shards]
         left_out = sum(count for count in counts if type(count) is int and count > 0)
         if first.keys is not None and any(shard.reordered for shard in shards):
             return cls("cells", left_out)

@@ -45,7 +45,7 @@ def open_snapshot(
     known : Snapshot, optional
         Another generation, opened alike: files that both name are not opened again.
     """
-    models = {} if models is None else models
+    models = known.shards[0].models if known is not None else {} if models is None else models
     opened = {} if known is None else {shard.container.fingerprint: shard for shard in known.shards}
 
     def shard(file: str | Path) -> Shard:

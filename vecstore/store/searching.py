@@ -29,7 +29,7 @@ def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOption
         raise OptionError(f"k is a positive whole number, found {k!r}")
     refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), as_array(queries)
-    x, wanted = as_queries(snapshot, given), min(int(k), snapshot.living)
+    x, wanted = as_queries(snapshot, given), min(int(k), max(snapshot.living, 1))
     best, rescored = find(snapshot.prepared, x, wanted, options, shown.least)
     if shown.least > -np.inf or options.rows is not None or options.exclude is not None:
         best = best.cut(int(best.sizes.max(initial=0)))

@@ -61,6 +61,11 @@ class Tombstones:
         mask[self.rows[low:high] - start] = False
         return np.flatnonzero(mask) + start
 
+    def within(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the deleted rows from `start` to `stop`, counted from `start`."""
+        low, high = np.searchsorted(self.rows, [start, stop])
+        return self.rows[low:high] - start
+
     def refuse(self, rows: NDArray[np.int64]) -> None:
         """Raise `IndexError` where one of some rows was deleted."""
         dead = rows[self.mark(rows)]

@@ -176,7 +176,7 @@ def test_existing_stores(path, words, sq8, layout):
     if layout == "shards":
         manifest = json.loads((path / "manifest.json").read_bytes())
         assert manifest["generation"] == 3
-        assert {file.name for file in path.iterdir()} == {"manifest.json", manifest["shards"][0]["file"]}
+        assert {file.name for file in path.iterdir()} == {".lock", "manifest.json", manifest["shards"][0]["file"]}
 
 
 def test_places_that_hold_something_else(tmp_path, sq8):

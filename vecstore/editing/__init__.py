@@ -1,0 +1,1 @@
+"""Stores that change: edits, compaction, and the generations that stay."""

@@ -1,0 +1,114 @@
+"""Drafts: shards of an edit that nobody sees yet, encoded with the codec that the store has."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec
+from vecstore.codecs.transforms.normalize import unit
+from vecstore.errors import CodecError
+from vecstore.measure.drift import Drift, DriftWarning, drift_of, reference_in, reference_of
+from vecstore.shard.shard import Shard
+from vecstore.shard.writer import ShardWriter
+from vecstore.store.snapshot import Snapshot
+
+__all__ = ["Drafts", "OnDrift"]
+
+OnDrift: TypeAlias = Literal["warn", "error", "ignore", "refit"]
+
+MEASURED_ROWS = 256  # of a shard, by which drift is measured
+COPIED = ("user", "certificate", "calibration", "reference")  # of the shard that has the codec
+
+
+class Drafts:
+    """New shards behind those of a snapshot.
+
+    Attributes
+    ----------
+    shards : list of Shard
+    """
+
+    def __init__(self, workplace: Path, base: Snapshot, on_drift: OnDrift) -> None:
+        self._workplace, self._base, self._on_drift = workplace, base, on_drift
+        self.shards: list[Shard] = []
+        self._like: Shard | None = None  # whose codec new rows get
+        self._writer: ShardWriter | None = None
+
+    def write(self, vectors: Floats, keys: list[Any] | None) -> None:
+        """Write rows as one more draft."""
+        like = self._like = self._like or _to_append_to(self._base)
+        self._workplace.mkdir(exist_ok=True)
+        codec, told = self._suited(like, vectors)
+        base = self._base.shards[0]
+        path = self._workplace / f"draft-{len(self.shards)}.vecs"
+        self._writer = ShardWriter(
+            path,
+            codec,
+            metric=base.metric,
+            key_type=self._base.key_type,
+            keep_norms=base.norms is not None,
+            keep_order=not base.reordered,
+        )
+        self._writer.add(vectors, keys)
+        self._writer.close(told)
+        self._writer = None
+        shard = Shard(path, models=like.models)
+        self.shards.append(shard)
+        if codec is not like.codec:
+            self._like = shard
+
+    def abort(self) -> None:
+        """Let go of a file that is not complete."""
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None
+
+    def _suited(self, like: Shard, vectors: Floats) -> tuple[Codec, dict[str, Any]]:
+        """Return the codec for new rows, and what their shard says of itself."""
+        told = {name: like.description[name] for name in COPIED if name in like.description}
+        coded = unit(vectors) if like.norms is not None else vectors
+        reference = reference_in(like.description, like.dimensions)
+        step = max(len(coded) // MEASURED_ROWS, 1)
+        drift = None if reference is None else drift_of(reference, like.codec, coded[::step][:MEASURED_ROWS])
+        codec = like.codec
+        if drift is not None and not drift.fits:
+            if self._on_drift == "error":
+                raise CodecError(f"{self._base.path}: {drift}; or accept them with on_drift=")
+            if self._on_drift == "warn":
+                warnings.warn(str(drift), DriftWarning, stacklevel=2)
+            if self._on_drift == "refit":
+                codec = codec.spec.fit(coded, seed=0, rows=len(coded))
+                told = {name: told[name] for name in ("user",) if name in told}
+                told["reference"] = reference_of(codec, coded[::step][:MEASURED_ROWS]).to_dict()
+                drift = None
+        return codec, told | {"appended": {"rows": len(vectors), "drift": _shown(drift)}}
+
+
+def _shown(drift: Drift | None) -> dict[str, float] | None:
+    """Return what a shard keeps of its drift."""
+    return None if drift is None else {name: round(float(value), 4) for name, value in vars(drift).items()}
+
+
+def _to_append_to(base: Snapshot) -> Shard:
+    """Return the shard whose codec new rows get: the newest; raises `CodecError` for codecs that take no new rows."""
+    *_, last = base.shards
+    if any(shard.codec.shared for shard in base.shards):
+        raise CodecError(
+            f"{base.path}: rows of {last.codec.spec} share tables that were fitted to all of them, so that none can be "
+            "added; convert the dump again with the new rows"
+        )
+    if any("columns" in shard.description for shard in base.shards):
+        raise CodecError(
+            f"{base.path}: it has columns of attributes, which new rows would lack; convert the dump again with the "
+            "new rows"
+        )
+    original = [shard.codec for shard in base.shards if "appended" not in shard.description]
+    if len({id(codec) for codec in original}) > 1:
+        raise CodecError(
+            f"{base.path}: a mixed codec is for rows by importance, so that none can be added; convert the dump again "
+            "with the new rows"
+        )
+    return last

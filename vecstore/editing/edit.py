@@ -1,0 +1,308 @@
+"""An edit: rows appended, replaced and deleted in one transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.codecs.checks import as_vectors
+from vecstore.editing.commit import clear, commit, entry_of, file_name
+from vecstore.editing.drafts import Drafts, OnDrift
+from vecstore.editing.lock import Lock
+from vecstore.editing.pending import Pending
+from vecstore.errors import ClosedError, DuplicateKeyError, KeyNotFoundError, OptionError, ShapeError
+from vecstore.keys.kind import as_keys, key_type_of
+from vecstore.search.options import SearchOptions
+from vecstore.search.selection import as_numbers
+from vecstore.store.manifest import TOMBSTONES, Manifest
+from vecstore.store.opening import open_snapshot
+from vecstore.store.searching import refuse_foreign_rows
+from vecstore.store.snapshot import Snapshot
+from vecstore.store.tombstones import Tombstones, write_tombstones
+
+__all__ = ["Edit", "edit"]
+
+WORKPLACE = ".edit.partial"
+FLUSH_BYTES = 64 * 1024 * 1024  # of float32 rows that wait in memory
+NAMED = 5  # keys that a message names
+
+
+def edit(
+    path: str | os.PathLike[str],
+    *,
+    on_drift: OnDrift = "warn",
+    wait: float = 0.0,
+    to_directory: bool = False,
+) -> Edit:
+    """Change a store: append, replace and delete rows, all of it or nothing.
+
+    Nobody sees the changes until the block ends; then all readers that open or refresh the store see all of them. An
+    exception in the block means that nothing has happened. One process at a time edits a store.
+
+    Parameters
+    ----------
+    path : path
+        A store that is a directory.
+    on_drift : {"warn", "error", "ignore", "refit"}
+        What to do where new rows do not suit the codec of the store: "refit" trains the same one on them.
+    wait : float
+        Seconds to wait for another writer to end.
+    to_directory : bool
+        Make a directory of a store that is one file: its name stays.
+
+    Raises
+    ------
+    BusyError
+        Another process is writing the store.
+    CodecError
+        Its codec takes no new rows: tables that rows share, or `mixed`.
+    OptionError
+        The store is one file.
+
+    Examples
+    --------
+    >>> with vecstore.edit("items.vecs") as e:  # doctest: +SKIP
+    ...     e.upsert(x, ["apple", "pear"])
+    ...     e.delete(["plum"])
+    """
+    return Edit(path, on_drift=on_drift, wait=wait, to_directory=to_directory)
+
+
+class Edit:
+    """Changes to a store that take effect together when the block ends; see `vecstore.edit`.
+
+    Attributes
+    ----------
+    generation : int or None
+        The one that the changes made, once they did.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, on_drift: OnDrift = "warn", wait: float = 0.0, to_directory: bool = False
+    ) -> None:
+        if on_drift not in ("warn", "error", "ignore", "refit"):
+            raise OptionError(f'on_drift is "warn", "error", "ignore" or "refit", found {on_drift!r}')
+        self.path = Path(os.path.abspath(path))
+        self.generation: int | None = None
+        self._on_drift, self._wait_s, self._to_directory = on_drift, wait, to_directory
+        self._held: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        if self._to_directory and self.path.is_file():
+            from vecstore.editing.directory import make_directory
+
+            make_directory(self.path)
+        if not self.path.is_dir():
+            os.stat(self.path)  # raises where nothing is there
+            raise OptionError(
+                f"{self.path}: a store of one file does not change; make a directory of it, under the same name, with "
+                "to_directory=True"
+            )
+        with ExitStack() as held:
+            held.enter_context(Lock(self.path, wait_s=self._wait_s))
+            self._begin()
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._held is not None
+        with self._held:
+            self._held = None
+            try:
+                if kind is None:
+                    self._end()
+            finally:
+                self._drafts.abort()
+                with suppress(OSError):  # the next edit clears up too
+                    clear(self.path, self._workplace, Manifest.read(self.path).generation)
+
+    def append(self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+        """Add rows: (n, d) vectors, and n keys if the store has keys.
+
+        Raises
+        ------
+        DuplicateKeyError
+            A key lives already, or comes twice.
+        OptionError
+            Keys of another type than the store's.
+        ShapeError
+            Vectors of another width, NaN or infinity, more or fewer keys than vectors.
+        """
+        vectors, names = self._rows(x, keys)
+        if names is not None:
+            seen: set[Any] = set()
+            twice = [key for key in names if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+            living = twice or [names[at] for at in np.flatnonzero(self._living(names)).tolist()]
+            if living:
+                told = ", ".join(map(repr, living[:NAMED])) + (" ..." if len(living) > NAMED else "")
+                what = "comes twice" if twice else "lives"
+                raise DuplicateKeyError(f"a key that {what}: {told}; upsert replaces rows, append only adds them")
+        self._pend(vectors, names)
+
+    def upsert(self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any]) -> None:
+        """Add rows, in the place of those that have the same keys; the last one counts where a key comes twice.
+
+        Raises as `append`, but for keys that live.
+        """
+        vectors, names = self._rows(x, keys)
+        if names is None:
+            raise OptionError(f"{self.path} has no keys, so nothing tells which rows to replace: append adds rows")
+        last = {key: at for at, key in enumerate(names)}
+        chosen = sorted(last.values())
+        names = [names[at] for at in chosen]
+        self._remove(names)
+        self._pend(vectors[chosen], names)
+
+    def delete(self, keys: Sequence[Any] | NDArray[Any], *, missing: Literal["error", "ignore"] = "ignore") -> int:
+        """Delete the rows of keys; return how many there were.
+
+        `missing="error"` raises `KeyNotFoundError` where a key is not there; it is passed over otherwise.
+        """
+        self._require_open()
+        names = as_keys(keys)
+        names = names.tolist() if isinstance(names, np.ndarray) else list(names)
+        if missing not in ("error", "ignore"):
+            raise OptionError(f'missing is "error" or "ignore", found {missing!r}')
+        if missing == "error":
+            lost = [names[at] for at in np.flatnonzero(~self._living(names)).tolist()]
+            if lost:
+                raise KeyNotFoundError(f"no key {', '.join(map(repr, lost[:NAMED]))} in {self.path}; nothing deleted")
+        return self._remove(dict.fromkeys(names))
+
+    def delete_rows(self, rows: ArrayLike) -> int:
+        """Delete rows by their numbers, or a mask, of the generation that the edit began with; return how many.
+
+        Raises `IndexError` where one was deleted before, `OptionError` for what is no row.
+        """
+        self._require_open()
+        refuse_foreign_rows(self._base, SearchOptions(metric=self._base.metric, rows=rows))
+        found = np.unique(as_numbers(self._base.rows, rows, "rows"))
+        self._dead.refuse(found)
+        self._bury(found)
+        return len(found)
+
+    # From here to there
+
+    def _begin(self) -> None:
+        self._manifest = Manifest.read(self.path)
+        self._workplace = self.path / WORKPLACE
+        clear(self.path, self._workplace, self._manifest.generation)
+        self._base: Snapshot = open_snapshot(str(self.path), check=True)
+        self._drafts = Drafts(self._workplace, self._base, self._on_drift)
+        self._pending = Pending(self._base.dimensions)
+        self._dead = self._base.dead  # of the base, and of the drafts behind it
+
+    def _end(self) -> None:
+        self._flush()
+        old = self._manifest
+        if not len(self._drafts.shards) and len(self._dead) == len(self._base.dead):
+            return  # nothing has changed
+        generation, built = old.generation + 1, dict[str, Path]()
+        shards: list[dict[str, Any]] = []
+        first = 0
+        for number, shard in enumerate([*self._base.shards, *self._drafts.shards]):
+            own = self._dead.within(first, first + shard.rows)
+            first += shard.rows
+            if number < len(old.shards):
+                entry = old.shards[number]
+            elif len(own) == shard.rows:
+                continue  # nothing of it is left
+            else:
+                name = file_name("shard", generation, len(shards))
+                built[name] = Path(shard.path)
+                entry = entry_of(built[name], name, rows=shard.rows)
+            shards.append(self._with_tombstones(entry, own, generation, built))
+        new = replace(old, generation=generation, shards=tuple(shards))
+        commit(self.path, old, new, built)
+        self.generation = generation
+
+    def _with_tombstones(
+        self, entry: dict[str, Any], dead: NDArray[np.int64], generation: int, built: dict[str, Path]
+    ) -> dict[str, Any]:
+        """Return the entry of a shard with these rows deleted."""
+        before = entry.get(TOMBSTONES, {"rows": 0})["rows"]
+        if len(dead) == before:
+            return entry
+        name = file_name("dead", generation, len(built))
+        built[name] = self._workplace / name
+        self._workplace.mkdir(exist_ok=True)
+        write_tombstones(built[name], dead)
+        return entry | {TOMBSTONES: entry_of(built[name], name, rows=len(dead))}
+
+    def _rows(
+        self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None
+    ) -> tuple[NDArray[np.float32], list[Any] | None]:
+        """Return rows and keys as they are stored, checked."""
+        self._require_open()
+        vectors = as_vectors(x, self._base.dimensions)
+        if keys is None or self._base.key_type is None:
+            if keys is not None or self._base.key_type is not None:
+                kind = self._base.key_type or "no"
+                raise OptionError(f"{self.path} has {kind} keys; {'none' if keys is None else 'keys'} were given")
+            return vectors, None
+        names = as_keys(keys)
+        if len(names) != len(vectors):
+            raise ShapeError(f"{len(names)} keys for {len(vectors)} vectors")
+        if len(names) and key_type_of(names) != self._base.key_type:
+            raise OptionError(f"{self.path} has {self._base.key_type} keys, found {key_type_of(names)}")
+        return vectors, names.tolist() if isinstance(names, np.ndarray) else list(names)
+
+    def _pend(self, vectors: NDArray[np.float32], names: list[Any] | None) -> None:
+        step = max(FLUSH_BYTES // (4 * self._base.dimensions), 1)
+        for start in range(0, len(vectors), step):
+            part = slice(start, start + step)
+            self._pending.add(vectors[part], None if names is None else names[part])
+            if self._pending.rows >= step:
+                self._flush()
+
+    def _flush(self) -> None:
+        vectors, names = self._pending.taken()
+        if len(vectors):
+            self._drafts.write(vectors, names)
+
+    def _living(self, names: Sequence[Any]) -> NDArray[np.bool_]:
+        """Return which keys have a row, as the edit stands."""
+        waiting = np.fromiter((name in self._pending for name in names), bool, len(names))
+        return waiting | (self._find(names) >= 0)
+
+    def _find(self, names: Sequence[Any]) -> NDArray[np.int64]:
+        """Return the row of each key in the base or in a draft, -1 where there is none."""
+        if not len(names):
+            return np.empty(0, np.int64)
+        rows = self._base.rows_of(names)
+        rows[self._dead.mark(rows)] = -1
+        first = self._base.rows
+        for shard in self._drafts.shards:
+            if shard.keys is not None:
+                found = shard.keys.find_many(names)
+                found = np.where(found >= 0, found + first, -1)
+                found[self._dead.mark(found)] = -1
+                rows = np.where(found >= 0, found, rows)
+            first += shard.rows
+        return rows
+
+    def _remove(self, names: Iterable[Any]) -> int:
+        """Delete the rows of distinct keys, where there are any; return how many."""
+        names = list(names)
+        waiting = self._pending.remove(names)
+        rows = self._find(names)
+        self._bury(np.sort(rows[rows >= 0]))
+        return waiting + int(np.count_nonzero(rows >= 0))
+
+    def _bury(self, rows: NDArray[np.int64]) -> None:
+        if len(rows):
+            self._dead = Tombstones(np.union1d(self._dead.rows, rows))
+
+    def _require_open(self) -> None:
+        if self._held is None:
+            raise ClosedError(f"{self.path}: an edit is a with block, and this one has ended or not begun")
