@@ -6,10 +6,20 @@ from functools import cache
 from pathlib import Path
 
 from vecstore.formats import (
+    arrow_tables,
     columnar,
+    delimited,
+    faiss_index,
+    finalfusion,
+    folders,
+    gensim_native,
     hdf5,
+    indexes,
+    jsonl,
     npy,
     npz,
+    postgres,
+    sqlite_tables,
     static_model,
     tables,
     tensors,
@@ -23,11 +33,36 @@ from vecstore.formats.head import Head
 
 from vecstore.errors import FormatError, did_you_mean
 
-__all__ = ["FORMATS", "all_formats", "format_for_export", "format_named", "identify", "known_formats"]
+__all__ = ["FOLDER", "FORMATS", "all_formats", "format_for_export", "format_named", "identify", "known_formats"]
 
-_FAMILIES = (npy, npz, text, word2vec, columnar, vecs, hdf5, tensors, zarr_folder, static_model, tables)
+_FAMILIES = (
+    npy,
+    npz,
+    text,
+    word2vec,
+    columnar,
+    vecs,
+    hdf5,
+    tensors,
+    zarr_folder,
+    delimited,
+    jsonl,
+    finalfusion,
+    gensim_native,
+    sqlite_tables,
+    postgres,
+    arrow_tables,
+    faiss_index,
+    indexes,
+    folders,
+    static_model,
+    tables,
+)
 
 FORMATS: dict[str, Format] = {entry.name: entry for family in _FAMILIES for entry in family.FORMATS}
+
+
+FOLDER = Format("folder", (), "a folder of files of one kind")  # not in the table: it is what its files are
 
 
 @cache
@@ -63,7 +98,12 @@ def identify(head: Head) -> Format:
 
     Formats of other packages are asked only where none of this one is sure.
     """
-    return _likeliest(head, FORMATS) or _likeliest(head, all_formats()) or _unknown(head)
+    known = _likeliest(head, FORMATS) or _likeliest(head, all_formats())
+    return known or (FOLDER if _has_files(head) else _unknown(head))
+
+
+def _has_files(head: Head) -> bool:
+    return any((head.path / name).is_file() for name in head.names if not name.startswith((".", "_")))
 
 
 def _likeliest(head: Head, formats: dict[str, Format]) -> Format | None:

@@ -21,12 +21,12 @@ from vecstore.formats.reading import ReadingOptions
 
 from vecstore.errors import FormatError, require
 
-__all__ = ["FORMATS", "ArrowDump", "ParquetDump"]
+__all__ = ["FORMATS", "ArrowDump", "ColumnarDump", "ParquetDump", "write_parquet"]
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
-class _ColumnarDump(Dump):
+class ColumnarDump(Dump):
     """What Parquet and Arrow share: record batches with a column of vectors."""
 
     def __init__(
@@ -151,7 +151,7 @@ class _ColumnarDump(Dump):
             ) from error
 
 
-class ParquetDump(_ColumnarDump):
+class ParquetDump(ColumnarDump):
     """A Parquet file."""
 
     def _describe(self) -> tuple[Any, int | None]:
@@ -167,7 +167,7 @@ class ParquetDump(_ColumnarDump):
                 yield record, done / total
 
 
-class ArrowDump(_ColumnarDump):
+class ArrowDump(ColumnarDump):
     """An Arrow IPC file (Feather v2) or stream."""
 
     def _describe(self) -> tuple[Any, int | None]:
@@ -214,13 +214,13 @@ class ArrowDump(_ColumnarDump):
                 yield reader, source
 
 
-def _record_batches(output: Output) -> tuple[Any, Iterator[Any]]:
+def _written_batches(output: Output, key: str = "key") -> tuple[Any, Iterator[Any]]:
     """Return the schema and the batches: ``key`` (if there are keys) and ``vector``, a fixed_size_list of float32."""
     pa = _pyarrow("tables", "writing")
     kinds = {"str": pa.string(), "bytes": pa.binary(), "int64": pa.int64()}
     fields = [pa.field("vector", pa.list_(pa.float32(), output.dimensions))]
     if output.key_type is not None:
-        fields.insert(0, pa.field("key", kinds[output.key_type], nullable=False))
+        fields.insert(0, pa.field(key, kinds[output.key_type], nullable=False))
     schema = pa.schema(fields)
 
     def batches() -> Iterator[Any]:
@@ -234,10 +234,11 @@ def _record_batches(output: Output) -> tuple[Any, Iterator[Any]]:
     return schema, batches()
 
 
-def _write_parquet(output: Output) -> None:
+def write_parquet(output: Output, key: str = "key") -> None:
+    """Write a Parquet file with the columns `key`, if there are keys, and ``vector``."""
     parquet = _parquet("writing")
     with output.file() as file:
-        schema, batches = _record_batches(output)
+        schema, batches = _written_batches(output, key)
         with parquet.ParquetWriter(file, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
@@ -246,7 +247,7 @@ def _write_parquet(output: Output) -> None:
 def _write_arrow(output: Output) -> None:
     pa = _pyarrow("arrow", "writing")
     with output.file() as file:
-        schema, batches = _record_batches(output)
+        schema, batches = _written_batches(output)
         with pa.ipc.new_file(file, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
@@ -296,7 +297,7 @@ def _sniff_arrow(head: Head) -> float:
     return SURE if head.data.startswith((b"ARROW1", b"\xff\xff\xff\xff")) else 0.0
 
 
-def _opener(kind: type[_ColumnarDump], format: str) -> Callable[[Head, ReadingOptions], Dump]:
+def _opener(kind: type[ColumnarDump], format: str) -> Callable[[Head, ReadingOptions], Dump]:
     def open(head: Head, options: ReadingOptions) -> Dump:
         return kind(
             head.path,
@@ -317,7 +318,7 @@ FORMATS = (
         "Parquet: a column of lists of numbers and a column of keys",
         open=_opener(ParquetDump, "parquet"),
         sniff=_sniff_parquet,
-        write=_write_parquet,
+        write=write_parquet,
         options=("key_column", "vector_column", "columns"),
         library="pyarrow",
     ),

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from vecstore.formats.catalog import format_named, identify
+from vecstore.formats.catalog import FOLDER, format_named, identify
 from vecstore.formats.decoding import DecodedDump
 from vecstore.formats.dump import Dump
 from vecstore.formats.format import Format
 from vecstore.formats.head import Head
 from vecstore.formats.reading import GENERAL, ReadingOptions, checked_options
+from vecstore.formats.several import SeveralDumps, matching, parts_of
 
 from vecstore.errors import FormatError
 
@@ -27,6 +28,7 @@ def open_dump(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) -
     Parameters
     ----------
     path : path
+        Also a pattern such as ``part-*.parquet``, or a folder of files of one kind: read as one, sorted by name.
         Files that are read from start to end (text, word2vec binary, ``.npy``, arrays of rows) may be compressed by
         gzip, bzip2, xz or zstd.
     **options
@@ -50,7 +52,13 @@ def open_dump(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) -
     >>> [batch.keys for batch in dump.batches()]
     [['cat', 'dog']]
     """
+    files = matching(Path(path))
+    if files:
+        return SeveralDumps(Path(path), [open_dump(file, **options) for file in files])
     entry, head, given = recognised(path, **options)
+    if entry is FOLDER:
+        dumps = [open_dump(file, **options) for file in parts_of(head.path)]
+        return SeveralDumps(head.path, dumps)
     if entry.table:
         raise FormatError(f"{entry.name} holds trained tables, not vectors: vecstore.convert imports them", path=path)
     assert entry.open is not None
@@ -68,6 +76,8 @@ def recognised(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) 
     named = None if name is None else format_named(name)
     head = Head.read(Path(path))
     entry = identify(head) if named is None else named
+    if entry is FOLDER:
+        return entry, head, given
     if not entry.readable:
         raise FormatError(f"{entry.name} is written, not read", path=path)
     for option in given:

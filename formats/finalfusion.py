@@ -1,0 +1,190 @@
+"""finalfusion embeddings (.fifu): chunks of vocabulary, matrix and norms, as the format's specification has them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from vecstore.formats.block_dump import Block, BlockDump
+from vecstore.formats.byte_reader import ByteReader
+from vecstore.formats.dump import Dump
+from vecstore.formats.format import SURE, Format, Output
+from vecstore.formats.head import Head
+from vecstore.formats.key_spool import KeySpool
+from vecstore.formats.reading import ReadingOptions
+
+from vecstore.errors import FormatError
+
+__all__ = ["FORMATS"]
+
+_MAGIC = b"FiFu"
+_SIMPLE, _ARRAY, _PRODUCT, _NORMS = 1, 2, 4, 6
+_VOCABULARIES = (_SIMPLE, 3, 7, 8)  # with subwords by bucket, of fastText, explicit
+_TYPES = {1: "u1", 10: "<f4"}
+
+
+def _open(head: Head, options: ReadingOptions) -> Dump:
+    reader = ByteReader(head.path, "finalfusion")
+    if reader.take(4).tobytes() != _MAGIC:
+        raise reader.bad("does not begin with FiFu")
+    version, count = reader.unpack("II")
+    if version != 0 or count > 64:
+        raise reader.bad("is of an unknown version", found=str(version))
+    reader.take(4 * count)
+    words: list[bytes] | None = None
+    norms: NDArray[Any] | None = None
+    storage: _Storage | None = None
+    left_out = []
+    for _ in range(count):
+        kind, size = reader.unpack("IQ")
+        after = reader.at + size
+        if size > reader.left:
+            raise reader.bad("truncated", expected=f"a chunk of {size} bytes", found=f"{reader.left} bytes")
+        if kind in _VOCABULARIES:
+            words = _words(reader, kind, after)
+            left_out += ["n-grams of the vocabulary"] * (kind != _SIMPLE)
+        elif kind == _ARRAY:
+            storage = _Storage.of_array(reader)
+        elif kind == _PRODUCT:
+            storage = _Storage.of_product(reader)
+        elif kind == _NORMS:
+            (rows, number) = reader.unpack("QI")
+            reader.take(4 - reader.at % 4)
+            norms = reader.array("<f4", rows) if _TYPES.get(number) == "<f4" else None
+        else:
+            left_out.append(f"chunk {kind}")
+        reader.at = after
+    if words is None or storage is None or len(words) > storage.rows:
+        raise reader.bad("has no words, or no vectors for them")
+    if norms is not None and len(norms) < len(words):
+        raise reader.bad("has norms for fewer words")
+    dump = BlockDump(
+        head.path,
+        _blocks(words, storage, norms),
+        format="finalfusion",
+        rows=len(words),
+        dimensions=storage.dimensions,
+        own_key_type="str",
+        key_type=options.get("key_type"),
+        dtype=storage.dtype,
+    )
+    dump.left_out = tuple(left_out)
+    return dump
+
+
+def _blocks(words: list[bytes], storage: _Storage, norms: NDArray[Any] | None) -> Any:
+    def blocks(most: int) -> Iterator[Block]:
+        for first in range(0, len(words), most):
+            own = words[first : first + most]
+            vectors = storage.decoded(first, first + len(own))
+            if norms is not None:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    vectors = vectors * norms[first : first + len(own), None]
+            yield own, vectors, {}
+
+    return blocks
+
+
+def _words(reader: ByteReader, kind: int, end: int) -> list[bytes]:
+    (count,) = reader.unpack("Q")
+    if kind == 8:
+        reader.unpack("QII")
+    elif kind != _SIMPLE:
+        reader.unpack("III")  # lengths of n-grams, buckets
+    if count > (end - reader.at) // 4:
+        raise reader.bad("truncated", expected=f"{count} words")
+    words = []
+    for _ in range(count):
+        (size,) = reader.unpack("I")
+        words.append(reader.take(size).tobytes())
+    return words
+
+
+class _Storage:
+    """The vectors: a matrix, or codes of a product quantizer and its codebooks."""
+
+    def __init__(self, codes: NDArray[Any], books: NDArray[Any] | None, rotation: Any, norms: Any) -> None:
+        self._codes, self._books, self._rotation, self._norms = codes, books, rotation, norms
+        self.rows = len(codes)
+        self.dimensions = codes.shape[1] if books is None else books.shape[0] * books.shape[2]
+        self.dtype = "float32" if books is None else "codes of a product quantizer"
+
+    @classmethod
+    def of_array(cls, reader: ByteReader) -> _Storage:
+        rows, width, number = reader.unpack("QII")
+        if _TYPES.get(number) != "<f4":
+            raise reader.bad("holds other numbers than float32", found=f"type {number}")
+        reader.take(4 - reader.at % 4)
+        return cls(reader.array("<f4", rows * width).reshape(rows, width), None, None, None)
+
+    @classmethod
+    def of_product(cls, reader: ByteReader) -> _Storage:
+        rotated, normed, parts, width, entries, rows, codes, number = reader.unpack("IIIIIQII")
+        if not (1 <= parts <= width <= 1 << 20 and width % parts == 0 and 1 <= entries <= 256):
+            raise reader.bad("no product quantizer", found=f"{parts} parts of {width}, {entries} entries")
+        if _TYPES.get(codes) != "u1" or _TYPES.get(number) != "<f4":
+            raise reader.bad("holds other numbers than bytes and float32")
+        reader.take(4 - reader.at % 4)
+        rotation = reader.array("<f4", width * width).reshape(width, width) if rotated else None
+        books = reader.array("<f4", entries * width).reshape(parts, entries, width // parts)
+        norms = reader.array("<f4", rows) if normed else None
+        table = reader.array("u1", rows * parts).reshape(rows, parts)
+        return cls(table, books, rotation, norms)
+
+    def decoded(self, first: int, last: int) -> NDArray[Any]:
+        """Return the vectors of some rows."""
+        codes = self._codes[first:last]
+        if self._books is None:
+            return codes
+        if codes.size and int(codes.max()) >= self._books.shape[1]:
+            raise FormatError(f"damaged: a code beyond the codebook among rows {first} to {last - 1}")
+        vectors = np.concatenate([self._books[m][codes[:, m]] for m in range(codes.shape[1])], axis=1)
+        if self._rotation is not None:
+            vectors = vectors @ self._rotation.T
+        return vectors if self._norms is None else vectors * self._norms[first:last, None]
+
+
+def _sniff(head: Head) -> float:
+    return SURE if head.data.startswith(_MAGIC) else 0.0
+
+
+def _write(output: Output) -> None:
+    """Write a simple vocabulary and a matrix. Words come first, so that vectors wait in a temporary file."""
+    import tempfile
+
+    with output.file() as file, tempfile.TemporaryFile() as vectors, KeySpool(output) as keys:
+        for own, block in output.pairs:
+            keys.taken(own, block)
+            vectors.write(np.ascontiguousarray(block, "<f4").data)
+        file.write(_MAGIC + struct.pack("<IIII", 0, 2, _SIMPLE, _ARRAY))
+        begin = file.tell()
+        file.write(struct.pack("<IQQ", _SIMPLE, 0, output.rows))
+        lists = keys.lists() if output.key_type is not None else [range(output.rows)]
+        for some in lists:
+            texts = [word if isinstance(word, bytes) else str(word).encode() for word in some]
+            file.write(b"".join(struct.pack("<I", len(text)) + text for text in texts))
+        end = file.tell()
+        file.seek(begin + 4)
+        file.write(struct.pack("<Q", end - begin - 12))
+        file.seek(end)
+        padding = 4 - (end + 12 + 16) % 4  # never none: readers expect four where it would be aligned
+        size = 16 + padding + 4 * output.rows * output.dimensions
+        file.write(struct.pack("<IQQII", _ARRAY, size, output.rows, output.dimensions, 10) + bytes(padding))
+        vectors.seek(0)
+        while data := vectors.read(1 << 20):
+            file.write(data)
+
+
+FORMATS = (
+    Format(
+        "finalfusion",
+        (".fifu",),
+        "finalfusion: words with a matrix or product-quantized vectors, and their norms",
+        open=_open,
+        sniff=_sniff,
+        write=_write,
+    ),
+)
