@@ -63,7 +63,8 @@ def read_torch_zip(path: Path) -> dict[str, NDArray[Any]]:
             program = next((name for name in members if name.endswith("/data.pkl")), None)
             if program is None:
                 raise FormatError("is no file of torch.save: it has no data.pkl", path=path)
-            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            sizes = [max(member.file_size, member.compress_size) for member in archive.infolist()]
+            if sum(sizes) > path.stat().st_size:
                 raise FormatError("is no file of torch.save: its members are compressed, or overlap", path=path)
             folder = program.removesuffix("data.pkl")
             if f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") != b"little":

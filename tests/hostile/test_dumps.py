@@ -102,6 +102,18 @@ def test_members_that_expand_are_refused(tmp_path: Path) -> None:
         read_torch_zip(path)
 
 
+def test_members_that_say_to_be_longer_than_the_file_are_refused(tmp_path: Path) -> None:
+    path = torch_zip(tmp_path / "a.pt", b"}" + text("a") + tensor(1) + b"s", storage=bytes(4))
+    with zipfile.ZipFile(path) as archive:
+        directory = archive.start_dir
+    data = bytearray(path.read_bytes())
+    at = data.index(b"a/data/0", directory) - 46
+    struct.pack_into("<I", data, at + 20, 0xFFFFFFF0)  # its compressed size
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match="compressed, or overlap"):
+        read_torch_zip(path)
+
+
 def safetensors(path: Path, header: bytes, data: int = 0) -> Path:
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(data))
     return path
