@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +12,9 @@ from rich.text import Text
 from vecstore.cli.certificates import certificate
 from vecstore.cli.console import facts, print_json, say, shown_key, stdout, table
 from vecstore.cli.keys import find_rows, parse_key
-from vecstore.cli.options import AsJson, Force, SearchMetric, StorePath, examples
-from vecstore.cli.queries import read_queries, read_rows
+from vecstore.cli.options import AsJson, Force, SearchMetric, ShownColumns, StorePath, examples
+from vecstore.cli.printing import decimals, print_answers, print_columns, print_vectors
+from vecstore.cli.queries import columns_of, read_queries, read_rows
 from vecstore.cli.sizes import format_bytes, row_bytes
 from vecstore.errors import CorruptError, OptionError
 from vecstore.shard.certificate import Certificate, certificate_in
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["get", "info", "register", "search", "verify", "warm"]
 
 PANEL = "Read"
-PREVIEW = 6  # numbers of a vector that fit a terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +51,7 @@ def register(app: typer.Typer) -> None:
             "vecstore search words.vecs --key king -k 5",
             "vecstore search docs.vecs --vector queries.npy --recall 0.95 --json",
             "vecstore search words.vecs --key king --min-score 0.6 --all",
+            "vecstore search docs.vecs --key curl --where \"section = 'net'\" --columns section,size",
             "vecstore search words.vecs --vector - < queries.txt   (a line of numbers a query)",
         ),
     )(search)
@@ -84,6 +84,7 @@ def get(
         list[str],
         typer.Argument(metavar="KEY...", help="Keys; row numbers in a store without keys.", show_default=False),
     ],
+    columns: ShownColumns = None,
     as_json: AsJson = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.npy", help="Write the vectors to a NumPy file.")
@@ -97,15 +98,19 @@ def get(
     import vecstore
 
     with vecstore.open(store) as opened:
-        vectors = opened.vectors[find_rows(opened, keys)]
+        rows = find_rows(opened, keys)
+        vectors, beside = opened.vectors[rows], columns_of(opened, columns, rows)
         names = [shown_key(parse_key(opened, key)) for key in keys]
     if output is not None:
         _save(output, vectors, force)
         say(f"{len(vectors):,} x {vectors.shape[1]} float32 written to {output}")
     if as_json:
-        print_json([{"key": key, "vector": _numbers(x)} for key, x in zip(names, vectors, strict=True)])
+        every = zip(names, beside, vectors, strict=True)
+        print_json([{"key": key, **own, "vector": decimals(x)} for key, own, x in every])
+    elif columns is not None:
+        print_columns(names, beside)
     elif output is None:
-        _print_vectors(names, vectors)
+        print_vectors(names, vectors)
 
 
 def search(
@@ -136,6 +141,11 @@ def search(
         typer.Option(metavar="FILE", help="Only these: FILE.npy (row numbers or a mask), or keys, one a line."),
     ] = None,
     exclude: Annotated[str | None, typer.Option(metavar="FILE", help="Not these: a file as for --rows.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="CONDITION", help="Only rows whose columns satisfy it: \"section = 'net' and size < 9\"."),
+    ] = None,
+    columns: ShownColumns = None,
     rescore: Annotated[
         int | None,
         typer.Option(
@@ -186,6 +196,7 @@ def search(
             "max_distance": max_distance,
             "rows": None if rows is None else read_rows(opened, rows),
             "exclude": None if exclude is None else read_rows(opened, exclude),
+            "where": where,
             "rescore": "auto" if rescore is None else rescore,
             "nprobe": nprobe,
             "calibrated": calibrated,
@@ -198,6 +209,7 @@ def search(
             batch = opened.search(np.atleast_2d(queries), k + more, **options, recall=recall, exact=exact)
             found = batch.each()
         metric = metric or opened.metric
+        beside = [columns_of(opened, columns, result.rows) for result in found]
     answers = []
     for query, result in enumerate(found):
         kept = [at for at, row in enumerate(result.rows.tolist()) if own is None or row != own[query]]
@@ -206,14 +218,16 @@ def search(
                 "key": shown_key(result.keys[at]),
                 "row": int(result.rows[at]),
                 "score": round(float(result.scores[at]), 6),
+                **beside[query][at],
             }
             for at in (kept if everything else kept[:k])
         ]
         answers.append({"query": names[query] if names else query, "neighbours": neighbours})
     if as_json:
-        print_json({"metric": metric, "results": answers})
+        plan = {"plan": found[0].plan.to_dict()} if where is not None and found else {}
+        print_json({"metric": metric, "results": answers} | plan)
     else:
-        _print_answers(answers, metric, titled=len(answers) > 1)
+        print_answers(answers, metric, titled=len(answers) > 1)
 
 
 def verify(
@@ -330,37 +344,6 @@ def _save(path: Path, vectors: NDArray[np.float32], force: bool) -> None:
 
     with Replacement(path, force=force) as file:
         np.save(file, vectors)
-
-
-def _numbers(x: NDArray[np.float32]) -> list[float]:
-    return [float(str(value)) for value in x]  # the shortest decimals that are the same float32
-
-
-def _print_vectors(keys: list[str | int], vectors: NDArray[np.float32]) -> None:
-    if not sys.stdout.isatty():
-        for key, x in zip(keys, vectors, strict=True):
-            print(key, *_numbers(x))
-        return
-    import numpy as np
-
-    shown = table("key", "length", "vector", right=("length",))
-    for key, x in zip(keys, vectors, strict=True):
-        numbers = " ".join(f"{value: .4f}" for value in x[:PREVIEW].tolist())
-        more = f" ... {len(x) - PREVIEW} more" if len(x) > PREVIEW else ""
-        shown.add_row(Text(str(key)), f"{np.linalg.norm(x):.4f}", numbers + more)
-    stdout().print(shown)
-
-
-def _print_answers(answers: list[dict[str, Any]], metric: SearchMetric, *, titled: bool) -> None:
-    score = {"l2": "squared distance", "hamming": "bits that differ"}.get(metric, metric)
-    out = stdout()
-    for answer in answers:
-        shown = table("key", score, "row", right=(score, "row"))
-        if titled:
-            out.print(Text(f"\n{answer['query']}", style="bold"))
-        for found in answer["neighbours"]:
-            shown.add_row(Text(str(found["key"])), f"{found['score']:.4f}", f"{found['row']:,}")
-        out.print(shown)
 
 
 def warm(stores: Annotated[list[Path] | None, typer.Argument(help="Stores to read into memory.")] = None) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "NumberType",
     "Quiet",
     "SearchMetric",
+    "ShownColumns",
     "StorePath",
     "VectorColumn",
     "examples",
@@ -37,6 +38,9 @@ StorePath: TypeAlias = Annotated[
     Path, typer.Argument(metavar="STORE", help="A store: a .vecs file, or a directory of shards.", show_default=False)
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ShownColumns: TypeAlias = Annotated[
+    str | None, typer.Option("--columns", metavar="A,B,C", help="Show these columns of the rows, too.")
+]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
 

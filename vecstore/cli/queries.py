@@ -14,12 +14,26 @@ if TYPE_CHECKING:
 
     from vecstore.store.store import Store
 
-__all__ = ["names_in", "read_queries", "read_rows"]
+__all__ = ["columns_of", "names_in", "read_queries", "read_rows"]
 
 
 def names_in(text: str) -> list[str]:
     """Return names that stand between commas."""
     return [name for each in text.split(",") if (name := each.strip())]
+
+
+def columns_of(store: Store, names: str | None, rows: NDArray[Any]) -> list[dict[str, Any]]:
+    """Return what rows have in some columns, ready for JSON: a mapping for each row, empty where none were named."""
+    if names is None:
+        return [{} for _ in rows]
+    from vecstore.store.columns import some_columns
+
+    found = some_columns(store.columns, names_in(names), rows)
+    return [{name: _shown(value) for name, value in row.items()} for row in found.to_pylist()]
+
+
+def _shown(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int, float, str, list)) else str(value)
 
 
 def read_queries(given: str) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ __all__ = ["Batch", "Found", "joined"]
 PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
 PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
-PICKED_BYTES = 2000  # scanning so many bytes takes as long as picking out one row
+PICKED_BYTES = 4000  # scanning so many bytes takes as long as picking out one row
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
 SCORED_AT_ONCE = 256  # rows, at least, that are worth a thread
@@ -61,7 +61,10 @@ class Batch:
     selection : Selection
         The rows that may be found.
     nprobe : int or None
-        Look into so many cells, the nearest ones; None for all.
+        Look into so many cells, the nearest ones; None for all. Where rows are selected, into as many more as hold as
+        many of these.
+    least : int
+        Of these look at so many at least, as long as there are some.
 
     Attributes
     ----------
@@ -71,9 +74,21 @@ class Batch:
     """
 
     def __init__(
-        self, prepared: Prepared, queries: Floats, metric: SearchMetric, selection: Selection, nprobe: int | None
+        self,
+        prepared: Prepared,
+        queries: Floats,
+        metric: SearchMetric,
+        selection: Selection,
+        nprobe: int | None,
+        least: int = 0,
     ) -> None:
-        self.prepared, self.metric, self.selection, self.nprobe = prepared, metric, selection, nprobe
+        self.prepared, self.metric, self.selection, self.nprobe, self._least = (
+            prepared,
+            metric,
+            selection,
+            nprobe,
+            least,
+        )
         self._queries = queries
         self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
@@ -82,7 +97,7 @@ class Batch:
 
     def of(self, queries: NDArray[np.int64]) -> Batch:
         """Return a batch of some of the queries."""
-        return Batch(self.prepared, self._queries[queries], self.metric, self.selection, self.nprobe)
+        return Batch(self.prepared, self._queries[queries], self.metric, self.selection, self.nprobe, self._least)
 
     def numbered(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the numbers of the rows at positions, -1 for -1, in the same shape."""
@@ -240,22 +255,34 @@ class Batch:
         if selection.listed is None:
             return None
         if self.nprobe is not None:
-            return selection.among(number, rows_in(self._probed(section)))
-        few = selection.count * PICKED_BYTES <= self.prepared.rows * section.layers[0].layer.code_bytes
-        return selection.in_section(number) if few else None
+            return selection.among(number, rows_in(self.probed(number)))
+        picked, codes = selection.in_section(number), section.layers[0]
+        scanned = _rows_scanned(codes.part.slots_of(picked), max(codes.part.tile_rows, 32))
+        return picked if len(picked) * PICKED_BYTES <= scanned * codes.layer.code_bytes else None
 
-    def _probed(self, section: Section) -> Ranges:
-        """Return the positions that are looked at: in the cells nearest to the query, or all."""
+    def picked(self, number: int) -> NDArray[np.int64] | None:
+        """Return the positions of a section that are scored one by one; None where it is scanned."""
+        return self._picked[number]
+
+    def probed(self, number: int) -> Ranges:
+        """Return the positions of a section that are looked at: in the cells nearest to the query, or all."""
+        section, selection = self.prepared.sections[number], self.selection
         if section.cells is None or self.nprobe is None:
             return np.array([[0, section.rows]])
-        return section.cells.nearest(self.ranking.queries[0], self.nprobe, by_product=self.ranking.raw == "product")
+        return section.cells.nearest(
+            self.ranking.queries[0],
+            self.nprobe,
+            by_product=self.ranking.raw == "product",
+            selected=selection.counts(number, section.cells.ranges) if selection.narrowed else None,
+            least=self._least,
+        )
 
     def _looked_at(self, scanner: Scanner, number: int) -> Ranges:
         """Return which slots of a section a scanner scans; or which of the rows that are picked out, all."""
         picked = self._picked[number]
         if picked is not None:
             return np.array([[0, len(picked)]])
-        return scanner.arranged(scanner.codes.part.ranges_of(self._probed(self.prepared.sections[number])))
+        return scanner.arranged(scanner.codes.part.ranges_of(self.probed(number)))
 
     def _over(self, scanner: Scanner, piece: Piece, best: TopK, floors: NDArray[np.float64]) -> None:
         """Scan rows of a section, or score them one by one where they are picked out."""
@@ -298,6 +325,11 @@ def _pick(scanner: Scanner, slots: NDArray[np.int64], best: TopK, floors: NDArra
         found = np.empty(len(listed))
         scanner.score(indptr, listed, found)
         entries.offer_listed(found, listed, indptr, best.heap(floors))
+
+
+def _rows_scanned(slots: NDArray[np.int64], together: int) -> int:
+    """Return how many rows a scan looks at that passes over groups of so many rows without one of the slots, rising."""
+    return together * (int(np.count_nonzero(np.diff(slots // together))) + 1) if len(slots) else 0
 
 
 def _row_lengths(section: Section, layer: int) -> RowLengths | None:

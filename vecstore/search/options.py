@@ -41,6 +41,7 @@ class SearchOptions:
     metric: SearchMetric
     rows: ArrayLike | None = None
     exclude: ArrayLike | None = None
+    where: Any = None
     min_score: float | None = None
     max_distance: float | None = None
     rescore: int | Literal["auto"] = "auto"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +13,14 @@ from vecstore.search.oversampling import oversampling
 from vecstore.search.plan import Plan
 from vecstore.search.scan_bytes import plan_of
 from vecstore.search.section import sections_of
-from vecstore.search.selection import Selection, as_numbers
+from vecstore.search.selection import Selection, as_numbers, as_rows
 from vecstore.search.trellis import Trellis
+from vecstore.search.where import mask_of
 from vecstore.shard.shard import Shard
 
 __all__ = ["Prepared"]
 
+KEPT_FILTERS, KEPT_MASK_BYTES = 16, 1 << 27  # selections of conditions that are kept: how many, and bytes of masks
 NOBODY = np.empty(0, np.int64)
 
 
@@ -42,6 +44,7 @@ class Prepared:
         self.shards, self.sections = shards, sections_of(shards)
         self.edges: list[int] = np.cumsum([0, *(section.rows for section in self.sections)]).tolist()
         self.dead, self._living = dead, Selection(self.sections, self.edges, None, dead if len(dead) else None)
+        self._filtered: dict[str, Selection] = {}
         self._trellises: dict[tuple[int, int], Trellis | None] = {}
         self._served: dict[SearchMetric, bool] = {}
         self._oversampling: dict[float | None, int] = {}
@@ -58,13 +61,30 @@ class Prepared:
         """Bytes of the first layer's codes."""
         return self.rows * self.sections[0].codec.layers[0].code_bytes
 
-    def selection(self, rows: ArrayLike | None, exclude: ArrayLike | None) -> Selection:
+    def selection(self, rows: ArrayLike | None, exclude: ArrayLike | None, where: Any = None) -> Selection:
         """Return the rows that a search may find: some or all, without others and without those that were deleted."""
-        if rows is None and exclude is None:
+        if rows is None and exclude is None and where is None:
             return self._living
+        if where is not None:
+            return self._selected(rows, exclude, where)
         if len(self.dead):
             exclude = self.dead if exclude is None else np.union1d(self.dead, as_numbers(self.rows, exclude, "exclude"))
         return Selection(self.sections, self.edges, rows, exclude)
+
+    def _selected(self, rows: ArrayLike | None, exclude: ArrayLike | None, where: Any) -> Selection:
+        """Return those of the rows that a condition selects. What one selects of all is kept for the next search."""
+        known = self._filtered.get(where) if rows is None and exclude is None and isinstance(where, str) else None
+        if known is None:
+            mask = mask_of(where, self.shards)
+            if rows is not None:
+                chosen = as_rows(self.rows, rows, "rows")
+                mask = mask & chosen if chosen.dtype == bool else chosen[mask[chosen]]
+            known = self.selection(mask, exclude)
+            if rows is None and exclude is None and isinstance(where, str):
+                while len(self._filtered) >= max(min(KEPT_FILTERS, KEPT_MASK_BYTES // max(self.rows, 1)), 1):
+                    self._filtered.pop(next(iter(self._filtered), where), None)  # two threads may both come here
+                self._filtered[where] = known
+        return known
 
     def trellis(self, number: int, layer: int, metric: SearchMetric) -> Trellis | None:
         """Return what scores rows of a layer of a section by their trellis; None where codes are others.

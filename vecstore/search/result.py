@@ -25,7 +25,7 @@ class SearchResult:
 
     Keys are read from the store when they are asked for, once. A result whose keys were not read yet keeps the files of
     its store mapped, so that they can be read after `Store.close`, too; there `CorruptError` tells of damaged keys.
-    A result that is pickled takes its keys along.
+    A result that is pickled takes its keys along, and its columns.
 
     Attributes
     ----------
@@ -38,9 +38,16 @@ class SearchResult:
     """
 
     def __init__(
-        self, keys: list[Any] | Callable[[], list[Any]], rows: NDArray[np.int64], scores: Floats, rescored: Any
+        self,
+        keys: list[Any] | Callable[[], list[Any]],
+        rows: NDArray[np.int64],
+        scores: Floats,
+        rescored: Any,
+        columns: Any = None,
+        plan: Any = None,
     ) -> None:
         self._keys, self.rows, self.scores, self.rescored = keys, rows, scores, rescored
+        self._beside, self._plan = columns, plan
 
     @property
     def keys(self) -> list[Any]:
@@ -48,6 +55,20 @@ class SearchResult:
         if not isinstance(self._keys, list):  # two threads may both read them
             self._keys = self._keys()
         return self._keys
+
+    @property
+    def columns(self) -> Any:
+        """What the rows have beside their vectors: a `pyarrow.Table`; of a batch, of one query after the other."""
+        if callable(self._beside):
+            self._beside = self._beside(self.rows[self.rows >= 0])
+        return require("pyarrow", purpose="columns").table({}) if self._beside is None else self._beside
+
+    @property
+    def plan(self) -> Any:
+        """What was done with a filter: how many rows it selected, and whether they were picked out or scanned."""
+        if callable(self._plan):
+            self._plan = self._plan()
+        return self._plan
 
     def each(self) -> list[SearchResult]:
         """Return the result of each query of a batch by itself, without what rows were filled up with."""
@@ -67,27 +88,43 @@ class SearchResult:
             return [self[each] for each in range(len(self))[at]]
         if self.single:
             return self.keys[at], float(self.scores[at])
-        size = len(self.keys[at])
-        return SearchResult(self.keys[at], self.rows[at, :size], self.scores[at, :size], int(self.rescored[at]))
+        size, beside = len(self.keys[at]), self._beside
+        if beside is not None and not callable(beside):
+            beside = beside.slice(sum(map(len, self.keys[: range(len(self))[at]])), size)
+        own = self.keys[at], self.rows[at, :size], self.scores[at, :size], int(self.rescored[at])
+        return SearchResult(*own, beside, self._plan)
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over (key, score), best first; for a batch, over a `SearchResult` for each query."""
         return zip(self.keys, self.scores.tolist(), strict=True) if self.single else iter(self.each())
 
     def __reduce__(self) -> Any:
-        return SearchResult, (self.keys, self.rows, self.scores, self.rescored)
+        beside = None if self._beside is None else self.columns
+        return SearchResult, (self.keys, self.rows, self.scores, self.rescored, beside, self.plan)
 
     def __repr__(self) -> str:
         told = (f"{name}={getattr(self, name)!r}" for name in ("keys", "rows", "scores", "rescored"))
         return f"SearchResult({', '.join(told)})"
 
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with columns key, row and score; for a batch, the number of the query before."""
-        return require("pandas", purpose="to_pandas").DataFrame(self._columns())
+        """Return a `pandas.DataFrame` with columns key, row, score and those of the store; query first in a batch."""
+        frame = require("pandas", purpose="to_pandas").DataFrame(self._columns())
+        for name, column in self._named_apart():
+            frame[name] = column.to_pandas().array
+        return frame
 
     def to_arrow(self) -> Any:
         """Return a `pyarrow.Table` with the columns of `to_pandas`."""
-        return require("pyarrow", purpose="to_arrow").table(self._columns())
+        table = require("pyarrow", purpose="to_arrow").table(self._columns())
+        for name, column in self._named_apart():
+            table = table.append_column(name, column)
+        return table
+
+    def _named_apart(self) -> Iterator[tuple[str, Any]]:
+        """Yield names and values of the store's columns, those with names of a result's own called ``columns.NAME``."""
+        for name in self.columns.column_names if self._beside is not None else ():
+            taken = name in ("query", "key", "row", "score")
+            yield f"columns.{name}" if taken else name, self.columns[name]
 
     def _columns(self) -> dict[str, Any]:
         if self.single:

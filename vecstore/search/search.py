@@ -50,10 +50,10 @@ def find(
     few = _few(options, prepared.rows)
     wanted = min(k + len(few), prepared.rows)
     strategy, nprobe = resolve(options, prepared, wanted), cells_to_probe(options, prepared)
-    selection = prepared.selection(options.rows, None if len(few) else options.exclude)
+    selection = prepared.selection(options.rows, None if len(few) else options.exclude, options.where)
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
-        batch = Batch(prepared, some, options.metric, selection, nprobe)
+        batch = Batch(prepared, some, options.metric, selection, nprobe, wanted)
         found = strategy.find(batch, wanted, batch.ranking.floors(least))
         found.scores = batch.ranking.final(found.scores)
         found.rows = batch.numbered(found.rows)
@@ -76,7 +76,7 @@ def find_all(
 ) -> list[tuple[NDArray[np.float64], NDArray[np.int64], int]]:
     """Return the scores and rows of all that score `least`, best first, and rows rescored, for each query."""
     strategy, nprobe = resolve_range(options, prepared), cells_to_probe(options, prepared)
-    selection = prepared.selection(options.rows, options.exclude)
+    selection = prepared.selection(options.rows, options.exclude, options.where)
     found = []
     together = QUERIES_AT_ONCE if nprobe is None else 1
     for start in range(0, len(queries), together):

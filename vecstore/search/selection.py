@@ -33,6 +33,8 @@ class Selection:
     ----------
     count : int
         How many rows may be found.
+    narrowed : bool
+        Whether some were selected, not only others left out.
     listed : (count,) int64 or None
         Their positions, sorted, where they are few.
 
@@ -46,10 +48,12 @@ class Selection:
         self, sections: Sequence[Section], edges: list[int], rows: ArrayLike | None, exclude: ArrayLike | None
     ) -> None:
         self._sections, self._edges, total = sections, edges, edges[-1]
+        self.narrowed = rows is not None
         self.count = total
         self.listed: NDArray[np.int64] | None = None
         self._mask: NDArray[np.bool_] | None = None  # by position
         self._bits: dict[tuple[int, Part], NDArray[np.uint32]] = {}
+        self._counts: dict[int, NDArray[np.int64]] = {}  # of each section, how many rows of each cell may be found
         some = None if rows is None else as_rows(total, rows, "rows")
         others = None if exclude is None else as_rows(total, exclude, "exclude")
         if some is not None and some.dtype != bool and len(some) * LISTED <= total:
@@ -69,6 +73,19 @@ class Selection:
         if self.listed is not None:
             return np.intersect1d(self.in_section(number), positions, assume_unique=True)
         return positions if self._mask is None else positions[self._mask[positions + self._edges[number]]]
+
+    def counts(self, number: int, ranges: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many rows that may be found lie in the cells of a section, whose ranges are (..., 2): (...)."""
+        if number not in self._counts:  # two threads may both do it
+            if self.listed is not None:
+                before = np.searchsorted(self.in_section(number), ranges)
+            elif self._mask is not None:
+                mask = self._mask[self._edges[number] : self._edges[number + 1]]
+                before = np.concatenate([[0], np.cumsum(mask)])[ranges]
+            else:
+                before = ranges
+            self._counts[number] = np.asarray(before[..., 1] - before[..., 0])
+        return self._counts[number]
 
     def bits(self, number: int, part: Part) -> NDArray[np.uint32]:
         """Return which rows of a section may be found: bit i of item t for slot 32 t + i of a part; empty for all."""

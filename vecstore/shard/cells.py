@@ -74,10 +74,20 @@ class CellRuns:
         """Return the centroid of each row's cell: (n, d)."""
         return self.centroids[self.of(rows)]
 
-    def nearest(self, query: Floats, count: int, *, by_product: bool) -> NDArray[np.int64]:
+    def nearest(
+        self,
+        query: Floats,
+        count: int,
+        *,
+        by_product: bool,
+        selected: NDArray[np.int64] | None = None,
+        least: int = 0,
+    ) -> NDArray[np.int64]:
         """Return the ranges, rising, of the rows in the `count` cells nearest to a query (d,), empty ones left out.
 
-        Nearest is the least distance, or with `by_product` the largest inner product.
+        Nearest is the least distance, or with `by_product` the largest inner product. With `selected` (shards, cells),
+        of how many rows of each cell some are wanted, there are more cells: as many as hold as many selected rows as
+        the `count` nearest ones hold rows, and `least` at least. Cells without a selected row are left out.
 
         Returns
         -------
@@ -90,6 +100,12 @@ class CellRuns:
         filled = sizes.sum(axis=0) > 0
         order = np.argsort(-np.where(filled, scores, -np.inf), kind="stable")[:count]
         chosen = np.sort(order[filled[order]])
+        if selected is not None:
+            of_cell = selected.sum(axis=0)
+            order = np.argsort(-np.where(of_cell > 0, scores, -np.inf), kind="stable")
+            seen = np.cumsum(of_cell[order])
+            stop = int(np.searchsorted(seen, max(int(sizes.sum(axis=0)[chosen].sum()), least))) + 1
+            chosen = np.sort(order[:stop][of_cell[order[:stop]] > 0])
         found = self.ranges[:, chosen].reshape(-1, 2)
         return found[found[:, 0] < found[:, 1]]
 

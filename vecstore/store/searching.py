@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,9 +14,11 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_array, as_vectors
 from vecstore.errors import OptionError, ShapeError
 from vecstore.search.options import SearchOptions
+from vecstore.search.planned import Planned, planned
 from vecstore.search.result import SearchResult
 from vecstore.search.search import find, find_all
 from vecstore.search.topk import TopK
+from vecstore.store.columns import some_columns
 from vecstore.store.own_rows import OwnRows
 from vecstore.store.shown_scores import ShownScores
 from vecstore.store.snapshot import Snapshot
@@ -31,9 +34,10 @@ def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOption
     shown, given = ShownScores.of(options, snapshot), as_array(queries)
     x, wanted = as_queries(snapshot, given), min(int(k), max(snapshot.living, 1))
     best, rescored = find(snapshot.prepared, x, wanted, options, shown.least)
-    if shown.least > -np.inf or options.rows is not None or options.exclude is not None:
+    if shown.least > -np.inf or any(given is not None for given in (options.rows, options.exclude, options.where)):
         best = best.cut(int(best.sizes.max(initial=0)))
-    return _result(snapshot, best, shown.shown(best.scores), rescored, single=given.ndim == 1)
+    plan = partial(planned, snapshot.prepared, x[:1].copy(), wanted, options)
+    return _result(snapshot, best, shown.shown(best.scores), rescored, plan, single=given.ndim == 1)
 
 
 def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions) -> SearchResult | list[SearchResult]:
@@ -42,9 +46,11 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
         raise OptionError("range_search needs min_score= (cosine, dot) or max_distance= (l2, hamming)")
     refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), as_array(queries)
+    x, beside = as_queries(snapshot, given), _columns_of(snapshot)
+    plan = partial(planned, snapshot.prepared, x[:1].copy(), 0, options)
     results = [
-        SearchResult(_keys_of(snapshot, rows), snapshot.own(rows), shown.shown(scores), rescored)
-        for scores, rows, rescored in find_all(snapshot.prepared, as_queries(snapshot, given), options, shown.least)
+        SearchResult(_keys_of(snapshot, rows), snapshot.own(rows), shown.shown(scores), rescored, beside, plan)
+        for scores, rows, rescored in find_all(snapshot.prepared, x, options, shown.least)
     ]
     return results[0] if given.ndim == 1 else results
 
@@ -71,13 +77,28 @@ def as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:
 
 
 def _result(
-    snapshot: Snapshot, best: TopK, scores: Floats, rescored: NDArray[np.int64], *, single: bool
+    snapshot: Snapshot,
+    best: TopK,
+    scores: Floats,
+    rescored: NDArray[np.int64],
+    plan: Callable[[], Planned],
+    *,
+    single: bool,
 ) -> SearchResult:
+    beside = _columns_of(snapshot)
     if single:
         rows = best.rows[0, : int(best.sizes[0])]
-        return SearchResult(_keys_of(snapshot, rows), snapshot.own(rows), scores[0, : len(rows)], int(rescored[0]))
+        own = _keys_of(snapshot, rows), snapshot.own(rows), scores[0, : len(rows)], int(rescored[0])
+        return SearchResult(*own, beside, plan)
     scores[best.rows < 0] = np.nan
-    return SearchResult(_keys_of(snapshot, best.rows), snapshot.own(best.rows), scores, rescored)
+    return SearchResult(_keys_of(snapshot, best.rows), snapshot.own(best.rows), scores, rescored, beside, plan)
+
+
+def _columns_of(snapshot: Snapshot) -> Callable[[NDArray[np.int64]], Any] | None:
+    """Return what reads the columns of rows; None in a store without columns."""
+    if not snapshot.has_columns:
+        return None
+    return lambda rows: some_columns(snapshot.columns, None, np.asarray(rows))
 
 
 def _keys_of(snapshot: Snapshot, rows: NDArray[np.int64]) -> Callable[[], list[Any]]:

@@ -22,7 +22,7 @@ from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.progress import Listener, Step
 from vecstore.shard.groups import groups
 from vecstore.shard.shard import Shard
-from vecstore.store.columns import table_of
+from vecstore.store.columns import some_columns, table_of
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import Manifest
 from vecstore.store.numbering import Numbering
@@ -41,10 +41,11 @@ TOUCHED_BYTES = 4096  # a page of memory, at least
 
 @dataclass(frozen=True)
 class Lookup:
-    """Vectors of keys, (n, d) float32, and which of the keys the store holds, (n,) bool."""
+    """Vectors of keys, (n, d) float32, which of them the store holds, (n,) bool, and columns that were asked for."""
 
     vectors: Floats
     known: NDArray[np.bool_]
+    columns: Any = None
 
 
 class Snapshot:
@@ -189,8 +190,8 @@ class Snapshot:
         vectors[known] = found
         return vectors
 
-    def lookup(self, keys: Any) -> Lookup:
-        """Return vectors for keys, also for those that codecs make vectors of."""
+    def lookup(self, keys: Any, columns: Sequence[str] = ()) -> Lookup:
+        """Return vectors for keys, also for those that codecs make vectors of, and some of their columns."""
         keys, rows = self._rows_of(keys)
         known = rows >= 0
         vectors = np.empty((len(rows), self.dimensions), np.float32)
@@ -205,7 +206,7 @@ class Snapshot:
             if made is None:
                 raise self.not_found(*missing)
             vectors[~known] = made
-        return Lookup(vectors, known)
+        return Lookup(vectors, known, some_columns(self.columns, columns, rows) if columns else None)
 
     def not_found(self, *keys: Any) -> KeyNotFoundError:
         """Return the error that says which keys are not there, the first few of them by name."""
@@ -256,6 +257,11 @@ class Snapshot:
         from vecstore.search.prepared import Prepared
 
         return Prepared(self.shards, self.dead.rows)
+
+    @cached_property
+    def has_columns(self) -> bool:
+        """Whether rows have anything beside their vectors."""
+        return any(shard.attributes.described for shard in self.shards)
 
     @cached_property
     def columns(self) -> Any:

@@ -123,13 +123,14 @@ class Store(Handle):
         row = snapshot.find(keys)
         return default if row < 0 else snapshot.vector(row)
 
-    def lookup(self, keys: Sequence[Any] | NDArray[Any]) -> Lookup:
+    def lookup(self, keys: Sequence[Any] | NDArray[Any], *, columns: Sequence[str] = ()) -> Lookup:
         """Return vectors for keys, also for those that the store does not hold, where the codec makes them of the key.
 
         Codecs do that whose rows share tables and are found by hashes of their keys: `hash`, and imported floret,
-        fastText and HashEmbed tables. Others raise `KeyNotFoundError`.
+        fastText and HashEmbed tables. Others raise `KeyNotFoundError`. `columns` names columns to take along, null for
+        keys that are not there.
         """
-        return self._snapshot.lookup(keys)
+        return self._snapshot.lookup(keys, columns)
 
     def rows_of(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         """Return the row number of each key, -1 where the store does not hold it: (n,) int64.
@@ -198,6 +199,7 @@ class Store(Handle):
         metric: SearchMetric | None = None,
         rows: ArrayLike | None = None,
         exclude: ArrayLike | None = None,
+        where: Any = None,
         min_score: float | None = None,
         max_distance: float | None = None,
         rescore: int | Literal["auto"] = "auto",
@@ -224,6 +226,9 @@ class Store(Handle):
         rows, exclude : array, optional
             Which rows may be found: a mask of one bool a row, or row numbers (`rows_of` turns keys into them). A store
             that is `renumbered` takes only numbers that came from it, and refuses any other (`OptionError`).
+        where : str or pyarrow.compute.Expression, optional
+            Only rows whose columns satisfy a condition, such as ``"section = 'python' and size < 100000"``. Of the
+            rows that it selects none is missed.
         min_score, max_distance : float, optional
             Leave out what scores less (cosine, dot), or is farther (l2, squared; hamming).
         rescore : int or "auto"
@@ -256,6 +261,7 @@ class Store(Handle):
             metric=metric or self.metric,
             rows=rows,
             exclude=exclude,
+            where=where,
             min_score=min_score,
             max_distance=max_distance,
             rescore=rescore,
@@ -276,6 +282,7 @@ class Store(Handle):
         metric: SearchMetric | None = None,
         rows: ArrayLike | None = None,
         exclude: ArrayLike | None = None,
+        where: Any = None,
         rescore: Literal[0, "auto"] = "auto",
         nprobe: int | None = None,
         calibrated: bool = False,
@@ -292,6 +299,7 @@ class Store(Handle):
             metric=metric or self.metric,
             rows=rows,
             exclude=exclude,
+            where=where,
             min_score=min_score,
             max_distance=max_distance,
             rescore=rescore,
@@ -312,7 +320,13 @@ class Store(Handle):
         return scores(self._snapshot, queries, rows, metric or self.metric)
 
     def most_similar(
-        self, key: Any, k: int = 10, *, metric: SearchMetric | None = None, rescore: int | Literal["auto"] = "auto"
+        self,
+        key: Any,
+        k: int = 10,
+        *,
+        metric: SearchMetric | None = None,
+        where: Any = None,
+        rescore: int | Literal["auto"] = "auto",
     ) -> list[tuple[Key, float]]:
         """Return the k keys nearest to `key`, itself left out, with their scores, best first.
 
@@ -326,7 +340,7 @@ class Store(Handle):
         if row < 0:
             raise snapshot.not_found(key)
         own = snapshot.own(np.array([row]))
-        return list(self.search(snapshot.vector(row), k, metric=metric, rescore=rescore, exclude=own))
+        return list(self.search(snapshot.vector(row), k, metric=metric, where=where, rescore=rescore, exclude=own))
 
     # The store itself
 

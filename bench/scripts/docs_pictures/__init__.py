@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from vecstore.bench.scripts.docs_pictures import cells, file_parts, flow, recall, scan_bytes, tile, tower
+from vecstore.bench.scripts.docs_pictures import cells, file_parts, filter_plan, flow, recall, scan_bytes, tile, tower
 from vecstore.bench.scripts.docs_pictures.colours import THEMES, Theme
 from vecstore.bench.scripts.docs_pictures.drawing import Drawing
 
@@ -24,6 +24,7 @@ def pictures(benchmarks: Path) -> Mapping[str, Callable[[Theme], Drawing]]:
     return {
         "cells": cells.draw,
         "file-parts": file_parts.draw,
+        "filter-plan": filter_plan.draw,
         "flow": flow.draw,
         "recall": partial(recall.draw, page=benchmarks.read_text(encoding="utf-8")),
         "scan-bytes": scan_bytes.draw,

@@ -235,7 +235,7 @@ class BruteForce:
             return True
         return "nprobe" in case.filter and not self.cells
 
-    def options(self, case):
+    def options(self, case, k):
         """Return the options of a search, which rows it may find for each query (q, n), and what they have to score."""
         n, given = self.n, {"metric": case.metric}
         layer = 0 if self.two_layers and case.thorough == "coarse" else -1
@@ -264,13 +264,16 @@ class BruteForce:
         if "nprobe" in case.filter:
             given["nprobe"] = NPROBE
             if self.cells:
-                reach = reach & np.stack([self._probed(query, case.metric) for query in self.queries[: len(scores)]])
+                selected = may if "rows" in given else None
+                probed = [self._probed(query, case.metric, selected, k) for query in self.queries[: len(scores)]]
+                reach = reach & np.stack(probed)
         return given, scores, reach, least
 
-    def _probed(self, query, metric):
+    def _probed(self, query, metric, selected, k):
         """Return which rows lie in the cells nearest to a query, by centroids: (n,).
 
-        A truncated store has unit vectors, so that the nearest cells are so by distance.
+        Where rows are selected, cells are looked into until as many of these were seen, at least k. A truncated store
+        has unit vectors, so that the nearest cells are so by distance.
         """
         may = np.zeros(self.n, bool)
         q = unit(query[None])[0] if metric == "cosine" else query
@@ -278,9 +281,24 @@ class BruteForce:
         for section in self.store._snapshot.prepared.sections:
             centroids, by_product = section.codec.partition.centroids, metric == "dot" and self.shards[0].prefix is None
             near = centroids @ q if by_product else -((q - centroids) ** 2).sum(axis=1)
-            near[sum(np.diff(shard.cells.edges) for shard in section.shards) == 0] = -np.inf
+            sizes = sum(np.diff(shard.cells.edges) for shard in section.shards)
+            near[sizes == 0] = -np.inf
+            cells, start = np.argsort(-near)[:NPROBE], first
+            if selected is not None:
+                counts = np.zeros(len(sizes), int)
+                for shard in section.shards:
+                    at = np.arange(shard.rows)
+                    own = selected[start + (at if shard.order is None else shard.order.rows(at))]
+                    counts += np.add.reduceat(np.append(own, 0), shard.cells.edges[:-1]) * (
+                        np.diff(shard.cells.edges) > 0
+                    )
+                    start += shard.rows
+                wanted = max(sizes[cells].sum(), k)
+                cells = [cell for cell in np.argsort(-near) if counts[cell]]
+                seen = np.cumsum([0, *counts[cells]])
+                cells = [cell for cell, before in zip(cells, seen, strict=False) if before < wanted]
             for shard in section.shards:
-                for cell in np.argsort(-near)[:NPROBE]:
+                for cell in cells:
                     at = np.arange(shard.cells.edges[cell], shard.cells.edges[cell + 1])
                     may[first + (at if shard.order is None else shard.order.rows(at))] = True
                 first += shard.rows
@@ -288,7 +306,7 @@ class BruteForce:
 
     def require(self, case):
         """Search, and hold what is found against brute force."""
-        given, scores, may, least = self.options(case)
+        given, scores, may, least = self.options(case, min(case.k, self.n))
         queries = self.queries[: len(scores)]
         if self.refuses(case):
             refused(self.store, queries, case.k, **given)
@@ -303,7 +321,7 @@ class BruteForce:
 
     def require_all(self, case):
         """Search for all rows that reach a score, and hold them against brute force."""
-        given, scores, may, _ = self.options(case)
+        given, scores, may, _ = self.options(case, 0)
         least, near = float(np.quantile(scores, 0.97)), NEAR * max(np.abs(scores).max(), 1)
         given = {name: given[name] for name in ("metric", "rows", "exclude", "nprobe") if name in given}
         given |= {"rescore": 0} if case.thorough == "coarse" else {}
