@@ -283,3 +283,21 @@ def test_movers(original, ours):
     for norm in (True, False):
         assert ours.wmdistance(*texts, norm=norm) == pytest.approx(original.wmdistance(*texts, norm=norm), rel=1e-5)
     assert ours.wmdistance(["nowhere"], texts[1]) == np.inf
+
+
+def test_deleted_rows_are_not_there(tmp_path):
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
+    vecstore.write(tmp_path / "few.vecs", x, list("abcdef"), "f32", shard_bytes=1 << 20)
+    with vecstore.edit(tmp_path / "few.vecs") as edit:
+        edit.delete(["b", "d"])
+    kv = KeyedVectors(vecstore.open(tmp_path / "few.vecs"))
+    expected = Original(4)
+    expected.add_vectors(list("acef"), x[[0, 2, 4, 5]])
+    kv.add_vectors(["g"], x[1:2])
+    expected.add_vectors(["g"], x[1:2])
+    assert list(kv.index_to_key) == expected.index_to_key
+    assert (len(kv), "b" in kv, kv.get_index("g")) == (5, False, 4)
+    np.testing.assert_array_equal(kv.vectors, expected.vectors)
+    close(kv.most_similar("a"), expected.most_similar("a"))
+    close(kv.most_similar("a", restrict_vocab=3), expected.most_similar("a", restrict_vocab=3))
+    assert kv.closer_than("a", "e") == expected.closer_than("a", "e")

@@ -244,3 +244,14 @@ def test_stores_and_paths(store, path, tmp_path):
     (tmp_path / "old.magnitude").write_bytes(b"SQLite format 3\0" + bytes(5000))
     with pytest.raises(FormatError, match="convert"):
         Magnitude(tmp_path / "old.magnitude")
+
+
+def test_deleted_rows_are_not_there(tmp_path):
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
+    vecstore.write(tmp_path / "few.vecs", x, list("abcdef"), "f32", shard_bytes=1 << 20)
+    with vecstore.edit(tmp_path / "few.vecs") as edit:
+        edit.delete(["b", "d"])
+    vectors = Magnitude(tmp_path / "few.vecs", normalized=False)
+    assert [key for key, _ in vectors] == list("acef")
+    assert (len(vectors), "b" in vectors, vectors[1][0]) == (4, False, "c")
+    np.testing.assert_array_equal(vectors.get_vectors_mmap(), x[[0, 2, 4, 5]])

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.errors import KeyNotFoundError, OptionError
+from vecstore.errors import KeyNotFoundError
 from vecstore.keys.kind import Key
 from vecstore.store.store import Store
-from vecstore.store.tombstones import NO_TOMBSTONES
+from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 from vecstore.store.vectors import Vectors
 
 __all__ = ["KeyList", "KeyPositions", "Overlay", "OverlayVectors"]
@@ -31,14 +31,14 @@ class Overlay:
     ----------
     dimensions : int
     store : Store, optional
-        It is not changed.
+        It is not changed. Its deleted rows are slots without a position.
     """
 
+    dead: Tombstones = NO_TOMBSTONES  # of positions
+
     def __init__(self, dimensions: int, store: Store | None = None) -> None:
-        if store is not None and len(store) < len(store.vectors):
-            raise OptionError(f"{store.path} has deleted rows, which have no position here: compact it first")
-        self.store, self.dimensions, self.dead = store, dimensions, NO_TOMBSTONES
-        self.base = 0 if store is None else len(store)
+        self.store, self.dimensions = store, dimensions
+        self.base = 0 if store is None else len(store.vectors)
         self._added: list[Any] = []  # the keys behind the store's, None where there is none yet
         self._slot_of: dict[Any, int] = {}
         self._written: list[int] = []  # the slot of each vector in memory
@@ -47,8 +47,14 @@ class Overlay:
         self._order: NDArray[np.int64] | None = None  # [position] -> slot, None where they are the same
         self._position: NDArray[np.int64] | None = None  # [slot] -> position
         self.empty: list[int] = []  # positions of keys that were appended without a vector
+        if store is not None and len(store) < self.base:
+            self.sort(np.asarray(store.living_rows))
 
     def __len__(self) -> int:
+        return self._slot_count if self._order is None else len(self._order)
+
+    @property
+    def _slot_count(self) -> int:
         return self.base + len(self._added)
 
     @property
@@ -117,13 +123,14 @@ class Overlay:
 
     def append(self, keys: Sequence[Any], vectors: Floats) -> None:
         """Add keys, None for those that come later, and their vectors (n, d)."""
-        first = len(self)
-        self._slot_of.update({key: first + at for at, key in enumerate(keys) if key is not None})
+        new = self._slot_count + np.arange(len(keys))
+        places, positions = self._places(), len(self) + np.arange(len(keys))
+        self._slot_of.update({key: slot for key, slot in zip(keys, new.tolist(), strict=True) if key is not None})
         self._added += keys
-        new = np.arange(first, first + len(keys))
-        self._place = np.concatenate([self._places(), np.full(len(keys), -1)])
+        self._place = np.concatenate([places, np.full(len(keys), -1)])
         if self._order is not None and self._position is not None:
-            self._order, self._position = np.concatenate([self._order, new]), np.concatenate([self._position, new])
+            self._order = np.concatenate([self._order, new])
+            self._position = np.concatenate([self._position, positions])
         self._write(new, vectors)
 
     def name(self, position: int, key: Any) -> None:
@@ -139,8 +146,8 @@ class Overlay:
     def sort(self, order: NDArray[np.int64]) -> None:
         """Let the rows stand in another order: position i is what was at `order[i]`."""
         self._order = self._slots(order)
-        self._position = np.empty(len(self), np.int64)
-        self._position[self._order] = np.arange(len(self))
+        self._position = np.full(self._slot_count, -1)
+        self._position[self._order] = np.arange(len(self._order))
 
     def _write(self, slots: NDArray[np.int64], vectors: Floats) -> None:
         assert self._place is not None
@@ -155,7 +162,7 @@ class Overlay:
             self._memory[place] = vector
 
     def _places(self) -> NDArray[np.int64]:
-        return np.full(len(self), -1) if self._place is None else self._place
+        return np.full(self._slot_count, -1) if self._place is None else self._place
 
     def _slots(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         return positions if self._order is None else self._order[positions]
@@ -164,7 +171,7 @@ class Overlay:
 
     def scores(self, query: Floats) -> Floats:
         """Return the cosine of every row with a query (d,): (n,) float32."""
-        of_slot = np.empty(len(self), np.float32)
+        of_slot = np.empty(self._slot_count, np.float32)
         if self.store is not None:
             of_slot[: self.base] = self.store.scores(query, metric="cosine")
         written = len(self._written)

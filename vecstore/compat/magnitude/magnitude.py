@@ -113,6 +113,8 @@ class Magnitude:
         self._namespace = _namespace
         self._words = None if self.store is None else Words(self.store, fold_case=case_insensitive)
         self._ngrams = None if self.store is None or self.store.key_type != "str" else NgramVectors(self.store)
+        whole = self.store is None or len(self.store) == len(self.store.vectors)
+        self._living = None if whole or self.store is None else np.asarray(self.store.living_rows)
         self._unknown = lru_cache(MADE, typed=True)(self._made)
 
     # Vectors
@@ -174,7 +176,8 @@ class Magnitude:
         """Yield all vectors in parts: the first row, the end, and the vectors (n, dim)."""
         for start in range(0, self.length, self.batch_size):
             end = min(start + self.batch_size, self.length)
-            yield start, end, self._stored(slice(start, end), self.normalized).astype(self.dtype, copy=False)
+            rows = self._living[start:end] if self._living is not None else slice(start, end)
+            yield start, end, self._stored(rows, self.normalized).astype(self.dtype, copy=False)
 
     def unroll(self, v: Any) -> Any:
         """Return a vector as it is; only language models are put together of parts."""
@@ -353,11 +356,12 @@ class Magnitude:
     def _key_of(self, row: int) -> Any:
         if self.store is None:
             raise IndexError(f"row {row} of a FeaturizerMagnitude, which has none")
-        return self.store.key_of(row)
+        return self.store.key_of(row if self._living is None else int(self._living[row]))
 
     def _at(self, rows: Sequence[int]) -> Iterator[tuple[Any, Any]]:
         keys = list(map(self._key_of, rows))
-        vectors = self._stored(np.array(rows), self.normalized).astype(self.dtype, copy=False)
+        numbers = np.array(rows) if self._living is None else self._living[rows]
+        vectors = self._stored(numbers, self.normalized).astype(self.dtype, copy=False)
         return zip(keys, vectors if self.use_numpy else vectors.tolist(), strict=True)
 
 
