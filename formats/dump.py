@@ -96,6 +96,7 @@ class Dump(ABC):
     _key_bytes = 0  # that a key takes in the file, where all take as many
     left_out: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    held: Any = None  # what has to stay while this does
 
     def __init__(
         self,

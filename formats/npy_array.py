@@ -121,8 +121,11 @@ def read_npy(path: str | os.PathLike[str], *, mapped: bool = False, where: str |
             raise FormatError("no .npy array; write it with np.save", path=path, where=where)
     try:
         return np.asanyarray(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise FormatError(f"no .npy array: {error}", path=path, where=where) from None
+    except OSError:
+        raise
+    except Exception as error:  # NumPy evaluates the header as Python: a damaged one raises nearly anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FormatError(f"no .npy array: {reason}", path=path, where=where) from None
 
 
 def write_npy(file: IO[bytes], blocks: Iterable[NDArray[Any]], *, shape: tuple[int, ...], dtype: str) -> None:

@@ -12,6 +12,7 @@ from vecstore.formats.dump import Dump
 from vecstore.formats.format import Format
 from vecstore.formats.head import Head
 from vecstore.formats.reading import GENERAL, ReadingOptions, checked_options
+from vecstore.formats.remote import FetchedFile, fetched
 from vecstore.formats.several import SeveralDumps, matching, parts_of
 
 from vecstore.errors import FormatError
@@ -28,6 +29,7 @@ def open_dump(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) -
     Parameters
     ----------
     path : path
+        Or a URL that fsspec knows (``s3://``, ``https://``, ``hf://``): copied to a temporary file, as a pipe is.
         Also a pattern such as ``part-*.parquet``, or a folder of files of one kind: read as one, sorted by name.
         Files that are read from start to end (text, word2vec binary, ``.npy``, arrays of rows) may be compressed by
         gzip, bzip2, xz or zstd.
@@ -52,6 +54,14 @@ def open_dump(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) -
     >>> [batch.keys for batch in dump.batches()]
     [['cat', 'dog']]
     """
+    path = fetched(path)
+    dump = _opened(path, **options)
+    if isinstance(path, FetchedFile):
+        dump.held = path  # the copy stays while the dump does
+    return dump
+
+
+def _opened(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) -> Dump:
     files = matching(Path(path))
     if files:
         return SeveralDumps(Path(path), [open_dump(file, **options) for file in files])

@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
 def convert(
     context: typer.Context,
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="The dump: a file of keys and vectors.", show_default=False)
+        str, typer.Argument(metavar="SRC", help="The dump: a file or folder, a pattern, a URL.", show_default=False)
     ],
     destination: Annotated[
         Path,

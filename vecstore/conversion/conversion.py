@@ -39,6 +39,8 @@ from vecstore.errors import ExistsError, OptionError
 from vecstore.formats import Dump, ReadingOptions, open_dump
 from vecstore.formats.opener import recognised
 from vecstore.formats.reading import checked_options
+from vecstore.formats.remote import fetched
+from vecstore.formats.several import matching
 from vecstore.formats.static_model import StaticModelDump
 from vecstore.metric import Metric
 from vecstore.progress import Listener, Progress, Step, reported
@@ -231,7 +233,9 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
 
 def _dump(source: Any, reading: dict[str, Any]) -> Dump | TrainedTables:
     if not isinstance(source, Dump) and not in_memory(source):
-        options = checked_options(reading)
+        options, source = checked_options(reading), fetched(source)
+        if matching(Path(source)):
+            return open_dump(source, **options)
         entry, _, _ = recognised(source, **options)
         return TrainedTables(Path(source), entry.name, options) if entry.table else open_dump(source, **options)
     columns = None if isinstance(source, Dump) else reading.pop("columns", None)
