@@ -201,7 +201,10 @@ class Shard:
         out = np.empty((max(stop - start, 0), self.dimensions), np.float32)
         for first, codes in fine.blocks(start, stop):
             rows = np.arange(first, first + len(codes))
-            out[first - start : first - start + len(codes)] = self._scaled(fine.decode(codes, rows), rows)
+            decoded = self._scaled(fine.decode(codes, rows), rows)
+            if len(decoded) == len(out) and decoded.flags.owndata:
+                return decoded  # of one block, and no view of the file
+            out[first - start : first - start + len(codes)] = decoded
         return out
 
     def vector(self, row: int) -> Floats:

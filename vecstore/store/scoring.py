@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -9,7 +11,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_array
 from vecstore.errors import OptionError
 from vecstore.metric import METRICS, Metric
-from vecstore.parallel import over_slices
+from vecstore.parallel import over_items
 from vecstore.search.options import SearchOptions
 from vecstore.search.ranking import Ranking, raw_scores
 from vecstore.search.selection import as_numbers
@@ -31,28 +33,35 @@ def scores(snapshot: Snapshot, queries: ArrayLike, rows: ArrayLike | None, metri
     ranking = Ranking.of(metric, as_queries(snapshot, given), unit_rows=False)
     chosen = None if rows is None else as_numbers(snapshot.rows, rows, "rows")
     out = np.empty((len(ranking.queries), snapshot.rows if chosen is None else len(chosen)), np.float32)
-    step = max(BLOCK_NUMBERS // snapshot.dimensions, 1)
 
-    def over(part: slice) -> None:
-        for start in range(part.start, part.stop, step):
-            block = slice(start, min(start + step, part.stop))
-            if chosen is None:
-                vectors = snapshot.vector_range(block.start, block.stop)
-            else:
-                vectors = snapshot.vectors(chosen[block])
-            norms = np.einsum("ij,ij->i", vectors, vectors)
-            raw = raw_scores(ranking.raw, _products(ranking.queries, vectors), norms)
-            out[:, block] = ranking.final(np.asarray(raw, np.float64))
+    def over(piece: slice) -> None:
+        vectors = snapshot.vector_range(piece.start, piece.stop) if chosen is None else snapshot.vectors(chosen[piece])
+        norms = np.einsum("ij,ij->i", vectors, vectors)
+        raw = raw_scores(ranking.raw, _products(ranking.queries, vectors), norms)
+        out[:, piece] = ranking.final(np.asarray(raw, np.float64))
 
     # A matrix product has threads of its own, which wait for each other where several of it are at work.
+    pieces = _pieces(snapshot, out.shape[1])
     if len(out) <= FEW:
-        over_slices(over, out.shape[1], at_least=step)
+        over_items(over, pieces)
     else:
-        over(slice(0, out.shape[1]))
+        for piece in pieces:
+            over(piece)
     out[:, snapshot.dead.rows if chosen is None else snapshot.dead.mark(chosen)] = -np.inf
     if metric == "l2":
         np.negative(out, out=out)
     return out[0] if given.ndim == 1 else out
+
+
+def _pieces(snapshot: Snapshot, rows: int) -> list[slice]:
+    """Return parts of rows that are decoded at once.
+
+    In the first file none lies in two blocks of codes: what two blocks decode to is copied.
+    """
+    block = max(int(snapshot.shards[0].layers[-1].part.block_rows), 1)
+    parts = max(block * snapshot.dimensions // BLOCK_NUMBERS, 1)
+    edges = [start + block * part // parts for start in range(0, rows, block) for part in range(parts)]
+    return [slice(start, min(end, rows)) for start, end in pairwise([*edges, rows]) if start < rows]
 
 
 def _products(queries: Floats, vectors: Floats) -> Floats:

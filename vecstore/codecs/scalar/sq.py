@@ -90,7 +90,8 @@ class TrainedSQ(TrainedQuantizer):
             upper = -(-self.dimensions // 2)
             levels = split(codes[:, :upper], 2, self.dimensions) << np.uint8(2)
             levels |= split(codes[:, upper:], 4, self.dimensions)
-        z = levels * self.steps
+        z = levels.astype(np.float32)  # first, all at once: a product of two types is made in small pieces
+        z *= self.steps
         z += self.lowest
         return z
 
