@@ -28,6 +28,7 @@ FEWEST = 32  # dimensions, below which axes take little and rounding may leave t
 FIRST = 8  # axes, before what is left is looked at anew; then twice as many
 STEPS = {2: 1.04, 3: 0.6, 4: 0.34, 5: 0.184, 6: 0.101, 7: 0.055, 8: 0.03}  # best for Gaussian numbers, by bits
 SPREADS = (0.8, 1.0, 1.25, 1.6)  # times that, tried for each axis
+LEAST_TURNED = 1e-6  # of the length of an axis: what those before it leave, below which it is rounding
 LEAST_LEFT = 1e-5  # squared length, below which what is left of an axis is rounding
 SQUARINGS = 2  # of Newton and Schulz: each squares what is missing to orthonormality, from a few hundredths on
 
@@ -145,7 +146,11 @@ def _in_order(levels: NDArray[np.uint8], bits: NDArray[np.uint8]) -> Matrix:
     Level l of b bits is l - 2**(b - 1). With A for these numbers, and A A' = L L' (Cholesky), the axes are L^-1 A.
     """
     rough = levels.astype(np.float64) - (1 << bits.astype(np.int64) - 1)[:, None]
-    return np.linalg.solve(np.linalg.cholesky(rough @ rough.T), rough)
+    products = rough @ rough.T
+    lower = np.linalg.cholesky(products)
+    if (np.diag(lower) <= LEAST_TURNED * np.sqrt(np.diag(products))).any():
+        raise np.linalg.LinAlgError("an axis lies among those before it")
+    return np.linalg.solve(lower, rough)
 
 
 def rounded(axes: Floats) -> NDArray[np.int8]:

@@ -301,7 +301,15 @@ class Quantizer(Step):
 
 
 class ByteStep(Step):
-    """Bytes to bytes, without loss; for archival layers, whose codes cannot be scanned where they lie."""
+    """Bytes to bytes, without loss; for archival layers, whose codes cannot be scanned where they lie.
+
+    Attributes
+    ----------
+    of_codes : bool
+        It takes codes as they are, so that it comes first: what it unpacks to are as many bytes as the codes have.
+    """
+
+    of_codes: ClassVar[bool] = False
 
     kind: ClassVar[Literal["transform", "quantizer", "bytes", "partition"]] = "bytes"
 

@@ -36,6 +36,9 @@ class LayerSpec:
         at = kinds.index("quantizer")
         if any(kind != "transform" for kind in kinds[:at]) or any(kind != "bytes" for kind in kinds[at + 1 :]):
             raise CodecError(f"{str(self)!r}: the order is transforms, one quantizer, then byte steps such as zstd")
+        for step in self.byte_steps[1:]:
+            if step.of_codes:
+                raise CodecError(f"{str(self)!r}: {step.name} packs the codes themselves: it is the first byte step")
 
     @property
     def transforms(self) -> tuple[Transform, ...]:

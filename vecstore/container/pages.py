@@ -116,7 +116,7 @@ class _Tree:
             raise FormatError("not a vecstore store: its main database has flags", path=self.path, found=hex(db_flags))
         if depth > MAX_DEPTH:
             raise self._corrupt(where, f"a tree of at most {MAX_DEPTH} levels", str(depth))
-        if root != NO_PAGE and not 2 <= root <= last_page:
+        if root != NO_PAGE and not (2 <= root <= last_page and depth):
             raise self._corrupt(where, "a root page inside the file")
         return (depth, leaves, entries, root), transaction, last_page
 

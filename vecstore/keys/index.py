@@ -73,7 +73,8 @@ class KeyIndex:
         """Check what the compiled lookup takes for granted: every page that a hash or a row can lead to is there."""
         table = self._table
         sound = (
-            table.blocks == (1 << self._bucket_bits) // self._per_page
+            self._rows <= 1 << self._row_bits
+            and table.blocks == (1 << self._bucket_bits) // self._per_page
             and bool((table.sizes >= 4 * (self._per_page + 1)).all())
             and not (table.sizes % 4).any()
             and self._pages.are_whole
@@ -154,7 +155,10 @@ class KeyIndex:
         words = np.frombuffer(view, "<u4")
         starts, slots = words[: self._per_page + 1], words[self._per_page + 1 :]
         sound = starts[0] == 0 and bool((starts[1:] >= starts[:-1]).all()) and starts[-1] <= len(slots)
-        if not sound or int((slots[: starts[-1]] & np.uint32(self._row_mask)).max(initial=0)) >= max(self._rows, 1):
+        slots = slots[: starts[-1]] if sound else slots[:0]
+        falls = np.flatnonzero(slots[1:] < slots[:-1]) + 1  # as they may from bucket to bucket: lookups bisect each
+        sound = sound and bool((starts[np.searchsorted(starts, falls)] == falls).all())
+        if not sound or int((slots & np.uint32(self._row_mask)).max(initial=0)) >= max(self._rows, 1):
             raise CorruptError("the key table points outside the store; restore the file", path=self._container.path)
         self._tables[page] = view
         return view
@@ -176,7 +180,8 @@ class KeyIndex:
 
     def _check_table(self, pages: Iterable[int]) -> None:
         for page in pages:
-            self._table.check_block(page)
+            if self._tables[page] is None:
+                self._open_table(page)
 
     def _slots(self, page: NDArray[np.int64], at: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return what stands in all slots of buckets (n,), counted from the start of their pages, and in which of n."""

@@ -14,11 +14,10 @@ from vecstore.errors import DuplicateKeyError, OptionError
 from vecstore.keys.index import TABLE_BUCKETS
 from vecstore.keys.kind import KINDS, KeyType
 from vecstore.keys.packed import PackedKeys
-from vecstore.keys.pages import PAGE_KEYS, pages_of
+from vecstore.keys.pages import MAX_KEY_BYTES, PAGE_KEYS, pages_of
 
 __all__ = ["MAX_KEY_BYTES", "KeyIndexWriter"]
 
-MAX_KEY_BYTES = 65535
 SORT_ROWS = 1 << 24  # rows whose slots are sorted in memory at once
 
 

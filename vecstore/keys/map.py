@@ -118,7 +118,7 @@ class KeyMap:
         self.shards = whole(about, "shards", path, least=1, most=1 << 16)
         self._value_bits = whole(about, "value_bits", path, least=1, most=16)
         self._segment_bits = whole(about, "segment_bits", path, most=32)
-        self._cells = self.container.expect("cells", encoding="xor-cells")
+        self._cells = self.container.expect("cells", "|u1", encoding="xor-cells")
         count = 1 << self._segment_bits
         segments = self.container.expect("segments", "<i8", (count, 2)).array()
         if self._cells.blocks != count:

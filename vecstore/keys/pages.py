@@ -21,10 +21,11 @@ from vecstore.parallel import over_slices
 
 Table: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], int, int]  # offsets, sizes, bucket_bits, row_bits
 
-__all__ = ["PAGE_KEYS", "IntegerPages", "KeyPages", "TextPages", "pages_of"]
+__all__ = ["MAX_KEY_BYTES", "PAGE_KEYS", "IntegerPages", "KeyPages", "TextPages", "pages_of"]
 
 GROUP_KEYS = 32
 PAGE_KEYS = 16384
+MAX_KEY_BYTES = 65535
 LONG_KEY_BYTES = 255  # this length byte says: the true length is in the page's list of long keys
 
 
@@ -275,9 +276,9 @@ class _TextPage:
         lengths = self._all_lengths()
         ends = np.cumsum(lengths)
         starts = (ends - lengths)[::GROUP_KEYS]
-        at_least = int(lengths[rows].min(initial=LONG_KEY_BYTES))
+        long = lengths[rows].min(initial=LONG_KEY_BYTES) >= LONG_KEY_BYTES and lengths.max(initial=0) <= MAX_KEY_BYTES
         whole = not self.count or self._first_text + int(ends[-1]) <= len(self.view)
-        return whole and at_least == LONG_KEY_BYTES and np.array_equal(self._starts, starts)
+        return whole and bool(long) and np.array_equal(self._starts, starts)
 
     def _all_lengths(self) -> NDArray[np.int64]:
         lengths = np.frombuffer(self._lengths, np.uint8).astype(np.int64)

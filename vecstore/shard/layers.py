@@ -120,11 +120,14 @@ class LayerCodes:
             expected = f"({rows}, {layer.code_bytes}) bytes"
             raise CorruptError(f"part {part!r} is {shape} {self.part.dtype}", path=container.path, expected=expected)
         blocks = -(-rows // self.part.block_rows) if layer.code_bytes else 0
-        if self.part.encoding != encoding or self.part.blocks != blocks:
+        tiles = self.packed and self.part.tile_rows != 1
+        if self.part.encoding != encoding or self.part.blocks != blocks or tiles:
             raise CorruptError(f"part {part!r} does not agree with the codec", path=container.path)
         if self.packed and min(rows, self.part.block_rows) * self.part.row_bytes > MOST_UNPACKED_BYTES:
             expected = f"{MOST_UNPACKED_BYTES:,} bytes at most"
             raise CorruptError(f"part {part!r} has too large blocks", path=container.path, expected=expected)
+        for step in layer.byte_steps:
+            step.check(self.part.row_bytes)
         most = layer.table.most_rows if layer.table else None
         if most is not None and first_row + rows > most:
             raise CorruptError(

@@ -33,10 +33,11 @@ __all__ = ["Models", "Shard"]
 
 Models: TypeAlias = dict[Any, Codec]
 
-KNOWN_FEATURES = {"cells": dict, "order": bool}  # what a description may require of its reader: members of these types
+KNOWN_FEATURES = frozenset(("cells", "order"))  # what a description may require of its reader: members of these names
 MODEL = "model."  # what names of the codec's arrays begin with
 MOST_DIMENSIONS = 1 << 20
 MOST_ROWS = 1 << 32
+MOST_FIRST_ROW = (1 << 63) - 1 - MOST_ROWS
 LENGTH_MARGIN = 1e-4
 LARGEST_LENGTH = 2.0**128  # what float32 does not hold
 
@@ -82,9 +83,9 @@ class Shard:
         about = self.description = self.container.description
         if about.get("kind") != "shard":
             raise FormatError(f"this is a {about.get('kind')!r} file, part of a store; open its directory", path=path)
-        refuse_features(about, frozenset(KNOWN_FEATURES), path)
-        for feature, kind in KNOWN_FEATURES.items():
-            if (feature in about["features"]) != isinstance(about.get(feature), kind):
+        refuse_features(about, KNOWN_FEATURES, path)
+        for feature in sorted(KNOWN_FEATURES):
+            if (feature in about["features"]) != (feature in about) or about.get("order", True) is not True:
                 raise CorruptError(f"the feature and the member {feature!r} do not agree", path=path)
         self.rows = whole(about, "rows", path, most=MOST_ROWS)
         self.stored_dimensions = whole(about, "dimensions", path, least=1, most=MOST_DIMENSIONS)
@@ -113,7 +114,11 @@ class Shard:
     @cached_property
     def layer_distances(self) -> LayerDistances | None:
         """Bounds of how far the two layers' vectors lie apart, if they were recorded."""
-        if not self.description.get("residuals") or self.prefix is not None:
+        if "residuals" not in self.description or not field(self.description, "residuals", bool, self.path):
+            return None
+        if len(self.codec.layers) != 2:
+            raise CorruptError("residuals of one layer; two have them", path=self.path)
+        if self.prefix is not None:
             return None
         return LayerDistances.read(self.container, self.rows)
 
@@ -127,7 +132,10 @@ class Shard:
         if key not in self.models:
             spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
             self.models[key] = self._restored(spec)
-        return self.models[key]
+        codec = self.models[key]
+        if codec.shared and (codec.partition is not None or self.order is not None):
+            raise CorruptError("rows that are known by their numbers lie in another order", path=self.path)
+        return codec
 
     def _restored(self, spec: CodecSpec) -> Codec:
         names = [name.removeprefix(MODEL) for name in self.container.names(MODEL)]
@@ -179,7 +187,9 @@ class Shard:
     @property
     def first_row(self) -> int:
         """The number that the first row had in the store when it was written; table codecs know rows by it."""
-        return whole(self.description, "first_row", self.path) if "first_row" in self.description else 0
+        if "first_row" not in self.description:
+            return 0
+        return whole(self.description, "first_row", self.path, most=MOST_FIRST_ROW)
 
     def vectors_of_unknown(self, keys: PackedKeys) -> Floats | None:
         """Return vectors for keys that no shard holds, (n, dimensions) float32; None where the codec has none."""

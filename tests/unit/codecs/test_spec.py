@@ -81,6 +81,8 @@ def test_unknown_names(text, message):
         ("zstd", "exactly one quantizer"),
         ("sq:8,pca:4", "transforms, one quantizer, then byte steps such as zstd"),
         ("zstd,f32", "transforms, one quantizer, then byte steps"),
+        ("f32,zstd,pco", "pco packs the codes themselves: it is the first byte step"),
+        ("sq:8,zstd,rans:8", "rans packs the codes themselves"),
         ("bin/sq:8/f32", "one layer, or two as coarse/fine"),
         ("sq:8,zstd/f32", "cannot be compressed by byte steps"),
         ("pca:0,f32", "dimensions=0; choose 1 to d (pca:D)"),

@@ -28,6 +28,7 @@ class Pco(ByteStep):
     name = "pco"
     summary = "pcodec; lossless, for layers of float numbers that are not scanned"
     usage = "pco or pco:LEVEL, 1 to 12"
+    of_codes = True
 
     def __str__(self) -> str:
         return "pco" if self.level == 8 else f"pco:{self.level}"

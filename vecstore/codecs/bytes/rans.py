@@ -37,6 +37,7 @@ class Rans(ByteStep):
     name = "rans"
     summary = "entropy coding of byte codes, a model a column; D is the bytes of a code"
     usage = "rans:D behind a quantizer of D bytes, such as pca:384,uniform:64,rans:384"
+    of_codes = True
 
     def check(self, code_bytes: int) -> None:
         if self.columns != code_bytes:
@@ -74,7 +75,7 @@ class Rans(ByteStep):
         try:
             if zstandard.frame_content_size(packed[_HEAD.size : end]) != 2 * self.columns:
                 raise CodecError(f"rans: no header for {self.columns} columns; the block is damaged")
-            header = zstandard.ZstdDecompressor().decompress(packed[_HEAD.size : end])
+            header = zstandard.ZstdDecompressor().decompress(packed[_HEAD.size : end], allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CodecError(f"rans: {error}; the block is damaged") from None
         centers, models = np.frombuffer(header, np.uint8).reshape(2, self.columns)

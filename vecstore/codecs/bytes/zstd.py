@@ -56,7 +56,7 @@ class Zstd(ByteStep):
             # The frame says how much to allocate; more than all rows, packed once to no avail, is no honest block.
             if not 0 <= zstandard.frame_content_size(packed) <= size + (size >> 7) + 1024:
                 raise CodecError(f"zstd: a block of more than {size} bytes; it is damaged")
-            block = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
+            block = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CodecError(f"zstd: {error}; the block is damaged") from None
         return _unshuffled(block, item_bytes, self.shuffle)

@@ -122,9 +122,10 @@ class QR(TableQuantizer):
         return TrainedQR(self, digits, tables, slots)
 
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQR:
-        count = max(len(self._sizes()), 2)
+        own = self._sizes()
+        count = max(len(own), 2)
         (sizes,) = named(arrays, dtype="<i8", sizes=(count,))
-        if (sizes < 1).any() or sizes[-1] != self._sizes()[-1]:
+        if (sizes < 1).any() or sizes[-len(own) :].tolist() != own:
             raise CodecError(f"the codec's array 'sizes' is {sizes.tolist()}, which does not fit {self}")
         found = [arrays[f"table{j}"] for j in range(count) if f"table{j}" in arrays]
         widths = [table.shape[-1] for table in found if table.ndim == 2]

@@ -91,6 +91,8 @@ class TrainedWideHadamard(TrainedTransform):
 def _by_signs(signs: NDArray[np.int8]) -> TrainedTransform:
     if _seed_order(len(signs)) is None:
         raise CodecError(f"rotate: signs for {len(signs)} dimensions, of which there is no Hadamard matrix here")
+    if not (np.abs(signs.astype(np.int16)) == 1).all():
+        raise CodecError("rotate: signs in the file that are neither 1 nor -1; it is damaged")
     return TrainedHadamard(signs) if len(signs) <= WRITTEN_OUT else TrainedWideHadamard(signs)
 
 
