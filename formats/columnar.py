@@ -221,14 +221,21 @@ def _written_batches(output: Output, key: str = "key") -> tuple[Any, Iterator[An
     fields = [pa.field("vector", pa.list_(pa.float32(), output.dimensions))]
     if output.key_type is not None:
         fields.insert(0, pa.field(key, kinds[output.key_type], nullable=False))
-    schema = pa.schema(fields)
+    beside = pa.table({}) if output.columns is None else output.columns
+    for name in beside.column_names:
+        if name in [field.name for field in fields]:
+            raise FormatError(f"column {name!r} has the name of the keys or vectors: leave it out", path=output.path)
+    schema = pa.schema([*fields, *beside.schema])
 
     def batches() -> Iterator[Any]:
+        done = 0
         for keys, vectors in output.pairs:
             flat = pa.array(np.ascontiguousarray(vectors).ravel())
             columns = [pa.FixedSizeListArray.from_arrays(flat, output.dimensions)]
             if output.key_type is not None:
                 columns.insert(0, pa.array(keys, kinds[output.key_type]))
+            columns += [column.combine_chunks() for column in beside.slice(done, len(vectors)).columns]
+            done += len(vectors)
             yield pa.record_batch(columns, schema=schema)
 
     return schema, batches()
@@ -319,6 +326,7 @@ FORMATS = (
         open=_opener(ParquetDump, "parquet"),
         sniff=_sniff_parquet,
         write=write_parquet,
+        keeps_columns=True,
         options=("key_column", "vector_column", "columns"),
         library="pyarrow",
     ),
@@ -329,6 +337,7 @@ FORMATS = (
         open=_opener(ArrowDump, "arrow"),
         sniff=_sniff_arrow,
         write=_write_arrow,
+        keeps_columns=True,
         options=("key_column", "vector_column", "columns"),
         library="pyarrow",
     ),

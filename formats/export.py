@@ -13,7 +13,7 @@ from vecstore.formats.catalog import format_for_export
 from vecstore.formats.dump import Batch, KeyType
 from vecstore.formats.format import Output, Pair
 
-from vecstore.errors import ShapeError
+from vecstore.errors import FormatError, ShapeError
 
 __all__ = ["write_dump"]
 
@@ -27,6 +27,7 @@ def write_dump(
     key_type: KeyType | None,
     format: str | None = None,
     force: bool = False,
+    columns: Any = None,
 ) -> None:
     """Write keys and vectors as a file that other programs read, all of it or nothing.
 
@@ -45,21 +46,25 @@ def write_dump(
         A writable name in `FORMATS`. Without it the suffix of `path` tells.
     force : bool
         Replace a file that exists.
+    columns : pyarrow.Table, optional
+        Of as many rows: what else they have. For parquet and arrow.
 
     Raises
     ------
     ExistsError
         The file, or the keys file beside it, exists.
     FormatError
-        The format cannot be told, or cannot hold a key.
+        The format cannot be told, or cannot hold a key, or columns.
     ShapeError
         The batches are not of the rows, dimensions or keys declared.
     """
     path = Path(path)
     entry = format_for_export(path, format)
     assert entry.write is not None
+    if columns is not None and not entry.keeps_columns:
+        raise FormatError(f"{entry.name} holds keys and vectors alone; columns= is for parquet and arrow", path=path)
     pairs = _checked(batches, dimensions, rows, key_type)
-    entry.write(Output(path, pairs, dimensions, rows, key_type, force))
+    entry.write(Output(path, pairs, dimensions, rows, key_type, force, columns))
 
 
 def _checked(batches: Iterable[Pair | Batch], dimensions: int, rows: int, key_type: KeyType | None) -> Iterator[Pair]:

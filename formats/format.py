@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class Output:
     key_type : {"str", "bytes", "int64"} or None
     force : bool
         Replace a file that exists.
+    columns : pyarrow.Table or None
+        What else the rows have, where the format keeps that.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class Output:
     rows: int
     key_type: KeyType | None
     force: bool = False
+    columns: Any = None
 
     def file(self, path: Path | None = None) -> Replacement:
         """Return a file that takes its place when it is complete; `path` is another one beside the first."""
@@ -77,6 +80,8 @@ class Format:
         Read from start to end, and so from compressed files too.
     table : bool
         Holds trained tables instead of vectors: `vecstore.convert` imports them as they are.
+    keeps_columns : bool
+        Other columns of the rows are written, too.
     library : str or None
         What has to be installed to read or write it.
     """
@@ -90,6 +95,7 @@ class Format:
     options: tuple[str, ...] = ()
     streamed: bool = False
     table: bool = False
+    keeps_columns: bool = False
     library: str | None = None
 
     @property

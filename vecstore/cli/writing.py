@@ -34,7 +34,7 @@ from vecstore.cli.options import (
     examples,
     reading_options,
 )
-from vecstore.cli.queries import read_queries
+from vecstore.cli.queries import names_in, read_queries
 from vecstore.cli.sizes import format_bytes, parse_size, row_bytes
 from vecstore.errors import ExistsError, OptionError
 from vecstore.progress import Listener, Step, reported
@@ -231,6 +231,9 @@ def export(
             autocompletion=export_formats,
         ),
     ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Columns to write beside the vectors (parquet, arrow).")
+    ] = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -252,10 +255,17 @@ def export(
             key_type=opened.key_type,
             format=format,
             force=force,
+            columns=None if columns is None else _columns(opened, names_in(columns)),
         )
         rows = len(opened)
     if not quiet:
         stderr().print(facts(("exported", f"{rows:,} rows to {destination}, {_size(destination)}")))
+
+
+def _columns(store: Store, names: list[str]) -> Any:
+    from vecstore.store.columns import decoded, some_columns
+
+    return decoded(some_columns(store.columns, names, store.living_rows))
 
 
 def _batches(store: Store, report: Listener) -> Iterator[Batch]:

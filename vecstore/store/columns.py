@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vecstore.errors import OptionError, did_you_mean, require
 from vecstore.shard.shard import Shard
 
-__all__ = ["column_names", "described", "some_columns", "table_of"]
+__all__ = ["column_names", "decoded", "described", "some_columns", "table_of"]
 
 
 def column_names(shards: Sequence[Shard]) -> list[str]:
@@ -50,6 +50,17 @@ def some_columns(table: Any, names: Sequence[str] | str | None, rows: NDArray[np
         if name not in table.column_names:
             raise no_column(name, table.column_names)
     return table.select(wanted).take(pa.array(rows, mask=rows < 0))
+
+
+def decoded(table: Any) -> Any:
+    """Return a table with strings where there were codes of them, as other programs read it."""
+    pa = require("pyarrow", purpose="reading columns")
+    kinds = [_decoded_type(pa, column.type) for column in table.columns]
+    columns = [
+        pa.chunked_array([_cast(pa, chunk, kind) for chunk in column.chunks], kind)
+        for column, kind in zip(table.columns, kinds, strict=True)
+    ]
+    return pa.table(columns, names=table.column_names)
 
 
 def no_column(name: str, known: Sequence[str]) -> OptionError:
