@@ -37,6 +37,19 @@ class Example(NamedTuple):
     options: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
+# Values that rows have beside their vectors; times are told as integers.
+COLUMNS = {
+    "section": [None if i % 9 == 4 else ("net", "игры", "")[i % 3] for i in range(70)],
+    "title": [f"title {i} 五" for i in range(70)],
+    "tags": [None if i % 11 == 2 else [f"tag {j}" for j in range(i % 4)] for i in range(70)],
+    "lines": [[f"line {i} {j}" for j in range(i % 2)] for i in range(70)],
+    "size": [(-1) ** i * i**9 for i in range(70)],
+    "small": np.arange(70, dtype=np.uint8),
+    "half": np.arange(70, dtype=np.float16) / np.float16(4),
+    "price": [None if i % 5 == 0 else i / 8 for i in range(70)],
+    "free": [None if i % 13 == 0 else i % 3 == 0 for i in range(70)],
+    "made": np.arange(70).astype("datetime64[ms]"),
+}
 READ = {
     **{
         spec: Example(spec)
@@ -81,6 +94,8 @@ READ = {
     "residual by key": Example("hash:30/lvq:3", "str"),
     "shards": Example("f32", "str", rows=400, dimensions=WIDE, options={"shard_bytes": 135_000}),
     "shards without keys": Example("sq:8", rows=1200, dimensions=WIDE, options={"shard_bytes": 180_000}),
+    "columns": Example("f32", "str", options={"columns": COLUMNS}),
+    "columns in cells": Example("cells:5,sq:8", "str", options={"columns": COLUMNS, "keep_order": False}),
     "mixed": Example("sq:8@20+f16@30+hash:20", "int64"),
 }
 
@@ -135,7 +150,17 @@ def write_read(folder: Path) -> Iterator[dict[str, Any]]:
                 if made is not None:
                     (folder / f"{stem}.absent.f32").write_bytes(made.astype("<f4").tobytes())
                     case["absent_vectors"] = f"{stem}.absent.f32"
+            if store.columns.num_columns:
+                case["columns_file"] = f"{stem}.columns.json"
+                (folder / f"{stem}.columns.json").write_text(json.dumps(values_of(store), ensure_ascii=False))
         yield case
+
+
+def values_of(store: vecstore.Store) -> dict[str, list[Any]]:
+    """Return the columns of a store as JSON holds them: times as integers."""
+    table = store.columns
+    times = [name for name in table.column_names if str(table.schema.field(name).type).startswith("timestamp")]
+    return table.to_pydict() | {name: table[name].cast("int64").to_pylist() for name in times}
 
 
 def made_of(store: vecstore.Store, keys: list[Any]) -> Floats | None:
@@ -152,13 +177,13 @@ def write_set(out: Path) -> int:
         folder = Path(temporary)
         (folder / "read").mkdir()
         (folder / "refuse").mkdir()
-        cases = {"format": "1.2", "read": list(write_read(folder)), "refuse": list(refused(folder))}
+        cases = {"format": "1.3", "read": list(write_read(folder)), "refuse": list(refused(folder))}
         out.mkdir(parents=True, exist_ok=True)
         lines = [
             f' "{key}": [\n  ' + ",\n  ".join(json.dumps(case) for case in cases[key]) + "\n ]"
             for key in ("read", "refuse")
         ]
-        (out / "cases.json").write_text('{\n "format": "1.2",\n' + ",\n".join(lines) + "\n}\n")
+        (out / "cases.json").write_text('{\n "format": "1.3",\n' + ",\n".join(lines) + "\n}\n")
         with tarfile.open(out / "stores.tar.xz", "w:xz", preset=9) as archive:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 entry = tarfile.TarInfo(

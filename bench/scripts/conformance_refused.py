@@ -38,6 +38,12 @@ import vecstore
 __all__ = ["REFUSED", "refused"]
 
 KEYS = [f"key {i}" if i % 9 else f"long key {i} " * 30 for i in range(70)]
+COLUMNS = {
+    "section": [None if i % 9 == 4 else ("net", "games")[i % 2] for i in range(70)],
+    "title": [f"title {i}" for i in range(70)],
+    "tags": [[f"tag {j}" for j in range(i % 3)] for i in range(70)],
+    "size": list(range(70)),
+}
 BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("f32", {}),
     "norms": ("f32", {"keep_norms": True}),
@@ -47,6 +53,7 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in ("rotate,f32", "anchor:9:2", "qr:9", "hash:20", "hash:20/sq:8", "rabitq:2")},
     **{name: (name, {}) for name in ("f32,zstd", "f16,archive", "f32,pco", "sq:8,rans:12")},
     "shards": ("f32", {"shard_bytes": 135_000}),
+    "columns": ("f32", {"columns": COLUMNS}),
 }
 LONGS = 8 + 4 * 3 + 72  # where the list of long keys begins: 70 keys, three starts
 CODES, MODEL = ("parts", "codes.0"), ("parts", "model.0.0.codebooks")
@@ -131,6 +138,16 @@ REFUSED: dict[int, dict[str, tuple[str, Change]]] = {
         "centroids that are infinite": ("cells", part("model.cells.mean", 0, struct.pack("<f", np.inf))),
         "lengths of another type": ("norms", member("parts", "norms", "dtype", value="<i4")),
         "no metric": ("plain", member("metric", value=None)),
+        "a column of an unknown type": ("columns", member("columns", 0, "type", value="decimal")),
+        "two columns of one name": ("columns", member("columns", 0, "name", value="title")),
+        "another number of nulls": ("columns", member("columns", 0, "nulls", value=3)),
+        "a code beyond the dictionary": ("columns", part("columns.0.values", 5, b"\2")),
+        "a code beyond the dictionary where there is null": ("columns", part("columns.0.values", 4, b"\x7f")),
+        "strings that end before they begin": ("columns", part("columns.1.starts", 8, u4(1))),
+        "strings beyond the text": ("columns", part("columns.1.starts", 280, u4(2**31 - 1))),
+        "text that is not UTF-8": ("columns", part("columns.1.text", 2, b"\xff")),
+        "lists beyond the strings": ("columns", part("columns.2.lists", 280, u4(2**20))),
+        "a column with too few values": ("columns", member("parts", "columns.3.values", "shape", value=[69])),
     },
     6: {
         "an unknown step": ("plain", member("codec", 0, 0, "name", value="lattice")),

@@ -12,7 +12,7 @@ import independent_reader as independent
 import numpy as np
 import pytest
 import zstandard
-from vecstore.bench.scripts.conformance import READ
+from vecstore.bench.scripts.conformance import READ, values_of
 from vecstore.bench.scripts.conformance_refused import REFUSED
 
 import vecstore
@@ -55,6 +55,9 @@ def test_stores_are_read(stores: Path, case: dict[str, Any]) -> None:
     with vecstore.open(path) as store:
         for vectors in (store.vectors[:], other.vectors()):
             agree(case, vectors, expected)
+        if "columns_file" in case:
+            columns = json.loads((stores / case["columns_file"]).read_text(encoding="utf-8"))
+            assert values_of(store) == other.columns() == columns
         if case["keys"] is None:
             return
         every = keys(case, json.loads((stores / case["keys_file"]).read_text()))
@@ -86,6 +89,7 @@ def test_stores_are_refused(stores: Path, case: dict[str, Any]) -> None:
 def read(store: independent.Store) -> None:
     """Read all of a store."""
     store.vectors()
+    store.columns()
     if store.shards[0].keys is not None:
         every = store.keys()
         assert [store.find(key) for key in every] == list(range(store.firsts[-1]))
