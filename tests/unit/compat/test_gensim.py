@@ -11,7 +11,7 @@ from samples import glove
 
 import vecstore
 from vecstore.compat.gensim import KeyedVectors
-from vecstore.errors import FormatError, KeyNotFoundError, OptionError
+from vecstore.errors import FormatError, KeyNotFoundError, OptionError, ShapeError
 
 gensim = pytest.importorskip("gensim", reason="the facade is compared with gensim")
 from gensim.models import KeyedVectors as Original  # noqa: E402
@@ -269,6 +269,16 @@ def test_words_of_a_file_take_the_place_of_those_that_are_there(tmp_path, ours):
 def test_lengths_may_be_made_one(ours):
     ours.init_sims(replace=True)
     np.testing.assert_allclose(ours.norms, 1, rtol=1e-5)
+
+
+def test_vectors_of_another_width_change_nothing(ours):
+    for key in ("king", "kingly"):
+        with pytest.raises(ShapeError):
+            ours.add_vectors([key], np.ones((1, 7)), replace=True)
+    assert len(ours) == ROWS
+    assert "kingly" not in ours
+    ours.add_vectors(["kingly", "kingly", "king", "king"], np.arange(4)[:, None] * np.ones(50), replace=True)
+    assert (ours["kingly"][0], ours["king"][0], len(ours)) == (0, 3, ROWS + 1)
 
 
 def test_attributes_of_another_type_are_refused(ours):

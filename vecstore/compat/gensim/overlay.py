@@ -123,6 +123,7 @@ class Overlay:
 
     def append(self, keys: Sequence[Any], vectors: Floats) -> None:
         """Add keys, None for those that come later, and their vectors (n, d)."""
+        vectors = as_vectors(vectors, self.dimensions)  # before anything is changed
         new = self._slot_count + np.arange(len(keys))
         places, positions = self._places(), len(self) + np.arange(len(keys))
         self._slot_of.update({key: slot for key, slot in zip(keys, new.tolist(), strict=True) if key is not None})
@@ -140,6 +141,7 @@ class Overlay:
 
     def replace(self, positions: NDArray[np.int64], vectors: Floats) -> None:
         """Put vectors (n, d) in the place of others."""
+        vectors = as_vectors(vectors, self.dimensions)
         self._place = self._places()
         self._write(self._slots(positions), vectors)
 
@@ -151,15 +153,14 @@ class Overlay:
 
     def _write(self, slots: NDArray[np.int64], vectors: Floats) -> None:
         assert self._place is not None
-        for slot, vector in zip(slots.tolist(), as_vectors(vectors, self.dimensions), strict=True):
-            place = int(self._place[slot])
-            if place < 0:
-                place = self._place[slot] = len(self._written)
-                self._written.append(slot)
-            if place == len(self._memory):
-                more = np.empty((max(FIRST_ROWS, place), self.dimensions), np.float32)
-                self._memory = np.concatenate([self._memory, more])
-            self._memory[place] = vector
+        new = np.unique(slots[self._place[slots] < 0])
+        self._place[new] = len(self._written) + np.arange(len(new))
+        self._written += new.tolist()
+        missing = len(self._written) - len(self._memory)
+        if missing > 0:
+            more = max(missing, len(self._memory), FIRST_ROWS)
+            self._memory = np.concatenate([self._memory, np.empty((more, self.dimensions), np.float32)])
+        self._memory[self._place[slots]] = vectors
 
     def _places(self) -> NDArray[np.int64]:
         return np.full(self._slot_count, -1) if self._place is None else self._place

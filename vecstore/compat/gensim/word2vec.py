@@ -51,7 +51,7 @@ class Word2vecFormat(KeyedRows):
         encoding, unicode_errors : str
             Of the words, as for `bytes.decode`.
         limit : int, optional
-            Read only so many rows.
+            Read only so many rows; None or 0 for all.
         datatype
             Without meaning here: vectors are float32.
         no_header : bool
@@ -160,7 +160,7 @@ class WordsDump(Dump):
             dimensions=self._dump.dimensions,
             key_type="str",
         )
-        self._decoding, self._limit = (encoding, unicode_errors), limit
+        self._decoding, self._limit = (encoding, unicode_errors), limit or None
 
     def _batches(self, rows: int) -> Iterator[Batch]:
         left = self._limit
