@@ -16,7 +16,9 @@ from vecstore.errors import FormatError
 __all__ = ["Block", "BlockDump"]
 
 # Keys as bytes, as integers, or none; vectors (n, d) of any numbers; what is wrong with which row.
-Block: TypeAlias = tuple[list[bytes] | NDArray[np.int64] | None, NDArray[Any], dict[int, Problem]]
+Bare: TypeAlias = tuple[list[bytes] | NDArray[np.int64] | None, NDArray[Any], dict[int, Problem]]
+# The same, and columns that were asked for.
+Block: TypeAlias = Bare | tuple[*Bare, dict[str, list[Any]]]
 
 
 class BlockDump(Dump):
@@ -52,7 +54,8 @@ class BlockDump(Dump):
 
     def _batches(self, rows: int) -> Iterator[Batch]:
         done = 0
-        for keys, numbers, problems in self._blocks(rows):
+        for keys, numbers, problems, *more in self._blocks(rows):
+            columns: Any = more[0] if more else {}
             if not len(numbers):
                 continue
             converted: Any = None
@@ -61,7 +64,8 @@ class BlockDump(Dump):
             elif self.key_type is not None:
                 converted = convert_text([] if keys is None else list(keys), self.key_type, row_place(done), problems)
             done += len(numbers)
-            yield read_batch(to_float32(numbers), converted, problems, done / self.rows if self.rows else 1.0)
+            share = done / self.rows if self.rows else 1.0
+            yield read_batch(to_float32(numbers), converted, problems, share, columns)
         if self.rows is not None and done != self.rows:
             raise FormatError(
                 "truncated or damaged; fetch or write it again",

@@ -28,6 +28,7 @@ from vecstore.errors import FormatError, did_you_mean
 __all__ = ["FORMATS"]
 
 _NUMBER = re.compile(r"\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|inf|infinity)\s*", re.IGNORECASE | re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _SAMPLE = 200
 _LONGEST_FIELD = 1 << 20
 _KEY_NAMES = ("key", "id", "word", "token", "name", "label")
@@ -69,6 +70,10 @@ class _Rows:
         if self.listed is None and not self.columns:
             raise FormatError("holds no rows with columns of numbers", path=head.path, found=head.shown())
         count = Counter(len(_listed(row[self.listed]) or ()) for row in body) if self.listed is not None else None
+        self.beside = {name: self._column(name) for name in options.get("columns") or ()}
+        self.types = {name: _type_of([row[column] for row in body]) for name, column in self.beside.items()}
+        if self.listed is None:
+            self.columns = [column for column in self.columns if column not in self.beside.values()]
         self.dimensions = count.most_common(1)[0][0] if count is not None else len(self.columns)
 
     def _column(self, name: str | None) -> int:
@@ -125,8 +130,26 @@ class _Rows:
                     problems[at] = Problem(problem.kind, f"row {done + at}: {problem}")
                 key = row[self.key] if self.key is not None and self.key < len(row) else ""
                 keys.append(key.encode("utf-8", "surrogateescape"))
-            yield None if self.key is None else keys, vectors, problems
+            beside = {name: self._values(name, some, done) for name in self.beside}
+            yield None if self.key is None else keys, vectors, problems, beside
             done += len(some)
+
+    def _values(self, name: str, rows: list[list[str]], first: int) -> list[Any]:
+        """Return the values of a column, None where a field is empty; raises `FormatError` for what is no number."""
+        column, kind = self.beside[name], self.types[name]
+        fields = [row[column] if column < len(row) else "" for row in rows]
+        if kind is int and not all(_WHOLE.fullmatch(field) for field in fields if field):
+            kind = float
+        if kind is float:
+            strange = next((at for at, field in enumerate(fields) if field and not _NUMBER.fullmatch(field)), None)
+            if strange is not None:
+                raise FormatError(
+                    f"column {name!r} holds {fields[strange]!r:.40}, where the first rows hold numbers; a table "
+                    "that says types, such as parquet, could keep it as text",
+                    path=self.head.path,
+                    where=f"row {first + strange}",
+                )
+        return [kind(field) if field else None for field in fields]
 
     def _fill(self, target: np.ndarray, row: list[str]) -> Problem | None:
         if len(row) != self.width:
@@ -140,6 +163,14 @@ class _Rows:
                 return Problem("not a number", f"{field[:40]!r} is not a number")
         target[:] = [float(field) for field in fields]
         return None
+
+
+def _type_of(fields: list[str]) -> type[int] | type[float] | type[str]:
+    """Return what all fields that are not empty can be."""
+    there = [field for field in fields if field]
+    if there and all(_WHOLE.fullmatch(field) for field in there):
+        return int
+    return float if there and all(_NUMBER.fullmatch(field) for field in there) else str
 
 
 def _most(answers: Iterable[bool]) -> bool:
@@ -216,7 +247,8 @@ def _opener(name: str, delimiter: str) -> Callable[[Head, ReadingOptions], Dump]
             key_type=options.get("key_type"),
             dtype="decimals",
         )
-        used = {rows.key, rows.listed, *rows.columns}
+        dump.columns = tuple(rows.beside)
+        used = {rows.key, rows.listed, *rows.columns, *rows.beside.values()}
         dump.left_out = tuple(
             rows.names[column] if rows.names else f"column {column + 1}"
             for column in range(rows.width)
@@ -276,7 +308,7 @@ FORMATS = (
         open=_opener("csv", ","),
         sniff=_sniffer(","),
         write=_write_csv,
-        options=("keys", "key_column", "vector_column"),
+        options=("keys", "key_column", "vector_column", "columns"),
         streamed=True,
     ),
     Format(
@@ -286,7 +318,7 @@ FORMATS = (
         open=_opener("tsv", "\t"),
         sniff=_sniffer("\t"),
         write=_write_tsv,
-        options=("keys", "key_column", "vector_column"),
+        options=("keys", "key_column", "vector_column", "columns"),
         streamed=True,
     ),
 )

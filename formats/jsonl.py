@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from vecstore.formats.block_dump import Block, BlockDump
+from vecstore.formats.column_choice import known_columns
 from vecstore.formats.dump import Dump, KeyType, Problem
 from vecstore.formats.format import Format, Output
 from vecstore.formats.head import BOM, Head
@@ -96,28 +97,34 @@ def _open(head: Head, options: ReadingOptions) -> Dump:
             found=head.shown(),
         )
     width = widths.most_common(1)[0][0]
+    fields = [row for line in head.lines if isinstance(row := _parsed(line), dict)]
+    columns = known_columns(options.get("columns") or (), [name for row in fields for name in row], head.path)
     kind: KeyType | None = "int64" if keys and set(keys) == {int} else "str" if keys else None
 
     def blocks(most: int) -> Iterator[Block]:
         own_keys: list[Any] = []
+        beside: dict[str, list[Any]] = {name: [] for name in columns}
         vectors = np.full((most, width), np.nan, np.float64)
         problems: dict[int, Problem] = {}
         for number, line in enumerate(_lines(head), start=1):
             if not line.strip():
                 continue
-            key, vector = _pair(_parsed(line), names)
+            row = _parsed(line)
+            key, vector = _pair(row, names)
             at = len(own_keys)
+            for name, values in beside.items():
+                values.append(row.get(name) if isinstance(row, dict) else None)
             problem = _fill(vectors[at], vector, width)
             if problem is not None:
                 problems[at] = Problem(problem.kind, f"line {number}: {problem}")
             own_keys.append(key)
             if len(own_keys) == most:
-                yield _raw_keys(own_keys, kind, problems), vectors, problems
-                own_keys, problems = [], {}
+                yield _raw_keys(own_keys, kind, problems), vectors, problems, beside
+                own_keys, problems, beside = [], {}, {name: [] for name in columns}
                 vectors = np.full((most, width), np.nan, np.float64)
-        yield _raw_keys(own_keys, kind, problems), vectors[: len(own_keys)], problems
+        yield _raw_keys(own_keys, kind, problems), vectors[: len(own_keys)], problems, beside
 
-    return BlockDump(
+    dump = BlockDump(
         head.path,
         blocks,
         format="jsonl",
@@ -127,6 +134,8 @@ def _open(head: Head, options: ReadingOptions) -> Dump:
         key_type=options.get("key_type"),
         dtype="decimals",
     )
+    dump.columns = columns
+    return dump
 
 
 def _fill(row: np.ndarray, vector: Any, width: int) -> Problem | None:
@@ -186,7 +195,7 @@ FORMATS = (
         open=_open,
         sniff=_sniff,
         write=_write,
-        options=("key_column", "vector_column"),
+        options=("key_column", "vector_column", "columns"),
         streamed=True,
     ),
 )

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import vecstore
+
 ROWS = 300
 
 
@@ -68,3 +70,21 @@ def test_get(store: Path, good) -> None:
         json.loads(good("get", store, "key 9", "key 4", "--columns", "size,tags", "--json").stdout)[0]["size"] is None
     )
     assert "free" in good("get", store, "key 4", "--columns", "tags,size").stdout
+
+
+def test_columns_of_text_files(good, fails, tmp_path: Path) -> None:
+    rows = [
+        {"id": f"k{i}", "vector": [i, 1, 2], "n": i if i < 300 else i + 0.5, "tags": ["a"] * (i % 2)}
+        | {"s": "x" if i % 3 else None}
+        for i in range(400)
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = [f"{row['id']},{row['n']},{row['s'] or ''},{i},1,2" for i, row in enumerate(rows)]
+    (tmp_path / "a.csv").write_text("id,n,s,x,y,z\n" + "\n".join(lines) + "\n")
+    for name, columns in (("a.jsonl", "n,tags,s"), ("a.csv", "n,s")):
+        good("convert", tmp_path / name, tmp_path / "a.vecs", "--columns", columns, "--codec", "f32", "--force")
+        with vecstore.open(tmp_path / "a.vecs") as store:
+            assert store.dimensions == 3
+            for column in columns.split(","):
+                assert store.columns[column].to_pylist() == [row[column] for row in rows]
+        assert "did you mean 'n'" in fails("convert", tmp_path / name, tmp_path / "b.vecs", "--columns", "nn")
