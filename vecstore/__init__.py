@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vecstore.conversion.report import Report
     from vecstore.conversion.writer import Writer
     from vecstore.editing.cleaning import clean, restore, tag, untag
+    from vecstore.editing.compaction import compact
     from vecstore.editing.edit import edit
     from vecstore.errors import VecstoreError
     from vecstore.search.result import SearchResult
@@ -44,6 +45,7 @@ _HOMES = {
     "Writer": "vecstore.conversion.writer:Writer",
     "__version__": "vecstore.version:__version__",
     "clean": "vecstore.editing.cleaning:clean",
+    "compact": "vecstore.editing.compaction:compact",
     "codec": "vecstore.codecs.codec:codec",
     "convert": "vecstore.conversion.conversion:convert",
     "edit": "vecstore.editing.edit:edit",
@@ -68,6 +70,7 @@ __all__ = [
     "__version__",
     "clean",
     "codec",
+    "compact",
     "convert",
     "edit",
     "open",

@@ -51,7 +51,7 @@ def look(path: Path) -> int:
     vecstore.clean(path, older_than=0, keep=1)
     from vecstore.store.manifest import Manifest
 
-    assert set(os.listdir(path)) == Manifest.read(path).files | {"manifest.json", ".lock"}
+    assert set(os.listdir(path)) == Manifest.read(path).files | {"manifest.json", ".lock", ".compaction.lock"}
     return generation
 
 

@@ -34,6 +34,7 @@ class LivingStore(RuleBasedStateMachine):
         self.rows = {key: at for at, key in enumerate(KEYS[:FIRST])}
         self.old: dict[int, dict[str, int]] = {0: dict(self.rows)}
         self.tags: dict[str, int] = {}
+        self.kept = {0}  # whatever tags there are
         self.handle = vecstore.open(self.path)
         self.seen = 0
 
@@ -44,6 +45,7 @@ class LivingStore(RuleBasedStateMachine):
     def committed(self, generation: int | None) -> None:
         if generation is not None:
             self.old[generation] = dict(self.rows)
+            self.kept.add(generation)
 
     @rule(upserts=some_keys, appends=some_keys, deletes=some_keys, twice=st.booleans())
     def edit(self, upserts: list[str], appends: list[str], deletes: list[str], twice: bool) -> None:
@@ -86,6 +88,7 @@ class LivingStore(RuleBasedStateMachine):
         generation = data.draw(st.sampled_from(sorted(self.old)))
         assert vecstore.tag(self.path, name, generation) == generation
         self.tags[name] = generation
+        self.forget(self.kept)  # a generation that only this tag had
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
@@ -94,11 +97,18 @@ class LivingStore(RuleBasedStateMachine):
         self.rows = dict(self.old[generation])
         self.committed(vecstore.restore(self.path, generation))
 
+    @rule()
+    def compact(self) -> None:
+        self.committed(vecstore.compact(self.path).generation)
+
     @rule(keep=st.integers(1, 3))
     def clean(self, keep: int) -> None:
         vecstore.clean(self.path, older_than=0, keep=keep)
-        kept = {*sorted(self.old)[-keep:], *self.tags.values()}
-        self.old = {generation: rows for generation, rows in self.old.items() if generation in kept}
+        self.forget(set(sorted(self.kept)[-keep:]))
+
+    def forget(self, kept: set[int]) -> None:
+        self.kept = kept
+        self.old = {at: rows for at, rows in self.old.items() if at in kept | {*self.tags.values()}}
 
     @rule()
     def refresh(self) -> None:
@@ -144,5 +154,5 @@ class LivingStore(RuleBasedStateMachine):
 
 TestLivingStore = LivingStore.TestCase
 TestLivingStore.settings = settings(
-    max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

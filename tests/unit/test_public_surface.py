@@ -41,6 +41,7 @@ def test_names_of_the_package():
             "__version__",
             "clean",
             "codec",
+            "compact",
             "convert",
             "edit",
             "open",

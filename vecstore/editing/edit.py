@@ -15,23 +15,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.checks import as_vectors
 from vecstore.editing.commit import clear, commit, entry_of, file_name
+from vecstore.editing.compaction import tidied
 from vecstore.editing.drafts import Drafts, OnDrift
-from vecstore.editing.lock import Lock
+from vecstore.editing.lock import COMPACTION_LOCK, Lock
 from vecstore.editing.pending import Pending
-from vecstore.errors import ClosedError, DuplicateKeyError, KeyNotFoundError, OptionError, ShapeError
+from vecstore.editing.pieces import Piece, pieces_of, shard_entries, write_map
+from vecstore.errors import BusyError, ClosedError, DuplicateKeyError, KeyNotFoundError, OptionError, ShapeError
 from vecstore.keys.kind import as_keys, key_type_of
 from vecstore.search.options import SearchOptions
 from vecstore.search.selection import as_numbers
-from vecstore.store.manifest import TOMBSTONES, Manifest
+from vecstore.store.manifest import Manifest
 from vecstore.store.opening import open_snapshot
 from vecstore.store.searching import refuse_foreign_rows
 from vecstore.store.snapshot import Snapshot
-from vecstore.store.tombstones import Tombstones, write_tombstones
+from vecstore.store.tombstones import Tombstones
 
 __all__ = ["Edit", "edit"]
 
 WORKPLACE = ".edit.partial"
 FLUSH_BYTES = 64 * 1024 * 1024  # of float32 rows that wait in memory
+MOST_UNMAPPED = 32  # shards that a lookup asks one by one; more of them get a key map
 NAMED = 5  # keys that a message names
 
 
@@ -207,37 +210,28 @@ class Edit:
         old = self._manifest
         if not len(self._drafts.shards) and len(self._dead) == len(self._base.dead):
             return  # nothing has changed
-        generation, built = old.generation + 1, dict[str, Path]()
-        shards: list[dict[str, Any]] = []
-        first = 0
-        for number, shard in enumerate([*self._base.shards, *self._drafts.shards]):
+        pieces = pieces_of(self._base, self._dead, old)
+        first = self._base.rows
+        for shard in self._drafts.shards:
             own = self._dead.within(first, first + shard.rows)
             first += shard.rows
-            if number < len(old.shards):
-                entry = old.shards[number]
-            elif len(own) == shard.rows:
-                continue  # nothing of it is left
-            else:
-                name = file_name("shard", generation, len(shards))
-                built[name] = Path(shard.path)
-                entry = entry_of(built[name], name, rows=shard.rows)
-            shards.append(self._with_tombstones(entry, own, generation, built))
-        new = replace(old, generation=generation, shards=tuple(shards))
+            if len(own) < shard.rows:  # else nothing of it is left
+                pieces.append(Piece(shard, Tombstones(own), None))
+        mapped = max((entry["shards"][1] for entry in old.key_maps), default=0)
+        with suppress(BusyError), Lock(self.path, name=COMPACTION_LOCK):  # whoever compacts takes care of all
+            pieces = tidied(pieces, mapped, self._workplace)
+        generation = old.generation + 1
+        shards, built = shard_entries(pieces, generation, self._workplace)
+        new = replace(old, generation=generation, shards=shards)
+        if self._base.key_type is not None and len(pieces) - mapped > MOST_UNMAPPED:
+            name = file_name("keys", generation, 0)
+            built[name] = self._workplace / name
+            found = write_map(built[name], pieces[mapped:])
+            collisions = {digits: [number + mapped for number in numbers] for digits, numbers in found.items()}
+            entry = entry_of(built[name], name, shards=[mapped, len(pieces)])
+            new = replace(new, key_maps=(*old.key_maps, entry), collisions=old.collisions | collisions)
         commit(self.path, old, new, built)
         self.generation = generation
-
-    def _with_tombstones(
-        self, entry: dict[str, Any], dead: NDArray[np.int64], generation: int, built: dict[str, Path]
-    ) -> dict[str, Any]:
-        """Return the entry of a shard with these rows deleted."""
-        before = entry.get(TOMBSTONES, {"rows": 0})["rows"]
-        if len(dead) == before:
-            return entry
-        name = file_name("dead", generation, len(built))
-        built[name] = self._workplace / name
-        self._workplace.mkdir(exist_ok=True)
-        write_tombstones(built[name], dead)
-        return entry | {TOMBSTONES: entry_of(built[name], name, rows=len(dead))}
 
     def _rows(
         self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None
