@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from vecstore.bench.scripts.docs_pictures import cells, file_parts, filter_plan, flow, recall, scan_bytes, tile, tower
+from vecstore.bench.scripts.docs_pictures import (
+    cells,
+    encoder,
+    file_parts,
+    filter_plan,
+    flow,
+    recall,
+    scan_bytes,
+    tile,
+    tower,
+    turn,
+)
 from vecstore.bench.scripts.docs_pictures.colours import THEMES, Theme
 from vecstore.bench.scripts.docs_pictures.drawing import Drawing
 
@@ -23,6 +34,7 @@ def pictures(benchmarks: Path) -> Mapping[str, Callable[[Theme], Drawing]]:
     """
     return {
         "cells": cells.draw,
+        "encoder": encoder.draw,
         "file-parts": file_parts.draw,
         "filter-plan": filter_plan.draw,
         "flow": flow.draw,
@@ -30,6 +42,7 @@ def pictures(benchmarks: Path) -> Mapping[str, Callable[[Theme], Drawing]]:
         "scan-bytes": scan_bytes.draw,
         "tile": tile.draw,
         "tower": tower.draw,
+        "turn": turn.draw,
     }
 
 
