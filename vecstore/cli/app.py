@@ -11,7 +11,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vecstore.cli import benching, demonstration, importing, judging, listing, looking, peeking, tuning, writing
+from vecstore.cli import (
+    benching,
+    demonstration,
+    editing,
+    importing,
+    judging,
+    listing,
+    looking,
+    peeking,
+    tuning,
+    writing,
+)
 from vecstore.cli.console import complain
 from vecstore.cli.flags import in_flags
 from vecstore.cli.options import examples
@@ -49,7 +60,7 @@ app = typer.Typer(
         "vecstore search vectors.vecs --key 'some key'",
     ),
 )
-for module in (writing, peeking, importing, looking, tuning, judging, listing, demonstration, benching):
+for module in (writing, editing, peeking, importing, looking, tuning, judging, listing, demonstration, benching):
     module.register(app)
 
 

@@ -1,0 +1,56 @@
+"""The commands that change a store."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import vecstore as library
+
+X = np.random.default_rng(0).normal(size=(120, 8)).astype(np.float32)
+KEYS = [f"key {i}" for i in range(120)]
+
+
+@pytest.fixture
+def store(tmp_path, vecstore):
+    """Return the path of a store of one file, and of a dump with more rows."""
+    np.save(tmp_path / "more.npy", X[100:])
+    (tmp_path / "more.txt").write_text("\n".join(KEYS[100:]))
+    library.write(tmp_path / "items.vecs", X[:100], KEYS[:100])
+    return tmp_path / "items.vecs"
+
+
+def test_a_store_and_its_days(store, tmp_path, vecstore):
+    more, keys = str(tmp_path / "more.npy"), str(tmp_path / "more.txt")
+    result = vecstore("append", store, more, "--keys", keys)
+    assert result.exit_code == 2 and "--to-directory" in result.stderr
+    result = vecstore("append", store, more, "--keys", keys, "--to-directory")
+    assert result.exit_code == 0 and "20 rows appended: generation 1" in result.stderr
+    assert vecstore("append", store, more, "--keys", keys).exit_code == 2
+    assert "generation 2" in vecstore("upsert", store, more, "--keys", keys).stderr
+    assert vecstore("tag", store, "monday").exit_code == 0
+    assert "2 rows deleted" in vecstore("delete", store, "key 3", "key 100", "nobody").stderr
+    (tmp_path / "gone.txt").write_text("key 5\nkey 6\n")
+    assert "generation 4" in vecstore("delete", store, "--file", tmp_path / "gone.txt").stderr
+    assert vecstore("delete", store, "nobody", "--missing", "error").exit_code == 2
+    assert vecstore("delete", store).exit_code == 2
+    found = json.loads(vecstore("versions", store, "--json").stdout)
+    assert [(each["generation"], each["rows"], each["tags"]) for each in found] == [
+        (0, 100, []),
+        (1, 120, []),
+        (2, 120, ["monday"]),
+        (3, 118, []),
+        (4, 116, []),
+    ]
+    assert "monday" in vecstore("versions", store).stdout
+    assert "deleted rows left out" in vecstore("compact", store).stderr
+    assert "nothing to do" in vecstore("compact", store).stderr
+    assert "generation 6" in vecstore("restore", store, "monday").stderr and len(library.open(store)) == 120
+    assert "generation 7" in vecstore("restore", store, "4").stderr and len(library.open(store)) == 116
+    assert "0 generations" in vecstore("clean", store).stderr
+    assert "removed" in vecstore("clean", store, "--older-than", "0s", "--keep", "1").stderr
+    assert vecstore("tag", store, "monday", "--remove").exit_code == 0
+    assert vecstore("export", store, tmp_path / "out.npy").exit_code == 0
+    assert np.load(tmp_path / "out.npy").shape == (116, 8)
