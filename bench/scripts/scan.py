@@ -156,7 +156,7 @@ class Opened:
         self.rows, self._codes = shard.rows, shard.layers[0]
         self.size_bytes = self.rows * self._codes.layer.code_bytes
         rankings = [Ranking.of(metric, query[None], unit_rows=False) for query in queries]
-        self._scanners = cycle([scanner_of(self._codes, ranking, shard.coarse_lengths) for ranking in rankings])
+        self._scanners = cycle([scanner_of(self._codes, ranking, shard.bounds[0]) for ranking in rankings])
 
     @cached_property
     def mapped(self) -> NDArray[np.uint64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vecstore.keys.packed import PackedKeys
 from vecstore.keys.pages import PAGE_KEYS
 from vecstore.shard.encoder import DISTANCES, NORMS, Columns, codes_of
+from vecstore.shard.layers import LENGTHS
 from vecstore.shard.shard import Shard
 from vecstore.shard.writer import ShardWriter
 from vecstore.store.tombstones import Tombstones
@@ -19,6 +20,7 @@ from vecstore.store.tombstones import Tombstones
 __all__ = ["Source", "likeness", "living_keys", "merge"]
 
 KNOWN_PARTS = ("codes.", "model.", "keys.", "norms", "residuals", "order.", "cells.")
+UNKNOWN_LENGTHS = 0.0, float("inf")
 
 
 class Source(NamedTuple):
@@ -36,7 +38,7 @@ class Source(NamedTuple):
 def likeness(shard: Shard) -> Hashable | None:
     """Return what is equal for shards that can be merged; None for one that has to stay as it is."""
     unknown = any(not name.startswith(KNOWN_PARTS) for name in shard.container.names())
-    if shard.codec.shared or shard.coarse_lengths is None or unknown:
+    if shard.codec.shared or shard.bounds[0] is None or unknown:
         return None
     kept = bool(shard.description.get("residuals"))
     return id(shard.codec), shard.norms is None, kept, shard.order is None
@@ -58,9 +60,10 @@ def merge(path: Path, sources: Sequence[Source]) -> int:
     )
     try:
         for source in sources:
-            lengths = source.shard.description["lengths"]
+            known = source.shard.description
+            lengths = [known.get(name, UNKNOWN_LENGTHS) for name, _ in zip(LENGTHS, first.codec.layers, strict=False)]
             for columns, keys in _pieces(source):
-                writer.add_encoded(columns, keys, (float(lengths[0]), float(lengths[1])))
+                writer.add_encoded(columns, keys, lengths)
         writer.close(_description(sources))
     except BaseException:
         writer.abort()

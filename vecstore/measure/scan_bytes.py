@@ -41,10 +41,10 @@ def measure_scan_bytes(codec: Codec, held_out: Floats, sample: Floats, *, raw: R
     dict
         ``bits``: COARSE_BITS, with which was measured; ``rows``: among how many; ``limits`` and ``margins``: for each
         number of bytes, what the threshold and the margin of a `Plan` have to be so that of the ten nearest rows (by
-        the original vectors) that all bytes find, no more are lost than RECALLS say; ``swept``: for each of RECALLS,
-        how many bytes it is expected to be the fastest to scan, possibly all.
+        the original vectors) that all bytes find, no more are lost than RECALLS say; in front of a fine layer, of all
+        ten; ``swept``: for each of RECALLS, how many bytes it is expected to be the fastest to scan, possibly all.
     """
-    coefficients = Coefficients.of(codec.layers[0]) if len(codec.layers) == 1 and codec.partition is None else None
+    coefficients = Coefficients.of(codec.layers[0]) if codec.partition is None else None
     if coefficients is None or len(held_out) == 0 or len(sample) < 2:
         return None
     queries, rows = held_out[:QUERIES], sample[:SAMPLE_ROWS]
@@ -59,7 +59,9 @@ def measure_scan_bytes(codec: Codec, held_out: Floats, sample: Floats, *, raw: R
     k = min(NEIGHBORS, len(rows))
     by_all = scores(coefficients.quantizer.coefficients(codes))
     last = np.partition(by_all, -k, axis=1)[:, -k, None]
-    found = _best(raw_scores(raw, queries @ rows.T, np.einsum("ij,ij->i", rows, rows)), k) & (by_all >= last)
+    found = _best(raw_scores(raw, queries @ rows.T, np.einsum("ij,ij->i", rows, rows)), k)
+    if len(codec.layers) == 1:
+        found &= by_all >= last  # a fine layer looks for them farther down
     limits: dict[str, dict[str, float]] = {}
     margins: dict[str, dict[str, float]] = {}
     passing: dict[float, dict[int, float]] = {recall: {} for recall in RECALLS}
@@ -76,7 +78,7 @@ def measure_scan_bytes(codec: Codec, held_out: Floats, sample: Floats, *, raw: R
         margins[str(size)] = {str(recall): round(margin, 3) for recall, margin in widest.items()}
         for recall, threshold in lowest.items():
             passing[recall][size] = float((thresholds >= threshold).mean())
-    sizes = (*passing[DEFAULT_RECALL], codec.code_bytes)
+    sizes = (*passing[DEFAULT_RECALL], coefficients.quantizer.code_bytes)
     costs = {size: _scan_cost(coefficients.lookups(size), size) for size in sizes}
     fastest = {str(recall): _fastest(costs, shares) for recall, shares in passing.items()}
     return {"bits": COARSE_BITS, "rows": len(rows), "limits": limits, "margins": margins, "swept": fastest}

@@ -150,8 +150,7 @@ class Batch:
         ranking = self.ranking
         if ranking.hamming and section.keeps_lengths:  # rows were made bits when they had length one
             ranking = replace(ranking, queries=unit(ranking.queries))
-        lengths = None if layer else section.coarse_lengths
-        return scanner_of(section.layers[layer], ranking, lengths, _row_lengths(section, layer))
+        return scanner_of(section.layers[layer], ranking, section.bounds[layer], _row_lengths(section, layer))
 
     # What is done with them
 
@@ -183,13 +182,11 @@ class Batch:
         for (_, number), found in heaps.items():
             rows = scanners[number].codes.part.rows_at(found.rows)
             found.rows = np.where(rows < 0, -1, rows + self.prepared.edges[number])
-        if len(heaps) == 1:
-            (best,) = heaps.values()
-            if ordered:
-                best.sort()
-        else:
-            best = TopK(len(floors), k)
-            best.merge(*heaps.values())
+        best, *others = heaps.values() or [TopK(len(floors), k)]
+        for other in others:
+            best.collect(other)
+        if ordered:
+            best.sort()
         return best
 
     def reaching(
@@ -306,7 +303,8 @@ class Batch:
         for number, (scanner, ranges) in enumerate(zip(scanners, looked_at, strict=True)):
             count = max(1 if scanner.threaded else round(work[number] / size), -(-rows[number] // PIECE_ROWS), 1)
             step = max(-(-rows[number] // (32 * count)) * 32, 32)
-            pieces += [Piece(number, some) for some in divided(ranges, step)]
+            cut = [ranges] if 0 < rows[number] <= step else divided(ranges, step)
+            pieces += [Piece(number, some) for some in cut]
         return pieces
 
 

@@ -14,10 +14,12 @@ from vecstore.search.topk import TopK
 
 __all__ = ["Cascade"]
 
+FEW_QUERIES = 3  # of a batch that takes longer to scan first bytes than all of them
+
 
 @dataclass(frozen=True)
 class Cascade(Strategy):
-    """A scan of first bytes, as the plan says; the candidates are scored exactly by all bytes of the same codes.
+    """A scan of first bytes, as the plan says; the candidates are scored exactly.
 
     Attributes
     ----------
@@ -26,11 +28,14 @@ class Cascade(Strategy):
         Oversampling; 0 for approximate scores as they are.
     least : int
         Candidates, however few rows are wanted.
+    fine : int
+        The layer they are scored by: 0 for all bytes of the same codes, -1 for the last one.
     """
 
     plan: Plan
     factor: int
     least: int
+    fine: int = 0
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
         rank = k + batch.prepared.rows - batch.selection.count
@@ -38,8 +43,10 @@ class Cascade(Strategy):
         if not self.factor:
             return self._candidates(batch, k, k, floors, plan)
         wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
+        if self.fine and len(floors) > FEW_QUERIES:
+            plan = Plan()
         found = self._candidates(batch, k, wanted, np.full(len(floors), -np.inf), plan)
-        return batch.score(found.rows, k, batch.scorers(0)).least(floors)
+        return batch.score(found.rows, k, batch.scorers(self.fine)).least(floors)
 
     @staticmethod
     def _candidates(batch: Batch, k: int, wanted: int, floors: NDArray[np.float64], plan: Plan) -> TopK:

@@ -66,7 +66,7 @@ def explain(prepared: Prepared, metric: SearchMetric) -> Explanation:
     dimensions = prepared.shards[0].dimensions
     query = np.full((1, dimensions), dimensions**-0.5, np.float32)
     batch = Batch(prepared, query, metric, prepared.selection(None, None), None)
-    number = strategy.layer if isinstance(strategy, Scan) else 0
+    number = strategy.layer
     exact = isinstance(strategy, Scan) and not strategy.approximate
     scanners = batch.exact_scanners(number) if exact else batch.fast_scanners(wanted=WANTED)
     rescored = 0

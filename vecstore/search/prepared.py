@@ -56,10 +56,9 @@ class Prepared:
         """How many there are in all shards."""
         return int(self.edges[-1])
 
-    @property
-    def scanned_bytes(self) -> int:
-        """Bytes of the first layer's codes."""
-        return self.rows * self.sections[0].codec.layers[0].code_bytes
+    def scanned_bytes(self, layer: int) -> int:
+        """Return how many bytes the codes of a layer have."""
+        return self.rows * self.sections[0].codec.layers[layer].code_bytes
 
     def selection(self, rows: ArrayLike | None, exclude: ArrayLike | None, where: Any = None) -> Selection:
         """Return the rows that a search may find: some or all, without others and without those that were deleted."""
@@ -119,6 +118,6 @@ class Prepared:
         key = recall, scan_bytes
         if key not in self._plans:
             descriptions = [shard.description for shard in self.shards]
-            size_bytes = self.sections[0].codec.code_bytes
+            size_bytes = self.sections[0].codec.layers[0].code_bytes
             self._plans[key] = plan_of(descriptions, size_bytes, recall, scan_bytes, rows=self.rows)
         return self._plans[key]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from vecstore.codecs.base import CodeKind
 from vecstore.errors import OptionError
+from vecstore.kernels.numbers import KINDS
 from vecstore.search.cascade import Cascade
 from vecstore.search.exact_rescore import ExactRescore
 from vecstore.search.kinds import SCANNED
@@ -10,6 +12,7 @@ from vecstore.search.options import SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.rescore import LEAST_CANDIDATES, Rescore
 from vecstore.search.scan import Scan
+from vecstore.search.scan_bytes import DEFAULT_RECALL
 from vecstore.search.strategy import RangeStrategy, Strategy
 
 __all__ = ["cells_to_probe", "resolve", "resolve_range"]
@@ -20,10 +23,14 @@ CANDIDATES, CANDIDATES_IN_CELLS = (4, 80), (12, 320)
 CANDIDATES_OF_FIRST_BYTES = 8
 BESIDE, BESIDE_IN_CELLS = 8, 32  # for each one wanted, beside those that a fine layer needs
 RESCORED_BYTES = 4000  # scanning so many bytes takes as long as rescoring one row
+# A batch is bound by arithmetic, not by the memory: so many bytes that are numbers are multiplied while one byte is
+# looked up in tables of 16 entries, and others' look-ups take so many times as long.
+BATCH, MULTIPLIED_BYTES = 16, 8
+LOOKED_UP: dict[CodeKind, int] = {"tables16": 1, "tables256": 3, "trellis": 3, "numbers": 1, "decoded": 1}
 
 
-def resolve(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
-    """Return how the best k rows are searched for.
+def resolve(options: SearchOptions, prepared: Prepared, k: int, queries: int = 1) -> Strategy:
+    """Return how the best k rows are searched for, for so many queries at once.
 
     | store | options | strategy |
     |---|---|---|
@@ -34,6 +41,7 @@ def resolve(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
     | | exact=True | `Scan`, by decoding |
     | one layer of trellis codes of other layouts or lengths | | `Scan`, by decoding |
     | two layers | | `Rescore` by the fine layer; `Scan` of the fine layer where that is faster |
+    | two layers, trellis codes in front | | `Cascade` and the fine layer; in cells as without |
     | | exact=True | `ExactRescore` |
     | | rescore=0 | `Scan`; of trellis codes `Rescore` by the coarse layer |
 
@@ -43,7 +51,7 @@ def resolve(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
         Options that do not go with the store, or with each other.
     """
     if _two_layers(options, prepared):
-        return _of_two_layers(options, prepared, k)
+        return _of_two_layers(options, prepared, k, queries)
     if _trellis(prepared):
         return _of_trellis(options, prepared)
     _refuse_scan_bytes(options, prepared)
@@ -84,7 +92,7 @@ def _trellis(prepared: Prepared) -> bool:
     return all(section.codec.layers[0].quantizer.code_kind == "trellis" for section in prepared.sections)
 
 
-def _of_two_layers(options: SearchOptions, prepared: Prepared, k: int) -> Strategy:
+def _of_two_layers(options: SearchOptions, prepared: Prepared, k: int, queries: int) -> Strategy:
     _refuse_scan_bytes(options, prepared)
     if options.exact:
         if options.metric != prepared.shards[0].metric:
@@ -93,7 +101,7 @@ def _of_two_layers(options: SearchOptions, prepared: Prepared, k: int) -> Strate
         return ExactRescore()
     if options.rescore == "auto":
         factor = prepared.oversampling(options.recall)
-        if options.nprobe is None and _scans_faster(k * factor, prepared):
+        if options.nprobe is None and _scans_faster(k * factor, prepared, queries):
             return Scan(layer=-1)
     else:
         _refuse_recall(options)
@@ -105,14 +113,22 @@ def _of_two_layers(options: SearchOptions, prepared: Prepared, k: int) -> Strate
         return Rescore(factor, fine=0, least=least)
     # The factor was measured by exact scores of the coarse layer: more rows make up for approximate ones.
     beside = max(factor, BESIDE_IN_CELLS) if in_cells(prepared) and options.metric != "dot" else BESIDE
-    return Rescore(factor + beside, least=LEAST_CANDIDATES)
+    if in_cells(prepared):
+        return Rescore(factor + beside, least=LEAST_CANDIDATES)
+    plan = prepared.plan(max(options.recall or 0.0, DEFAULT_RECALL), "auto")
+    return Cascade(plan, factor + beside, LEAST_CANDIDATES, fine=-1)
 
 
-def _scans_faster(rescored: int, prepared: Prepared) -> bool:
+def _scans_faster(rescored: int, prepared: Prepared, queries: int) -> bool:
     """Return whether scanning the fine layer takes no longer than scanning the coarse one and rescoring rows."""
     coarse, fine = prepared.sections[0].codec.layers
-    saved = prepared.rows * (fine.code_bytes - coarse.code_bytes)
-    return fine.quantizer.code_kind in SCANNED and rescored * RESCORED_BYTES > saved
+    coarse_bytes, fine_bytes, numbers = coarse.code_bytes, float(fine.code_bytes), fine.quantizer.numbers
+    if queries >= BATCH and numbers is not None and KINDS[numbers.dtype].of_bytes:
+        fine_bytes /= MULTIPLIED_BYTES
+        coarse_bytes *= LOOKED_UP[coarse.quantizer.code_kind]
+    saved = prepared.rows * (fine_bytes - coarse_bytes)
+    scanned = fine.quantizer.code_kind in SCANNED and not fine.byte_steps
+    return scanned and rescored * RESCORED_BYTES > saved
 
 
 def _of_trellis(options: SearchOptions, prepared: Prepared) -> Strategy:

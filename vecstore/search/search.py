@@ -49,7 +49,8 @@ def find(
     """
     few = _few(options, prepared.rows)
     wanted = min(k + len(few), prepared.rows)
-    strategy, nprobe = resolve(options, prepared, wanted), cells_to_probe(options, prepared)
+    nprobe = cells_to_probe(options, prepared)
+    strategy = resolve(options, prepared, wanted, len(queries) if nprobe is None else 1)
     selection = prepared.selection(options.rows, None if len(few) else options.exclude, options.where)
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
@@ -67,7 +68,7 @@ def find(
         found, rescored[part] = find_at_once(queries[part])
         best.scores[part], best.rows[part], best.sizes[part] = found.scores, found.rows, found.sizes
 
-    _over_queries(find_part, len(queries), prepared, options, nprobe)
+    _over_queries(find_part, len(queries), prepared, options, strategy.layer, nprobe)
     return best, rescored
 
 
@@ -97,15 +98,21 @@ def _few(options: SearchOptions, total: int) -> NDArray[np.int64]:
 
 
 def _over_queries(
-    function: Callable[[slice], None], count: int, prepared: Prepared, options: SearchOptions, nprobe: int | None
+    function: Callable[[slice], None],
+    count: int,
+    prepared: Prepared,
+    options: SearchOptions,
+    layer: int,
+    nprobe: int | None,
 ) -> None:
     """Call `function` with the queries that share a scan: one, where each looks into cells of its own.
 
-    Threads share out the rows, or the queries where rows are few: each makes what its own queries need, once.
+    Threads share out the rows of the layer that is scanned, or the queries where rows are few: each makes what its own
+    queries need, once.
     Where rows are decoded, all queries share that.
     """
     together = QUERIES_AT_ONCE if nprobe is None else 1
-    if options.exact or prepared.scanned_bytes > FEW_BYTES or _decodes(prepared, options.metric):
+    if options.exact or prepared.scanned_bytes(layer) > FEW_BYTES or _decodes(prepared, options.metric):
         for start in range(0, count, together):
             function(slice(start, start + together))
         return

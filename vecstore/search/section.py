@@ -71,9 +71,12 @@ class Section:
         return join([shard.norms for shard in self.shards if shard.norms is not None])
 
     @cached_property
-    def coarse_lengths(self) -> tuple[float, float] | None:
-        """Bounds of the lengths of what the first layer decodes to, if all shards know them."""
-        each = [shard.coarse_lengths for shard in self.shards]
+    def bounds(self) -> list[tuple[float, float] | None]:
+        """Bounds of the lengths of what each layer decodes to, where all shards know them."""
+        return [self._together(own) for own in zip(*(shard.bounds for shard in self.shards), strict=True)]
+
+    @staticmethod
+    def _together(each: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
         known = [lengths for lengths in each if lengths is not None]
         return (min(least for least, _ in known), max(most for _, most in known)) if len(known) == len(each) else None
 
@@ -134,4 +137,4 @@ def _likeness(shard: Shard) -> Hashable:
     ):
         return id(shard)  # table codecs know rows by their numbers in the store, or by their keys
     lies = [(part.block_rows, part.tile_rows, part.row_bytes) for part in parts]
-    return id(codec), shard.norms is None, kept, shard.coarse_lengths is None, *lies
+    return id(codec), shard.norms is None, kept, *(own is None for own in shard.bounds), *lies

@@ -17,7 +17,14 @@ class Strategy(ABC):
     """A way to search. One knows nothing of the others; `resolve` chooses.
 
     Scores are raw ones (see `Ranking`), rows are positions.
+
+    Attributes
+    ----------
+    layer : int
+        The one that is scanned.
     """
+
+    layer: int = 0
 
     @abstractmethod
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:

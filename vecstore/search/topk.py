@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.kernels import entries
 from vecstore.kernels.arguments import Heap
 
 __all__ = ["TopK"]
@@ -40,6 +41,13 @@ class TopK:
     def heap(self, floors: NDArray[np.float64]) -> Heap:
         """Return the arrays as kernels take them, with the scores (q,) from which on rows count."""
         return Heap(self.scores, self.rows, self.sizes, floors)
+
+    def collect(self, other: TopK) -> None:
+        """Take over the best of another one into the heaps, neither being sorted."""
+        found = other.rows >= 0
+        indptr = np.concatenate([[0], np.cumsum(other.sizes)])
+        nothing = np.full(len(indptr) - 1, -np.inf)
+        entries.offer_listed(other.scores[found], other.rows[found], indptr, self.heap(nothing))
 
     def merge(self, *others: TopK) -> None:
         """Take over the best of others."""

@@ -38,13 +38,13 @@ class Encoder:
 
     Attributes
     ----------
-    lengths : (float, float)
-        Least and largest length of what the first layer decodes to, of all rows so far.
+    lengths : list of (float, float)
+        Least and largest length of what each layer decodes to, of all rows so far.
     """
 
     def __init__(self, codec: Codec, *, metric: Metric, keep_norms: bool) -> None:
         self.codec, self._metric, self._keep_norms = codec, metric, keep_norms
-        self.lengths = (float("inf"), 0.0)
+        self.lengths = [(float("inf"), 0.0)] * len(codec.layers)
 
     def encode(self, x: Floats, rows: NDArray[np.int64], keys: PackedKeys | None) -> Columns:
         """Return the columns of vectors (n, d) with these numbers in the store, and keys where the codec looks at them.
@@ -63,15 +63,15 @@ class Encoder:
         for i, layer in enumerate(codec.layers):
             codes = layer.encode(x if partition is None else x - centroids, rows, keys)
             columns[codes_of(i)] = codes
-            if not decoded or len(codec.layers) > 1:
-                decoded.append(layer.decode(codes, rows, keys) + centroids)
-        lengths = np.linalg.norm(decoded[0], axis=1)
-        self.note_lengths(float(lengths.min()), float(lengths.max()))
+            decoded.append(layer.decode(codes, rows, keys) + centroids)
+            lengths = np.linalg.norm(decoded[i], axis=1)
+            self.note_lengths(i, float(lengths.min()), float(lengths.max()))
         if len(codec.layers) > 1:
             both = (layer if kept is None else unit(layer) * kept[:, None] for layer in decoded)
             columns[DISTANCES] = distances(*both, directions=self._metric == "cosine")
         return Columns(cells, columns)
 
-    def note_lengths(self, least: float, largest: float) -> None:
-        """Widen `lengths` to what other rows have."""
-        self.lengths = min(self.lengths[0], least), max(self.lengths[1], largest)
+    def note_lengths(self, layer: int, least: float, largest: float) -> None:
+        """Widen the layer's `lengths` to what other rows have."""
+        before = self.lengths[layer]
+        self.lengths[layer] = min(before[0], least), max(before[1], largest)

@@ -21,7 +21,9 @@ from vecstore.kernels import entries
 from vecstore.keys.packed import PackedKeys
 from vecstore.shard.cells import CellRuns
 
-__all__ = ["LayerCodes", "LayerWriter"]
+__all__ = ["LENGTHS", "LayerCodes", "LayerWriter"]
+
+LENGTHS = ("lengths", "fine_lengths")  # members of a description: what each layer decodes to is how long
 
 PACKED_BLOCK_BYTES = 128 * 1024  # a packed block is unpacked whole for any row of it
 MOST_UNPACKED_BYTES = 16 * 1024 * 1024  # of a block: a small file must not ask for much memory

@@ -26,7 +26,7 @@ from vecstore.metric import Metric
 from vecstore.shard.attributes import Attributes
 from vecstore.shard.cells import CellRuns
 from vecstore.shard.layer_distances import LayerDistances
-from vecstore.shard.layers import LayerCodes
+from vecstore.shard.layers import LENGTHS, LayerCodes
 from vecstore.shard.order import Order
 
 __all__ = ["Models", "Shard"]
@@ -99,15 +99,19 @@ class Shard:
         self.attributes = Attributes(self.container, self.rows)
 
     @cached_property
-    def coarse_lengths(self) -> tuple[float, float] | None:
-        """Bounds of the lengths of what the first layer decodes to, if they were recorded."""
-        found = self.description.get("lengths")
+    def bounds(self) -> list[tuple[float, float] | None]:
+        """Bounds of the lengths of what each layer decodes to, where they were recorded."""
+        return [self._bounds(name) for name, _ in zip(LENGTHS, self.codec.layers, strict=False)]
+
+    def _bounds(self, member: str) -> tuple[float, float] | None:
+        found = self.description.get(member)
         if self.prefix is not None or self.code_bytes is not None or found is None:
             return None
-        given = found if isinstance(found, list) and len(found) == 2 else [None]
-        least, largest = (given[0], given[-1]) if {type(value) for value in given} <= {int, float} else (1, 0)
+        if not isinstance(found, list) or len(found) != 2 or not all(type(value) in (int, float) for value in found):
+            raise CorruptError(f"member {member!r} is malformed", path=self.path, found=str(found)[:60])
+        least, largest = found
         if not 0 <= least <= largest < LARGEST_LENGTH:
-            raise CorruptError("member 'lengths' is malformed", path=self.path, found=str(found)[:60])
+            raise CorruptError(f"member {member!r} is malformed", path=self.path, found=str(found)[:60])
         # What a sum of rounded table entries gives may lie a little outside.
         return least * (1 - LENGTH_MARGIN), largest * (1 + LENGTH_MARGIN)
 
@@ -146,7 +150,7 @@ class Shard:
 
     def verify_model(self) -> None:
         """Raise `VecstoreError` unless all that is not codes can be read, and codes of the first and last row."""
-        _ = self.layer_distances, self.coarse_lengths
+        _ = self.layer_distances, self.bounds
         self.attributes.verify()
         if "static" in self.description:
             from vecstore.shard.static_tokens import read_tokens

@@ -20,6 +20,7 @@ from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.shard.attribute_writer import AttributeSpool
 from vecstore.shard.encoder import Columns, Encoder
+from vecstore.shard.layers import LENGTHS
 from vecstore.shard.sink import CellSink, OrderedSink, RowParts, Sink
 
 __all__ = ["ShardWriter"]
@@ -79,17 +80,18 @@ class ShardWriter:
         """How many were added."""
         return self._batch.rows + self._encoded_rows
 
-    def add_encoded(self, columns: Columns, keys: PackedKeys | None, lengths: tuple[float, float]) -> None:
+    def add_encoded(self, columns: Columns, keys: PackedKeys | None, lengths: Sequence[Sequence[float]]) -> None:
         """Append rows that were encoded already, with this codec, by a writer to which only such rows go.
 
-        `lengths` are the least and largest of what the first layer decodes to. Codecs whose rows share tables have no
-        codes that could move.
+        `lengths` are the least and largest of what each layer decodes to, the largest infinite where unknown. Codecs
+        whose rows share tables have no codes that could move.
         """
         rows = np.arange(self.rows, self.rows + len(columns.cells))
         self._encoded_rows += len(rows)
         if self._keys is not None and keys is not None and not self._sink.moves_keys:
             self._keys.add_packed(keys)
-        self._encoder.note_lengths(*lengths)
+        for layer, (least, largest) in enumerate(lengths):
+            self._encoder.note_lengths(layer, least, largest)
         self._sink.add(columns, rows, keys if self._sink.moves_keys else None)
 
     def add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None = None, columns: Any = None) -> None:
@@ -130,6 +132,7 @@ class ShardWriter:
         self._parts.close_beside()
         hashes = self._keys.hashes() if self._keys else np.empty(0, np.uint64)
         keys = self._keys.close() if self._keys else None
+        known = [both for both in zip(LENGTHS, self._encoder.lengths, strict=False) if both[1][1] < float("inf")]
         columns = {}
         if self._attributes is not None:
             columns = {"columns": self._attributes.write(self._container, self._sink.moved)}
@@ -144,7 +147,7 @@ class ShardWriter:
                 "metric": self.metric,
                 "codec": layers.to_dict(),
                 "norms": self._parts.norms is not None,
-                "lengths": list(self._encoder.lengths),
+                **{name: list(own) for name, own in known},
                 "residuals": self._parts.distances is not None,
                 "keys": keys,
                 **features,

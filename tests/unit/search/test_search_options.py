@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import vecstore
 from vecstore.errors import OptionError
-from vecstore.search.resolve import RESCORED_BYTES
+from vecstore.search.resolve import RESCORED_BYTES, _scans_faster
 
 ROWS = 2000
 LAYOUTS = {"file": {}, "shards": {"shard_bytes": 190_000}}
@@ -135,3 +137,12 @@ def test_hamming_distance_needs_bits(open_words, asked):
         open_words("sq:8").search(asked[0], metric="hamming")
     with pytest.raises(OptionError, match="scores of hamming are distances"):
         open_words("bin").search(asked[0], metric="hamming", min_score=1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "single", "batch"), [("bin/sq:8", False, True), ("pq:4x4/sq:8", False, False), ("bin/f16", False, False)]
+)
+def test_batches_scan_the_fine_layer_where_numbers_are_multiplied_faster(spec, single, batch):
+    codec = vecstore.codec(spec).fit(np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32), seed=0)
+    prepared = SimpleNamespace(rows=1_000_000, sections=[SimpleNamespace(codec=codec)])
+    assert [_scans_faster(100, prepared, queries) for queries in (1, 64)] == [single, batch]

@@ -19,8 +19,11 @@ from vecstore.kernels import levels
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Stage, Tiles, TrellisQueries
 from vecstore.kernels.scans import scan_trellis
 from vecstore.kernels.trellis_tables import fill
+from vecstore.search.cascade import Cascade
+from vecstore.search.options import SearchOptions
 from vecstore.search.plan import Plan
 from vecstore.search.ranking import raw_scores
+from vecstore.search.resolve import resolve
 from vecstore.search.scan_bytes import LEAST_ROWS, plan_of
 from vecstore.search.topk import TopK
 from vecstore.search.trellis import Trellis
@@ -312,6 +315,20 @@ def test_fewer_bytes_are_scanned_where_a_recall_is_given_for_many_rows(store):
 
     assert auto(None, LEAST_ROWS) == auto(0.99, LEAST_ROWS - 1) == Plan()
     assert auto(0.99, LEAST_ROWS).sizes[0] == store.info()["certificate"]["prefixes"]["swept"]["0.99"] < 48
+
+
+def test_first_bytes_of_a_coarse_layer(tmp_path, summaries, monkeypatch):
+    """Single queries read first bytes of many rows, batches all bytes; both find what the fine layer does."""
+    x, queries = summaries
+    monkeypatch.setattr("vecstore.search.scan_bytes.LEAST_ROWS", 1000)
+    monkeypatch.setattr("vecstore.search.resolve._scans_faster", lambda *_: False)
+    vecstore.write(tmp_path / "a.vecs", x, codec="tcq:48:8/sq:8")
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        strategy = resolve(SearchOptions(metric="cosine"), store._snapshot.prepared, 10)
+        assert isinstance(strategy, Cascade) and strategy.plan.sizes and strategy.fine == -1
+        true = np.argsort(-(unit(queries) @ unit(np.asarray(store.vectors)).T), axis=1)[:, :10]
+        for found in (store.search(queries).rows, [store.search(query).rows for query in queries]):
+            assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, true, strict=True)]) > 0.99
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,18 @@ def test_stored_lengths_are_no_strict_bounds(tmp_path: Path, spec: str) -> None:
     exact, shard = lengths_of(tmp_path / "a.vecs"), Shard(tmp_path / "a.vecs")
     least, largest = shard.description["lengths"]
     assert least > exact.min() or largest < exact.max(), "this sample shows nothing: take another seed"
-    assert shard.coarse_lengths is not None
-    assert shard.coarse_lengths == (least * (1 - MARGIN), largest * (1 + MARGIN))
-    assert shard.coarse_lengths[0] < exact.min() and exact.max() < shard.coarse_lengths[1]
+    assert shard.bounds[0] is not None
+    assert shard.bounds[0] == (least * (1 - MARGIN), largest * (1 + MARGIN))
+    assert shard.bounds[0][0] < exact.min() and exact.max() < shard.bounds[0][1]
+
+
+def test_both_layers_are_bounded(tmp_path: Path) -> None:
+    x = np.random.default_rng(5).normal(size=(3000, 24)).astype(np.float32)
+    vecstore.write(tmp_path / "a.vecs", x, codec="bin/sq:8")
+    coarse, fine = Shard(tmp_path / "a.vecs").bounds
+    exact = lengths_of(tmp_path / "a.vecs")
+    assert coarse is not None and fine is not None and coarse != fine
+    assert fine[0] < exact.min() and exact.max() < fine[1]
 
 
 @pytest.mark.parametrize("spec", ["bin", "sq:4"])
@@ -47,4 +56,4 @@ def test_lengths_that_are_none_are_refused(tmp_path: Path, lengths: list) -> Non
     shard = Shard(tmp_path / "a.vecs")
     shard.description["lengths"] = lengths
     with pytest.raises(CorruptError, match="lengths"):
-        _ = shard.coarse_lengths
+        _ = shard.bounds[0]

@@ -90,7 +90,7 @@ def test_scan_classes_are_what_searches_do(tmp_path, words, spec, speed, metric)
     vecstore.write(tmp_path / "a.vecs", x, codec=spec, metric=metric)
     shard = Shard(tmp_path / "a.vecs")
     assert scan_class(shard.codec, metric) == speed
-    scanner = scanner_of(shard.layers[0], Ranking.of(metric, x[:1], unit_rows=False), shard.coarse_lengths)
+    scanner = scanner_of(shard.layers[0], Ranking.of(metric, x[:1], unit_rows=False), shard.bounds[0])
     expected = {0: TableScanner, 1: NumberScanner, 2: TableScanner, 3: DecodedScanner}[speed]
     assert isinstance(scanner, expected) or (spec.startswith("tcq") and Trellis.of(shard.layers[0]).serves(metric))
 
