@@ -63,8 +63,9 @@ class Encoder:
     def __init__(self, source: Store | Words, *, weights: ArrayLike | None = None) -> None:
         store = source.store if isinstance(source, Words) else source
         own = None if weights is None else np.asarray(weights, np.float32)
-        if own is not None and own.shape != (len(store),):
-            raise ShapeError(f"a weight for each of {len(store):,} rows, found shape {own.shape}")
+        rows = store.vectors.shape[0]  # with those that were deleted
+        if own is not None and own.shape != (rows,):
+            raise ShapeError(f"a weight for each of {rows:,} rows, found shape {own.shape}")
         self._table: Table = WordTable(source, own) if isinstance(source, Words) else _static_table(store, own)
         self.dimensions = store.dimensions
 

@@ -22,12 +22,13 @@ class StaticTable:
 
     def __init__(self, store: Store, tokens: Tokens, weights: Floats | None) -> None:
         last = tokens.count - 1 if tokens.rows is None else int(tokens.rows.max())
-        if last >= len(store):
+        rows = store.vectors.shape[0]  # with those that were deleted
+        if last >= rows:
             raise CorruptError(
                 "the table has no row for some tokens; open the whole store",
                 path=store.path,
                 expected=f"{last + 1:,} rows",
-                found=f"{len(store):,}",
+                found=f"{rows:,}",
             )
         library = require("tokenizers", purpose="encoding texts with a static model")
         self._store, self._tokens, self.normalize = store, tokens, tokens.normalize

@@ -163,7 +163,8 @@ class Combined:
         for pattern, matrices in self._blends.items():
             chosen = np.flatnonzero(patterns == pattern)
             for store, matrix in matrices.items() if len(chosen) else ():
-                yield chosen, self.stores[store], matrix, self.rows[rows[chosen], store]
+                of_store = self.stores[store]._snapshot.own(self.rows[rows[chosen], store])
+                yield chosen, self.stores[store], matrix, of_store
 
     @cached_property
     def _numbers(self) -> dict[Any, int]:

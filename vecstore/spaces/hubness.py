@@ -23,7 +23,7 @@ class Hubness:
     Attributes
     ----------
     counts : (n,) int64
-        Among the k nearest of how many others each row is.
+        Among the k nearest of how many others each row is, in the order of `Store.living_rows`.
     k : int
     skewness : float
         Of the counts: 0 where rows are found evenly; above 1 there are hubs.
@@ -59,17 +59,18 @@ def hubness(store: Store, k: int = 10, *, queries: int | None = None, seed: int 
     rows = len(store)
     if not 1 <= k < rows:
         raise OptionError(f"k is 1 to {rows - 1} in a store of {rows} rows, found {k}")
-    asking = np.arange(rows)
+    living = np.asarray(store.living_rows)
+    asking = living
     if queries is not None and queries < rows:
-        asking = np.sort(np.random.default_rng(seed).choice(rows, queries, replace=False))
-    counts = np.zeros(rows, np.int64)
+        asking = living[np.sort(np.random.default_rng(seed).choice(rows, queries, replace=False))]
+    counts = np.zeros(int(living[-1]) + 1, np.int64)
     for start in range(0, len(asking), AT_ONCE):
         own = asking[start : start + AT_ONCE]
         found = np.asarray(store.search(store.vectors[own], k + 1).rows)
         others = found != own[:, None]
         others &= np.cumsum(others, axis=1) <= k  # a duplicate may stand before the row itself
-        counts += np.bincount(found[others], minlength=rows)
-    return _measured(counts, k)
+        counts += np.bincount(found[others], minlength=len(counts))
+    return _measured(counts[living], k)
 
 
 def _measured(counts: NDArray[np.int64], k: int) -> Hubness:

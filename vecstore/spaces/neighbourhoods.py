@@ -46,7 +46,8 @@ class Neighbourhoods:
     Attributes
     ----------
     near : (rows of b, k) float32
-        Cosines, largest first. They are found once; `save` keeps them in a file beside the store.
+        Cosines, largest first, in the order of `Store.living_rows`. They are found once; `save` keeps them in a file
+        beside the store.
     """
 
     def __init__(self, a: Store, b: Store, k: int = 10, *, map: Map | None = None) -> None:
@@ -56,18 +57,19 @@ class Neighbourhoods:
             raise OptionError(f"k is at most the number of neighbours that there are, found {k}")
         self.b, self.k, self.map = b, k, map
         self.near = np.empty((len(b), k), np.float32)
+        living = b.living_rows
         for start in range(0, len(b), AT_ONCE):
-            vectors = b.vectors[start : start + AT_ONCE]
+            vectors = b.vectors[living[start : start + AT_ONCE]]
             queries = vectors if map is None else map.T.map(vectors)
             found = a.search(queries, k + (a is b), metric="cosine")
             rows, scores = np.asarray(found.rows), found.scores.copy()
             if a is b:
-                scores[rows == np.arange(start, start + len(vectors))[:, None]] = -2
+                scores[rows == np.asarray(living[start : start + len(vectors), None])] = -2
                 scores = -np.sort(-scores, axis=1)
             self.near[start : start + len(vectors)] = scores[:, :k]
 
     def scores(self, queries: ArrayLike, *, by: By = "csls", own: ArrayLike | None = None) -> Floats:
-        """Return the corrected similarity of each row of `b` with each query: (q, n) float32.
+        """Return the corrected similarity of each (living) row of `b` with each query: (q, n) float32.
 
         Parameters
         ----------
@@ -80,13 +82,15 @@ class Neighbourhoods:
             "mutual": the chance that both are nearer to each other than to others, with normal distances to the k
             nearest (Schnitzer et al., Local and global scaling reduce hubs in space, 2012).
         own : (q,) array of rows, optional
-            The rows of `b` that the queries are, which do not count as their own neighbours.
+            The rows of `b` that the queries are, which do not count as their own neighbours: places in
+            `Store.living_rows`, which are their numbers where none was deleted.
         """
         if by not in ("csls", "local", "mutual"):
             raise OptionError(f"by is csls, local or mutual, found {by!r}")
         asked = np.atleast_2d(np.asarray(queries, np.float32))
         asked = as_vectors(asked if self.map is None else self.map.map(asked), self.b.dimensions)
-        cosines = self.b.scores(asked, metric="cosine")
+        every = len(self.b) == self.b.vectors.shape[0]
+        cosines = self.b.scores(asked, None if every else self.b.living_rows, metric="cosine")
         others = cosines.copy()
         if own is not None:
             others[np.arange(len(others)), np.asarray(own)] = -2
@@ -104,8 +108,8 @@ class Neighbourhoods:
             for at, of_query in enumerate(scores):
                 rows = np.argpartition(-of_query, best.k - 1)[: best.k]
                 best.put(start + at, of_query[rows].astype(np.float64), rows)
-        keys: list[Any] = [self.b._snapshot.keys_of(rows) for rows in best.rows]
-        rows = self.b._snapshot.own(best.rows)
+        rows = self.b.living_rows[best.rows]
+        keys: list[Any] = [self.b._snapshot.keys_of(np.asarray(own)) for own in rows]
         found = SearchResult(keys, rows, best.scores.astype(np.float32), np.zeros(len(asked), np.int64))
         return found.each()[0] if given.ndim == 1 else found
 

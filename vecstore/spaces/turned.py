@@ -75,11 +75,11 @@ class _Mapped(Dump):
         rows, key_type = len(store), store.key_type
         path = Path(store._snapshot.shards[0].path)
         super().__init__(path, format="store", rows=rows, dimensions=matrix.shape[1], key_type=key_type)
-        self._store, self._matrix = store, matrix
+        self._store, self._matrix, self._living = store, matrix, store.living_rows
 
     def _batches(self, rows: int) -> Iterator[Batch]:
-        total = len(self._store)
-        for start in range(0, total, rows):
-            stop = min(start + rows, total)
-            keys = None if self.key_type is None else self._store.keys[start:stop]
-            yield Batch(self._store.vectors[start:stop] @ self._matrix, keys, {}, stop / total)
+        for start in range(0, len(self._living), rows):
+            own = self._living[start : start + rows]
+            keys = None if self.key_type is None else self._store.keys[own]
+            share = (start + len(own)) / len(self._living)
+            yield Batch(self._store.vectors[own] @ self._matrix, keys, {}, share)
