@@ -125,7 +125,8 @@ def read_floret_text(path: Path) -> SubwordModel:
             line = file.readline(64 * (d + 1))
             number, _, numbers = line.partition(b" ")
             try:
-                values = np.array(numbers.split(), np.float32)
+                with np.errstate(over="ignore"):  # infinities are refused below
+                    values = np.array(numbers.split(), np.float32)
             except ValueError:
                 values = np.empty(0, np.float32)
             if number != b"%d" % row or len(values) != d or not np.isfinite(values).all():

@@ -10,7 +10,9 @@ import pytest
 from vecstore.bench.scripts.mutations import reseal
 
 import vecstore
+from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays
+from vecstore.codecs.codec import codec
 from vecstore.codecs.partition import Cells
 from vecstore.codecs.product.vaq import VAQ
 from vecstore.container.container import Container
@@ -84,3 +86,24 @@ def test_codebooks_are_not_far_larger_than_their_centroids() -> None:
     arrays: Arrays = {"widths": widths, "mean": np.zeros(d, "<f4"), "centroids": np.zeros((d, 256), "<f4")}
     with pytest.raises(CodecError, match="take fewer groups"):
         VAQ(m).restore(d, arrays)
+
+
+@pytest.mark.parametrize("spec", ["rotate,sq:8", "rabitq:4", "opq:4"])
+def test_matrices_of_very_wide_vectors_are_not_trained(spec: str) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 4097)).astype(np.float32)
+    with pytest.raises(CodecError, match="put pca:4096"):
+        codec(spec).fit(x)
+
+
+@pytest.mark.parametrize("spec", ["vaq:4", "cells:3,sq:8", "tcq:8", "pca:12,rotate,sq:8"])
+def test_few_rows_of_very_wide_vectors_are_converted(spec: str) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 12_001)).astype(np.float32)
+    trained = codec(spec).fit(x)
+    assert trained.decode(trained.encode(x)).shape == x.shape
+
+
+def test_axes_that_take_minutes_to_turn_are_refused() -> None:
+    d = 1 << 13
+    arrays: Arrays = {"axis_bits": np.full(d, 2, "|u1"), "axes": np.zeros((d, d // 4), "|u1")}
+    with pytest.raises(CodecError, match="minutes"):
+        Axes.restore(arrays, (d, d))

@@ -9,6 +9,7 @@ on the way.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +19,7 @@ from vecstore.codecs.base import Arrays, Floats, frozen, named
 from vecstore.codecs.packing import join_uneven, split_uneven
 from vecstore.errors import CodecError
 
-__all__ = ["Axes", "named_axes", "orthonormal", "rounded"]
+__all__ = ["Axes", "check_work", "most_axes", "named_axes", "orthonormal", "rounded"]
 
 Matrix: TypeAlias = NDArray[np.float64]
 
@@ -30,7 +31,23 @@ STEPS = {2: 1.04, 3: 0.6, 4: 0.34, 5: 0.184, 6: 0.101, 7: 0.055, 8: 0.03}  # bes
 SPREADS = (0.8, 1.0, 1.25, 1.6)  # times that, tried for each axis
 LEAST_TURNED = 1e-6  # of the length of an axis: what those before it leave, below which it is rounding
 LEAST_LEFT = 1e-5  # squared length, below which what is left of an axis is rounding
+WIDEST = 1 << 12  # dimensions, of which all axes are made orthonormal in a few seconds
+MOST_WORK = WIDEST**3  # c * c * d for c axes of d dimensions
 SQUARINGS = 2  # of Newton and Schulz: each squares what is missing to orthonormality, from a few hundredths on
+
+
+def most_axes(dimensions: int) -> int:
+    """Return how many axes of so many dimensions are not too many to make orthonormal."""
+    return min(isqrt(MOST_WORK // dimensions), dimensions)
+
+
+def check_work(count: int, dimensions: int) -> None:
+    """Raise `CodecError` for more axes than can be made orthonormal in seconds."""
+    if count > most_axes(dimensions):
+        raise CodecError(
+            f"{count} axes of {dimensions} dimensions would take minutes to train and to read; "
+            f"put pca:{WIDEST} or fewer before"
+        )
 
 
 class Axes:
@@ -59,6 +76,7 @@ class Axes:
         variances : (d,) float64
             Along them, largest first.
         """
+        check_work(count, axes.shape[1])
         exact, d = axes.astype(np.float64), axes.shape[1]
         allowed = TILT * np.minimum(variances[count - 1] / np.maximum(variances[:count], 1e-300), 1)
         levels, bits = np.zeros((count, d), np.uint8), np.zeros(count, np.uint8)
@@ -81,10 +99,12 @@ class Axes:
         count, dimensions = shape
         if "axis_bits" not in arrays:
             axes = named_axes(arrays, shape)
+            check_work(count if axes.dtype == np.int8 else 0, dimensions)
             return cls(orthonormal(axes), {"axes": frozen(axes)})
         (bits,) = named(arrays, dtype="|u1", axis_bits=(count,))
         if bits.min(initial=BITS[0]) < BITS[0] or bits.max(initial=BITS[0]) > BITS[1]:
             raise CodecError(f"the file's axes have numbers of other than {BITS[0]} to {BITS[1]} bits; it is damaged")
+        check_work(count, dimensions)
         (axes,) = named(arrays, dtype="|u1", axes=(dimensions, -(-int(bits.sum(dtype=np.int64)) // 8)))
         try:
             matrix = _in_order(split_uneven(axes, bits).T, bits)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.axes import Axes
+from vecstore.codecs.axes import Axes, most_axes
 from vecstore.codecs.base import Arrays, Floats, Step, frozen, named
 from vecstore.codecs.kmeans import kmeans
 from vecstore.codecs.members import Whole
@@ -88,7 +88,7 @@ class Cells(Step):
             raise CodecError(f"cells: {count:,} of them for a sample of {len(x):,} rows; write cells:{len(x)} or fewer")
         centroids = kmeans(x, count, seed=seed)
         d = x.shape[1]
-        mean, exact, variances = principal_axes(centroids, d if count >= d else min(2 * count, d))
+        mean, exact, variances = principal_axes(centroids, min(d if count >= d else 2 * count, most_axes(d)))
         room = int(8 * (SHARE * rows * code_bytes - _other_bytes(count, d)))
         left = most = max(_least_bits(count, d), min(room, CENTROID_BITS[1] * count * d))
         while True:

@@ -171,7 +171,8 @@ def test_damaged_models_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [b"", b"2 3 1 2 1 0 < >", b"2 3 1 2 1 0 < >\n0 1 2 3\n", b"2 2 1 2 1 0 < >\n0 1 2\n1 1 x\n",
-     b"2 2 1 2 1 0 < >\n0 1 2\n2 1 2\n", b"2 2 1 2 9 0 < >\n0 1 2\n1 1 2\n", b"2 2 1 2 1 0 < >\n0 1 2\n1 1 nan\n"],
+     b"2 2 1 2 1 0 < >\n0 1 2\n2 1 2\n", b"2 2 1 2 9 0 < >\n0 1 2\n1 1 2\n", b"2 2 1 2 1 0 < >\n0 1 2\n1 1 nan\n",
+     b"2 2 1 2 1 0 < >\n0 1 2\n1 1 1e99\n"],
 )  # fmt: skip
 def test_malformed_floret_text(tmp_path, text):
     (tmp_path / "m.floret").write_bytes(text)

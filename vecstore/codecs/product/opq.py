@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.axes import named_axes, orthonormal, rounded
+from vecstore.codecs.axes import check_work, named_axes, orthonormal, rounded
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen
 from vecstore.codecs.product.pq import PQ, TRAINING_ROWS, TrainedPQ, group_edges, train_codebooks
 from vecstore.codecs.transforms.pca import principal_axes
@@ -35,6 +35,7 @@ class OPQ(PQ):
     usage = "opq:M or opq:MxB with B 8 or 4, such as opq:48"
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
+        check_work(z.shape[1], z.shape[1])
         edges = group_edges(z.shape[1], self.m)
         k = 1 << self.bits
         sample = z[:ROTATION_ROWS]
@@ -54,7 +55,9 @@ class OPQ(PQ):
     def restore(self, dimensions: int, arrays: Arrays) -> TrainedQuantizer:
         pq = PQ(self.m, self.bits).restore(dimensions, arrays)
         assert isinstance(pq, TrainedPQ)
-        trained = TrainedOPQ(named_axes(arrays, (dimensions, dimensions), "rotation"), pq)
+        rotation = named_axes(arrays, (dimensions, dimensions), "rotation")
+        check_work(dimensions if rotation.dtype == np.int8 else 0, dimensions)
+        trained = TrainedOPQ(rotation, pq)
         if not np.isfinite(trained.rotation).all():
             raise CodecError("opq: numbers in the file are not finite; it is damaged")
         return trained

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.axes import Axes
+from vecstore.codecs.axes import Axes, check_work
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen, named
 from vecstore.codecs.product.pq import PQ, TRAINING_ROWS, TrainedPQ, train_codebooks
 from vecstore.codecs.transforms.pca import principal_axes
@@ -35,7 +35,9 @@ class VAQ(PQ):
 
     def fit(self, z: Floats, *, seed: int) -> TrainedQuantizer:
         sample = z[:TRAINING_ROWS]
-        mean, exact, variances = principal_axes(sample, z.shape[1])
+        axes_known = min(max(len(sample), self.m), z.shape[1])  # there is no variance along others
+        check_work(axes_known, z.shape[1])
+        mean, exact, variances = principal_axes(sample, axes_known)
         edges = unequal_edges(variances ** (1 + 2 * EMPHASIS), self.m, self.bits)
         self._require_room(edges)
         axes = Axes.principal(exact, variances, int(edges[-1]))

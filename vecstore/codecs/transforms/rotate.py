@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.codecs.axes import check_work
 from vecstore.codecs.base import Arrays, Floats, TrainedTransform, Transform, frozen, named
 from vecstore.errors import CodecError
 
@@ -21,8 +22,8 @@ class Rotate(Transform):
 
     Where a Hadamard matrix of order d is at hand (d = 2**k times 1, 12 or 20) the rotation is that matrix with
     randomly flipped signs, stored as d signs (Ailon & Chazelle, The fast Johnson-Lindenstrauss transform, 2009);
-    else a matrix drawn uniformly, stored whole (Mezzadri, How to generate random matrices from the classical
-    compact groups, 2007).
+    else, up to 4,096 dimensions, a matrix drawn uniformly, stored whole (Mezzadri, How to generate random matrices from
+    the classical compact groups, 2007).
     """
 
     name = "rotate"
@@ -34,6 +35,7 @@ class Rotate(Transform):
         rng = np.random.default_rng(seed)
         if _seed_order(d) is not None:
             return _by_signs(np.where(rng.random(d) < 0.5, -1, 1).astype("i1"))
+        check_work(d, d)
         q, r = np.linalg.qr(rng.standard_normal((d, d)))
         return TrainedRotation((q * np.where(np.diag(r) < 0, -1, 1)).astype("<f4"))
 
