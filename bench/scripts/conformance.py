@@ -11,10 +11,21 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
+from vecstore.bench.scripts.conformance_layouts import (
+    Change,
+    as_before,
+    colliding,
+    laid_out,
+    oriented,
+    rearranged,
+    tabled,
+)
 from vecstore.bench.scripts.conformance_refused import refused
 
 import vecstore
@@ -35,6 +46,9 @@ class Example(NamedTuple):
     rows: int = 70
     dimensions: int = 12
     options: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    change: Change | None = None  # of the file, before it is read
+    numbers: str = "quarters"
+    segment_keys: int = 1 << 20  # of a key map
 
 
 # Values that rows have beside their vectors; times are told as integers.
@@ -97,6 +111,32 @@ READ = {
     "columns": Example("f32", "str", options={"columns": COLUMNS}),
     "columns in cells": Example("cells:5,sq:8", "str", options={"columns": COLUMNS, "keep_order": False}),
     "mixed": Example("sq:8@20+f16@30+hash:20", "int64"),
+    "pages of 512 bytes, the first meta page newer": Example("cells:5,opq:5x4", "str", change=laid_out(512, 3, 0)),
+    "branch pages": Example("sq:8", "str", change=laid_out(4096, 2, 1)),
+    "tiles of a trellis in chunks": Example("tcq:11:4", rows=2100, dimensions=16, numbers="few"),
+    "a trellis of format 1.1": Example("tcq:3", change=rearranged(as_before)),
+    "axes in bytes": Example("vaq:3x4", change=rearranged(oriented("model.0.0.axes", "|i1"))),
+    "axes ready for use": Example("tcq:3", change=rearranged(oriented("model.0.0.axes", "<f4"))),
+    "a rotation ready for use": Example("opq:5x4", change=rearranged(oriented("model.0.0.rotation", "<f4"))),
+    "cells with axes in bytes": Example("cells:5,sq:8", change=rearranged(oriented("model.cells.axes", "|i1"))),
+    "two blocks of a key table, no check": Example("f16", "str", change=tabled(13, 32)),
+    "one bucket": Example("f16", "bytes", change=tabled(0, 7)),
+    "quotients of DLRM": Example("qr:9x8:dlrm"),
+    "Gaussian models": Example("uniform:6,rans:12", rows=400, numbers="normal"),
+    **{
+        f"archived {kind} numbers": Example("f16,archive", numbers=kind)
+        for kind in ("few", "normal", "falling", "alike")
+    },
+    **{f"pco of {kind} numbers": Example("f32,pco", numbers=kind) for kind in ("few", "normal", "falling", "coarse")},
+    "rows by number through shards": Example(
+        "hash:8:1/f32", rows=400, dimensions=WIDE, options={"shard_bytes": 135_000}
+    ),
+    "two shards with keys of one hash": Example(
+        "f32", "bytes", rows=400, dimensions=WIDE, options={"shard_bytes": 160_000}, numbers="colliding"
+    ),
+    "several shards, segments": Example(
+        "f32", "str", rows=1200, dimensions=WIDE, options={"shard_bytes": 135_000}, segment_keys=256
+    ),
 }
 
 
@@ -104,6 +144,16 @@ def source(example: Example) -> tuple[Floats, list[Any] | None]:
     """Return the vectors and keys that a store is made of. Halves and quarters, so that archives are small."""
     n, d = example.rows, example.dimensions
     x = np.random.default_rng(7).integers(-8, 9, (n, d)).astype(np.float32) / np.float32(4)
+    if example.numbers == "normal":
+        x = np.random.default_rng(7).standard_normal((n, d), np.float32)
+    if example.numbers == "few":
+        x = x[np.arange(n) % 61 % 7]
+    if example.numbers == "alike":
+        x = np.repeat(np.random.default_rng(7).standard_normal((1, d), np.float32), n, axis=0)
+    if example.numbers == "falling":
+        x = -np.arange(n * d, dtype=np.float32).reshape(n, d)
+    if example.numbers == "coarse":
+        x = np.random.default_rng(7).standard_normal((n, d)).astype(np.float16).astype(np.float32)
     x[:, 0] += 3  # no zero rows
     x = x[np.arange(n) % 5] if d >= WIDE else x  # shards are large: alike rows keep the archive small
     if example.key_type is None:
@@ -111,7 +161,12 @@ def source(example: Example) -> tuple[Floats, list[Any] | None]:
     if example.key_type == "int64":
         return x, [(-1) ** i * i**9 for i in range(n)]
     keys = (STRANGE + [f"key {i}" for i in range(n)])[:n] if n > 1 else ["only"]
-    return x, keys if example.key_type == "str" else [key.encode() + b"\xff" for key in keys]
+    if example.key_type == "str":
+        return x, keys
+    encoded = [key.encode() + b"\xff" for key in keys]
+    if example.numbers == "colliding":  # the first and the last row, which lie in different shards
+        encoded[0], encoded[-1] = colliding()
+    return x, encoded
 
 
 def absent(key_type: str | None) -> list[Any]:
@@ -135,7 +190,14 @@ def write_read(folder: Path) -> Iterator[dict[str, Any]]:
         stem = f"read/{number:02d}"
         path = folder / f"{stem}.vecs"
         x, keys = source(example)
-        vecstore.write(path, x, keys, example.spec, accept_dominated=True, **example.options)
+        # Keys of one hash are taken for duplicates when a dump is surveyed.
+        duplicates = (
+            patch("vecstore.conversion.survey._drop_duplicates") if example.numbers == "colliding" else nullcontext()
+        )
+        with patch("vecstore.keys.map.SEGMENT_KEYS", example.segment_keys), duplicates:
+            vecstore.write(path, x, keys, example.spec, accept_dominated=True, **example.options)
+        if example.change is not None:
+            example.change(path)
         case: dict[str, Any] = {"name": name, "store": f"{stem}.vecs", "codec": example.spec, "keys": example.key_type}
         with vecstore.open(path) as store:
             vectors = store.vectors[:]

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
 from vecstore.bench.scripts.mutations import reseal_bytes, reseal_manifest
 
 from vecstore.container.container import Container
@@ -17,27 +20,41 @@ __all__ = [
     "PAGE",
     "Change",
     "behind",
+    "body_of",
     "configured",
     "damaged_manifest",
     "described",
+    "directory",
     "far",
     "flipped",
+    "grouped",
     "leaf",
+    "looped",
     "manifest",
     "map_of",
     "member",
     "meta",
+    "modelled",
+    "of_shard",
     "overlap",
+    "packed",
     "part",
     "put",
+    "renamed",
+    "shared",
+    "swapped",
     "text",
     "twice",
     "u4",
+    "unended",
     "unsealed",
+    "unsealed_end",
+    "widened",
     "write_body",
 ]
 
 Change: TypeAlias = Callable[[Path], object]
+Arrays: TypeAlias = dict[str, NDArray[Any]]
 PAGE = 4096
 
 
@@ -66,10 +83,10 @@ def text(change: Callable[[bytes], bytes]) -> Change:
     return apply
 
 
-def write_body(path: Path, body: bytes, *, major: int = 1) -> None:
+def write_body(path: Path, body: bytes, *, major: int = 1, magic: bytes = b"VECSTORE", more: int = 0) -> None:
     """Write a description of these bytes, with its fingerprint."""
     place, data = Container(path)._extents[b"vecstore"], bytearray(path.read_bytes())
-    head = b"VECSTORE" + struct.pack("<HHI", major, 2, len(body))
+    head = magic + struct.pack("<HHI", major, 3, len(body) + more)
     value = head + struct.pack("<Q", checksum(head + body)) + body
     assert len(value) <= place.size, "a description that does not fit; take a shorter one"
     data[place.offset : place.offset + place.size] = value.ljust(place.size, b"\0")
@@ -203,3 +220,117 @@ def damaged_manifest(path: Path) -> None:
 
 def twice(document: dict[str, Any]) -> None:
     document["shards"][1] = document["shards"][0]
+
+
+def renamed(old: bytes, new: bytes) -> Change:
+    """Give an entry of the tree another name of the same length."""
+
+    def change(data: bytearray, _: int, nodes: list[int]) -> None:
+        for node in nodes:
+            if data[node + 8 : node + 8 + len(old)] == old:
+                data[node + 8 : node + 8 + len(old)] = new
+
+    return leaf(change)
+
+
+def packed(change: Callable[[bytes], bytes]) -> Change:
+    """Change what block 0 of packed codes is, without its length and padding."""
+
+    def apply(path: Path) -> None:
+        value = bytes(Container(path).part("codes.0").block_bytes(0))
+        (length,) = struct.unpack_from("<Q", value)
+        new = change(value[8 : 8 + length])
+        reseal_bytes(path, "codes.0", 0, 0, (struct.pack("<Q", len(new)) + new).ljust(8 + length, b"\0"))
+
+    return apply
+
+
+def modelled(block: bytes) -> bytes:
+    """Let the first column of a block of `rans` have model 68."""
+    (size,) = struct.unpack_from("<I", block)
+    header = bytearray(zstandard.ZstdDecompressor().decompress(block[4 : 4 + size]))
+    header[len(header) // 2] = 68
+    frame = zstandard.ZstdCompressor(level=9).compress(bytes(header))
+    return struct.pack("<I", len(frame)) + frame + block[4 + size :]
+
+
+def unended(block: bytes) -> bytes:
+    """Let the state of `rans` end one above what it has to: one more in its last word goes through all steps."""
+    return block[:-2] + struct.pack("<H", struct.unpack("<H", block[-2:])[0] + 1)
+
+
+def of_shard(change: Change) -> Change:
+    """Change the second shard of a directory, and let the manifest mean it."""
+
+    def apply(path: Path) -> None:
+        file = path / json.loads((path / "manifest.json").read_bytes())["shards"][1]["file"]
+        change(file)
+        mark = Container(file).fingerprint
+        manifest(lambda document: document["shards"][1].update(fingerprint=mark))(path)
+
+    return apply
+
+
+def directory(path: Path) -> None:
+    """Put a directory where a shard was."""
+    file = path / json.loads((path / "manifest.json").read_bytes())["shards"][1]["file"]
+    file.unlink()
+    file.mkdir()
+    (file / "nothing").write_bytes(b"")
+
+
+def body_of(path: Path) -> bytes:
+    """Return the description of a file as JSON."""
+    return json.dumps(Container(path).description, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def looped(data: bytearray, page: int, nodes: list[int]) -> None:
+    """Let the root lead to itself."""
+    struct.pack_into("<H", data, nodes[0], page // PAGE)
+
+
+def swapped(path: Path) -> None:
+    """Exchange two slots of a bucket of the table of keys."""
+    table = np.frombuffer(Container(path).part("keys.table").block_bytes(0), "<u4")
+    buckets = 1 << Container(path).description["keys"]["bucket_bits"]
+    bucket = int(np.flatnonzero(np.diff(table[: buckets + 1].astype(np.int64)) > 1)[0])
+    at = 4 * (buckets + 1 + int(table[bucket]))
+    first, second = table[at // 4 : at // 4 + 2].tolist()
+    reseal_bytes(path, "keys.table", 0, at, u4(second, first))
+
+
+def shared(arrays: Arrays, about: dict[str, Any]) -> None:
+    """Let codes of float32 be those of fasttext."""
+    about["codec"] = [[{"name": "fasttext", "configuration": {"entries": 20, "least": 3, "most": 6}}]]
+    d = about["dimensions"]
+    arrays |= {"model.0.0.table": np.zeros((20, d), np.float32), "model.0.0.by_key": np.zeros(1, np.uint8)}
+
+
+def grouped(arrays: Arrays, _: dict[str, Any]) -> None:
+    """Move a bit of a step of `tcq` from one group to another."""
+    bits = arrays["model.0.0.bits"].copy()
+    bits[0], bits[-1] = bits[0] + 1, bits[-1] - 1
+    arrays["model.0.0.bits"] = bits
+    arrays["model.0.0.levels"] = np.ones(int((2 << bits.astype(np.int64)).sum()), "<f2")
+
+
+def widened(arrays: Arrays, about: dict[str, Any]) -> None:
+    """Let the first step of `tcq` code two coefficients."""
+    d, widths = about["dimensions"], arrays["model.0.0.widths"].copy()
+    widths[0] = 2
+    of_each = np.repeat(2 << arrays["model.0.0.bits"].astype(np.int64), widths)
+    del arrays["model.0.0.axis_bits"]
+    arrays |= {
+        "model.0.0.widths": widths,
+        "model.0.0.axes": np.ones((len(of_each), d), np.float32),
+        "model.0.0.levels": np.ones(int(of_each.sum()), "<f2"),
+        "model.0.0.stretch": np.ones(len(of_each), "<f2"),
+    }
+
+
+def unsealed_end(path: Path) -> None:
+    """End a manifest in another way: with a space more."""
+    body = (path / "manifest.json").read_bytes()
+    zeroed = body[:-20] + b"0" * 16 + b'" }\n'
+    digits = f"{checksum(zeroed):016x}".encode()
+    (path / "manifest.json").write_bytes(zeroed[:-20] + digits + zeroed[-4:])

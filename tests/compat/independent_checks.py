@@ -32,8 +32,13 @@ def document(body):
     def constant(name):
         raise AssertionError(name)
 
-    found = json.loads(body.decode("utf-8"), object_pairs_hook=distinct, parse_constant=constant)
-    assert isinstance(found, dict)
+    def real(text):
+        numbers.append(float(text))
+        return numbers[-1]
+
+    numbers = []
+    found = json.loads(body.decode("utf-8"), object_pairs_hook=distinct, parse_constant=constant, parse_float=real)
+    assert isinstance(found, dict) and all(map(math.isfinite, numbers))
     json.dumps(found, ensure_ascii=False).encode()  # no halves of surrogate pairs
     return found
 
@@ -108,7 +113,14 @@ def shard(about):
     assert ("cells" in about["features"]) == isinstance(about.get("cells"), dict)
     if "cells" in about:
         whole(about["cells"]["configuration"]["count"], 1, 65536)
-    whole(about.get("first_row", 0))
+    whole(about.get("first_row", 0), most=2**63 - 2**32 - 1)
+    if about.get("lengths") is not None:
+        least, largest = about["lengths"]
+        assert {type(least), type(largest)} <= {int, float} and 0 <= least <= largest < 2.0**128
+    assert type(about.get("residuals", False)) is bool
+    assert not about.get("residuals") or len(about["codec"]) == 2
+    if about["features"]:
+        assert not any(tables.knows_numbers(step) for steps in about["codec"] for step in steps)
     codec(about["codec"], about["dimensions"], single=len(about["codec"]) == 1)
 
 

@@ -279,6 +279,7 @@ class Shard:
             assert length <= len(value) - 8
             raw = value[8 : 8 + length]
             size = min(part["block_rows"], rows - block * part["block_rows"]) * width
+            assert not any(step["name"] in ("pco", "rans") for step in byte_steps[1:])
             for step in reversed(byte_steps):
                 if step["name"] == "rans":
                     assert step["configuration"]["columns"] == width
@@ -292,7 +293,9 @@ class Shard:
                     raw = numbers_decoded(raw, size, item_bytes)
                     continue
                 assert 0 <= zstandard.frame_content_size(raw) <= size + size // 128 + 1024
-                raw = unshuffle(zstandard.ZstdDecompressor().decompress(raw), item_bytes, shuffle)
+                raw = unshuffle(
+                    zstandard.ZstdDecompressor().decompress(raw, allow_extra_data=False), item_bytes, shuffle
+                )
             assert len(raw) == size
             blocks.append(raw)
         return np.frombuffer(b"".join(blocks), np.uint8).reshape(rows, width)
@@ -349,7 +352,7 @@ def range_decoded(raw, size, c):
     (h,) = struct.unpack_from("<I", raw)
     assert 4 + h <= len(raw) and (len(raw) - 4 - h) % 2 == 0
     assert zstandard.frame_content_size(raw[4 : 4 + h]) == 2 * c
-    header = zstandard.ZstdDecompressor().decompress(raw[4 : 4 + h])
+    header = zstandard.ZstdDecompressor().decompress(raw[4 : 4 + h], allow_extra_data=False)
     assert max(header[c:]) < 68
     centers, frequencies = header[:c], [model_frequencies(number) for number in header[c:]]
     below = [[sum(own[:s]) for s in range(257)] for own in frequencies]
@@ -510,9 +513,10 @@ def axes_of(model, ready=None):
     a = np.array(numbers, float).reshape(len(numbers), len(bits)).T
     axes = []
     for row in a:  # Gram and Schmidt
+        length = np.linalg.norm(row)
         for before in axes:
             row = row - (row @ before) * before
-        assert np.linalg.norm(row) > 1e-9
+        assert np.linalg.norm(row) > 1e-6 * length
         axes.append(row / np.linalg.norm(row))
     return np.array(axes, np.float32).reshape(a.shape)
 
@@ -526,6 +530,7 @@ def trellis(how, codes, d, model):
     groups = [bits[start : start + 8] for start in range(0, len(bits), 8)]
     assert not any(sum(group) % 8 for group in groups) and sum(bits) // 8 == how["size_bytes"] == codes.shape[1]
     assert len(levels) == sum(2 ** (b + 1) * width for b, width in zip(bits, widths, strict=True))
+    assert model("stretch") is None or (model("stretch") >= 1).all()
     head = model("head_bits")
     assert head is None or head.tolist() == [2]
     bits_of = grouped if head is None else headed
@@ -626,6 +631,7 @@ class KeyIndex:
         self.rows = container.description["rows"]
         assert self.type in ("str", "bytes", "int64")
         checks.whole(self.b, most=32), checks.whole(self.r, 1, 32)
+        assert self.rows <= 2**self.r
         parts, e = container.description["parts"], min(2**self.b, 4096)
         pages = parts["keys.int64" if self.type == "int64" else "keys.text"]
         kind = ("<i8", None) if self.type == "int64" else ("|u1", "key-pages")
@@ -640,6 +646,7 @@ class KeyIndex:
             starts, slots = np.split(np.frombuffer(value, "<u4").astype(np.int64), [e + 1])
             assert starts[0] == 0 and (np.diff(starts) >= 0).all() and starts[-1] <= len(slots)
             assert (slots[: starts[-1]] % 2**self.r < self.rows).all()
+            assert all((np.diff(slots[at:end]) >= 0).all() for at, end in pairwise(starts.tolist()) if end - at > 1)
         for page in range(pages["blocks"] if self.type != "int64" else 0):
             self._check_page(container.block("keys.text", page), min(16384, self.rows - 16384 * page))
 
@@ -654,7 +661,7 @@ class KeyIndex:
         pairs = list(struct.iter_unpack("<II", value[longs_at:text_at]))
         assert [row for row, _ in pairs] == [row for row in range(count) if lengths[row] == 255]
         for row, length in pairs:
-            assert length >= 255
+            assert 255 <= length <= 65535
             lengths[row] = length
         ends = np.cumsum(lengths)
         starts = struct.unpack_from(f"<{-(-count // 32)}I", value, 8)
@@ -703,6 +710,7 @@ class KeyMap:
         self.v, self.g = checks.whole(about["value_bits"]), checks.whole(about["segment_bits"], most=32)
         self.segments = self.container.array("segments")
         cells = about["parts"]["cells"]
+        assert cells["dtype"] == "|u1"
         assert self.v in (1, 2, 4, 8, 16) and self.segments.dtype == "<i8" and self.segments.shape == (2**self.g, 2)
         assert cells["encoding"] == "xor-cells" and cells["blocks"] == 2**self.g and about["features"] == []
         for block, third in enumerate(self.segments[:, 0].tolist()):
@@ -741,9 +749,10 @@ class Store:
 
     def _open_directory(self, path):
         body = (path / "manifest.json").read_bytes()
-        digits = re.fullmatch(rb',\n "xxh3": "([0-9a-f]{16})"\n}\n', body[-32:])[1]
+        end = re.fullmatch(rb',\n "xxh3": "([0-9a-f]{16})"\n}\n', body[-32:])
+        assert end is not None
         zeroed = body[:-20] + b"0" * 16 + body[-4:]
-        assert f"{xxhash.xxh3_64_intdigest(zeroed):016x}".encode() == digits
+        assert f"{xxhash.xxh3_64_intdigest(zeroed):016x}".encode() == end[1]
         manifest = checks.document(body)
         assert manifest["format"] == "vecstore" and manifest["version"][0] == 1 and manifest["features"] == []
         entries = manifest["shards"] + manifest["key_maps"]

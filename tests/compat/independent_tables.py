@@ -46,6 +46,13 @@ def decode(step, codes, model, numbers, keys):
     return z
 
 
+def knows_numbers(step):
+    """Return whether rows share tables, by their numbers or keys."""
+    return step["name"] in TABLES or (
+        step["name"] == "residual" and parsed(step["configuration"]["base"])["name"] in TABLES
+    )
+
+
 def has_vectors_for_unknown_keys(step, model):
     if step["name"] == "residual":
         return has_vectors_for_unknown_keys(parsed(step["configuration"]["base"]), lambda name: model(f"base.{name}"))
@@ -53,9 +60,9 @@ def has_vectors_for_unknown_keys(step, model):
 
 
 def of_digits(how, codes, model, numbers):
-    sizes = model("sizes").tolist()
+    sizes, own = model("sizes").tolist(), [int(size) for size in how["sizes"].split("x")]
     tables = [model(f"table{j}") for j in range(len(sizes))]
-    assert [len(table) for table in tables] == sizes and sizes[-1] == int(how["sizes"].split("x")[-1])
+    assert [len(table) for table in tables] == sizes and sizes[-len(own) :] == own
     if how["order"] == "learned":
         numbers = [int.from_bytes(code.tobytes(), "little") for code in codes]
     assert all(0 <= r < math.prod(sizes) for r in numbers)
@@ -151,6 +158,7 @@ def as_bytes(text):
 def texts(feature, key):
     if feature == "word":
         return [key]
+    assert isinstance(key, str)
     if feature == "shape":
         kinds = "".join(map(shape_of, key))
         return ["".join(run[0][:4] for run in re.finditer(r"(.)\1*", kinds, re.DOTALL))]

@@ -56,3 +56,10 @@ def test_a_page_that_contradicts_itself_is_refused(at: int, new: bytes, tmp_path
             for rows in (slice(3), slice(None)):
                 with pytest.raises(CorruptError, match="page of keys"):
                     _ = store.keys[rows]
+
+
+def test_a_key_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vecstore.keys.index_writer.MAX_KEY_BYTES", 70_000)
+    vecstore.write(tmp_path / "a.vecs", np.ones((2, 2), np.float32), ["a", "b" * 65_536], "f32")
+    with vecstore.open(tmp_path / "a.vecs") as store, pytest.raises(CorruptError, match="page of keys"):
+        store.rows_of(["a"])

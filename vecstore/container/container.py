@@ -280,6 +280,8 @@ class Container:
 
     def _map(self, safe: bool) -> mmap.mmap:
         """Return the map of the file, or with `safe` a copy of it in memory, which nobody can cut off."""
+        if os.path.isdir(self.path):
+            raise FormatError("no regular file: a directory", path=self.path)
         with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
