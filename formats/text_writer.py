@@ -11,6 +11,9 @@ from vecstore.formats.dump import Keys
 from vecstore.formats.format import Output
 
 from vecstore.errors import FormatError
+from vecstore.kernels import entries
+
+_LONGEST = 17  # bytes of a number, with what separates it from the next
 
 __all__ = ["decimals", "text_keys", "write_glove", "write_word2vec"]
 
@@ -36,7 +39,17 @@ def _write_lines(file: IO[bytes], output: Output, what: str) -> None:
 
 def decimals(vectors: NDArray[np.float32], separator: bytes = b" ") -> list[bytes]:
     """Return each row as the shortest decimals that read back as the same float32."""
-    return [separator.join(numbers.tolist()) for numbers in vectors.astype("S")]
+    given = np.ascontiguousarray(vectors, np.float32)
+    out, ends = np.empty(_LONGEST * given.size, np.uint8), np.empty(len(given), np.int64)
+    entries.write_decimals(given, separator[0], out, ends)
+    text, start, rows = out.tobytes(), 0, []
+    for row, end in enumerate(ends.tolist()):
+        if end < 0:  # a number that is not finite, or very large or small
+            rows.append(separator.join(given[row].astype("S").tolist()))
+            continue
+        rows.append(text[start:end])
+        start = end
+    return rows
 
 
 def text_keys(output: Output, *, forbidden: bytes, what: str) -> Iterator[tuple[list[bytes], int, NDArray[np.float32]]]:
