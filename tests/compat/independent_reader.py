@@ -39,7 +39,7 @@ class Container:
         assert xxhash.xxh3_64_intdigest(value[:16] + body) == fingerprint
         self.fingerprint = f"{fingerprint:016x}"
         self.description = checks.document(body)
-        assert self.description["kind"] in ("shard", "key-map")
+        assert self.description["kind"] in ("shard", "key-map", "tombstones")
         assert set(self.description["features"]) <= {"cells", "order"}
         self.check()
 
@@ -742,7 +742,7 @@ class Store:
         path = Path(path)
         self.maps, self.collisions = [], {}
         if path.is_file():
-            self.shards, self.unmapped = [Shard(path)], [0]
+            self.shards, self.unmapped, self.dead = [Shard(path)], [0], [[]]
         else:
             self._open_directory(path)
         self.firsts = np.cumsum([0, *(shard.about["rows"] for shard in self.shards)]).tolist()
@@ -754,8 +754,11 @@ class Store:
         zeroed = body[:-20] + b"0" * 16 + body[-4:]
         assert f"{xxhash.xxh3_64_intdigest(zeroed):016x}".encode() == end[1]
         manifest = checks.document(body)
-        assert manifest["format"] == "vecstore" and manifest["version"][0] == 1 and manifest["features"] == []
-        entries = manifest["shards"] + manifest["key_maps"]
+        assert manifest["format"] == "vecstore" and manifest["version"][0] == 1
+        assert set(manifest["features"]) <= {"tombstones"}
+        graves = [entry["tombstones"] for entry in manifest["shards"] if "tombstones" in entry]
+        assert not graves or manifest["features"]
+        entries = manifest["shards"] + manifest["key_maps"] + graves
         assert 1 <= len(manifest["shards"]) <= 65536 and len({entry["file"] for entry in entries}) == len(entries)
         assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.vecs", entry["file"]) for entry in entries)
         end = 0
@@ -772,6 +775,7 @@ class Store:
         for entry, container in zip(manifest["shards"] + manifest["key_maps"], files, strict=True):
             assert entry["fingerprint"] == container.fingerprint
             assert entry.get("rows", 0) == container.description.get("rows", 0)
+        self.dead = [self._dead(path, entry) for entry in manifest["shards"]]
         for first, last, key_map in self.maps:
             assert key_map.container.description["shards"] == last - first
         kinds = [shard.keys and shard.keys.type for shard in self.shards]
@@ -780,6 +784,23 @@ class Store:
         mapped = {shard for first, end, _ in self.maps for shard in range(first, end)}
         self.unmapped = [shard for shard in range(len(self.shards)) if shard not in mapped]
         self.collisions = manifest["collisions"]
+
+    @staticmethod
+    def _dead(path, entry):
+        """Return the deleted rows of a shard."""
+        if "tombstones" not in entry:
+            return []
+        about, container = entry["tombstones"], Container(path / entry["tombstones"]["file"])
+        assert container.description["kind"] == "tombstones" and container.description["features"] == []
+        assert about["fingerprint"] == container.fingerprint
+        rows = container.array("rows").tolist()
+        assert 1 <= len(rows) == about["rows"] and rows == sorted(set(rows)) and rows[-1] < entry["rows"]
+        return rows
+
+    def living(self):
+        """Return the rows that were not deleted."""
+        gone = {first + row for first, dead in zip(self.firsts, self.dead, strict=False) for row in dead}
+        return [row for row in range(sum(shard.about["rows"] for shard in self.shards)) if row not in gone]
 
     def vectors(self):
         return np.concatenate([shard.vectors() for shard in self.shards])
@@ -805,6 +826,6 @@ class Store:
         numbers = [shard for shard, end in asked if shard < end]
         for number in numbers + self.unmapped + self.collisions.get(f"{h:016x}", []):
             row = self.shards[number].keys.find(key)
-            if row is not None:
+            if row is not None and row not in self.dead[number]:
                 return self.firsts[number] + row
         return None

@@ -37,6 +37,7 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "sharded-columns": (450, 8, "sq:8", "int64", {"shard_bytes": 275_000}),
     "static": (12, 8, "sq:8", "tokens", {}),
 }
+EDITED = "edited.vecs"  # of several generations
 WITH_COLUMNS = ("columns", "sharded-columns")
 SINCE = {
     "trellis": "1.1",
@@ -92,6 +93,23 @@ def static_model(folder: Path, rows: int, dimensions: int) -> Path:
     return folder
 
 
+def write_edited(path: Path) -> None:
+    """Write a store with deleted, replaced and added rows, an earlier generation and a tag; and what it holds."""
+    x, keys = source(400, 8, "str")
+    vecstore.write(path, x[:300], keys[:300], "sq:8", shard_bytes=1 << 20)
+    with vecstore.edit(path) as e:
+        e.append(x[300:], keys[300:])
+        e.delete(keys[3:9])
+    vecstore.tag(path, "first")
+    with vecstore.edit(path) as e:
+        e.upsert(x[:2] + 1, [keys[350], keys[0]])
+        e.delete([keys[399]])
+    with vecstore.open(path) as store:
+        np.save(path.with_suffix(".npy"), store[list(store)])
+    for lock in path.glob(".*lock"):
+        lock.unlink()
+
+
 def main() -> int:
     """Write every golden store that is not there yet and the vectors it decodes to."""
     if ".".join(map(str, FORMAT_VERSION)) != VERSION:
@@ -99,7 +117,9 @@ def main() -> int:
         return 1
     HERE.mkdir(exist_ok=True)
     missing = [name for name in STORES if not (HERE / f"{name}.vecs").exists()]
-    if not missing:
+    if not (HERE / EDITED).exists():
+        write_edited(HERE / EDITED)
+    elif not missing:
         print(f"{HERE} has all golden stores; they are never replaced", file=sys.stderr)
         return 1
     for name in missing:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import reference
 import xxhash
-from make_golden import SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source
+from make_golden import EDITED, SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source
 
 import vecstore
 from vecstore.codecs.codec import codec
@@ -531,3 +531,27 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
             "sharded-columns": 1e-3,
         }
         assert error < least[name]
+
+
+def test_the_golden_store_of_several_generations() -> None:
+    path = Path(__file__).parent / VERSIONS[-1] / EDITED
+    expected, (_, keys) = np.load(path.with_suffix(".npy")), source(400, 8, "str")
+    names = [*keys[1:3], *keys[9:350], *keys[351:399], keys[350], keys[0]]
+    other = independent.Store(path)
+    living = other.living()
+    np.testing.assert_allclose(other.vectors()[living], expected, rtol=1e-5, atol=1e-5)
+    assert [other.keys()[row] for row in living] == names and [other.find(name) for name in names] == living
+    assert not any(other.find(name) for name in (*keys[3:9], keys[399]))
+    with vecstore.open(path) as store:
+        assert list(store) == names and len(store) == len(expected) and store.generation == 2
+        np.testing.assert_allclose(store[names], expected, rtol=1e-5, atol=1e-5)
+        found = store.search(expected[:5], 3)
+        assert [own[0] for own in found.keys] == names[:5]
+        assert [(version.generation, version.rows, version.tags) for version in store.versions()] == [
+            (0, 300, ()),
+            (1, 394, ("first",)),
+            (2, 393, ()),
+        ]
+        store.verify(deep=True)
+    with vecstore.open(path, generation="first") as store:
+        assert len(store) == 394 and keys[399] in store
