@@ -20,6 +20,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUN = (  # here
     "docs/changing.md",
     "docs/errors.md",
+    "docs/filters.md",
     "docs/migration.md",
     "docs/sentences.md",
     "docs/spaces.md",
@@ -58,6 +59,17 @@ def test_python_of_the_errors_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
         names: dict[str, object] = {}
         exec(compile(block, "docs/errors.md", "exec"), names)
         assert names["vector"] is None
+
+
+def test_python_of_the_filters_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in python_of("docs/filters.md"):
+        exec(compile(block, "docs/filters.md", "exec"), names)
+    shown = capsys.readouterr().out.strip()
+    assert f"print(found.plan)  # {shown}\n" in python_of("docs/filters.md")[0]
 
 
 @pytest.mark.parametrize(
