@@ -67,7 +67,7 @@ def test_python_of_the_readme_prints_what_it_shows(tmp_path: Path, monkeypatch: 
         if SHOWN.search(comment):
             require_shown(comment, tuple(printed) if code.startswith("print") else found)
             compared += 1
-    assert compared == 11
+    assert compared == 12
 
 
 def test_convert_commands_of_the_readme_run(tmp_path: Path) -> None:

@@ -189,7 +189,8 @@ def search_without(known: Known, rng: np.random.Generator) -> None:
 
 def search_range(known: Known, rng: np.random.Generator) -> None:
     query, least = rng.normal(size=DIMENSIONS).astype(np.float32), float(rng.uniform(0.3, 0.6))
-    found, scores = known.handle.range_search(query, min_score=least), known.scores(query)
+    (found,) = known.handle.range_search(query[None], min_score=least)
+    scores = known.scores(query)
     assert (np.abs(scores[found.rows] - found.scores) < CLOSE).all()
     assert (scores[found.rows] > least - CLOSE).all()
     if known.name in EXACT:
