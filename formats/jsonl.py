@@ -135,6 +135,8 @@ def _open(head: Head, options: ReadingOptions) -> Dump:
         dtype="decimals",
     )
     dump.columns = columns
+    used = {*columns, *names, *_KEYS, *_VECTORS, "response"}
+    dump.left_out = tuple(dict.fromkeys(name for row in fields for name in row if name not in used))
     return dump
 
 

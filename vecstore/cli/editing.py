@@ -67,7 +67,10 @@ def append(
     to_directory: ToDirectory = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add the rows of a dump to a store, coded by the codec that it has. A key that is there already is an error."""
+    """Add the rows of a dump to a store, coded by the codec that it has. A key that is there already is an error.
+
+    Columns of the dump that the store has are kept too; others are passed over.
+    """
     reading = {"format": format, "keys": keys, "key_column": key_column, "vector_column": vector_column}
     options: dict[str, Any] = {"on_drift": on_drift, "wait": wait, "to_directory": to_directory}
     with notes_of_warnings():
@@ -87,7 +90,10 @@ def upsert(
     to_directory: ToDirectory = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add the rows of a dump to a store, in the place of those that have the same keys."""
+    """Add the rows of a dump to a store, in the place of those that have the same keys.
+
+    Columns of the dump that the store has are kept too; others are passed over.
+    """
     reading = {"format": format, "keys": keys, "key_column": key_column, "vector_column": vector_column}
     options: dict[str, Any] = {"on_drift": on_drift, "wait": wait, "to_directory": to_directory}
     with notes_of_warnings():
@@ -210,8 +216,11 @@ def _put(
     from vecstore.formats import open_dump
 
     with vecstore.open(store) as opened:
-        key_type = opened.key_type
+        key_type, names = opened.key_type, [column["name"] for column in opened.info()["columns"]]
     dump = open_dump(path, key_type=key_type, **reading)
+    beside = [name for name in names if name in dump.left_out]
+    if beside:
+        dump = open_dump(path, key_type=key_type, columns=beside, **reading)
     if (dump.key_type is None) != (key_type is None):
         expected = f"{key_type} keys" if key_type else "no keys"
         raise FormatError("does not go with the keys of the store", path=path, expected=expected)
@@ -221,9 +230,9 @@ def _put(
             for row, problem in batch.problems.items():
                 raise FormatError(str(problem), path=path, where=f"row {rows + row}")
             if replacing:
-                edit.upsert(batch.vectors, batch.keys if batch.keys is not None else [])
+                edit.upsert(batch.vectors, batch.keys if batch.keys is not None else [], columns=batch.columns)
             else:
-                edit.append(batch.vectors, batch.keys)
+                edit.append(batch.vectors, batch.keys, columns=batch.columns)
             rows += len(batch)
     return rows, edit
 

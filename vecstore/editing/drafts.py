@@ -37,8 +37,8 @@ class Drafts:
         self._like: Shard | None = None  # whose codec new rows get
         self._writer: ShardWriter | None = None
 
-    def write(self, vectors: Floats, keys: list[Any] | None) -> None:
-        """Write rows as one more draft."""
+    def write(self, vectors: Floats, keys: list[Any] | None, columns: Any) -> None:
+        """Write rows as one more draft, with a table of columns where there are some."""
         like = self._like = self._like or _to_append_to(self._base)
         self._workplace.mkdir(exist_ok=True)
         codec, told = self._suited(like, vectors)
@@ -51,8 +51,9 @@ class Drafts:
             key_type=self._base.key_type,
             keep_norms=base.norms is not None,
             keep_order=not base.reordered,
+            schema=None if columns is None else columns.schema,
         )
-        self._writer.add(vectors, keys)
+        self._writer.add(vectors, keys, columns)
         self._writer.close(told)
         self._writer = None
         shard = Shard(path, models=like.models)
@@ -99,11 +100,6 @@ def _to_append_to(base: Snapshot) -> Shard:
         raise CodecError(
             f"{base.path}: rows of {last.codec.spec} share tables that were fitted to all of them, so that none can be "
             "added; convert the dump again with the new rows"
-        )
-    if any("columns" in shard.description for shard in base.shards):
-        raise CodecError(
-            f"{base.path}: it has columns of attributes, which new rows would lack; convert the dump again with the "
-            "new rows"
         )
     original = [shard.codec for shard in base.shards if "appended" not in shard.description]
     if len({id(codec) for codec in original}) > 1:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -24,6 +25,7 @@ from vecstore.errors import BusyError, ClosedError, DuplicateKeyError, KeyNotFou
 from vecstore.keys.kind import as_keys, key_type_of
 from vecstore.search.options import SearchOptions
 from vecstore.search.selection import as_numbers
+from vecstore.store.columns import for_new_rows, schema_of
 from vecstore.store.manifest import Manifest
 from vecstore.store.opening import open_snapshot
 from vecstore.store.searching import refuse_foreign_rows
@@ -129,19 +131,23 @@ class Edit:
                 with suppress(OSError):  # the next edit clears up too
                     clear(self.path, self._workplace, Manifest.read(self.path).generation)
 
-    def append(self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None) -> None:
+    def append(self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None, *, columns: Any = None) -> None:
         """Add rows: (n, d) vectors, and n keys if the store has keys.
+
+        `columns` is what they have beside: a mapping of names to n values, a `pyarrow.Table`, or a data frame. Of the
+        columns of the store, what is missing is null.
 
         Raises
         ------
         DuplicateKeyError
             A key lives already, or comes twice.
         OptionError
-            Keys of another type than the store's.
+            Keys of another type than the store's; a column that it does not have, or values that do not fit its type.
         ShapeError
-            Vectors of another width, NaN or infinity, more or fewer keys than vectors.
+            Vectors of another width, NaN or infinity, more or fewer keys or values than vectors.
         """
         vectors, names = self._rows(x, keys)
+        beside = for_new_rows(columns, self._schema, len(vectors))
         if names is not None:
             seen: set[Any] = set()
             twice = [key for key in names if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
@@ -150,21 +156,23 @@ class Edit:
                 told = ", ".join(map(repr, living[:NAMED])) + (" ..." if len(living) > NAMED else "")
                 what = "comes twice" if twice else "lives"
                 raise DuplicateKeyError(f"a key that {what}: {told}; upsert replaces rows, append only adds them")
-        self._pend(vectors, names)
+        self._pend(vectors, names, beside)
 
-    def upsert(self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any]) -> None:
+    def upsert(self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any], *, columns: Any = None) -> None:
         """Add rows, in the place of those that have the same keys; the last one counts where a key comes twice.
 
-        Raises as `append`, but for keys that live.
+        A whole row is replaced: where columns are missing, the new one has null. Raises as `append`, but for keys that
+        live.
         """
         vectors, names = self._rows(x, keys)
         if names is None:
             raise OptionError(f"{self.path} has no keys, so nothing tells which rows to replace: append adds rows")
+        beside = for_new_rows(columns, self._schema, len(vectors))
         last = {key: at for at, key in enumerate(names)}
         chosen = sorted(last.values())
         names = [names[at] for at in chosen]
         self._remove(names)
-        self._pend(vectors[chosen], names)
+        self._pend(vectors[chosen], names, None if beside is None else beside.take(chosen))
 
     def delete(self, keys: Sequence[Any] | NDArray[Any], *, missing: Literal["error", "ignore"] = "ignore") -> int:
         """Delete the rows of keys; return how many there were.
@@ -233,6 +241,11 @@ class Edit:
         commit(self.path, old, new, built)
         self.generation = generation
 
+    @cached_property
+    def _schema(self) -> Any:
+        """The types of the store's columns, None where it has none."""
+        return schema_of(self._base.shards)
+
     def _rows(
         self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None
     ) -> tuple[NDArray[np.float32], list[Any] | None]:
@@ -251,18 +264,19 @@ class Edit:
             raise OptionError(f"{self.path} has {self._base.key_type} keys, found {key_type_of(names)}")
         return vectors, names.tolist() if isinstance(names, np.ndarray) else list(names)
 
-    def _pend(self, vectors: NDArray[np.float32], names: list[Any] | None) -> None:
+    def _pend(self, vectors: NDArray[np.float32], names: list[Any] | None, columns: Any) -> None:
         step = max(FLUSH_BYTES // (4 * self._base.dimensions), 1)
         for start in range(0, len(vectors), step):
             part = slice(start, start + step)
-            self._pending.add(vectors[part], None if names is None else names[part])
+            beside = None if columns is None else columns.slice(start, step)
+            self._pending.add(vectors[part], None if names is None else names[part], beside)
             if self._pending.rows >= step:
                 self._flush()
 
     def _flush(self) -> None:
-        vectors, names = self._pending.taken()
+        vectors, names, columns = self._pending.taken()
         if len(vectors):
-            self._drafts.write(vectors, names)
+            self._drafts.write(vectors, names, columns)
 
     def _living(self, names: Sequence[Any]) -> NDArray[np.bool_]:
         """Return which keys have a row, as the edit stands."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +16,12 @@ from vecstore.shard.encoder import DISTANCES, NORMS, Columns, codes_of
 from vecstore.shard.layers import LENGTHS
 from vecstore.shard.shard import Shard
 from vecstore.shard.writer import ShardWriter
+from vecstore.store.columns import decoded, some_columns, table_of
 from vecstore.store.tombstones import Tombstones
 
 __all__ = ["Source", "likeness", "living_keys", "merge"]
 
-KNOWN_PARTS = ("codes.", "model.", "keys.", "norms", "residuals", "order.", "cells.")
+KNOWN_PARTS = ("codes.", "model.", "keys.", "norms", "residuals", "order.", "cells.", "columns.")
 UNKNOWN_LENGTHS = 0.0, float("inf")
 
 
@@ -40,8 +42,11 @@ def likeness(shard: Shard) -> Hashable | None:
     unknown = any(not name.startswith(KNOWN_PARTS) for name in shard.container.names())
     if shard.codec.shared or shard.bounds[0] is None or unknown:
         return None
+    if shard.attributes.described and not find_spec("pyarrow"):
+        return None
     kept = bool(shard.description.get("residuals"))
-    return id(shard.codec), shard.norms is None, kept, shard.order is None
+    kinds = tuple((name, shard.attributes.type_of(name)) for name in shard.attributes.described)
+    return id(shard.codec), shard.norms is None, kept, shard.order is None, kinds
 
 
 def merge(path: Path, sources: Sequence[Source]) -> int:
@@ -57,13 +62,14 @@ def merge(path: Path, sources: Sequence[Source]) -> int:
         key_type=None if first.keys is None else first.keys.key_type,
         keep_norms=first.norms is not None,
         keep_order=not first.reordered,
+        schema=first.attributes.schema if first.attributes.described else None,
     )
     try:
         for source in sources:
             known = source.shard.description
             lengths = [known.get(name, UNKNOWN_LENGTHS) for name, _ in zip(LENGTHS, first.codec.layers, strict=False)]
-            for columns, keys in _pieces(source):
-                writer.add_encoded(columns, keys, lengths)
+            for columns, keys, beside in _pieces(source):
+                writer.add_encoded(columns, keys, lengths, beside)
         writer.close(_description(sources))
     except BaseException:
         writer.abort()
@@ -79,14 +85,16 @@ def living_keys(source: Source) -> Iterator[PackedKeys]:
         yield keys.take(source.dead.living(first, first + len(keys)) - first)
 
 
-def _pieces(source: Source) -> Iterator[tuple[Columns, PackedKeys | None]]:
+def _pieces(source: Source) -> Iterator[tuple[Columns, PackedKeys | None, Any]]:
+    """Yield the codes, keys and columns of the living rows."""
     shard = source.shard
+    table = table_of([shard], shard.path) if shard.attributes.described else None
     keys = None if shard.keys is None else living_keys(source)
     for start in range(0, shard.rows, PAGE_KEYS):
         rows = source.dead.living(start, min(start + PAGE_KEYS, shard.rows))
         own = None if keys is None else next(keys)
         if len(rows):
-            yield _columns(shard, rows), own
+            yield _columns(shard, rows), own, None if table is None else decoded(some_columns(table, None, rows))
 
 
 def _columns(shard: Shard, rows: NDArray[np.int64]) -> Columns:

@@ -59,6 +59,18 @@ class Attributes:
             return f"timestamp[{', '.join(str(about[each]) for each in ('unit', 'zone') if each in about)}]"
         return {"strings": "list of strings"}.get(about["type"], str(about["type"]))
 
+    @cached_property
+    def schema(self) -> Any:
+        """The types in which values become columns again: a `pyarrow.Schema`, as `kept_schema` gives it."""
+        pa = require("pyarrow", purpose="keeping columns")
+        text = {"string": pa.large_string(), "strings": pa.large_list(pa.large_string()), "bool": pa.bool_()}
+        kinds = {
+            name: text.get(about["type"])
+            or (self._timestamp(pa, about) if about["type"] == "timestamp" else getattr(pa, about["type"])())
+            for name, about in self.described.items()
+        }
+        return pa.schema(list(kinds.items()))
+
     def size_bytes(self, name: str) -> int:
         """Return the bytes of a column's parts."""
         prefix = f"columns.{self.described[name]['number']}."

@@ -80,12 +80,17 @@ class ShardWriter:
         """How many were added."""
         return self._batch.rows + self._encoded_rows
 
-    def add_encoded(self, columns: Columns, keys: PackedKeys | None, lengths: Sequence[Sequence[float]]) -> None:
+    def add_encoded(
+        self, columns: Columns, keys: PackedKeys | None, lengths: Sequence[Sequence[float]], beside: Any = None
+    ) -> None:
         """Append rows that were encoded already, with this codec, by a writer to which only such rows go.
 
-        `lengths` are the least and largest of what each layer decodes to, the largest infinite where unknown. Codecs
-        whose rows share tables have no codes that could move.
+        `lengths` are the least and largest of what each layer decodes to, the largest infinite where unknown; `beside`
+        is the table of what rows have beside their vectors. Codecs whose rows share tables have no codes that could
+        move.
         """
+        if self._attributes is not None:
+            self._attributes.add(beside)
         rows = np.arange(self.rows, self.rows + len(columns.cells))
         self._encoded_rows += len(rows)
         if self._keys is not None and keys is not None and not self._sink.moves_keys:

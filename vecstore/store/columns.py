@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.errors import OptionError, did_you_mean, require
+from vecstore.errors import OptionError, ShapeError, did_you_mean, require
+from vecstore.shard.attribute_types import conformed, raw_table
 from vecstore.shard.shard import Shard
 
-__all__ = ["column_names", "decoded", "described", "some_columns", "table_of"]
+__all__ = ["column_names", "decoded", "described", "for_new_rows", "schema_of", "some_columns", "table_of"]
 
 
 def column_names(shards: Sequence[Shard]) -> list[str]:
@@ -40,6 +41,36 @@ def table_of(shards: Sequence[Shard], path: str) -> Any:
     pa = require("pyarrow", purpose="reading columns")
     names = column_names(shards)
     return pa.table([_column(pa, shards, name, path) for name in names], names=names)
+
+
+def schema_of(shards: Sequence[Shard]) -> Any:
+    """Return the types that columns of new rows get, those of the first shard that has each; None without columns."""
+    names = column_names(shards)
+    if not names:
+        return None
+    pa = require("pyarrow", purpose="keeping columns")
+    first = {name: next(shard for shard in shards if name in shard.attributes.described) for name in names}
+    return pa.schema([shard.attributes.schema.field(name) for name, shard in first.items()])
+
+
+def for_new_rows(given: Any, schema: Any, rows: int) -> Any:
+    """Return columns given for so many rows as a table of these types, null where one is missing.
+
+    Both may be None. Raises `OptionError` for a column that the store does not have, and values that do not fit;
+    `ShapeError` for another number of rows.
+    """
+    table = None if given is None else raw_table(given)
+    for name in () if table is None else table.column_names:
+        if schema is None or name not in schema.names:
+            raise no_column(name, () if schema is None else schema.names)
+    if schema is None:
+        return None
+    if table is None or not table.column_names:
+        pa = require("pyarrow", purpose="keeping columns")
+        return pa.table([pa.nulls(rows, kind) for kind in schema.types], schema=schema)
+    if len(table) != rows:
+        raise ShapeError(f"columns of {len(table)} rows for {rows} vectors")
+    return conformed(table, schema)
 
 
 def some_columns(table: Any, names: Sequence[str] | str | None, rows: NDArray[np.int64]) -> Any:

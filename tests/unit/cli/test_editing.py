@@ -54,3 +54,24 @@ def test_a_store_and_its_days(store, tmp_path, vecstore):
     assert vecstore("tag", store, "monday", "--remove").exit_code == 0
     assert vecstore("export", store, tmp_path / "out.npy").exit_code == 0
     assert np.load(tmp_path / "out.npy").shape == (116, 8)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl", "csv"])
+def test_columns_of_a_dump_come_along(tmp_path, vecstore, ending):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    sizes, path, dump = pa.array(range(120)), tmp_path / "items.vecs", tmp_path / f"more.{ending}"
+    library.write(path, X[:100], KEYS[:100], columns={"size": sizes[:100]}, shard_bytes=1 << 20)
+    rows = [{"id": KEYS[i], "vector": X[i].tolist(), "size": i, "other": "x"} for i in range(100, 120)]
+    if ending == "parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), dump)
+    elif ending == "jsonl":
+        dump.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        lines = [f'{row["id"]},"{row["vector"]}",{row["size"]},x' for row in rows]
+        dump.write_text("\n".join(["id,vector,size,other", *lines]))
+    result = vecstore("append", path, dump, "--key-column", "id", "--vector-column", "vector", "--on-drift", "ignore")
+    assert result.exit_code == 0, result.stderr
+    assert vecstore("upsert", path, dump, "--key-column", "id", "--vector-column", "vector").exit_code == 0
+    with library.open(path) as store:
+        assert store.lookup(KEYS, columns=["size"]).columns["size"].to_pylist() == list(range(120))
+        assert store.columns.column_names == ["size"]
