@@ -264,7 +264,7 @@ def test_progress(path, words):
         ({"keys": ["a"]}, ShapeError, "1 keys for 2 vectors"),
         ({"keys": ["a", 1]}, OptionError, "all str, all bytes or all int"),
         ({"codec": "sq:9"}, ValueError, "choose 4, 6 or 8"),
-        ({"codec": "pca:9,f32"}, ValueError, "9 dimensions out of 3"),
+        ({"codec": "pca:9,f32"}, ValueError, "choose 1 to 3"),
         ({"metric": "l1"}, OptionError, "unknown metric 'l1'"),
         ({"on_bad": "ignore"}, OptionError, "on_bad is error, skip or zero, found 'ignore'"),
         ({"on_duplicate": "any"}, OptionError, "on_duplicate is error, first or last, found 'any'"),
