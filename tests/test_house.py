@@ -77,3 +77,9 @@ def test_one_version_of_the_formatter() -> None:
 @pytest.mark.parametrize("name", ["test", "lint", "types", "rooms", "golden", "bench-quick", "docs", "check"])
 def test_recipes_of_contributors(name: str) -> None:
     assert re.search(rf"^{name}\b.*:", (ROOT / "justfile").read_text(), re.MULTILINE)
+
+
+def test_every_test_module_has_a_name_of_its_own() -> None:
+    # pytest imports them by their base name.
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
