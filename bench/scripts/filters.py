@@ -134,7 +134,7 @@ def _lancedb(x: Floats, columns: dict[str, Any], folder: str) -> Callable[..., A
 
     def search(query: Floats, where: str, mask: Any) -> Any:
         asked = table.search(query).distance_type("dot").nprobes(32).refine_factor(8)
-        return asked.where(where, prefilter=True).select(["row"]).limit(K).to_arrow()["row"].to_numpy()
+        return asked.where(where, prefilter=True).select(["row", "_distance"]).limit(K).to_arrow()["row"].to_numpy()
 
     return search
 

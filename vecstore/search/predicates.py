@@ -6,6 +6,7 @@ Of columns with a dictionary each entry is asked once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from vecstore.errors import require
 
 __all__ = ["compared", "contains", "is_one_of", "like"]
 
+FEW = 8  # comparisons of numbers that take no longer than one lookup of each in a set
 COMPARISONS = {"=": "equal", "!=": "not_equal", "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
 
 
@@ -27,13 +29,12 @@ def compared(left: Any, how: str, right: Any) -> Any:
 
 
 def is_one_of(column: Any, values: list[Any]) -> Any:
-    """Return which values are equal to one of some scalars."""
+    """Return which values are equal to one of some scalars of one type."""
+    if len(values) <= FEW:
+        return _of_entries(column, lambda own: _is_any(own, values))
     compute, pa = _compute(), _arrow()
-    tests = [compared(column, "=", value) for value in values[:1]]
-    if len(values) > 1:
-        of = pa.array([value.as_py() for value in values], values[0].type)
-        tests = [_of_entries(column, lambda own: _known(own, compute.is_in(own.cast(of.type), value_set=of)))]
-    return tests[0]
+    of = pa.array([value.as_py() for value in values], values[0].type)
+    return _of_entries(column, lambda own: _known(own, compute.is_in(own.cast(of.type), value_set=of)))
 
 
 def like(column: Any, pattern: str, *, ignore_case: bool) -> Any:
@@ -54,9 +55,20 @@ def contains(column: Any, text: str) -> Any:
 
 def _of_entries(column: Any, test: Callable[[Any], Any]) -> Any:
     """Return what a test says of the values; of a dictionary's entries, once each."""
-    if not _arrow().types.is_dictionary(column.type):
+    pa = _arrow()
+    if not pa.types.is_dictionary(column.type):
         return test(column)
-    return test(column.dictionary).take(column.indices)
+    found, codes = test(column.dictionary), column.indices
+    entries = np.flatnonzero(found.to_numpy(zero_copy_only=False)) if not found.null_count else None
+    if entries is None or len(entries) > FEW:
+        return found.take(codes)
+    return _is_any(codes, [pa.scalar(entry, codes.type) for entry in entries.tolist() or [-1]])
+
+
+def _is_any(column: Any, values: list[Any]) -> Any:
+    """Return which values are equal to one of a few scalars: sooner so than by looking each up in a set, or a list."""
+    compute = _compute()
+    return reduce(compute.or_, (compute.equal(column, value) for value in values))
 
 
 def _known(column: Any, found: Any) -> Any:

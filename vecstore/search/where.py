@@ -53,9 +53,10 @@ def mask_of(where: Any, shards: Sequence[Shard]) -> NDArray[np.bool_]:
     else:
         raise OptionError(f'where is a condition such as "price < 10", or a pyarrow expression, found {where!r:.60}')
     try:
-        return np.concatenate([_flags(ask(_columns(shard, kinds)), shard.rows) for shard in shards])
+        flags = [_flags(ask(_columns(shard, kinds)), shard.rows) for shard in shards]
     except pa.ArrowException as error:
         raise OptionError(f"where: {str(error).splitlines()[0][:200]}") from None
+    return flags[0] if len(flags) == 1 else np.concatenate(flags)
 
 
 def _columns(shard: Shard, kinds: Mapping[str, str]) -> Columns:

@@ -66,6 +66,8 @@ CONDITIONS: dict[str, Any] = {
     "size not between 10 and 1990": lambda r: not 10 <= r["size"] <= 1990,
     "100 > size": lambda r: r["size"] < 100,
     "size in (1, 2, 2.5, -3)": lambda r: r["size"] in (1, 2),
+    f"size in ({', '.join(map(str, range(40)))})": lambda r: r["size"] < 40,
+    "section in ('x', 'y', 'z')": lambda r: False,
     "size = 99999999999999999999": lambda r: False,
     "size > -1.5": lambda r: True,
     "price >= 12.5": lambda r: r["price"] is not None and r["price"] >= 12.5,
