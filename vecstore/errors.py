@@ -18,6 +18,7 @@
      ├─ BusyError(OSError)                another writer is at work on the destination
      ├─ ConflictError(OSError)            another writer was first; nothing has changed
      ├─ CommitUncertainError(OSError)     written, but the disk did not confirm it
+     ├─ RemoteError(OSError)              a bucket or a server does not give, or take, what it should
      └─ MissingExtraError(ImportError)    an optional library is not installed; names it
 
 A message says what was given, what is allowed and what to do about it, in one line.
@@ -43,6 +44,7 @@ __all__ = [
     "KeyNotFoundError",
     "MissingExtraError",
     "OptionError",
+    "RemoteError",
     "ShapeError",
     "UnknownCodecError",
     "UnsupportedVersionError",
@@ -170,6 +172,10 @@ class CommitUncertainError(VecstoreError, OSError):
     def __init__(self, message: str, *, generation: int = 0) -> None:
         super().__init__(message)
         self.generation = generation
+
+
+class RemoteError(VecstoreError, OSError):
+    """A bucket or a server does not answer as it should, or the cache of its files cannot be used."""
 
 
 class MissingExtraError(VecstoreError, ImportError):

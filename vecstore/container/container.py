@@ -34,6 +34,7 @@ DESCRIPTION = b"vecstore"
 CHECKSUMS = b"checksums"
 BLOCK_BYTES = 512 * 1024 - PAGE_HEADER_BYTES  # header and value fill whole pages: no slack
 COMMIT_BYTES = 32 * 1024 * 1024  # LMDB holds an open transaction's pages in memory
+TOUCHED_BYTES = 4096  # a page of memory, at least
 FIRST_MAP_BYTES = 4 * COMMIT_BYTES  # address space of a file that is being written; it grows as needed
 
 _HEADER = struct.Struct("<8sHHIQ")  # magic, major, minor, length of the JSON, xxh3 of all before and after this field
@@ -264,6 +265,16 @@ class Container:
             told.append((name, str(about.get("dtype")), str(about.get("shape")), *sizes, sums.tobytes()))
         return tuple(told)
 
+    def span_of(self, name: bytes) -> tuple[int, int]:
+        """Return where a value of the file begins and ends."""
+        extent = self._extents[name]
+        return extent.offset, extent.offset + extent.size
+
+    def spans_of(self, part: str) -> list[tuple[int, int]]:
+        """Return where the blocks of a part begin and end."""
+        extents = self._extents_of(part, self._described(part))
+        return [(extent.offset, extent.offset + extent.size) for extent in extents]
+
     @property
     def size_bytes(self) -> int:
         """Bytes of all parts, as `verify` checks them."""
@@ -334,12 +345,20 @@ class Container:
         if np.frombuffer(rest, np.uint8).any():
             raise CorruptError("what follows the description or checksums is not zeros", path=self.path)
 
+    def warm(self) -> None:
+        """Touch every page of the file, so that it is in memory."""
+        np.bitwise_or.reduce(self.data[::TOUCHED_BYTES])
+
     def _open_part(self, name: str) -> Part:
-        if name not in self._about:
-            raise CorruptError(f"the store has no part {name!r}", path=self.path)
-        about = field(self._about, name, dict, self.path)
+        about = self._described(name)
         extents = self._extents_of(name, about)
         return Part(name, about, extents, data=self.data, checksums=self.checksums, path=self.path, check=self.check)
+
+    def _described(self, name: str) -> dict[str, Any]:
+        """Return what the description says of a part."""
+        if name not in self._about:
+            raise CorruptError(f"the store has no part {name!r}", path=self.path)
+        return field(self._about, name, dict, self.path)
 
     def _extents_of(self, name: str, about: dict[str, Any]) -> list[Extent]:
         """Return where the blocks of a part lie."""

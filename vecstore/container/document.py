@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from math import isinf
-from pathlib import Path
 from typing import Any, TypeVar
 
 from vecstore.errors import CorruptError, UnsupportedVersionError
@@ -22,7 +21,7 @@ MANY_DIGITS = re.compile(rb"[0-9]{309}")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def parse(body: bytes, path: str | Path, *, most_values: int = MOST_VALUES) -> dict[str, Any]:
+def parse(body: bytes, path: object, *, most_values: int = MOST_VALUES) -> dict[str, Any]:
     """Return the JSON object that `body` is, or raise `CorruptError`.
 
     Refused are members that come twice, NaN, infinity, numbers that no float64 holds, text that is no Unicode (lone
@@ -71,7 +70,7 @@ def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-def field(document: Mapping[str, Any], name: str, kind: type[T], path: str | Path) -> T:
+def field(document: Mapping[str, Any], name: str, kind: type[T], path: object) -> T:
     """Return the field called `name`, which must be a `kind`; raises `CorruptError`."""
     value = document.get(name)
     if not isinstance(value, kind):
@@ -80,7 +79,7 @@ def field(document: Mapping[str, Any], name: str, kind: type[T], path: str | Pat
     return value
 
 
-def whole(document: Mapping[str, Any], name: str, path: str | Path, *, least: int = 0, most: int = MOST) -> int:
+def whole(document: Mapping[str, Any], name: str, path: object, *, least: int = 0, most: int = MOST) -> int:
     """Return the field called `name`, which must be a whole number from `least` to `most`; raises `CorruptError`."""
     value = document.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -89,7 +88,7 @@ def whole(document: Mapping[str, Any], name: str, path: str | Path, *, least: in
     return value
 
 
-def refuse_features(document: Mapping[str, Any], known: frozenset[str], path: str | Path) -> None:
+def refuse_features(document: Mapping[str, Any], known: frozenset[str], path: object) -> None:
     """Raise `UnsupportedVersionError` when the document asks of its reader what is not `known` here."""
     unknown = sorted({str(name) for name in field(document, "features", list, path)} - known)
     if unknown:

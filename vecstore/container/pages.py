@@ -11,6 +11,7 @@ section 2 (The LMDB file).
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,9 @@ class Extent(NamedTuple):
     size: int
 
 
-def read_tree(data: NDArray[np.uint8], path: str) -> dict[bytes, Extent]:
+def read_tree(
+    data: NDArray[np.uint8], path: str, *, need: Callable[[int, int], object] | None = None
+) -> dict[bytes, Extent]:
     """Return where every value of the main database of an LMDB file lies.
 
     Parameters
@@ -52,6 +55,8 @@ def read_tree(data: NDArray[np.uint8], path: str) -> dict[bytes, Extent]:
         The whole file, mapped.
     path : str
         For messages.
+    need : function, optional
+        Called with offset and length of bytes before they are read, which are inside of `data`.
 
     Raises
     ------
@@ -60,12 +65,16 @@ def read_tree(data: NDArray[np.uint8], path: str) -> dict[bytes, Extent]:
     CorruptError
         The file is cut off, or a page contradicts itself or another one.
     """
-    return _Tree(data, path).extents()
+    return _Tree(data, path, need or _here).extents()
+
+
+def _here(offset: int, length: int) -> None:
+    """Do nothing: the whole file is mapped."""
 
 
 class _Tree:
-    def __init__(self, data: NDArray[np.uint8], path: str) -> None:
-        self.data, self.path, self.size = data, path, len(data)
+    def __init__(self, data: NDArray[np.uint8], path: str, need: Callable[[int, int], object]) -> None:
+        self.data, self.path, self.size, self.need = data, path, len(data), need
         self.page_bytes = self._page_bytes()
         meta = max((self._meta(page) for page in (0, 1)), key=lambda found: found[1])
         (self.depth, self.leaves, self.entries, self.root), self.transaction, self.last_page = meta
@@ -90,6 +99,7 @@ class _Tree:
     def _page_bytes(self) -> int:
         if self.size < 2 * 512:
             raise FormatError("not a vecstore store: too short", path=self.path, found=f"{self.size} bytes")
+        self.need(0, 2 * 512)
         if _META.unpack_from(self.data, PAGE_HEADER_BYTES)[0] != MAGIC:
             raise FormatError(
                 "not a vecstore store: it does not begin like an LMDB file; convert a dump with 'vecstore convert'",
@@ -98,6 +108,7 @@ class _Tree:
         page_bytes = int(_DB.unpack_from(self.data, PAGE_HEADER_BYTES + _META.size)[0])
         if not (512 <= page_bytes <= 65536 and page_bytes & (page_bytes - 1) == 0 and 2 * page_bytes <= self.size):
             raise self._corrupt("page 0", "a page size that is a power of two from 512 to 65536", str(page_bytes))
+        self.need(0, 2 * page_bytes)
         return page_bytes
 
     def _meta(self, page: int) -> tuple[tuple[int, int, int, int], int, int]:
@@ -125,6 +136,7 @@ class _Tree:
         if not 2 <= page <= self.last_page or depth < 1 or self._budget < 0:
             raise self._corrupt(f"page {page}", "a tree of pages inside the file")
         at = page * self.page_bytes
+        self.need(at, self.page_bytes)
         number, _, flags, lower, upper = _PAGE.unpack_from(self.data, at)
         expected = LEAF if depth == 1 else BRANCH
         if number != page or flags != expected or not PAGE_HEADER_BYTES <= lower <= upper <= self.page_bytes:

@@ -35,6 +35,7 @@ from vecstore.conversion.trained_tables import TrainedTables
 from vecstore.conversion.training import advice_on, train
 from vecstore.conversion.workplace import Workplace
 from vecstore.conversion.writer import Writer
+from vecstore.editing.bucket import destination
 from vecstore.errors import ExistsError, OptionError
 from vecstore.formats import Dump, ReadingOptions, open_dump
 from vecstore.formats.opener import recognised
@@ -82,8 +83,9 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     ----------
     source : path, Dump, or what `write` takes as vectors
         A file in any of the formats of `vecstore.formats`, or the folder of a static model (model2vec).
-    path : path
-        The store to write: a file, or with `shard_bytes` a directory.
+    path : path or URL
+        The store to write: a file, or with `shard_bytes` a directory. One in a bucket (``s3://bucket/docs.vecs``) is
+        always a directory; it is built on the local disk, where temporary files are, and uploaded.
     codec : str, CodecSpec or Codec
         A specification such as ``"opq:48"``, trained here on a sample; ``"mixed:12"`` or what else
         `vecstore.codecs.mixed.plan.plan` reads, which makes a directory; or a trained codec. ``"sq:8"`` if nothing
@@ -140,6 +142,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         The store exists.
     BusyError
         Another process is writing it.
+    RemoteError
+        The bucket cannot be written; `ConflictError` where another writer was first.
     CodecError
         The specification does not fit the vectors, or another one is better in every way (see `accept_dominated`).
     """
@@ -160,11 +164,12 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     )
     with reported(progress) as report, ExitStack() as stack:
         dump = _dump(source, dict(reading))
+        local = stack.enter_context(destination(path, force=force))
         if isinstance(dump, TrainedTables):
             if codec is budget is target is like is None:
-                return _imported(dump, Path(path), options)
+                return replace(_imported(dump, local, options), path=str(path))
             dump = stack.enter_context(dump.as_dump())
-        return _converted(dump, Path(path), options, report)
+        return replace(_converted(dump, local, options, report), path=str(path))
 
 
 def write(  # noqa: PLR0913 - options are parameters, as users know them

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.checks import as_vectors
+from vecstore.editing.bucket import checked_out
 from vecstore.editing.commit import clear, commit, entry_of, file_name
 from vecstore.editing.compaction import tidied
 from vecstore.editing.drafts import Drafts, OnDrift
@@ -23,6 +24,7 @@ from vecstore.editing.pending import Pending
 from vecstore.editing.pieces import Piece, pieces_of, shard_entries, write_map
 from vecstore.errors import BusyError, ClosedError, DuplicateKeyError, KeyNotFoundError, OptionError, ShapeError
 from vecstore.keys.kind import as_keys, key_type_of
+from vecstore.remote.urls import is_url
 from vecstore.search.options import SearchOptions
 from vecstore.search.selection import as_numbers
 from vecstore.store.columns import for_new_rows, schema_of
@@ -54,8 +56,9 @@ def edit(
 
     Parameters
     ----------
-    path : path
-        A store that is a directory.
+    path : path or URL
+        A store that is a directory. One in a bucket is changed in a copy on the local disk, whose new files are
+        uploaded when the block ends.
     on_drift : {"warn", "error", "ignore", "refit"}
         What to do where new rows do not suit the codec of the store: "refit" trains the same one on them.
     wait : float
@@ -71,6 +74,8 @@ def edit(
         Its codec takes no new rows: tables that rows share, or `mixed`.
     OptionError
         The store is one file.
+    ConflictError
+        In a bucket: another writer was first. `CommitUncertainError` where the bucket does not say who was.
 
     Examples
     --------
@@ -95,12 +100,23 @@ class Edit:
     ) -> None:
         if on_drift not in ("warn", "error", "ignore", "refit"):
             raise OptionError(f'on_drift is "warn", "error", "ignore" or "refit", found {on_drift!r}')
+        self.url = path if isinstance(path, str) and is_url(path) else None
         self.path = Path(os.path.abspath(path))
         self.generation: int | None = None
         self._on_drift, self._wait_s, self._to_directory = on_drift, wait, to_directory
         self._held: ExitStack | None = None
+        self._bucket = ExitStack()  # which puts what was committed to the local copy in force
 
     def __enter__(self) -> Self:
+        if self.url is None:
+            return self._entered()
+        with ExitStack() as bucket:
+            self.path = bucket.enter_context(checked_out(self.url))
+            self._entered()
+            self._bucket = bucket.pop_all()
+        return self
+
+    def _entered(self) -> Self:
         if self._to_directory and self.path.is_file():
             from vecstore.editing.directory import make_directory
 
@@ -121,11 +137,14 @@ class Edit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._held is not None
-        with self._held:
+        with self._bucket:
+            self.generation = self._exited(self._held, kind is None)
+
+    def _exited(self, held: ExitStack, whole: bool) -> int | None:
+        with held:
             self._held = None
             try:
-                if kind is None:
-                    self._end()
+                return self._end() if whole else None
             finally:
                 self._drafts.abort()
                 with suppress(OSError):  # the next edit clears up too
@@ -213,11 +232,11 @@ class Edit:
         self._pending = Pending(self._base.dimensions)
         self._dead = self._base.dead  # of the base, and of the drafts behind it
 
-    def _end(self) -> None:
+    def _end(self) -> int | None:
         self._flush()
         old = self._manifest
         if not len(self._drafts.shards) and len(self._dead) == len(self._base.dead):
-            return  # nothing has changed
+            return None  # nothing has changed
         pieces = pieces_of(self._base, self._dead, old)
         first = self._base.rows
         for shard in self._drafts.shards:
@@ -239,7 +258,7 @@ class Edit:
             entry = entry_of(built[name], name, shards=[mapped, len(pieces)])
             new = replace(new, key_maps=(*old.key_maps, entry), collisions=old.collisions | collisions)
         commit(self.path, old, new, built)
-        self.generation = generation
+        return generation
 
     @cached_property
     def _schema(self) -> Any:

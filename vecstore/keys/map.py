@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.container.container import Container, ContainerWriter
+from vecstore.container.container import ContainerWriter
 from vecstore.container.document import refuse_features, whole
+from vecstore.container.opener import open_container
 from vecstore.errors import CorruptError, FormatError
 from vecstore.kernels import entries
+from vecstore.remote.urls import Place
 
 __all__ = ["KeyMap", "write_key_map"]
 
@@ -109,8 +111,8 @@ def _packed(cells: NDArray[np.uint16], bits: int) -> bytes:
 class KeyMap:
     """A key map, mapped read-only."""
 
-    def __init__(self, path: str | Path, *, check: bool = True, safe: bool = False) -> None:
-        self.container = Container(path, check=check, safe=safe)
+    def __init__(self, path: str | Place, *, check: bool = True, safe: bool = False) -> None:
+        self.container = open_container(path, check=check, safe=safe)
         about: dict[str, Any] = self.container.description
         if about.get("kind") != "key-map":
             raise FormatError("not the key map of a store", path=path)

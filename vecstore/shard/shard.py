@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -16,13 +15,14 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.container.container import Container
 from vecstore.container.document import field, refuse_features, whole
+from vecstore.container.opener import open_container
 from vecstore.container.part import Part
 from vecstore.errors import CorruptError, FormatError
 from vecstore.keys.index import KeyIndex
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
+from vecstore.remote.urls import Place
 from vecstore.shard.attributes import Attributes
 from vecstore.shard.cells import CellRuns
 from vecstore.shard.layer_distances import LayerDistances
@@ -69,7 +69,7 @@ class Shard:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Place,
         *,
         check: bool = True,
         safe: bool = False,
@@ -79,7 +79,7 @@ class Shard:
     ) -> None:
         self.path, self.prefix, self.code_bytes = str(path), prefix, code_bytes
         self.models = {} if models is None else models
-        self.container = Container(path, check=check, safe=safe)
+        self.container = open_container(path, check=check, safe=safe)
         about = self.description = self.container.description
         if about.get("kind") != "shard":
             raise FormatError(f"this is a {about.get('kind')!r} file, part of a store; open its directory", path=path)

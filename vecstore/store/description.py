@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from vecstore.shard.certificate import Certificate, certificate_in
 from vecstore.shard.shard import Shard
 from vecstore.store.columns import described
-from vecstore.store.manifest import MANIFEST_NAME
 from vecstore.store.snapshot import Snapshot
 
 __all__ = ["codec_text", "describe", "facts", "summary"]
@@ -113,12 +111,9 @@ def _stored_bytes(snapshot: Snapshot) -> int:
     """Return the bytes of all files."""
     if snapshot.stores:
         return sum(map(_stored_bytes, snapshot.stores))
-    stored = sum(Path(shard.path).stat().st_size for shard in snapshot.shards)
-    if snapshot.manifest is not None:
-        directory = Path(snapshot.path)
-        stored += sum((directory / entry["file"]).stat().st_size for entry in snapshot.manifest.key_maps)
-        stored += (directory / MANIFEST_NAME).stat().st_size
-    return stored
+    if snapshot.manifest is None:
+        return sum(len(shard.container.data) for shard in snapshot.shards)
+    return sum(entry["bytes"] for entry in snapshot.manifest.entries) + len(snapshot.manifest.to_bytes())
 
 
 def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from vecstore.errors import ClosedError, FormatError
+from vecstore.remote.urls import is_url, place
 from vecstore.store.joining import mark_of, opened
 from vecstore.store.snapshot import Snapshot
 
@@ -29,13 +31,16 @@ class Handle:
         check: bool = True,
         safe: bool = False,
         generation: int | str | None = None,
+        cache: str | os.PathLike[str] | None = None,
         **truncated: int | None,
     ) -> None:
         self._paths: str | list[str] = str(path) if isinstance(path, (str, Path)) else [str(each) for each in path]
         self._options: dict[str, Any] = {"check": check, "safe": safe, **truncated}
+        if cache is not None:
+            self._options["cache"] = os.fspath(cache)
         self._pinned = generation is not None
         self._mark = mark_of(self._paths)  # before opening: what comes later is seen by `refresh`
-        pinned = {"generation": generation} if self._pinned else {}
+        pinned: dict[str, Any] = {"generation": generation} if self._pinned else {}
         self._held: Snapshot | None = opened(self._paths, **self._options, **pinned)
         snapshot = self._held
         self.path = snapshot.path
@@ -66,8 +71,10 @@ class Handle:
         held, mark = self._open(), mark_of(self._paths)
         if self._pinned or mark == self._mark:
             return False
-        known = {} if held.stores else {"known": held}
+        known: dict[str, Any] = {} if held.stores else {"known": held}
         found = opened(self._paths, **self._options, **known)
+        if any(map(is_url, [self._paths] if isinstance(self._paths, str) else self._paths)) and found.same_as(held):
+            return False
         if (found.dimensions, found.metric, found.key_type) != (self.dimensions, self.metric, self.key_type):
             raise FormatError("another store is there now; open it again", path=self.path)
         self._held, self._mark = found, mark
@@ -77,7 +84,7 @@ class Handle:
         """Return the generations that can be opened, the oldest first; of a store of one file none."""
         from vecstore.store.history import versions
 
-        return [] if self._open().manifest is None else versions(Path(self.path))
+        return [] if self._open().manifest is None else versions(place(self.path, self._options.get("cache")))
 
     def close(self) -> None:
         """Let go of the files. Using the store afterwards raises `ClosedError`."""

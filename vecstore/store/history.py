@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from vecstore.errors import FormatError, OptionError, did_you_mean
+from vecstore.remote.urls import Place
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["Version", "kept_name", "kept_names", "manifest_of", "tag_name", "tags", "versions"]
@@ -57,19 +57,19 @@ def tag_name(name: str) -> str:
     return found
 
 
-def kept_names(directory: Path) -> dict[int, str]:
+def kept_names(directory: Place) -> dict[int, str]:
     """Return the names of the kept manifests by generation, rising."""
     found = (_KEPT.fullmatch(file.name) for file in directory.iterdir())
     return dict(sorted((int(match[1]), match[0]) for match in found if match))
 
 
-def tags(directory: Path) -> dict[str, int]:
+def tags(directory: Place) -> dict[str, int]:
     """Return the generation of every tag."""
     found = sorted(match[1] for file in directory.iterdir() if (match := _TAG.fullmatch(file.name)))
     return {name: Manifest.read(directory, tag_name(name)).generation for name in found}
 
 
-def manifest_of(directory: Path, generation: int | str | None = None) -> Manifest:
+def manifest_of(directory: Place, generation: int | str | None = None) -> Manifest:
     """Return the manifest of a generation, by its number or a tag; the one in force by default.
 
     Raises
@@ -104,7 +104,7 @@ def manifest_of(directory: Path, generation: int | str | None = None) -> Manifes
     )
 
 
-def versions(directory: Path) -> list[Version]:
+def versions(directory: Place) -> list[Version]:
     """Return all generations that can be opened, the oldest first."""
     of_tags = tags(directory)
     names = {at: tag_name(tag) for tag, at in of_tags.items()} | kept_names(directory)
@@ -122,7 +122,7 @@ def versions(directory: Path) -> list[Version]:
     ]
 
 
-def _readable(directory: Path, names: dict[int, str]) -> Iterator[tuple[str, Manifest]]:
+def _readable(directory: Place, names: dict[int, str]) -> Iterator[tuple[str, Manifest]]:
     """Yield kept manifests that are still there: one may be cleaned away meanwhile."""
     for name in names.values():
         try:

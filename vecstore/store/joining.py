@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.codec import Codec
 from vecstore.errors import OptionError
+from vecstore.remote.urls import is_url, place
 from vecstore.shard.shard import Models
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME
@@ -24,21 +25,26 @@ from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 __all__ = ["JoinedSnapshot", "mark_of", "opened"]
 
 
-def opened(path: str | Sequence[str], **options: Any) -> Snapshot:
-    """Return the snapshot of a store, or of several as one; `options` are those of `open_snapshot`."""
+def opened(path: str | Sequence[str], *, cache: str | None = None, **options: Any) -> Snapshot:
+    """Return the snapshot of a store, or of several as one; `options` are those of `open_snapshot`.
+
+    `cache` is the folder for files of stores in buckets.
+    """
     if isinstance(path, str):
-        return open_snapshot(path, **options)
+        return open_snapshot(place(path, cache), **options)
     models: Models = {}
-    return JoinedSnapshot([open_snapshot(each, models=models, **options) for each in path])
+    return JoinedSnapshot([open_snapshot(place(each, cache), models=models, **options) for each in path])
 
 
 def mark_of(path: str | Sequence[str]) -> Any:
     """Return what tells one generation of a store, or of several, from another; None where nothing is there."""
     if not isinstance(path, str):
         return [mark_of(each) for each in path]
-    for place in (f"{path}/{MANIFEST_NAME}", path):
+    if is_url(path):
+        return object()  # only reading it again tells
+    for file in (f"{path}/{MANIFEST_NAME}", path):
         try:
-            found = os.stat(place)
+            found = os.stat(file)
         except OSError:
             continue
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

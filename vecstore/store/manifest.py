@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from vecstore.container.document import field, parse, refuse_features, whole
 from vecstore.container.part import checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
-from vecstore.files import open_regular
+from vecstore.remote.urls import Place, open_file
 
 __all__ = ["MANIFEST_NAME", "TOMBSTONES", "Manifest"]
 
@@ -108,7 +108,7 @@ class Manifest:
         return _sealed(text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n')
 
     @classmethod
-    def read(cls, directory: Path, name: str = MANIFEST_NAME) -> Manifest:
+    def read(cls, directory: Place, name: str = MANIFEST_NAME) -> Manifest:
         """Return the manifest of `directory`, or one that was kept under another name.
 
         Raises
@@ -122,7 +122,7 @@ class Manifest:
         """
         path = directory / name
         try:
-            with open_regular(path) as file:
+            with open_file(path) as file:
                 body = file.read(MOST_BYTES)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise FormatError(f"not a vecstore store: a directory without {name}", path=directory) from None
@@ -140,7 +140,7 @@ class Manifest:
         )
 
 
-def _require_version(document: dict[str, Any], path: Path) -> None:
+def _require_version(document: dict[str, Any], path: Place) -> None:
     version = field(document, "version", list, path)
     major = whole({"version": version[0] if version else None}, "version", path, least=1)
     if major > MAJOR:
@@ -152,7 +152,7 @@ def _require_version(document: dict[str, Any], path: Path) -> None:
         )
 
 
-def _require_checksum(body: bytes, path: Path) -> None:
+def _require_checksum(body: bytes, path: Place) -> None:
     if not _END.fullmatch(body[-_END_BYTES:]):
         raise CorruptError("the manifest has no checksum at its end: restore it from a copy", path=path)
     if _sealed(body) != body:
@@ -165,7 +165,7 @@ def _sealed(body: bytes) -> bytes:
     return before + f"{checksum(before + b'0' * 16 + after):016x}".encode() + after
 
 
-def _shards(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
+def _shards(document: dict[str, Any], path: Place) -> tuple[dict[str, Any], ...]:
     found = _files(document, "shards", path)
     if not 1 <= len(found) <= MOST_SHARDS:
         raise CorruptError(f"the manifest names {len(found)} shards", path=path, expected=f"1 to {MOST_SHARDS}")
@@ -184,7 +184,7 @@ def _tombstones(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     return (entry[TOMBSTONES] for entry in shards if TOMBSTONES in entry)
 
 
-def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...]:
+def _key_maps(document: dict[str, Any], path: Place) -> tuple[dict[str, Any], ...]:
     found, end = _files(document, "key_maps", path), 0
     for entry in found:
         edges = dict(zip(("first", "end", "more"), field(entry, "shards", list, path), strict=False))
@@ -195,18 +195,18 @@ def _key_maps(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], ...
     return found
 
 
-def _distinct_files(shards: Entries, key_maps: Entries, path: Path) -> tuple[Entries, Entries]:
+def _distinct_files(shards: Entries, key_maps: Entries, path: Place) -> tuple[Entries, Entries]:
     names = [entry["file"] for entry in (*shards, *key_maps, *_tombstones(shards))]
     if len(set(names)) < len(names):
         raise CorruptError("the manifest names a file twice", path=path)
     return shards, key_maps
 
 
-def _files(document: dict[str, Any], name: str, path: Path) -> tuple[dict[str, Any], ...]:
+def _files(document: dict[str, Any], name: str, path: Place) -> tuple[dict[str, Any], ...]:
     return _entries(field(document, name, list, path), name, path)
 
 
-def _entries(entries: list[Any], name: str, path: Path) -> Entries:
+def _entries(entries: list[Any], name: str, path: Place) -> Entries:
     for entry in entries:
         if not isinstance(entry, dict) or not _FILE_NAME.fullmatch(field(entry, "file", str, path)):
             raise CorruptError(f"{name}: an entry that names no file of the store's directory", path=path)
@@ -215,7 +215,7 @@ def _entries(entries: list[Any], name: str, path: Path) -> Entries:
     return tuple(entries)
 
 
-def _collisions(document: dict[str, Any], path: Path) -> dict[str, list[int]]:
+def _collisions(document: dict[str, Any], path: Place) -> dict[str, list[int]]:
     found = field(document, "collisions", dict, path)
     for digits in found:
         if not _HASH.fullmatch(digits):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from vecstore.errors import CorruptError, OptionError
 from vecstore.keys.map import KeyMap
+from vecstore.remote.urls import Place, place
 from vecstore.shard.shard import Models, Shard
 from vecstore.store.history import manifest_of
 from vecstore.store.manifest import MANIFEST_NAME, TOMBSTONES, Manifest
@@ -20,7 +20,7 @@ __all__ = ["open_snapshot"]
 
 
 def open_snapshot(
-    path: str,
+    path: str | Place,
     *,
     check: bool,
     safe: bool = False,
@@ -48,14 +48,14 @@ def open_snapshot(
     models = known.shards[0].models if known is not None else {} if models is None else models
     opened = {} if known is None else {shard.container.fingerprint: shard for shard in known.shards}
 
-    def shard(file: str | Path) -> Shard:
+    def shard(file: Place) -> Shard:
         return Shard(file, check=check, safe=safe, prefix=prefix, code_bytes=code_bytes, models=models)
 
-    directory = Path(path)
+    directory = place(path) if isinstance(path, str) else path
     if not directory.is_dir():
         if generation is not None:
             raise OptionError(f"{path}: one file has no generations; leave out generation=")
-        return Snapshot(path, [shard(path)], None, [])
+        return Snapshot(str(path), [shard(directory)], None, [])
     for attempt in (1, 2):
         manifest = manifest_of(directory, generation)
         try:
@@ -69,10 +69,10 @@ def open_snapshot(
                 raise CorruptError(f"{error.filename} is missing from the store", path=directory) from None
     _require_agreement(directory, manifest, shards, maps)
     firsts = np.cumsum([0, *(entry["rows"] for entry in manifest.shards)])[:-1].tolist()
-    return Snapshot(path, shards, manifest, maps, Tombstones.joined(dead, firsts))
+    return Snapshot(str(path), shards, manifest, maps, Tombstones.joined(dead, firsts))
 
 
-def _tombstones(directory: Path, manifest: Manifest, *, check: bool, safe: bool) -> list[NDArray[np.int64]]:
+def _tombstones(directory: Place, manifest: Manifest, *, check: bool, safe: bool) -> list[NDArray[np.int64]]:
     """Return the deleted rows of each shard."""
     found = [np.empty(0, np.int64) for _ in manifest.shards]
     for number, shard in enumerate(manifest.shards):
@@ -85,14 +85,14 @@ def _tombstones(directory: Path, manifest: Manifest, *, check: bool, safe: bool)
     return found
 
 
-def _exchanged(entry: dict[str, Any], directory: Path) -> CorruptError:
+def _exchanged(entry: dict[str, Any], directory: Place) -> CorruptError:
     return CorruptError(
         f"{entry['file']} is not the file that the manifest means: restore it from a copy",
         path=directory / MANIFEST_NAME,
     )
 
 
-def _require_agreement(directory: Path, manifest: Manifest, shards: list[Shard], maps: list[KeyMap]) -> None:
+def _require_agreement(directory: Place, manifest: Manifest, shards: list[Shard], maps: list[KeyMap]) -> None:
     """Raise `CorruptError` unless the files are those that the manifest means."""
     first = shards[0]
     opened: list[Shard | KeyMap] = [*shards, *maps]

@@ -36,7 +36,6 @@ __all__ = ["Lookup", "Snapshot"]
 
 NAMED = 5  # missing keys that a message names
 DECODED_NUMBERS = 1 << 20  # at once, by `verify`
-TOUCHED_BYTES = 4096  # a page of memory, at least
 
 
 @dataclass(frozen=True)
@@ -268,10 +267,16 @@ class Snapshot:
         """What rows have beside their vectors, by row: a `pyarrow.Table`."""
         return table_of(self.shards, self.path)
 
+    def same_as(self, other: Snapshot) -> bool:
+        """Return whether another snapshot shows the same files."""
+        if self.stores or self.manifest is None or other.manifest is None:
+            return [file.fingerprint for file in self._files] == [file.fingerprint for file in other._files]
+        return self.manifest == other.manifest
+
     def warm(self) -> None:
         """Touch every page of the files, so that they are in memory."""
         for file in self._files:
-            np.bitwise_or.reduce(file.data[::TOUCHED_BYTES])
+            file.warm()
 
     @property
     def _files(self) -> list[Container]:

@@ -29,14 +29,17 @@ __all__ = ["Store", "open_store"]
 COMPLETED = 1000  # keys that IPython is told of for completion
 
 
-def open_store(path: Paths, *, check: bool = True, safe: bool = False, generation: int | str | None = None) -> Store:
+def open_store(
+    path: Paths, *, check: bool = True, safe: bool = False, generation: int | str | None = None, cache: Any = None
+) -> Store:
     """Open a store for reading, or several as one.
 
     Parameters
     ----------
-    path : path, or list of paths
-        A store file, or a directory with a manifest. Several are seen as one: rows are counted through them, and a
-        search looks into all. Where two hold the same key, a lookup takes it from the one that stands first.
+    path : path or URL, or list of them
+        A store file, or a directory with a manifest, here or in a bucket (``s3://bucket/docs.vecs``). Several are seen
+        as one: rows are counted through them, and a search looks into all. Where two hold the same key, a lookup takes
+        it from the one that stands first.
     check : bool
         Compare every piece of the file with its checksum when it is first touched (64 KiB at a time, once). Without,
         damage goes unnoticed until `Store.verify`.
@@ -45,6 +48,8 @@ def open_store(path: Paths, *, check: bool = True, safe: bool = False, generatio
         which ends a process that has them mapped (SIGBUS).
     generation : int or str, optional
         An earlier generation of a directory, by its number or a tag (see `Store.versions`); else the one in force.
+    cache : path, optional
+        The folder where what is fetched from buckets is kept; `VECSTORE_STORE_CACHE` by default.
 
     Raises
     ------
@@ -53,9 +58,9 @@ def open_store(path: Paths, *, check: bool = True, safe: bool = False, generatio
     OptionError
         Several stores of other dimensions, metrics, types of keys or numbers of layers; or no such generation.
     FileNotFoundError
-        Nothing is there.
+        Nothing is there. `RemoteError` where a bucket cannot be read.
     """
-    return Store(path, check=check, safe=safe, generation=generation)
+    return Store(path, check=check, safe=safe, generation=generation, cache=cache)
 
 
 class Store(Handle):

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.container.document import refuse_features
+from vecstore.container.opener import open_container
 from vecstore.errors import CorruptError, FormatError
+from vecstore.remote.urls import Place
 
 __all__ = ["NO_TOMBSTONES", "Tombstones", "read_tombstones", "write_tombstones"]
 
@@ -77,9 +79,9 @@ class Tombstones:
 NO_TOMBSTONES = Tombstones(np.empty(0, np.int64))
 
 
-def read_tombstones(path: Path, rows: int, *, check: bool, safe: bool) -> tuple[NDArray[np.int64], Container]:
+def read_tombstones(path: Place, rows: int, *, check: bool, safe: bool) -> tuple[NDArray[np.int64], Container]:
     """Return which rows of a shard of so many were deleted, rising, and the file that says so."""
-    container = Container(path, check=check, safe=safe)
+    container = open_container(path, check=check, safe=safe)
     about = container.description
     if about.get("kind") != KIND:
         raise FormatError("no tombstones of a store", path=path)

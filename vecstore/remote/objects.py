@@ -1,0 +1,156 @@
+"""What lies in a bucket, or behind a web server: objects with names, read in ranges, written whole.
+
+The few things that stores need, in two implementations: obstore, which can write conditionally, and fsspec for what
+obstore does not know, or where it is not installed.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from vecstore.errors import RemoteError, VecstoreError
+
+__all__ = ["Answer", "Denied", "NoRanges", "Objects", "Refused", "Traffic", "objects_at", "traffic"]
+
+OBSTORE_SCHEMES = frozenset(
+    ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https", "memory")  # as obstore.store.from_url
+)
+
+
+DENIED = ("PermissionDeniedError", "UnauthenticatedError")  # of obstore
+
+
+class Traffic:
+    """What this process has asked for so far, from any thread: requests, and bytes that came."""
+
+    def __init__(self) -> None:
+        self.requests = self.received_bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, requests: int, received_bytes: int) -> None:
+        """Count what was asked for, and what came."""
+        with self._lock:
+            self.requests += requests
+            self.received_bytes += received_bytes
+
+
+traffic = Traffic()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Bytes of an object, how long the whole one is, the mark (ETag) of this version of it, and when it was written."""
+
+    data: bytes
+    size: int
+    mark: str | None
+    written_s: float = 0.0  # seconds since 1970
+
+
+class Denied(RemoteError):
+    """Credentials are missing, or do not allow it."""
+
+
+class NoRanges(RemoteError):
+    """The server only gives whole objects."""
+
+
+class Refused(VecstoreError):
+    """A conditional write whose condition did not hold."""
+
+
+class Objects(ABC):
+    """All objects whose names begin with that of one folder.
+
+    Every method raises `FileNotFoundError` where an object is not there, `Refused` where a condition does not hold,
+    and `RemoteError` for all else that goes wrong.
+
+    Attributes
+    ----------
+    url : str
+        Of the folder, for messages.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    @abstractmethod
+    def get(self, name: str, span: tuple[int, int] | None = None, *, mark: str | None = None) -> Answer:
+        """Return an object, or bytes `span` of it, where the end may lie behind that of the object.
+
+        With a `mark`, raises `Refused` where the object has another one now.
+        """
+
+    @abstractmethod
+    def head(self, name: str) -> Answer:
+        """Return what `get` does, without the bytes."""
+
+    @abstractmethod
+    def download(self, name: str, path: Path) -> None:
+        """Write an object to a file."""
+
+    @abstractmethod
+    def put(self, name: str, source: bytes | Path) -> None:
+        """Write an object, in the place of one that is there."""
+
+    @abstractmethod
+    def create(self, name: str, data: bytes) -> None:
+        """Write an object that must not be there: of several that try, one succeeds."""
+
+    @abstractmethod
+    def replace(self, name: str, data: bytes, mark: str) -> None:
+        """Write an object in the place of one that has this mark: of several that try, one succeeds."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove an object; nothing happens where it is not there."""
+
+    @abstractmethod
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """List objects by the beginning of their names."""
+
+
+def objects_at(url: str) -> Objects:
+    """Return the objects below a URL.
+
+    Raises
+    ------
+    RemoteError
+        No library that is installed knows this kind of URL.
+    MissingExtraError
+        Neither obstore nor fsspec is installed.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme in OBSTORE_SCHEMES and find_spec("obstore") is not None:
+        from vecstore.remote.obstore_objects import ObstoreObjects
+
+        return ObstoreObjects(url)
+    from vecstore.remote.fsspec_objects import FsspecObjects
+
+    return FsspecObjects(url)
+
+
+@contextmanager
+def translated(url: str, *, requests: int = 1) -> Iterator[None]:
+    """Raise what libraries raise as a `RemoteError`, in one line; errors of this package stay. Counts requests."""
+    traffic.add(requests, 0)
+    try:
+        yield
+    except (VecstoreError, FileNotFoundError):
+        raise
+    except Exception as error:  # every library has errors of its own
+        told = next(iter(str(error).splitlines()), "")[:300]
+        told = f"{url}: {told or type(error).__name__}"
+        if isinstance(error, PermissionError) or type(error).__name__ in DENIED:
+            raise Denied(f"{told}; see that credentials are there, and may do this") from error
+        remedy = "try again when the network and the server answer"
+        if "fork" in told.lower():
+            remedy = "a forked process reads only what is in the cache: start processes by spawn or forkserver"
+        raise RemoteError(f"{told}; {remedy}") from error
