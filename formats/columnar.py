@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -154,15 +155,28 @@ class ColumnarDump(Dump):
 class ParquetDump(ColumnarDump):
     """A Parquet file."""
 
+    _groups: list[int] | None = None  # of rows, that are read; None: all
+
     def _describe(self) -> tuple[Any, int | None]:
         with _parquet().ParquetFile(self.path) as file:
             return file.schema_arrow, file.metadata.num_rows
+
+    def batches_from(self, first: int) -> Iterator[Batch]:
+        """Read from the row group of row `first` on."""
+        with self._translated(), _parquet().ParquetFile(self.path) as file:
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        ends = np.cumsum(sizes)
+        group = int(np.searchsorted(ends, first, side="right"))
+        later = copy(self)
+        later._groups = list(range(group, len(sizes)))
+        later.rows = sum(sizes[group:])
+        return super(ParquetDump, later).batches_from(first - int(ends[group - 1] if group else 0))
 
     def _record_batches(self, rows: int, columns: list[str]) -> Iterator[tuple[Any, float]]:
         # Buffered, without prefetch: a row group may be larger than memory.
         with _parquet().ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
             done, total = 0, max(file.metadata.num_rows, 1)
-            for record in file.iter_batches(rows, columns=columns):
+            for record in file.iter_batches(rows, row_groups=self._groups, columns=columns):
                 done += len(record)
                 yield record, done / total
 

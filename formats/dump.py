@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 from vecstore.formats.reading import KeyType
 
@@ -20,6 +21,7 @@ Keys = list[str] | list[bytes] | NDArray[np.int64] | None
 
 _MOST_DIMENSIONS = 1 << 20
 _BATCH_ROWS, _BATCH_BYTES = 8192, 128 * 1024 * 1024  # whichever is less: a header may claim any width
+_READ_BYTES = 1 << 20
 
 
 class Problem(str):
@@ -68,6 +70,14 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def after(self, start: int, stop: int | None = None) -> Batch:
+        """Return the rows from `start` on, up to `stop`, without their problems; the batch itself where that is all."""
+        if start == 0 and (stop is None or stop >= len(self)):
+            return self
+        keys = None if self.keys is None else self.keys[start:stop]
+        columns = {name: values[start:stop] for name, values in self.columns.items()}
+        return replace(self, vectors=self.vectors[start:stop], keys=keys, problems={}, columns=columns)
 
 
 class Dump(ABC):
@@ -136,6 +146,20 @@ class Dump(ABC):
         """Size of the files on disk."""
         return sum(file.stat().st_size for file in self.files)
 
+    @property
+    def parts(self) -> Sequence[Dump]:
+        """Dumps that make this one, one behind the other: what several workers read at a time."""
+        return (self,)
+
+    def digest(self) -> str:
+        """Return the XXH3 (128 bits) of the files, one after the other, in hexadecimal."""
+        found = xxhash.xxh3_128()
+        for path in self.files:
+            with open(path, "rb") as file:
+                while piece := file.read(_READ_BYTES):
+                    found.update(piece)
+        return found.hexdigest()
+
     def batches(self, rows: int = _BATCH_ROWS) -> Iterator[Batch]:
         """Read the dump from its first row, `rows` rows at a time (the last batch may be shorter).
 
@@ -155,6 +179,17 @@ class Dump(ABC):
             raise OptionError(f"a batch has at least 1 row, not {rows}")
         most = _BATCH_BYTES // max(4 * self.dimensions, self._key_bytes)
         return self._batches(max(min(rows, most), 1))
+
+    def batches_from(self, first: int) -> Iterator[Batch]:
+        """Read the dump from row `first` on; what is wrong with rows is not told again.
+
+        Formats that can be entered at any row read nothing before it; others do, and leave it out.
+        """
+        skipped = 0
+        for batch in self.batches():
+            if skipped + len(batch) > first:
+                yield batch.after(max(first - skipped, 0))
+            skipped += len(batch)
 
     @abstractmethod
     def _batches(self, rows: int) -> Iterator[Batch]: ...

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import xxhash
 from vecstore.formats.dump import Batch, Dump
 
 from vecstore.errors import FormatError
 
-__all__ = ["SeveralDumps", "matching", "parts_of"]
+__all__ = ["SeveralDumps", "joined_digest", "matching", "parts_of"]
 
 _MOST_FILES = 100_000
 
@@ -53,6 +54,15 @@ class SeveralDumps(Dump):
         self._dumps = dumps
 
     @property
+    def parts(self) -> Sequence[Dump]:
+        """The dumps."""
+        return self._dumps
+
+    def digest(self) -> str:
+        """Return the XXH3 (128 bits) of those of the parts, in hexadecimal."""
+        return joined_digest([dump.digest() for dump in self._dumps])
+
+    @property
     def files(self) -> list[Path]:
         """The files that are read, in order."""
         return [file for dump in self._dumps for file in dump.files]
@@ -65,6 +75,11 @@ class SeveralDumps(Dump):
             for batch in dump.batches(rows):
                 yield replace(batch, fraction_read=(before + batch.fraction_read * size) / total)
             before += size
+
+
+def joined_digest(digests: Sequence[str]) -> str:
+    """Return the digest of a dump whose parts have these; of one part its own."""
+    return digests[0] if len(digests) == 1 else xxhash.xxh3_128("".join(digests).encode()).hexdigest()
 
 
 def matching(path: Path) -> list[Path]:

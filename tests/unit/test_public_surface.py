@@ -66,6 +66,7 @@ def test_write_has_the_options_of_convert():
         for function in (vecstore.write, vecstore.convert)
     ]
     assert options[0].pop("columns") is None  # of arrays; those of a file are named among what is read
+    assert [options[1].pop(name) for name in ("executor", "resume")] == [None, False]  # for what files hold
     assert options[0] == options[1] and len(options[0]) > 10
     reading = inspect.signature(vecstore.convert).parameters["reading"]  # of a file, not of arrays
     assert reading.annotation == inspect.signature(vecstore.formats.open_dump).parameters["options"].annotation

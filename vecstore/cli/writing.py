@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -63,6 +64,7 @@ def register(app: typer.Typer) -> None:
             "vecstore convert vectors.npy docs.vecs --budget 64",
             "vecstore convert vectors.npy docs.vecs --target recall@10=0.95 --queries queries.npy",
             "vecstore convert glove.6B.50d.txt words.vecs --codec mixed:12",
+            "vecstore convert 'part-*.parquet' docs.vecs --codec tcq:48 --shard-size 1GiB --workers 8",
         ),
     )(convert)
     app.command(
@@ -147,6 +149,13 @@ def convert(
     accept_dominated: Annotated[
         bool, typer.Option("--accept-dominated", help="Fit a table codec where another keeps more in the same bytes.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Have N processes read the files and encode the shards; with --shard-size."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted conversion stopped, and leave what is done.")
+    ] = False,
     quiet: Quiet = False,
     format: DumpFormat = None,
     keys: KeysFile = None,
@@ -179,14 +188,15 @@ def convert(
     """Convert a dump of embeddings to a store.
 
     Reads the dump twice, in bounded memory: once to check it and draw a training sample, once to encode it.
-    The store appears when it is complete; an interrupted conversion leaves nothing behind.
+    The store appears when it is complete; an interrupted conversion leaves nothing behind, unless --resume is given.
     """
     import vecstore
+    from vecstore.distributed import Processes
     from vecstore.formats.npy import read_npy
 
     most_bytes = None if shard_bytes is None else parse_size(shard_bytes)
     metadata = _metadata(user or [])
-    with notes_of_warnings():
+    with notes_of_warnings(), nullcontext() if workers is None else Processes(workers) as executor:
         report = vecstore.convert(
             source,
             destination,
@@ -206,6 +216,8 @@ def convert(
             user=metadata,
             force=force,
             accept_dominated=accept_dominated,
+            executor=executor,
+            resume=resume,
             progress=not quiet,
             **reading_options(context),
         )

@@ -45,7 +45,7 @@ class ArrayDump(Dump):
     def size_bytes(self) -> int:
         return 4 * self._given.size
 
-    def content_hash(self) -> str:
+    def digest(self) -> str:
         """Return the XXH3 (128 bits) of the vectors as given, row after row, in hexadecimal."""
         digest = xxhash.xxh3_128()
         for start in range(0, len(self._given), HASHED_ROWS):

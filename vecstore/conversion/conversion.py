@@ -1,21 +1,25 @@
 """Convert: a dump, or arrays in memory, becomes a store.
 
 Two passes over the dump: the survey counts, checks and samples; then the codec is trained on the sample and all rows
-are encoded as they stream by. Memory does not depend on the number of rows.
+are encoded, shard by shard. Memory does not depend on the number of rows. Each part of the dump, each range of its keys
+and each shard is a task: one after the other here, or side by side at the workers of an executor.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.conversion.arrays import ArrayDump
-from vecstore.conversion.certification import Measured, certify
+from vecstore.conversion.encoding import Source
+from vecstore.conversion.fitting import Fitted, FittingWork, fit, fit_elsewhere
 from vecstore.conversion.frames import columns_of, in_memory, vectors_and_keys
 from vecstore.conversion.options import (
     DEFAULT_SEED,
@@ -24,17 +28,19 @@ from vecstore.conversion.options import (
     ConversionOptions,
     OnBad,
     OnDuplicate,
-    TrainedCodec,
 )
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.provenance import provenance
 from vecstore.conversion.report import Report
-from vecstore.conversion.sampling import dataset_of, sample_of
-from vecstore.conversion.survey import Survey, clean_batches, survey_dump
+from vecstore.conversion.rows import Parted, Rows, parted
+from vecstore.conversion.sampling import sample_of
+from vecstore.conversion.shards import write_shards
+from vecstore.conversion.site import Site
+from vecstore.conversion.survey import Survey, survey_dump
 from vecstore.conversion.trained_tables import TrainedTables
-from vecstore.conversion.training import advice_on, train
 from vecstore.conversion.workplace import Workplace
-from vecstore.conversion.writer import Writer
+from vecstore.conversion.writer import checked_user
+from vecstore.distributed.crew import Crew
 from vecstore.editing.bucket import destination
 from vecstore.errors import ExistsError, OptionError
 from vecstore.formats import Dump, ReadingOptions, open_dump
@@ -44,14 +50,11 @@ from vecstore.formats.remote import fetched
 from vecstore.formats.several import matching
 from vecstore.formats.static_model import StaticModelDump
 from vecstore.metric import Metric
-from vecstore.progress import Listener, Progress, Step, reported
+from vecstore.progress import Listener, Progress, reported
 from vecstore.shard.static_tokens import kept
 from vecstore.store.store import Store
 
 __all__ = ["Report", "convert", "write"]
-
-if TYPE_CHECKING:
-    pass
 
 
 def convert(  # noqa: PLR0913 - options are parameters, as users know them
@@ -74,6 +77,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     user: Mapping[str, Any] | None = None,
     force: bool = False,
     accept_dominated: bool = False,
+    executor: Executor | None = None,
+    resume: bool = False,
     progress: Progress = False,
     **reading: Unpack[ReadingOptions],
 ) -> Report:
@@ -122,6 +127,12 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         Replace an existing store; and accept what `accept_dominated` does.
     accept_dominated : bool
         Fit a codec whose rows share tables although a product quantizer keeps more in the same bytes.
+    executor : concurrent.futures.Executor, optional
+        Whose workers survey the files of the source and encode the shards, each file and each shard as a task; with
+        `shard_bytes`. The store is the same, bit for bit, as without. `vecstore.distributed.Processes`, or
+        ``client.get_executor()`` of Dask; all workers see the same file system.
+    resume : bool
+        Go on where an earlier conversion to this path was interrupted, and leave what is done if this one is.
     progress : bool or callable
         True shows how far it is, as bars or as lines; a function is called with each `vecstore.progress.Step`.
     **reading
@@ -161,7 +172,9 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         importance=importance,
         user=user or {},
         force=force,
+        resume=resume,
     )
+    crew = Crew(executor)
     with reported(progress) as report, ExitStack() as stack:
         dump = _dump(source, dict(reading))
         local = stack.enter_context(destination(path, force=force))
@@ -169,7 +182,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
             if codec is budget is target is like is None:
                 return replace(_imported(dump, local, options), path=str(path))
             dump = stack.enter_context(dump.as_dump())
-        return replace(_converted(dump, local, options, report), path=str(path))
+        own: Any = None if isinstance(source, Dump) or in_memory(source) else reading
+        return replace(_converted(parted(dump, own), local, options, crew, report), path=str(path))
 
 
 def write(  # noqa: PLR0913 - options are parameters, as users know them
@@ -279,67 +293,74 @@ def _imported(tables: TrainedTables, path: Path, options: ConversionOptions) -> 
     )
 
 
-def _converted(dump: Dump, path: Path, options: ConversionOptions, report: Listener) -> Report:
-    if Path(dump.path).exists() and path.exists() and Path(dump.path).samefile(path):
+def _converted(dump: Parted, path: Path, options: ConversionOptions, crew: Crew, report: Listener) -> Report:
+    given = Path(dump.whole.path)
+    if given.exists() and path.exists() and given.samefile(path):
         raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
-    options.request.refuse_unfit(dump.dimensions)
-    if isinstance(dump, StaticModelDump) and (options.on_bad == "skip" or options.importance is not None):
+    options.request.refuse_unfit(dump.whole.dimensions)
+    tokens = isinstance(dump.whole, StaticModelDump)
+    if tokens and (options.on_bad == "skip" or options.importance is not None):
         raise OptionError("tokens are numbers of rows, so none is left out or moved: no importance=, no on_bad=skip")
-    workplace = Workplace(path, sharded=options.sharded, force=options.force)
+    if crew.executor is not None and (options.shard_bytes is None or options.importance is not None):
+        raise OptionError(
+            "executor=: each shard is a task, so give shard_bytes= too; and no importance=, which moves rows"
+        )
+    workplace = Workplace(path, sharded=options.sharded, force=options.force, resume=options.resume)
     try:
-        return _built(path, workplace, dump, options, report)
+        return _built(workplace, dump, options, crew, report)
     except BaseException:
-        workplace.discard()
+        workplace.give_up()
         raise
 
 
-def _built(path: Path, workplace: Workplace, dump: Dump, options: ConversionOptions, report: Listener) -> Report:
+def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew: Crew, report: Listener) -> Report:
     """Survey, train, measure, encode; then the store is there."""
-    rows = dump
+    site, given = Site(workplace.tasks, crew, remembers=options.resume), dump.whole
     if options.importance is not None:
-        rows = OrderedDump(dump, options.importance, directory=workplace.path)
+        dump = parted(OrderedDump(given, options.importance, directory=workplace.tasks))
     survey = survey_dump(
-        rows,
+        dump.whole,
         on_bad=options.on_bad,
         on_duplicate=options.on_duplicate,
         seed=options.seed,
-        directory=workplace.path,
+        site=site,
         report=report,
+        parts=dump.parts,
+        sized=options.shard_bytes is not None,
     )
     sample = sample_of(survey)
-    advice = advice_on(options, sample, survey.kept)
-    if rows.key_type is None:  # rows are found by number
+    survey.sample = survey.sample[:0]
+    rows, key_type = Rows(dump.parts, survey.part_rows), given.key_type
+    if key_type is None:  # rows are found by number
         options = replace(options, keep_order=True)
-    dataset = dataset_of(rows, survey, sample, on_bad=options.on_bad, keep_norms=options.keep_norms)
-    trained = train(options, sample, dataset, report)
-    measured = certify(options, trained, sample, dataset, report)
-    with _writer(workplace, trained, options) as writer:
-        writer.schema = survey.schema
-        writer.description |= measured.members() | {"provenance": provenance(dump, survey, options)}
-        if isinstance(dump, StaticModelDump):
-            member, writer.parts = kept(dump.model.tokens)
-            writer.description |= member
-        for batch in clean_batches(rows, survey, options.on_bad):
-            writer.add(batch.vectors, batch.keys, columns=batch.columns or None)
-            report(Step("encoding", writer.rows, survey.kept))
-    return _report(path, dump, survey, trained, measured, [str(each) for each in advice])
-
-
-def _writer(workplace: Workplace, trained: TrainedCodec, options: ConversionOptions) -> Writer:
-    return Writer(
-        workplace,
-        trained,
-        metric=options.metric,
-        shard_bytes=options.shard_bytes,
-        keep_norms=options.keep_norms,
-        keep_order=options.keep_order,
-        user=options.user,
+    work = FittingWork(options, survey, sample, rows)
+    ((_, fitted),) = site.each(
+        fit if crew.executor is None else fit_elsewhere, [work], report, form=Fitted, named=FittingWork.digest
     )
+    for note in fitted.notes:
+        warnings.warn(note, stacklevel=2)
+    description = {"user": checked_user(options.user), **fitted.members}
+    description["provenance"] = provenance(given, survey, options)
+    arrays: dict[str, NDArray[Any]] = {}
+    if isinstance(given, StaticModelDump):
+        member, arrays = kept(given.model.tokens)
+        description |= member
+    source = Source(
+        rows,
+        options.on_bad,
+        options.metric,
+        key_type,
+        options.keep_norms,
+        options.keep_order,
+        survey.schema,
+        description,
+        arrays,
+    )
+    write_shards(workplace, source, fitted.codec, survey, options, site, report)
+    return _report(workplace.destination, given, survey, fitted)
 
 
-def _report(
-    path: Path, dump: Dump, survey: Survey, trained: TrainedCodec, measured: Measured, advice: list[str]
-) -> Report:
+def _report(path: Path, dump: Dump, survey: Survey, fitted: Fitted) -> Report:
     with Store(path) as store:
         about = store.info()
     return Report(
@@ -350,14 +371,14 @@ def _report(
         zeroed=survey.zeroed,
         duplicates=survey.duplicates,
         examples=survey.examples,
-        codec=str(trained.spec),
+        codec=str(fitted.codec.spec),
         dump_bytes=dump.size_bytes,
         store_bytes=about["bytes"]["stored"],
         bytes=about["bytes"],
         row_order=about["row_order"],
         search=about["search"],
-        certificate=measured.certificate.to_dict(),
-        table=getattr(trained, "table", None),
-        advice=advice,
+        certificate=fitted.members["certificate"],
+        table=getattr(fitted.codec, "table", None),
+        advice=fitted.advice,
         findings=list(survey.findings),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -70,34 +70,39 @@ class Findings:
                 break
             found.first.append(place)
 
-    def look_at(self, batch: Batch, first_row: int, packed: PackedKeys | None) -> None:
-        """Count what is remarkable about rows that are kept: zero vectors and odd keys."""
+    def merge(self, other: Findings) -> None:
+        """Count what others found behind these."""
+        for finding in other:
+            self.add(**asdict(finding))
+
+    def look_at(self, batch: Batch, first_row: int, packed: PackedKeys | None, *, where: str = "") -> None:
+        """Count what is remarkable about rows that are kept: zero vectors and odd keys; places begin with `where`."""
         zero = np.flatnonzero(~batch.vectors.any(axis=1))
-        self._rows("zero vector", zero, batch, first_row)
+        self._rows("zero vector", zero, batch, first_row, where)
         if packed is None or packed.key_type == "int64":
             return
-        self._rows("key over 511 bytes", np.flatnonzero(packed.lengths > LONGEST_KEY), batch, first_row)
+        self._rows("key over 511 bytes", np.flatnonzero(packed.lengths > LONGEST_KEY), batch, first_row, where)
         text = packed.text.tobytes()
         for mark, kind in ODD.items():
             if mark in text:
                 rows = np.searchsorted(packed.starts, _places(text, mark), side="right") - 1
                 inside = _places(text, mark) < packed.starts[rows] + packed.lengths[rows]
-                self._rows(kind, np.unique(rows[inside]), batch, first_row)
+                self._rows(kind, np.unique(rows[inside]), batch, first_row, where)
 
-    def look_at_source(self, dump: Dump) -> None:
-        """Count what is remarkable about the file: other numbers than float32, what was left out of it."""
+    def look_at_source(self, dump: Dump, notes: Mapping[str, str]) -> None:
+        """Count what is remarkable about the file: other numbers than float32, what was left out of it, notes."""
         if dump.dtype not in ("float32", "float", "float16", "halffloat", "bfloat16", "int8", "uint8"):
             self.add("numbers rounded to float32", 1, [f"{dump.dtype} in the file"])
         self.add("columns or arrays left out", len(dump.left_out), dump.left_out)
-        for kind, place in dump.notes.items():
+        for kind, place in notes.items():
             self.add(kind, 1, [place])
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return plain dicts."""
         return [asdict(finding) for finding in self]
 
-    def _rows(self, kind: str, rows: NDArray[np.int64], batch: Batch, first_row: int) -> None:
-        shown = (_place(batch, first_row, row) for row in rows[:SHOWN].tolist())
+    def _rows(self, kind: str, rows: NDArray[np.int64], batch: Batch, first_row: int, where: str) -> None:
+        shown = (where + _place(batch, first_row, row) for row in rows[:SHOWN].tolist())
         self.add(kind, len(rows), shown)
 
 

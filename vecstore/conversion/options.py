@@ -128,7 +128,7 @@ class ConversionOptions:
     on_duplicate : {"error", "first", "last"}
     importance : (n,) array of numbers or None
     user : mapping
-    force : bool
+    force, resume : bool
 
     Raises
     ------
@@ -147,6 +147,7 @@ class ConversionOptions:
     importance: ArrayLike | None = None
     user: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
+    resume: bool = False
 
     def __post_init__(self) -> None:
         check_metric(self.metric)

@@ -48,6 +48,7 @@ class OrderedDump(Dump):
         super().__init__(
             dump.path, format=dump.format, rows=len(given), dimensions=dump.dimensions, key_type=dump.key_type
         )
+        self._dump = dump
         self._order = np.argsort(-given.astype(np.float64), kind="stable")
         self.importance = given.astype(np.float64)[self._order]
         self.columns = dump.columns
@@ -68,6 +69,15 @@ class OrderedDump(Dump):
             # The map stays when the file is closed.
             self._vectors = np.memmap(spooled, "<f4", "r", shape=(rows, dump.dimensions))
         self._table = stacked(columns) if columns else None
+
+    @property
+    def size_bytes(self) -> int:
+        """That of the dump."""
+        return self._dump.size_bytes
+
+    def digest(self) -> str:
+        """Return that of the dump, in its own order."""
+        return self._dump.digest()
 
     def _batches(self, rows: int) -> Iterator[Batch]:
         for start in range(0, len(self._order), rows):

@@ -92,7 +92,7 @@ def peek(dump: Dump, rows: int = ROWS) -> Peek:
         read += few
         if read >= rows:
             break
-    findings.look_at_source(dump)
+    findings.look_at_source(dump, dump.notes)
     x = np.concatenate(kept) if kept else np.empty((0, dump.dimensions), np.float32)
     lengths = np.linalg.norm(x.astype(np.float64), axis=1)
     first, any_ = _recalls(x)

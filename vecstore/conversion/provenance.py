@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import xxhash
-
-from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.options import ConversionOptions
 from vecstore.conversion.survey import Survey
 from vecstore.formats import Dump
@@ -15,15 +11,13 @@ from vecstore.version import __version__
 
 __all__ = ["provenance"]
 
-READ_BYTES = 1 << 20
-
 
 def provenance(dump: Dump, survey: Survey, options: ConversionOptions) -> dict[str, Any]:
     """Return where the store comes from; nothing in it depends on when or where the conversion ran."""
     return {
         "source": dump.name,
         "format": dump.format,
-        "xxh3_128": dump.content_hash() if isinstance(dump, ArrayDump) else _hash_of(dump.files),
+        "xxh3_128": survey.digest,
         "bytes": dump.size_bytes,
         "rows": survey.rows,
         "bad": survey.bad,
@@ -36,12 +30,3 @@ def provenance(dump: Dump, survey: Survey, options: ConversionOptions) -> dict[s
         "on_duplicate": options.on_duplicate,
         **({} if options.importance is None else {"order": "importance"}),
     }
-
-
-def _hash_of(files: list[Path]) -> str:
-    digest = xxhash.xxh3_128()
-    for path in files:
-        with open(path, "rb") as file:
-            while piece := file.read(READ_BYTES):
-                digest.update(piece)
-    return digest.hexdigest()

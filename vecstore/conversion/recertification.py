@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_queries
 from vecstore.codecs.evaluation import cosines
+from vecstore.conversion.rows import Rows
 from vecstore.conversion.sampling import dataset_of, sample_of
+from vecstore.conversion.site import Site
 from vecstore.conversion.survey import Survey, clean_batches, survey_dump
 from vecstore.errors import FormatError, OptionError
 from vecstore.formats import Dump, open_dump
@@ -96,7 +98,7 @@ def _findings(
         survey = survey_dump(
             dump,
             seed=int(provenance.get("seed", 0)),
-            directory=Path(directory),
+            site=Site(Path(directory)),
             report=report,
             **policies,
         )
@@ -110,7 +112,9 @@ def _findings(
     sample = sample_of(survey)
     if store.codec.by_key:
         policy: Any = policies["on_bad"]
-        sample = sample.keyed(dataset_of(dump, survey, sample, on_bad=policy, keep_norms=False))
+        sample = sample.keyed(
+            dataset_of(Rows(dump.parts, survey.part_rows), survey, sample, on_bad=policy, keep_norms=False)
+        )
     asked = len(sample.measured.rows)
     report(Step("measuring", 0, asked))
     again, _ = measure_certificate(

@@ -10,8 +10,10 @@ from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.options import OnBad
 from vecstore.conversion.ordering import OrderedDump
-from vecstore.conversion.survey import Survey, clean_batches, training_rows
-from vecstore.formats import Dump
+from vecstore.conversion.rows import Rows
+from vecstore.conversion.sampler import training_rows
+from vecstore.conversion.survey import Survey, kept_batches
+from vecstore.keys.kind import key_type_of
 from vecstore.keys.packed import PackedKeys
 from vecstore.measure.sample import Sample
 
@@ -44,17 +46,18 @@ def sample_of(survey: Survey) -> Sample:
     return Sample(Block(rows, sample), held_out, train, survey.kept)
 
 
-def dataset_of(dump: Dump, survey: Survey, sample: Sample, *, on_bad: OnBad, keep_norms: bool) -> Dataset:
+def dataset_of(rows: Rows, survey: Survey, sample: Sample, *, on_bad: OnBad, keep_norms: bool) -> Dataset:
     """Return all rows as codecs see them that are fitted to every one."""
 
     def blocks() -> Iterator[Block]:
         first = 0
-        for batch in clean_batches(dump, survey, on_bad):
-            packed = None if batch.keys is None or dump.key_type is None else PackedKeys(batch.keys, dump.key_type)
+        for batch in kept_batches(rows, survey, on_bad):
+            packed = None if batch.keys is None or not len(batch) else PackedKeys(batch.keys, key_type_of(batch.keys))
             vectors = unit(batch.vectors) if keep_norms else batch.vectors
             yield Block(np.arange(first, first + len(batch)), vectors, packed)
             first += len(batch)
 
     spared = np.sort(sample.measured.rows) if sample.held_out else np.empty(0, np.int64)
-    importance = np.delete(dump.importance, survey.dropped) if isinstance(dump, OrderedDump) else None
+    whole = rows.parts[0]
+    importance = np.delete(whole.importance, survey.dropped) if isinstance(whole, OrderedDump) else None
     return Dataset(survey.kept, blocks, spared=spared, importance=importance)

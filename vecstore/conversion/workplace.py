@@ -25,12 +25,21 @@ __all__ = ["Workplace"]
 class Workplace:
     """A locked, empty directory to build in, and the ways to publish what was built.
 
+    It holds two others: the store as it grows, and what the tasks of a conversion leave to each other.
+
     Parameters
     ----------
     destination : path
         The store to be: a file, or a directory when `sharded`.
     force : bool
         An existing store of the same kind may be replaced.
+    resume : bool
+        What an earlier attempt left stays, and so does what this one leaves when it fails.
+
+    Attributes
+    ----------
+    path, tasks : Path
+        Of the two directories.
 
     Raises
     ------
@@ -42,13 +51,16 @@ class Workplace:
         The destination's directory does not exist.
     """
 
-    def __init__(self, destination: str | Path, *, sharded: bool, force: bool) -> None:
+    def __init__(self, destination: str | Path, *, sharded: bool, force: bool, resume: bool = False) -> None:
         self.destination, self.sharded, self._force = Path(os.path.abspath(destination)), sharded, force
         self._require_free()
-        self.path = self.destination.with_name(f".{self.destination.name}.partial")
+        self._root, self._resume = self.destination.with_name(f".{self.destination.name}.partial"), resume
+        self.path, self.tasks = self._root / "store", self._root / "tasks"
         self._lock = self._take()
-        for left in self.path.iterdir():
+        for left in [] if resume else self._root.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+        self.path.mkdir(exist_ok=True)
+        self.tasks.mkdir(exist_ok=True)
 
     def publish_file(self, name: str) -> None:
         """Move the file `name` to the destination in one step."""
@@ -62,10 +74,9 @@ class Workplace:
         if not self.destination.exists():
             manifest.write(self.path)
             publish(self.path, self.destination)
-            self._unlock()
-            return
-        with Lock(self.destination):
-            self._replace(manifest)
+        else:
+            with Lock(self.destination):
+                self._replace(manifest)
         self.discard()
 
     def _replace(self, manifest: Manifest) -> None:
@@ -84,9 +95,16 @@ class Workplace:
             remove_unnamed(self.destination, named, before=inf)
 
     def discard(self) -> None:
-        """Remove the directory and what is in it, unless that has happened or it was published."""
+        """Remove the directory and what is in it, unless that has happened."""
         if self._lock >= 0:
-            shutil.rmtree(self.path, ignore_errors=True)
+            shutil.rmtree(self._root, ignore_errors=True)
+            self._unlock()
+
+    def give_up(self) -> None:
+        """Remove the directory, or, where that was agreed, leave it to who goes on."""
+        if not self._resume:
+            self.discard()
+        elif self._lock >= 0:
             self._unlock()
 
     def _unlock(self) -> None:
@@ -95,15 +113,15 @@ class Workplace:
 
     def _take(self) -> int:
         while True:
-            self.path.mkdir(exist_ok=True)
-            lock = os.open(self.path, os.O_RDONLY)
+            self._root.mkdir(exist_ok=True)
+            lock = os.open(self._root, os.O_RDONLY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(lock)
                 raise BusyError(f"{self.destination}: another process is writing it; wait for it to end") from None
             try:
-                if os.stat(self.path).st_ino == os.fstat(lock).st_ino:
+                if os.stat(self._root).st_ino == os.fstat(lock).st_ino:
                     return lock
             except FileNotFoundError:
                 pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,19 +17,20 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.container.container import Container
 from vecstore.container.document import parse
+from vecstore.conversion.cutting import Cutter, Piece
 from vecstore.conversion.workplace import Workplace
-from vecstore.errors import BudgetError, DuplicateKeyError, OptionError, ShapeError
+from vecstore.errors import DuplicateKeyError, OptionError, ShapeError
 from vecstore.keys.kind import KeyType, key_type_of
 from vecstore.keys.map import write_key_map
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric, check_metric
 from vecstore.shard.attribute_types import conformed, kept_schema, raw_table, row_bytes
 from vecstore.shard.shard import Shard
-from vecstore.shard.sizes import COLUMN_BYTES, FIXED_BYTES, KEY_BYTES, bytes_beside, fixed_bytes
+from vecstore.shard.sizes import KEY_BYTES
 from vecstore.shard.writer import ShardWriter
 from vecstore.store.manifest import Manifest
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "checked_user"]
 
 
 class Writer:
@@ -78,22 +78,18 @@ class Writer:
         user: Mapping[str, Any] | None = None,
     ) -> None:
         check_metric(metric)
-        each = codec.codecs if isinstance(codec, MixedCodec) else [codec]
-        for one in each:
+        for one in codec.codecs if isinstance(codec, MixedCodec) else [codec]:
             one.refuse_if_cut()
-        self._current, self._first_row, _ = codec.span(0)
-        least = max(map(fixed_bytes, each)) + FIXED_BYTES
-        if shard_bytes is not None and shard_bytes < least:
-            raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
+        Cutter(codec, shard_bytes, keep_norms=keep_norms, keep_order=keep_order)  # raises
+        self._cutter: Cutter | None = None  # made for the first rows, which tell what there is beside vectors
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
         self.rows = 0
-        self.description: dict[str, Any] = {"user": _checked(user or {})}
+        self.description: dict[str, Any] = {"user": checked_user(user or {})}
         self.schema: Any = None  # of the columns; whoever knows it before the first rows says so
         self.parts: dict[str, NDArray[Any]] = {}  # that every file is to hold beside its rows
         self._keep_order = keep_order
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
-        self._shard_filled = 0
         self._shards: list[dict[str, Any]] = []
         self._hashes: list[NDArray[np.uint64]] = []
         sharded = shard_bytes is not None or isinstance(codec, MixedCodec)
@@ -133,16 +129,19 @@ class Writer:
             raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
         table = self._table(columns, len(x))
         self._key_type = key_type
-        done = 0
-        while done < len(x):
-            own, first, end = self.codec.span(self.rows)
-            if own is not self._current:
-                self._close_shard()
-                self._current, self._first_row = own, first
-            upto = len(x) if end is None else min(len(x), done + end - self.rows)
-            own_columns = None if table is None else table.slice(done, upto - done)
-            self._add_pieces(x[done:upto], None if keys is None else keys[done:upto], own_columns)
-            done = upto
+        if self._cutter is None:
+            keep_order = self._keep_order or key_type is None
+            self._cutter = Cutter(
+                self.codec,
+                self._shard_bytes,
+                keep_norms=self._keep_norms,
+                keep_order=keep_order,
+                columns=len(self.schema or ()),
+            )
+        for piece in self._cutter.pieces(self._sizes(len(x), keys, table)):
+            own = slice(piece.start, piece.stop)
+            own_columns = None if table is None else table.slice(piece.start, piece.stop - piece.start)
+            self._add(piece, x[own], None if keys is None else keys[own], own_columns)
 
     def close(self) -> None:
         """Finish the last shard and publish the store.
@@ -200,72 +199,38 @@ class Writer:
         self.schema = self.schema or kept_schema(table.schema)
         return conformed(table, self.schema)
 
-    def _add_pieces(self, x: Floats, keys: Sequence[Any] | NDArray[Any] | None, columns: Any) -> None:
-        for start, stop, size in self._pieces(len(x), keys, columns):
-            own = None if columns is None else columns.slice(start, stop - start)
-            self._add(x[start:stop], keys[start:stop] if keys is not None else None, own, size)
-
-    def _pieces(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None, columns: Any) -> list[tuple[int, int, int]]:
-        """Cut rows where shards end; return start, end and bytes of each piece (uncounted where there is one file)."""
+    def _sizes(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None, columns: Any) -> NDArray[np.int64]:
+        """Return the bytes that rows take beside their codes; zeros where nobody counts them."""
+        sizes = np.zeros(rows, np.int64)
         if self._shard_bytes is None:
-            return [(0, rows, 0)]
-        keep_order = self._keep_order or self._key_type is None
-        beside = bytes_beside(self._current, keep_norms=self._keep_norms, keep_order=keep_order)
-        sizes = np.full(rows, self._current.code_bytes + ceil(beside), np.int64)
+            return sizes
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
-        if columns is not None:
-            sizes += row_bytes(columns)
-        pieces: list[tuple[int, int, int]] = []
-        start, room = 0, self._shard_bytes - self._shard_filled
-        if not self._shard_filled:
-            room -= self._fixed_bytes
-        ends = np.cumsum(sizes)
-        while start < rows:
-            before = int(ends[start - 1]) if start else 0
-            stop = int(np.searchsorted(ends, before + room, side="right"))
-            if stop == start and self._shard_filled == 0 and not pieces:
-                stop += 1  # one row always fits
-            if stop > start:
-                pieces.append((start, stop, int(ends[stop - 1]) - before))
-            start = max(stop, start)
-            room = self._shard_bytes - self._fixed_bytes
-            if stop < rows and int(sizes[stop]) > room:
-                raise BudgetError(
-                    f"one row takes {int(sizes[stop]):,} bytes, more than a shard; give a larger shard size"
-                )
-        return pieces
+        return sizes if columns is None else sizes + row_bytes(columns)
 
-    @property
-    def _fixed_bytes(self) -> int:
-        """What a shard takes beside its rows."""
-        return fixed_bytes(self._current) + COLUMN_BYTES * len(self.schema or ())
-
-    def _add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None, columns: Any, size: int) -> None:
-        if self._shard_bytes is not None and self._shard is not None and self._shard_filled + size > self._shard_bytes:
-            self._close_shard()
-        if self._shard is None:
-            name = f"shard-{len(self._shards):05d}.vecs"
+    def _add(self, piece: Piece, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None, columns: Any) -> None:
+        if piece.opens:
+            if self._shard is not None:
+                self._close_shard()
             self._shard = ShardWriter(
-                self.directory / name,
-                self._current,
+                self.directory / f"shard-{len(self._shards):05d}.vecs",
+                piece.codec,
                 metric=self.metric,
                 key_type=self._key_type,
                 keep_norms=self._keep_norms,
                 keep_order=self._keep_order,
-                first_row=self.rows - self._first_row,
+                first_row=piece.number,
                 schema=self.schema,
             )
-            self._shard_filled = self._fixed_bytes
+        assert self._shard is not None
         self._shard.add(vectors, keys, columns)
-        self._shard_filled += size
         self.rows += len(vectors)
 
     def _close_shard(self) -> None:
         shard = self._shard
         assert shard is not None
         self._hashes.append(shard.close(self.description, self.parts))
-        self._shard, self._shard_filled = None, 0
+        self._shard = None
         self._shards.append(_entry(shard.path, rows=shard.rows))
 
     def _refuse_duplicates(self, collisions: dict[str, list[int]]) -> None:
@@ -290,7 +255,7 @@ def _entry(path: Path, **more: Any) -> dict[str, Any]:
     return {"file": path.name, "bytes": path.stat().st_size, "fingerprint": Container(path).fingerprint, **more}
 
 
-def _checked(user: Mapping[str, Any]) -> dict[str, Any]:
+def checked_user(user: Mapping[str, Any]) -> dict[str, Any]:
     """Return the user's metadata; raises `OptionError` for what no reader would take."""
     told = dict(user)
     try:

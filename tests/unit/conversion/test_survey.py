@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from vecstore.formats import Batch
 
-from vecstore.conversion import survey
+from vecstore.conversion import duplicates, survey
 from vecstore.conversion.arrays import ArrayDump
-from vecstore.conversion.survey import Sampler, clean_batches, survey_dump
+from vecstore.conversion.sampler import Sampler
+from vecstore.conversion.site import Site
+from vecstore.conversion.survey import clean_batches, survey_dump
 from vecstore.errors import DuplicateKeyError, FormatError, ShapeError
 
 X = np.arange(24, dtype=np.float32).reshape(8, 3) + 1
@@ -38,11 +40,11 @@ def surveyed(tmp_path):
             on_bad=on_bad,
             on_duplicate=on_duplicate,
             seed=seed,
-            directory=tmp_path,
+            site=Site(tmp_path),
             report=lambda step: shares.append((step.done, step.done / step.total)),
         )
         assert shares == sorted(shares) and shares[-1] == (len(vectors), 1)
-        assert list(tmp_path.iterdir()) == [], "temporary files have no name"
+        assert {file.name for file in tmp_path.iterdir()} <= {"keys-00000"}, "what was half written has gone"
         batches = list(clean_batches(dump, found, on_bad))
         kept = np.concatenate([batch.vectors for batch in batches])
         assert found.kept == len(kept) == found.rows - len(found.dropped)
@@ -129,7 +131,7 @@ def test_duplicates_in_ranges_of_hashes(surveyed, monkeypatch):
     keys = [f"k{i % 300}" for i in range(1000)]
     x = np.arange(3000, dtype=np.float32).reshape(1000, 3)
     _, whole, _ = surveyed(x, keys, on_duplicate="last", cut=70)
-    monkeypatch.setattr(survey, "SORT_KEYS", 90)
+    monkeypatch.setattr(duplicates, "SORT_KEYS", 90)
     found, ranged, left = surveyed(x, keys, on_duplicate="last", cut=70)
     np.testing.assert_array_equal(whole, ranged)
     assert found.duplicates == 700 and left == keys[700:]
@@ -143,7 +145,7 @@ def test_nothing_left(surveyed, on_bad):
 
 def test_a_dump_that_changes_between_the_passes(tmp_path):
     dump = CutDump(X)
-    options = {"on_bad": "error", "on_duplicate": "error", "seed": 0, "directory": tmp_path}
+    options = {"on_bad": "error", "on_duplicate": "error", "seed": 0, "site": Site(tmp_path)}
     found = survey_dump(dump, **options, report=lambda step: None)
     for rows in (5, 8):
         dump._batches = lambda cut, rows=rows: iter([Batch(X[:rows].copy(), None), Batch(X[:1].copy(), None)])
@@ -156,7 +158,7 @@ def drawn(rows, seed, cut, *, capacity=256):
     for start in range(0, rows, cut):
         numbers = np.arange(start, min(start + cut, rows))
         sampler.offer(numbers[:, None].astype(np.float32), numbers)
-    vectors, numbers = sampler.drawn()
+    vectors, numbers, _ = sampler.found()
     np.testing.assert_array_equal(vectors[:, 0], numbers)
     return numbers
 

@@ -39,8 +39,8 @@ def test_bytes_count_the_model_and_the_bound_is_below(tmp_path, docs):
 
 def test_a_store_larger_than_its_sample_is_searched_in_part_and_the_rest_extrapolated(tmp_path, words, monkeypatch):
     whole = vecstore.write(tmp_path / "w.vecs", words, codec="pq:10").certificate["recall"]
-    monkeypatch.setattr("vecstore.conversion.survey.SAMPLE_ROWS", 1500)
-    monkeypatch.setattr("vecstore.conversion.survey.SEARCHED_ROWS", 2000)
+    monkeypatch.setattr("vecstore.conversion.sampler.SAMPLE_ROWS", 1500)
+    monkeypatch.setattr("vecstore.conversion.sampler.SEARCHED_ROWS", 2000)
     found = vecstore.write(tmp_path / "p.vecs", words, codec="pq:10").certificate
     # 150 ask, 900 of the others train, and 950 of 2,000 do neither: 900 / 5,000 of those searched have trained.
     part = found["recall"]

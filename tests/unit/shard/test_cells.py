@@ -255,7 +255,7 @@ def test_a_killed_writer_leaves_no_spill(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, "20000", str(tmp_path / "a.vecs"), "kill"]
     assert subprocess.run(command, capture_output=True).returncode == -9
     assert not (tmp_path / "a.vecs").exists()
-    left = {file.name for file in (tmp_path / ".a.vecs.partial").iterdir()}
+    left = {file.name for file in (tmp_path / ".a.vecs.partial").rglob("*") if file.is_file()}
     assert left <= {"shard-00000.vecs"}
     with vecstore.Writer(tmp_path / "a.vecs", vecstore.codec("cells:3,f32").fit(np.eye(4))) as writer:
         writer.add(np.eye(4), list("abcd"))

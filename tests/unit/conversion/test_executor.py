@@ -1,0 +1,196 @@
+"""Conversions by the workers of an executor: the store is the same, bit for bit, whoever did what how often."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import vecstore
+from vecstore.conversion import encoding, shards
+from vecstore.distributed import Processes
+from vecstore.errors import DuplicateKeyError, FormatError, OptionError
+
+ROWS, PARTS, DIMENSIONS = 6000, 5, 24
+SETTINGS = {"codec": "sq:8", "shard_bytes": 200_000, "on_bad": "skip", "on_duplicate": "last", "columns": ["price"]}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with Processes(2) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """Return a pattern of Parquet files, of several lengths, with bad rows and with keys that come twice."""
+    folder, rng = tmp_path_factory.mktemp("parts"), np.random.default_rng(7)
+    x = (rng.normal(size=(ROWS, DIMENSIONS)) * rng.gamma(2, size=(ROWS, 1))).astype(np.float32)
+    x[[3, 2500, 5999]] = np.nan
+    keys = [f"item {number}" * (1 + number % 3) for number in range(ROWS)]
+    for row in (100, 1700, 4000):
+        keys[row] = keys[row - 90]
+    edges = [0, 1, 1500, 1900, 4400, ROWS]
+    for number, (start, stop) in enumerate(pairwise(edges)):
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(x[start:stop].ravel()), DIMENSIONS)
+        table = pa.table({"key": keys[start:stop], "vector": vectors, "price": np.arange(start, stop)})
+        pq.write_table(table, folder / f"part-{number}.parquet", row_group_size=700)
+    return folder / "part-*.parquet"
+
+
+def files(path: Path) -> dict[str, bytes]:
+    """Return the files of a store, by name."""
+    assert [file.name for file in path.parent.glob(".*")] == []
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def expected(parts, tmp_path_factory):
+    path = tmp_path_factory.mktemp("alone") / "a.vecs"
+    report = vecstore.convert(parts, path, **SETTINGS)
+    assert (report.rows, report.bad, report.duplicates) == (ROWS - 6, 3, 3)
+    return files(path)
+
+
+def test_files_are_the_same(processes, parts, expected, tmp_path):
+    steps = []
+    report = vecstore.convert(parts, tmp_path / "a.vecs", executor=processes, progress=steps.append, **SETTINGS)
+    assert len(expected) > 4 and files(tmp_path / "a.vecs") == expected
+    assert [step.done for step in steps if step.stage == "encoding"][-1] == report.rows == ROWS - 6
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        assert store.info()["rows"] == ROWS - 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"codec": "tcq:8", "shard_bytes": 240_000},
+        {"codec": "cells:8,sq:8", "shard_bytes": 200_000, "keep_norms": True, "metric": "dot"},
+        {"codec": "bin/sq:8", "shard_bytes": 300_000},
+        {"codec": "sq:8@2000+sq:4", "shard_bytes": 200_000},
+        {"codec": "hash:16", "shard_bytes": 1_000_000, "accept_dominated": True},
+        {"budget": 20, "shard_bytes": 200_000},
+    ],
+    ids=lambda options: options.get("codec", "tuned"),
+)
+@pytest.mark.slow
+def test_every_kind_of_codec(processes, parts, tmp_path, options):
+    options = {"on_bad": "zero", "on_duplicate": "first", **options}
+    vecstore.convert(parts, tmp_path / "a.vecs", **options)
+    vecstore.convert(parts, tmp_path / "b.vecs", executor=processes, **options)
+    assert files(tmp_path / "a.vecs") == files(tmp_path / "b.vecs")
+
+
+def test_arrays_without_keys_in_threads(tmp_path):
+    x = np.random.default_rng(1).normal(size=(3000, 32)).astype(np.float32)
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", x[1000 * number : 1000 * (number + 1)])
+    vecstore.convert(tmp_path / "*.npy", tmp_path / "a.vecs", shard_bytes=140_000)
+    with ThreadPoolExecutor(3) as executor:
+        vecstore.convert(tmp_path / "*.npy", tmp_path / "b.vecs", shard_bytes=140_000, executor=executor)
+        vecstore.convert(x, tmp_path / "c.vecs", codec="f32", shard_bytes=200_000, executor=executor)
+    assert files(tmp_path / "a.vecs") == files(tmp_path / "b.vecs")
+    np.testing.assert_array_equal(vecstore.open(tmp_path / "c.vecs").vectors[:], x)
+
+
+def test_errors_of_workers_are_told(processes, parts, tmp_path):
+    options = SETTINGS | {"executor": processes}
+    with pytest.raises(FormatError, match=r"part-\d.parquet: row \d+: NaN or infinity; leave such rows out"):
+        vecstore.convert(parts, tmp_path / "a.vecs", **options | {"on_bad": "error"})
+    with pytest.raises(DuplicateKeyError, match=r"rows \d+ and \d+ have the same key"):
+        vecstore.convert(parts, tmp_path / "a.vecs", **options | {"on_duplicate": "error"})
+    with pytest.raises(OptionError, match="executor=: each shard is a task, so give shard_bytes="):
+        vecstore.convert(parts, tmp_path / "a.vecs", **options | {"shard_bytes": None})
+    with pytest.raises(OptionError, match=r"executor= is a concurrent.futures.Executor, found int"):
+        vecstore.convert(parts, tmp_path / "a.vecs", **options | {"executor": 4})
+    assert list(tmp_path.iterdir()) == []
+
+
+class Dying(Processes):
+    """Processes that die, a few times each, of tasks of one kind: half way, and when all is done."""
+
+    def __init__(self, times: int, kind: str, folder: Path) -> None:
+        super().__init__(2)
+        self.times, self.kind, self.folder = times, kind, folder
+
+    def submit(self, task, /, *arguments, **options):
+        return super().submit(_dying, self.times, self.kind, self.folder, task, *arguments, **options)
+
+
+def _dying(times, kind, folder, task, *arguments):
+    if task.__name__ == kind:
+        for number in range(times):
+            try:
+                (folder / f"death-{number}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            if number % 2:
+                task(*arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+    return task(*arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["survey_part", "fit_elsewhere", "encode_shard"])
+def test_workers_that_die(parts, expected, tmp_path, kind):
+    (tmp_path / "deaths").mkdir()
+    with Dying(2, kind, tmp_path / "deaths") as executor:
+        vecstore.convert(parts, tmp_path / "a.vecs", executor=executor, **SETTINGS)
+    assert files(tmp_path / "a.vecs") == expected
+    assert len(list((tmp_path / "deaths").iterdir())) == 2
+
+
+class Twice(ThreadPoolExecutor):
+    """Does every task twice, at the same time."""
+
+    def submit(self, task, /, *arguments, **options):
+        super().submit(task, *arguments, **options)
+        return super().submit(task, *arguments, **options)
+
+
+def test_tasks_that_are_done_twice(parts, expected, tmp_path):
+    with Twice(4) as executor:
+        vecstore.convert(parts, tmp_path / "a.vecs", executor=executor, **SETTINGS)
+    (tmp_path / "a.vecs").rename(tmp_path / "b.vecs")  # what came too late is of no account
+    assert {file.name: file.read_bytes() for file in (tmp_path / "b.vecs").iterdir()} == expected
+
+
+class Stopped(BaseException):
+    """The driver is killed."""
+
+
+@pytest.mark.parametrize("stage", ["reading", "encoding", "publishing"])
+def test_a_driver_that_is_killed_goes_on(parts, expected, tmp_path, monkeypatch, stage):
+    """What was done is not done again, and the store is the same."""
+    path, encoded = tmp_path / "a.vecs", []
+
+    def stop(step):
+        if step.stage == stage and 0 < step.done > 3000:
+            raise Stopped
+
+    def counted(work, report, encode=encoding.encode_shard):
+        encoded.append(work.name)
+        return encode(work, report)
+
+    monkeypatch.setattr(shards, "encode_shard", counted)
+    with ThreadPoolExecutor(1) as executor:
+        options = SETTINGS | {"executor": executor, "resume": True}
+        with monkeypatch.context() as patch, pytest.raises(Stopped):
+            if stage == "publishing":
+                patch.setattr("vecstore.conversion.shards.write_key_map", lambda *_: stop_now())
+            vecstore.convert(parts, path, progress=stop, **options)
+        assert not path.exists()
+        vecstore.convert(parts, path, **options)
+    assert files(path) == expected
+    assert len(encoded) <= len(set(encoded)) + 1  # one may have been under way
+
+
+def stop_now():
+    raise Stopped

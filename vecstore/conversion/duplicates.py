@@ -1,0 +1,108 @@
+"""Which rows of a dump have the same key: hashes of keys in sorted runs on disk, compared a range of hashes at a time.
+
+A range is read as a slice of every run, so nothing is read twice, however many ranges there are; and each range is a
+task of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.keys.packed import PackedKeys
+from vecstore.progress import Listener
+
+__all__ = ["HashRange", "Run", "RunWriter", "ranges_of", "same_keys"]
+
+RUN_KEYS = 1 << 20  # sorted in memory at once
+SORT_KEYS = 1 << 22  # of a range, about
+RUN = np.dtype([("a", "<u8"), ("b", "<u8"), ("row", "<i8")])  # two independent hashes: 128 bits
+
+
+class RunWriter:
+    """Write the hashes of keys and their rows to a file, in runs that are sorted by the first hash."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._waiting: list[NDArray[Any]] = []
+        self._count = 0
+
+    def add(self, packed: PackedKeys, rows: NDArray[np.int64]) -> None:
+        """Append keys and the numbers of their rows, which rise."""
+        found = np.empty(len(rows), RUN)
+        found["a"], found["b"], found["row"] = packed.hashes(), packed.hashes(seed=1), rows
+        self._waiting.append(found)
+        self._count += len(found)
+        if self._count >= RUN_KEYS:
+            whole = np.concatenate(self._waiting)
+            for start in range(0, len(whole) - RUN_KEYS + 1, RUN_KEYS):
+                self._write(whole[start : start + RUN_KEYS])
+            rest = whole[len(whole) - len(whole) % RUN_KEYS :]
+            self._waiting, self._count = [rest], len(rest)
+
+    def close(self) -> None:
+        """Write what waits."""
+        if self._count:
+            self._write(np.concatenate(self._waiting))
+        self._file.flush()
+
+    def _write(self, run: NDArray[Any]) -> None:
+        order = np.argsort(np.ascontiguousarray(run["a"]), kind="stable")
+        self._file.write(run[order].tobytes())
+
+
+@dataclass(frozen=True)
+class Run:
+    """The runs of one part of a dump: a file, and the number that the part's first row has in the dump."""
+
+    path: Path
+    first_row: int
+
+
+@dataclass(frozen=True)
+class HashRange:
+    """A task: hashes from `low` to `high`, both included, in all runs."""
+
+    runs: tuple[Run, ...]
+    low: int
+    high: int
+
+
+def ranges_of(runs: Sequence[Run], keys: int) -> list[HashRange]:
+    """Return ranges that cover all hashes, with about as many keys each as are sorted at once."""
+    count = max(-(-keys // SORT_KEYS), 1)
+    edges = [(1 << 64) * step // count for step in range(count + 1)]
+    return [HashRange(tuple(runs), low, high - 1) for low, high in pairwise(edges)]
+
+
+def same_keys(work: HashRange, report: Listener) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows with the key of a later one, and for each the next such row; in the order of their hashes."""
+    chunks: list[NDArray[Any]] = [np.empty(0, RUN)]
+    for own in work.runs:
+        runs: Any = np.memmap(own.path, RUN, "r") if own.path.stat().st_size else np.empty(0, RUN)
+        for start in range(0, len(runs), RUN_KEYS):
+            run = runs[start : start + RUN_KEYS]
+            low = np.searchsorted(run["a"], np.uint64(work.low))
+            high = np.searchsorted(run["a"], np.uint64(work.high), side="right")
+            chunk = np.array(run[low:high])
+            chunk["row"] += own.first_row
+            chunks.append(chunk)
+    found = np.concatenate(chunks)
+    found = found[_order(found)]
+    same = (found["a"][1:] == found["a"][:-1]) & (found["b"][1:] == found["b"][:-1])
+    return found["row"][:-1][same], found["row"][1:][same]
+
+
+def _order(found: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the order that puts equal hashes side by side, rows rising: by the first half, which hardly ever ties."""
+    order = np.argsort(np.ascontiguousarray(found["a"]), kind="stable")
+    first, second = found["a"][order], found["b"][order]
+    if ((first[1:] == first[:-1]) & (second[1:] != second[:-1])).any():
+        return np.lexsort((found["row"], found["b"], found["a"]))
+    return order

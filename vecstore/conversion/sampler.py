@@ -1,0 +1,104 @@
+"""Rows drawn at random from a dump, however it is cut into batches and in whatever order its parts are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.checks import check_seed, sound_rows
+from vecstore.formats.dump import Dump
+from vecstore.progress import Listener, Step
+
+__all__ = ["Sampler", "sample_dump", "searched_rows", "training_rows"]
+
+SAMPLE_BYTES = 64 * 1024 * 1024  # to train on
+SAMPLE_ROWS = 1 << 16
+SEARCHED_BYTES, SEARCHED_ROWS = 2 * SAMPLE_BYTES, 2 * SAMPLE_ROWS  # to search; those that train are the first of them
+NEXT_PART = 0x9E3779B97F4A7C15  # from the seed of a part to that of the next: 2**64 / golden ratio
+
+
+def sample_dump(dump: Dump, *, seed: int, report: Listener) -> tuple[Floats, int]:
+    """Return random sound rows (n, d) float32 of a dump, those that a conversion trains with, and how many it has."""
+    check_seed(seed)
+    drawn, sound_count, read = Sampler(dump.dimensions, seed, training_rows(dump.dimensions)), 0, 0
+    for number, part in enumerate(dump.parts):
+        sampler, rows = Sampler(dump.dimensions, seed, drawn.capacity, part=number), 0
+        for batch in part.batches():
+            sound = sound_rows(batch.vectors)
+            sampler.offer(batch.vectors[sound], np.flatnonzero(sound) + rows)
+            rows, sound_count = rows + len(batch), sound_count + int(sound.sum())
+            report(Step.of_share("reading", read + rows, (number + batch.fraction_read) / len(dump.parts)))
+        drawn.take(*sampler.found())
+        read += rows
+    return drawn.found()[0], sound_count
+
+
+def training_rows(dimensions: int) -> int:
+    """Return how many rows, at most, a conversion trains with and asks."""
+    return max(min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * dimensions)), 256)
+
+
+def searched_rows(dimensions: int) -> int:
+    """Return among how many rows, at most, a conversion searches."""
+    return max(min(SEARCHED_ROWS, SEARCHED_BYTES // (4 * dimensions)), training_rows(dimensions))
+
+
+class Sampler:
+    """Draw rows at random from a stream of unknown length.
+
+    Every row gets a pseudo-random priority from the number of its part, its own number and the seed; the `capacity`
+    with the smallest ones are kept. So the sample depends neither on how the stream is cut into batches nor on which
+    part is read first, and a smaller one is the beginning of a larger one.
+
+    Attributes
+    ----------
+    capacity : int
+    limit : int
+        Rows of this priority and above are passed over. Whoever knows about how many rows there are may lower it.
+    """
+
+    def __init__(self, dimensions: int, seed: int, capacity: int, *, part: int = 0) -> None:
+        self.capacity, self.limit = capacity, (1 << 64) - 1
+        self._seed = np.uint64((seed + part * NEXT_PART) % (1 << 64))
+        self._priorities = np.empty(0, np.uint64)
+        self._vectors = [np.empty((0, dimensions), np.float32)]
+        self._rows = np.empty(0, np.int64)
+
+    def offer(self, vectors: Floats, rows: NDArray[np.int64]) -> None:
+        """Consider rows of the stream."""
+        priorities = _mixed(rows.astype(np.uint64) * np.uint64(2) + np.uint64(1) ^ _mixed(self._seed))
+        self.take(vectors, rows, priorities)
+
+    def take(self, vectors: Floats, rows: NDArray[np.int64], priorities: NDArray[np.uint64]) -> None:
+        """Consider rows that another one has found."""
+        low = priorities < np.uint64(self.limit)
+        if not low.any():
+            return
+        self._vectors.append(vectors[low])
+        self._priorities = np.concatenate([self._priorities, priorities[low]])
+        self._rows = np.concatenate([self._rows, rows[low]])
+        if len(self._rows) > self.capacity * 5 // 4:
+            self._prune()
+
+    def found(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.uint64]]:
+        """Return the sample in random order, its row numbers and their priorities, which rise."""
+        self._prune()
+        return self._vectors[0], self._rows, self._priorities
+
+    def _prune(self) -> None:
+        order = np.lexsort((self._rows, self._priorities))[: self.capacity]
+        self._vectors = [np.concatenate(self._vectors)[order]]
+        self._priorities, self._rows = self._priorities[order], self._rows[order]
+        if len(order) == self.capacity:
+            self.limit = int(self._priorities[-1])
+
+
+def _mixed(x: Any) -> Any:
+    """Return splitmix64's finalizer (Steele, Lea & Flood, Fast splittable pseudorandom number generators, 2014)."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))

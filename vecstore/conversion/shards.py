@@ -1,0 +1,138 @@
+"""From a trained codec to a published store: cut rows into shards, have each encoded, map their keys, commit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.codec import Codec
+from vecstore.container.container import Container
+from vecstore.conversion.codec_file import SavedCodec
+from vecstore.conversion.cutting import Cutter
+from vecstore.conversion.encoding import Encoded, ShardWork, Source, encode_shard
+from vecstore.conversion.options import ConversionOptions, TrainedCodec
+from vecstore.conversion.part_survey import SIZE, sizes_path
+from vecstore.conversion.site import KEPT, Site, digest
+from vecstore.conversion.survey import Survey
+from vecstore.conversion.workplace import Workplace
+from vecstore.keys.map import write_key_map
+from vecstore.progress import Listener, Step
+from vecstore.store.manifest import Manifest
+
+__all__ = ["write_shards"]
+
+CUT_ROWS = 1 << 20  # whose sizes are in memory at once
+KEY_MAP = "keys-00000.vecs"
+
+
+def write_shards(
+    workplace: Workplace,
+    source: Source,
+    codec: TrainedCodec,
+    survey: Survey,
+    options: ConversionOptions,
+    site: Site,
+    report: Listener,
+) -> None:
+    """Encode all shards, each as a task; then the store is there."""
+    works = list(_works(source, codec, survey, options, site))
+    encoded: dict[int, Encoded] = {}
+    shards = site.each(
+        encode_shard, works, report, form=Encoded, named=lambda work: work.name, usable=lambda work, _: _is_there(work)
+    )
+    done = 0
+    for number, result in shards:
+        encoded[number] = result
+        done += result.rows
+        if site.crew.executor is not None:
+            report(Step("encoding", done, survey.kept))
+    for left in workplace.path.iterdir():
+        left.unlink()
+    entries: list[dict[str, Any]] = []
+    for number, work in enumerate(works):
+        name, result = f"shard-{number:05d}.vecs", encoded[number]
+        _place(work.path, workplace.path / name)
+        entries.append({"file": name, "bytes": result.bytes, "fingerprint": result.fingerprint, "rows": result.rows})
+    if not workplace.sharded:
+        workplace.publish_file(entries[0]["file"])
+        return
+    maps, collisions = _key_map(workplace.path, works) if source.key_type else ((), {})
+    workplace.publish_directory(Manifest(0, tuple(entries), maps, collisions))
+
+
+def _key_map(directory: Path, works: list[ShardWork]) -> tuple[tuple[dict[str, Any], ...], dict[str, list[int]]]:
+    """Write the map of keys to shards; return its entry and the hashes that several shards hold."""
+    if len(works) < 2:
+        return (), {}
+    hashes: list[NDArray[np.uint64]] = [np.memmap(work.hashes_path, "<u8", "r") for work in works]
+    collisions = write_key_map(directory / KEY_MAP, hashes)
+    path = directory / KEY_MAP
+    entry = {"file": KEY_MAP, "bytes": path.stat().st_size, "fingerprint": Container(path).fingerprint}
+    return ({**entry, "shards": [0, len(works)]},), collisions
+
+
+def _works(
+    source: Source, codec: TrainedCodec, survey: Survey, options: ConversionOptions, site: Site
+) -> Iterator[ShardWork]:
+    """Yield a task for each shard."""
+    cutter = Cutter(
+        codec,
+        options.shard_bytes,
+        keep_norms=options.keep_norms,
+        keep_order=options.keep_order,
+        columns=len(source.schema or ()),
+    )
+    opened: list[tuple[int, Codec, int]] = []  # row of the store, codec, the row as this counts it
+    done = 0
+    for sizes in _sizes(survey, options, site):
+        for piece in cutter.pieces(sizes):
+            if piece.opens:
+                opened.append((done + piece.start, piece.codec, piece.number))
+        done += len(sizes)
+    starts = np.array([row for row, _, _ in opened])
+    # A row of the store lies behind all dropped rows whose number, less those dropped before, is not above its own.
+    raw = starts + np.searchsorted(survey.dropped - np.arange(len(survey.dropped)), starts, side="right")
+    raw[0] = 0
+    edges, common = [*raw.tolist(), survey.rows], source.digest()
+    for (row, own, number), first, stop in zip(opened, edges[:-1], edges[1:], strict=True):
+        low, high = np.searchsorted(survey.dropped, [first, stop])
+        document, arrays = SavedCodec(own).saved()
+        model = digest(document, *(thing for pair in sorted(arrays.items()) for thing in pair))
+        name = digest(common, model, first, stop, number, survey.dropped[low:high])
+        file: Codec | Path = own
+        if site.crew.executor is not None:
+            file = site.directory / f"codec-{model}.{KEPT}"
+            if not file.exists():
+                site.keep(file.stem, SavedCodec(own))
+        yield ShardWork(
+            name, source, site.directory, file, first, stop, survey.dropped[low:high], number, row, survey.kept
+        )
+
+
+def _sizes(survey: Survey, options: ConversionOptions, site: Site) -> Iterator[NDArray[np.int64]]:
+    """Yield the bytes that the kept rows take beside their codes; zeros where nobody counts them."""
+    for part, (first, rows) in enumerate(zip(survey.edges()[:-1].tolist(), survey.part_rows, strict=True)):
+        path = sizes_path(site.directory, part)
+        found = np.memmap(path, SIZE, "r") if options.shard_bytes is not None and rows else None
+        for start in range(0, rows, CUT_ROWS):
+            stop = min(start + CUT_ROWS, rows)
+            low, high = np.searchsorted(survey.dropped, [first + start, first + stop])
+            sizes = np.zeros(stop - start, np.int64) if found is None else found[start:stop].astype(np.int64)
+            yield np.delete(sizes, survey.dropped[low:high] - first - start)
+
+
+def _place(file: Path, place: Path) -> None:
+    """Put a file where it belongs; it stays where it was, too, for who has to begin again, if the disk can do that."""
+    try:
+        os.link(file, place)
+    except OSError:
+        os.replace(file, place)
+
+
+def _is_there(work: ShardWork) -> bool:
+    return work.path.is_file() and work.hashes_path.is_file()

@@ -1,0 +1,19 @@
+"""Work past one process: tasks that any executor does, and searches over workers that hold shards."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vecstore.distributed.processes import Processes
+
+__all__ = ["Processes"]
+
+_HOMES = {"Processes": "vecstore.distributed.processes"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,111 @@
+"""Who does the tasks of a piece of work: this process, or the workers of an executor."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from typing import Any, TypeVar
+
+from vecstore.errors import OptionError, VecstoreError
+from vecstore.progress import Listener, Step
+
+__all__ = ["Crew", "silent"]
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+IN_FLIGHT = 64  # tasks that an executor has at a time: what bounds the results that wait here
+TRIES = 3  # of a task that fails for no reason of its own
+
+
+class Crew:
+    """Has tasks done: here and one after the other, or by an executor, and again where one is lost.
+
+    A task is a function of a module, of its work and of a `Listener`. It must be safe to do twice: it gives the same
+    result, and leaves the same files.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor or None
+        None: tasks are done here as their results are asked for.
+    """
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        if executor is not None and not callable(getattr(executor, "submit", None)):
+            raise OptionError(
+                f"executor= is a concurrent.futures.Executor, found {type(executor).__name__}; of a Dask client take "
+                "client.get_executor()"
+            )
+        self.executor = executor
+
+    def each(
+        self, task: Callable[[Work, Listener], Result], works: Sequence[Work], report: Listener
+    ) -> Iterator[tuple[int, Result]]:
+        """Yield the number and the result of each work, once, as they are done.
+
+        Raises what a task raises. Errors that are vecstore's own are final; others, such as that of a worker that
+        died, are final when a task fails for the third time.
+        """
+        if self.executor is None:
+            for number, work in enumerate(works):
+                yield number, task(work, report)
+            return
+        yield from _Run(self.executor, task, works).results()
+
+    def counted(
+        self,
+        task: Callable[[Work, Listener], Result],
+        works: Sequence[Work],
+        report: Listener,
+        *,
+        stage: str,
+        total: int | None,
+        rows_of: Callable[[Result], int],
+    ) -> Iterator[tuple[int, Result]]:
+        """As `each`; where tasks are done elsewhere, and tell nothing, each result is a step of the stage."""
+        done = 0
+        for number, result in self.each(task, works, report):
+            if self.executor is not None:
+                done += rows_of(result)
+                report(Step(stage, done, total))
+            yield number, result
+
+
+class _Run:
+    """One set of tasks at an executor."""
+
+    def __init__(self, executor: Executor, task: Callable[..., Any], works: Sequence[Any]) -> None:
+        self._executor, self._task, self._works = executor, task, works
+        self._waiting = deque((number, 1) for number in range(len(works)))  # work, and how often it was begun then
+        self._flying: dict[Future[Any], tuple[int, int]] = {}
+
+    def results(self) -> Iterator[tuple[int, Any]]:
+        try:
+            while self._waiting or self._flying:
+                while self._waiting and len(self._flying) < IN_FLIGHT:
+                    number, tries = self._waiting.popleft()
+                    future = self._executor.submit(self._task, self._works[number], silent)
+                    self._flying[future] = number, tries
+                for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
+                    yield from self._landed(future)
+        finally:
+            for future in self._flying:
+                future.cancel()
+
+    def _landed(self, future: Future[Any]) -> Iterator[tuple[int, Any]]:
+        number, tries = self._flying.pop(future)
+        try:
+            result = future.result()
+        except VecstoreError:
+            raise
+        except (Exception, CancelledError):
+            if tries == TRIES:
+                raise
+            self._waiting.append((number, tries + 1))
+        else:
+            yield number, result
+
+
+def silent(step: Step) -> None:
+    """Tell nobody."""

@@ -1,0 +1,97 @@
+"""Processes on this machine as an executor that outlives them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from threading import Lock
+from typing import Any
+
+from vecstore.errors import OptionError
+
+__all__ = ["Processes"]
+
+TRIES = 4  # of a task whose worker died
+
+
+class Processes(Executor):
+    """An executor of processes on this machine; tasks of a process that dies are done again by others.
+
+    The standard `concurrent.futures.ProcessPoolExecutor` gives up all of its tasks when one of its processes is
+    killed. This one starts another pool, and hands it the tasks that were lost. A task that loses its process four
+    times in a row has its own fault, and fails.
+
+    Parameters
+    ----------
+    workers : int
+        How many; each uses one thread.
+
+    Raises
+    ------
+    OptionError
+        `workers` is no positive number.
+
+    Notes
+    -----
+    Processes are started anew, not forked. So a script that makes one has its code under
+    ``if __name__ == "__main__":``, as `multiprocessing` asks for.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise OptionError(f"workers are a positive number, found {workers!r}")
+        self.workers = workers
+        self._lock = Lock()
+        self._pool = self._started()
+        self._closed = False
+
+    def submit(self, task: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Have a task done: a function of a module, called with what can be pickled."""
+        promised: Future[Any] = Future()
+        promised.set_running_or_notify_cancel()
+        self._submit(promised, task, arguments, options, TRIES)
+        return promised
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes; tasks that none has begun are left undone where `cancel_futures` says so."""
+        self._closed = True
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _submit(
+        self, promised: Future[Any], task: Callable[..., Any], arguments: Any, options: Any, tries: int
+    ) -> None:
+        with self._lock:
+            pool = self._pool
+            try:
+                begun = pool.submit(task, *arguments, **options)
+            except BrokenProcessPool:  # it broke, and none of its tasks has told so yet
+                pool = self._pool = self._started()
+                begun = pool.submit(task, *arguments, **options)
+
+        def done(result: Future[Any]) -> None:
+            error = None if result.cancelled() else result.exception()
+            if isinstance(error, BrokenProcessPool) and tries > 1 and not self._closed:
+                with self._lock:
+                    if self._pool is pool:
+                        self._pool = self._started()
+                self._submit(promised, task, arguments, options, tries - 1)
+            elif result.cancelled():
+                promised.set_exception(RuntimeError("the processes were ended before this task was done"))
+            elif error is not None:
+                promised.set_exception(error)
+            else:
+                promised.set_result(result.result())
+
+        begun.add_done_callback(done)
+
+    def _started(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_one_thread)
+
+
+def _one_thread() -> None:
+    """Have a new process compute in one thread: before numpy and faiss are there to read it."""
+    for name in ("VECSTORE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
