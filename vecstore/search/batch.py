@@ -25,7 +25,7 @@ from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import RowLengths, Scanner
 from vecstore.search.section import Section
-from vecstore.search.selection import Selection
+from vecstore.search.selection import PICKED_BYTES, Selection
 from vecstore.search.topk import TopK
 from vecstore.search.trellis_scanner import TrellisScanner
 
@@ -34,7 +34,6 @@ __all__ = ["Batch", "Found", "joined"]
 PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
 PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
-PICKED_BYTES = 4000  # scanning so many bytes takes as long as picking out one row
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
 SCORED_AT_ONCE = 256  # rows, at least, that are worth a thread

@@ -12,10 +12,11 @@ from vecstore.container.part import Part
 from vecstore.errors import OptionError
 from vecstore.search.section import Section
 
-__all__ = ["EVERYTHING", "Selection", "as_numbers", "as_rows"]
+__all__ = ["EVERYTHING", "PICKED_BYTES", "Selection", "as_numbers", "as_rows"]
 
 EVERYTHING = np.empty(0, np.uint32)  # bits of rows that may be found, where all may
-LISTED = 32  # fewer rows than one in so many are kept as a list, not as a mask
+PICKED_BYTES = 4000  # scanning so many bytes of codes takes as long as picking out one row
+LISTED = 4, 32  # fewer rows than one in so many are kept as a list, not as a mask: of long codes, of short ones
 
 
 class Selection:
@@ -50,13 +51,15 @@ class Selection:
         self._sections, self._edges, total = sections, edges, edges[-1]
         self.narrowed = rows is not None
         self.count = total
+        code_bytes = max(*(section.layers[0].layer.code_bytes for section in sections), 1, 1)
+        self._most_listed = total / min(max(PICKED_BYTES / code_bytes, LISTED[0]), LISTED[1])
         self.listed: NDArray[np.int64] | None = None
         self._mask: NDArray[np.bool_] | None = None  # by position
         self._bits: dict[tuple[int, Part], NDArray[np.uint32]] = {}
         self._counts: dict[int, NDArray[np.int64]] = {}  # of each section, how many rows of each cell may be found
         some = None if rows is None else as_rows(total, rows, "rows")
         others = None if exclude is None else as_rows(total, exclude, "exclude")
-        if some is not None and some.dtype != bool and len(some) * LISTED <= total:
+        if some is not None and some.dtype != bool and len(some) <= self._most_listed:
             self._list(_distinct(some), others)
         elif some is not None or others is not None:
             self._set_mask(_mask(total, some, others))
@@ -110,7 +113,7 @@ class Selection:
 
     def _set_mask(self, mask: NDArray[np.bool_]) -> None:
         self.count = int(np.count_nonzero(mask))
-        if self.count * LISTED <= len(mask):
+        if self.count <= self._most_listed:
             self._list(np.flatnonzero(mask), None)
             return
         for section, first, end in zip(self._sections, self._edges, self._edges[1:], strict=False):
