@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vecstore.editing.commit import OWN_FILE, commit, keep
 from vecstore.editing.lock import Lock
+from vecstore.editing.recent import forget
 from vecstore.errors import OptionError
 from vecstore.formats.replacement import fsync_directory
 from vecstore.store.history import kept_name, kept_names, manifest_of, tag_name, tags
@@ -87,6 +88,7 @@ def clean(path: str | os.PathLike[str], *, older_than: str | float = "1d", keep:
     if isinstance(keep, bool) or keep < 1:
         raise OptionError(f"keep is 1 or more: the generation in force stays; found {keep!r}")
     directory, before = _directory(path), time.time() - seconds(older_than)
+    forget()
     with Lock(directory, wait_s=wait):
         kept = kept_names(directory)
         newest = sorted({*kept, Manifest.read(directory).generation})[-keep:]

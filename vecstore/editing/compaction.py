@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +102,17 @@ def tidied(pieces: list[Piece], first: int, workplace: Path) -> list[Piece]:
 def _tail(pieces: Sequence[Piece]) -> list[Piece]:
     """Return the last pieces, as far as they are alike and of the last one's tier, or of lower ones."""
     run: list[Piece] = []
-    size, alike = 0, likeness(pieces[-1].shard) if pieces else None
-    tier = _tier(pieces[-1]) if pieces else 0
+    size, tier = 0, _tier(pieces[-1]) if pieces else 0
     for piece in reversed(pieces):
         size += piece.bytes
         moves = piece.shard.keys is not None or not piece.dead
-        if alike is None or likeness(piece.shard) != alike or _tier(piece) > tier or not moves:
+        if _tier(piece) > tier or not moves or size > AUTOMATIC_BYTES:
             break
-        if size > AUTOMATIC_BYTES:
-            break
-        run.insert(0, piece)
+        run.append(piece)
+    if len(run) < TIER:  # most edits end here, and need not restore a codec to know whether shards are alike
+        return []
+    alike = likeness(run[0].shard)
+    run = [] if alike is None else list(takewhile(lambda piece: likeness(piece.shard) == alike, run))[::-1]
     return run if sum(piece.source.living for piece in run) else []
 
 

@@ -22,6 +22,7 @@ from vecstore.editing.drafts import Drafts, OnDrift
 from vecstore.editing.lock import COMPACTION_LOCK, Lock
 from vecstore.editing.pending import Pending
 from vecstore.editing.pieces import Piece, pieces_of, shard_entries, write_map
+from vecstore.editing.recent import reopened
 from vecstore.errors import BusyError, ClosedError, DuplicateKeyError, KeyNotFoundError, OptionError, ShapeError
 from vecstore.keys.kind import as_keys, key_type_of
 from vecstore.remote.urls import is_url
@@ -29,7 +30,6 @@ from vecstore.search.options import SearchOptions
 from vecstore.search.selection import as_numbers
 from vecstore.store.columns import for_new_rows, schema_of
 from vecstore.store.manifest import Manifest
-from vecstore.store.opening import open_snapshot
 from vecstore.store.searching import refuse_foreign_rows
 from vecstore.store.snapshot import Snapshot
 from vecstore.store.tombstones import Tombstones
@@ -227,7 +227,7 @@ class Edit:
         self._manifest = Manifest.read(self.path)
         self._workplace = self.path / WORKPLACE
         clear(self.path, self._workplace, self._manifest.generation)
-        self._base: Snapshot = open_snapshot(str(self.path), check=True)
+        self._base: Snapshot = reopened(self.path)
         self._drafts = Drafts(self._workplace, self._base, self._on_drift)
         self._pending = Pending(self._base.dimensions)
         self._dead = self._base.dead  # of the base, and of the drafts behind it
@@ -327,8 +327,9 @@ class Edit:
         return waiting + int(np.count_nonzero(rows >= 0))
 
     def _bury(self, rows: NDArray[np.int64]) -> None:
+        """Delete living rows, each given once."""
         if len(rows):
-            self._dead = Tombstones(np.union1d(self._dead.rows, rows))
+            self._dead = Tombstones(np.sort(np.concatenate([self._dead.rows, rows]), kind="stable"))
 
     def _require_open(self) -> None:
         if self._held is None:

@@ -17,6 +17,7 @@ from vecstore.errors import (
     CodecError,
     CommitUncertainError,
     ConflictError,
+    CorruptError,
     DuplicateKeyError,
     KeyNotFoundError,
     OptionError,
@@ -259,3 +260,23 @@ def test_rows_that_do_not_suit_the_codec(tmp_path: Path) -> None:
     assert store.search(strange[5], 2).keys == ["c 5", "d 5"]
     with pytest.raises(OptionError, match="2 codecs"):
         _ = store.codec
+
+
+def test_edits_that_follow_restore_no_codec_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make("tcq:8")
+    with vecstore.edit(path, on_drift="ignore") as e:
+        e.append(X[ROWS : ROWS + 40], KEYS["str"][ROWS : ROWS + 40])
+    with monkeypatch.context() as patched:
+        patched.setattr("vecstore.codecs.codec.Codec.restore", None)
+        with vecstore.edit(path, on_drift="ignore") as e:
+            e.append(X[ROWS + 40 :], KEYS["str"][ROWS + 40 :])
+    assert len(vecstore.open(path)) == ROWS + MORE
+
+
+def test_a_file_that_was_lost_between_edits_is_missed(make: Any) -> None:
+    path = make()
+    with vecstore.edit(path) as e:
+        e.append(X[ROWS:], KEYS["str"][ROWS:])
+    (path / "shard-00000.vecs").rename(path.parent / "gone")
+    with pytest.raises(CorruptError, match="missing"), vecstore.edit(path) as e:
+        e.delete(["key 3"])
