@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vecstore.formats.catalog import format_for_export
 from vecstore.formats.dump import Batch, KeyType
 from vecstore.formats.format import Output, Pair
+from vecstore.formats.remote import written
 
 from vecstore.errors import FormatError, ShapeError
 
@@ -36,7 +37,7 @@ def write_dump(
 
     Parameters
     ----------
-    path : path
+    path : path or URL
     batches : iterable of (keys, vectors) or Batch
         Vectors have shape (n, d) and float32; keys are a list of str or bytes, an array of int64, or None.
     dimensions, rows : int
@@ -58,13 +59,13 @@ def write_dump(
     ShapeError
         The batches are not of the rows, dimensions or keys declared.
     """
-    path = Path(path)
-    entry = format_for_export(path, format)
+    entry = format_for_export(Path(path), format)
     assert entry.write is not None
     if columns is not None and not entry.keeps_columns:
         raise FormatError(f"{entry.name} holds keys and vectors alone; columns= is for parquet and arrow", path=path)
     pairs = _checked(batches, dimensions, rows, key_type)
-    entry.write(Output(path, pairs, dimensions, rows, key_type, force, columns))
+    with written(path, force=force) as local:
+        entry.write(Output(local, pairs, dimensions, rows, key_type, force, columns))
 
 
 def _checked(batches: Iterable[Pair | Batch], dimensions: int, rows: int, key_type: KeyType | None) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""Dumps that lie elsewhere, or can be read only once: they are copied to a temporary file, and read from there."""
+"""Dumps that lie elsewhere, or can be read only once, go through a temporary file, and so do those written there."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import shutil
 import stat
 import tempfile
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from vecstore.errors import FormatError, require
+from vecstore.errors import ExistsError, FormatError, require
+from vecstore.remote.objects import Objects, objects_at, objects_of_bucket
+from vecstore.remote.urls import is_url, local_path
 
-__all__ = ["FetchedFile", "fetched"]
+__all__ = ["FetchedFile", "fetched", "written"]
 
 _PIECE_BYTES = 1 << 20
+FSSPEC_FIRST = ("http", "https", "memory")  # its URLs may have queries, and its memory is what programs share
 
 
 class FetchedFile(os.PathLike[str]):
@@ -27,45 +33,92 @@ class FetchedFile(os.PathLike[str]):
         Of the copy; its name is that of the original.
     """
 
-    def __init__(self, name: str, source: IO[bytes]) -> None:
+    def __init__(self, name: str, write: Callable[[Path], object]) -> None:
         folder = tempfile.mkdtemp(prefix="vecstore-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.path = Path(folder, name)
-        with open(self.path, "wb") as file:
-            shutil.copyfileobj(source, file, _PIECE_BYTES)
+        write(self.path)
 
     def __fspath__(self) -> str:
         return str(self.path)
 
 
 def fetched(source: Any) -> Any:
-    """Return `source`, or a `FetchedFile` of it where it is a URL (read by fsspec) or a pipe.
+    """Return `source`, or a `FetchedFile` of it where it is a URL or a pipe.
+
+    Buckets are read by obstore where that is installed, other URLs by fsspec.
 
     Raises
     ------
     FormatError
-        It cannot be fetched.
+        It cannot be fetched. `RemoteError` where a bucket does not give it.
+    FileNotFoundError
+        Nothing is there, in a bucket.
     MissingExtraError
         fsspec, or what it needs for this kind of URL, is not installed.
     """
     if isinstance(source, FetchedFile):
         return source
     text = os.fspath(source)
-    if "://" in text:
+    if text.startswith("file://"):
+        return local_path(text, "reading a dump")
+    if is_url(text):
         return _downloaded(text)
     path = Path(text)
     if path.exists() and stat.S_ISFIFO(path.stat().st_mode):
         with open(path, "rb") as pipe:
-            return FetchedFile(path.name, pipe)
+            return FetchedFile(path.name, partial(_copy, pipe))
     return source
 
 
+@contextmanager
+def written(path: str | os.PathLike[str], *, force: bool) -> Iterator[Path]:
+    """Give a path to write a dump to; of a URL it is a temporary one, uploaded when the block ends.
+
+    Raises
+    ------
+    ExistsError
+        The object, or one beside it, is there, and `force` is not set.
+    RemoteError
+        The bucket cannot be written.
+    """
+    text = os.fspath(path)
+    if not is_url(text):
+        yield local_path(text, "writing a dump")
+        return
+    parent, _, name = text.rpartition("/")
+    objects = objects_at(parent)
+    with tempfile.TemporaryDirectory(prefix="vecstore-") as folder:
+        _require_free(objects, [name], force)  # before the work, and again after it
+        yield Path(folder, name)
+        files = {str(file.relative_to(folder)): file for file in sorted(Path(folder).rglob("*")) if file.is_file()}
+        _require_free(objects, list(files), force)
+        for own, file in files.items():
+            objects.put(own, file)
+
+
+def _require_free(objects: Objects, names: list[str], force: bool) -> None:
+    for name in names:
+        with suppress(FileNotFoundError):
+            if not force and objects.head(name):
+                url = f"{objects.url}/{name}"
+                raise ExistsError(f"{url}: exists; choose another name, or replace it with force=True")
+
+
+def _copy(source: IO[bytes], path: Path) -> None:
+    with open(path, "wb") as file:
+        shutil.copyfileobj(source, file, _PIECE_BYTES)
+
+
 def _downloaded(url: str) -> FetchedFile:
+    parent, _, own = url.rpartition("/")
+    if urlsplit(url).scheme not in FSSPEC_FIRST and (objects := objects_of_bucket(parent)) is not None:
+        return FetchedFile(own, partial(objects.download, own))
     fsspec = require("fsspec", purpose=f"reading {url.partition(':')[0]}://")
     name = PurePosixPath(urlsplit(url).path).name or "dump"
     try:
         with fsspec.open(url, "rb") as remote:
-            return FetchedFile(name, remote)
+            return FetchedFile(name, partial(_copy, remote))
     except ImportError as error:
         raise FormatError(f"this kind of URL needs a library that is not installed: {error}", path=url) from None
     except Exception as error:  # every file system has errors of its own

@@ -210,7 +210,7 @@ def restore(
 
 
 def _put(
-    store: Path, path: Path, reading: dict[str, Any], options: dict[str, Any], *, replacing: bool
+    store: str, path: Path, reading: dict[str, Any], options: dict[str, Any], *, replacing: bool
 ) -> tuple[int, Edit]:
     import vecstore
     from vecstore.formats import open_dump

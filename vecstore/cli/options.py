@@ -35,7 +35,13 @@ Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 SearchMetric: TypeAlias = Literal["cosine", "dot", "l2", "hamming"]
 
 StorePath: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="STORE", help="A store: a .vecs file, or a directory of shards.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="A store: a .vecs file, a directory of shards, or the URL of one.",
+        show_default=False,
+        autocompletion=files(".vecs"),
+    ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ShownColumns: TypeAlias = Annotated[

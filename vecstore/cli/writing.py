@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -82,11 +83,12 @@ def convert(
         str, typer.Argument(metavar="SRC", help="The dump: a file or folder, a pattern, a URL.", show_default=False)
     ],
     destination: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DST",
-            help="The store to write; with --shard-size or a mixed codec, a directory.",
+            help="The store to write; with --shard-size, a mixed codec or the URL of a bucket, a directory.",
             show_default=False,
+            autocompletion=files(""),
         ),
     ],
     codec: Annotated[
@@ -229,9 +231,12 @@ def convert(
 def export(
     store: StorePath,
     destination: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="DST", help="The file to write; its ending tells the format without --to.", show_default=False
+            metavar="DST",
+            help="The file to write, or its URL; its ending tells the format without --to.",
+            show_default=False,
+            autocompletion=files(""),
         ),
     ],
     format: Annotated[
@@ -257,7 +262,7 @@ def export(
     from vecstore.formats import write_dump
 
     with vecstore.open(store) as opened, reported(not quiet) as report:
-        if destination.exists() and store.exists() and destination.samefile(store):
+        if os.path.exists(destination) and os.path.exists(store) and os.path.samefile(destination, store):
             raise ExistsError(f"{destination}: is the store itself; choose another name for the dump")
         write_dump(
             destination,
@@ -271,7 +276,7 @@ def export(
         )
         rows = len(opened)
     if not quiet:
-        stderr().print(facts(("exported", f"{rows:,} rows to {destination}, {_size(destination)}")))
+        stderr().print(facts(("exported", f"{rows:,} rows to {destination}{_size(destination)}")))
 
 
 def _columns(store: Store, names: list[str]) -> Any:
@@ -361,10 +366,10 @@ def _row_order(report: Report) -> str:
     return shown
 
 
-def _next_commands(path: Path) -> list[str]:
+def _next_commands(path: str) -> list[str]:
     import vecstore
 
-    store = shlex.quote(str(path))
+    store = shlex.quote(path)
     with vecstore.open(path) as opened:
         key = shlex.quote(_typable_key(opened))
     return [f"vecstore info {store}", f"vecstore search {store} --key {key} -k 5", f"vecstore verify {store}"]
@@ -379,6 +384,10 @@ def _typable_key(store: Store) -> str:
     return str(shown_key(store.keys[0]))
 
 
-def _size(path: Path) -> str:
+def _size(destination: str) -> str:
+    """Return how large what was written is, as the end of a line; nothing is told of what lies in a bucket."""
+    path = Path(destination)
+    if not path.exists():
+        return ""
     files = path.rglob("*") if path.is_dir() else [path]
-    return format_bytes(sum(file.stat().st_size for file in files))
+    return ", " + format_bytes(sum(file.stat().st_size for file in files))

@@ -177,7 +177,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     crew = Crew(executor)
     with reported(progress) as report, ExitStack() as stack:
         dump = _dump(source, dict(reading))
-        local = stack.enter_context(destination(path, force=force))
+        local = stack.enter_context(destination(path, force=force, resume=resume))
         if isinstance(dump, TrainedTables):
             if codec is budget is target is like is None:
                 return replace(_imported(dump, local, options), path=str(path))

@@ -16,6 +16,7 @@ from vecstore.editing.cleaning import remove_unnamed
 from vecstore.editing.lock import Lock
 from vecstore.errors import BusyError, ExistsError, FormatError
 from vecstore.formats.replacement import fsync_directory, publish
+from vecstore.remote.urls import local_path
 from vecstore.store.history import kept_names, tag_name, tags
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
@@ -52,7 +53,8 @@ class Workplace:
     """
 
     def __init__(self, destination: str | Path, *, sharded: bool, force: bool, resume: bool = False) -> None:
-        self.destination, self.sharded, self._force = Path(os.path.abspath(destination)), sharded, force
+        self.destination = Path(os.path.abspath(local_path(destination, "writing row by row")))
+        self.sharded, self._force = sharded, force
         self._require_free()
         self._root, self._resume = self.destination.with_name(f".{self.destination.name}.partial"), resume
         self.path, self.tasks = self._root / "store", self._root / "tasks"

@@ -20,7 +20,7 @@ from vecstore.remote.commit import put_in_force
 from vecstore.remote.heads import HEAD_SUFFIX
 from vecstore.remote.objects import Refused
 from vecstore.remote.path import RemotePath
-from vecstore.remote.urls import is_url, place
+from vecstore.remote.urls import place
 from vecstore.shard.shard import MODEL, Shard
 from vecstore.store.history import kept_name
 from vecstore.store.manifest import MANIFEST_NAME, TOMBSTONES, Manifest
@@ -32,11 +32,13 @@ _KIND = re.compile(r"[a-z]+")
 
 
 @contextmanager
-def destination(path: str | os.PathLike[str], *, force: bool) -> Iterator[Path]:
+def destination(path: str | os.PathLike[str], *, force: bool, resume: bool = False) -> Iterator[Path]:
     """Give a local path to write a store to; of a URL it is a temporary one, uploaded when the block ends.
 
     Raises
     ------
+    OptionError
+        A URL, and `resume`: nothing is kept of what was begun.
     ExistsError
         A store is there, and `force` is not set.
     """
@@ -44,6 +46,8 @@ def destination(path: str | os.PathLike[str], *, force: bool) -> Iterator[Path]:
     if isinstance(target, Path):
         yield target
         return
+    if resume:
+        raise OptionError(f"{path}: resume= goes on with what lies beside a local store; convert to one, and upload it")
     _require_free(target, force)  # before hours of work, and again when it is done
     with tempfile.TemporaryDirectory(prefix="vecstore-") as folder:
         local = Path(folder, target.name)
@@ -190,9 +194,3 @@ def _renamed(manifest: Manifest, names: dict[str, str]) -> Manifest:
 
     shards, maps = (tuple(map(renamed, entries)) for entries in (manifest.shards, manifest.key_maps))
     return replace(manifest, shards=shards, key_maps=maps)
-
-
-def local_only(path: str | os.PathLike[str], what: str) -> None:
-    """Raise `OptionError` for a URL."""
-    if is_url(path):
-        raise OptionError(f"{path}: {what} is for local stores; a store in a bucket takes edits and uploads")

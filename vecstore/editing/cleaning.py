@@ -14,6 +14,7 @@ from vecstore.editing.lock import Lock
 from vecstore.editing.recent import forget
 from vecstore.errors import OptionError
 from vecstore.formats.replacement import fsync_directory
+from vecstore.remote.urls import local_path
 from vecstore.store.history import kept_name, kept_names, manifest_of, tag_name, tags
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 from vecstore.store.opening import open_snapshot
@@ -135,7 +136,7 @@ def _written_s(directory: Path, generation: int | None) -> float:
 
 
 def _directory(path: str | os.PathLike[str]) -> Path:
-    directory = Path(os.path.abspath(path))
+    directory = Path(os.path.abspath(local_path(path, "keeping generations")))
     if directory.is_file():
         raise OptionError(f"{directory}: a store of one file has one generation")
     Manifest.read(directory)  # raises where it is no store

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from vecstore.editing.bucket import checked_out
 from vecstore.editing.commit import clear, commit, entry_of, file_name
 from vecstore.editing.lock import COMPACTION_LOCK, Lock
 from vecstore.editing.merging import likeness, merge
 from vecstore.editing.pieces import Piece, pieces_of, shard_entries, write_map
 from vecstore.errors import ConflictError, OptionError
+from vecstore.remote.urls import is_url
 from vecstore.shard.shard import Shard
 from vecstore.store.manifest import Manifest
 from vecstore.store.opening import open_snapshot
@@ -59,8 +61,8 @@ def compact(path: str | os.PathLike[str], *, wait: float = 0.0) -> Compacted:
 
     Parameters
     ----------
-    path : path
-        A store that is a directory.
+    path : path or URL
+        A store that is a directory. One in a bucket is compacted in a copy on the local disk, as edits are.
     wait : float
         Seconds to wait for an edit to end, once all is built.
 
@@ -71,6 +73,9 @@ def compact(path: str | os.PathLike[str], *, wait: float = 0.0) -> Compacted:
     ConflictError
         The store was restored or converted again meanwhile; nothing has changed.
     """
+    if isinstance(path, str) and is_url(path):
+        with checked_out(path) as local:
+            return compact(local)
     directory = Path(os.path.abspath(path))
     if directory.is_file():
         raise OptionError(f"{directory}: a store of one file is compact")

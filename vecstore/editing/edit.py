@@ -138,7 +138,8 @@ class Edit:
     ) -> None:
         assert self._held is not None
         with self._bucket:
-            self.generation = self._exited(self._held, kind is None)
+            made = self._exited(self._held, kind is None)
+        self.generation = made
 
     def _exited(self, held: ExitStack, whole: bool) -> int | None:
         with held:

@@ -17,7 +17,17 @@ from urllib.parse import urlsplit
 
 from vecstore.errors import RemoteError, VecstoreError
 
-__all__ = ["Answer", "Denied", "NoRanges", "Objects", "Refused", "Traffic", "objects_at", "traffic"]
+__all__ = [
+    "Answer",
+    "Denied",
+    "NoRanges",
+    "Objects",
+    "Refused",
+    "Traffic",
+    "objects_at",
+    "objects_of_bucket",
+    "traffic",
+]
 
 OBSTORE_SCHEMES = frozenset(
     ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https", "memory")  # as obstore.store.from_url
@@ -127,14 +137,21 @@ def objects_at(url: str) -> Objects:
     MissingExtraError
         Neither obstore nor fsspec is installed.
     """
-    scheme = urlsplit(url).scheme
-    if scheme in OBSTORE_SCHEMES and find_spec("obstore") is not None:
-        from vecstore.remote.obstore_objects import ObstoreObjects
-
-        return ObstoreObjects(url)
+    found = objects_of_bucket(url)
+    if found is not None:
+        return found
     from vecstore.remote.fsspec_objects import FsspecObjects
 
     return FsspecObjects(url)
+
+
+def objects_of_bucket(url: str) -> Objects | None:
+    """Return the objects below a URL that obstore knows, None for others, or where it is not installed."""
+    if urlsplit(url).scheme not in OBSTORE_SCHEMES or find_spec("obstore") is None:
+        return None
+    from vecstore.remote.obstore_objects import ObstoreObjects
+
+    return ObstoreObjects(url)
 
 
 @contextmanager

@@ -1,0 +1,184 @@
+"""Stores in buckets are written and changed there: one of several writers wins, and lost answers are found out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from vecstore.formats import write_dump
+
+import vecstore
+from vecstore.cli import main
+from vecstore.editing import bucket as publishing
+from vecstore.editing.bucket import upload
+from vecstore.errors import CommitUncertainError, ConflictError, ExistsError, OptionError, RemoteError
+from vecstore.remote.objects import Denied, objects_at
+from vecstore.remote.obstore_objects import ObstoreObjects
+
+ROWS = 500
+X = np.random.default_rng(0).normal(size=(ROWS, 16)).astype(np.float32)
+KEYS = [f"key {i}" for i in range(ROWS)]
+
+
+@pytest.fixture
+def url(bucket: str) -> str:
+    """Return the URL of a store of 500 rows, exact."""
+    vecstore.write(f"{bucket}/x.vecs", X, KEYS, "f32")
+    return f"{bucket}/x.vecs"
+
+
+def command(*args: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(list(args))
+    assert not ended.value.code
+
+
+def test_commands_take_urls(bucket: str, tmp_path: Path, capsys: Any) -> None:
+    write_dump(tmp_path / "x.parquet", [(KEYS, X)], dimensions=16, rows=ROWS, key_type="str")
+    command("convert", str(tmp_path / "x.parquet"), f"{bucket}/x.vecs", "--codec", "f32")
+    with vecstore.open(f"{bucket}/x.vecs") as store:
+        np.testing.assert_array_equal(store[KEYS], X)
+    command("export", f"{bucket}/x.vecs", f"{bucket}/back/x.npy")
+    assert sorted(objects_at(bucket).names("back/")) == ["back/x.keys.txt", "back/x.npy"]
+    (tmp_path / "back.npy").write_bytes(objects_at(bucket).get("back/x.npy").data)
+    np.testing.assert_array_equal(np.load(tmp_path / "back.npy"), X)
+    with pytest.raises(ExistsError, match=r"back/x\.npy: exists"):
+        write_dump(f"{bucket}/back/x.npy", [(KEYS, X)], dimensions=16, rows=ROWS, key_type="str")
+    command("info", f"{bucket}/x.vecs")
+    assert "500" in capsys.readouterr().out
+
+
+def test_edits_are_seen_by_all_at_once(url: str) -> None:
+    reader = vecstore.open(url)
+    with vecstore.edit(url) as e:
+        e.append(X[:3] + 1, ["a", "b", "c"])
+        e.delete(["key 7"])
+        e.upsert(X[:1] - 1, ["key 0"])
+        assert "a" not in vecstore.open(url)
+    assert e.generation == 1
+    assert "a" not in reader
+    assert reader.refresh() and not reader.refresh()
+    np.testing.assert_array_equal(reader[["a", "key 0"]], [X[0] + 1, X[0] - 1])
+    assert "key 7" not in reader
+    assert [version.generation for version in reader.versions()] == [0, 1]
+    assert len(vecstore.open(url, generation=0)) == ROWS
+    with vecstore.edit(url) as e:
+        e.delete(["not there"])
+    assert e.generation is None
+    with pytest.raises(ZeroDivisionError), vecstore.edit(url) as e:
+        e.delete(["a"])
+        1 / 0  # noqa: B018
+    assert "a" in vecstore.open(url)
+
+
+def test_edits_upload_what_is_new_alone(url: str, requests: Any) -> None:
+    for i in range(9):
+        with requests() as used, vecstore.edit(url) as e:
+            e.append(X[:1], [f"new {i}"])
+        assert i == 0 or used.received_bytes < 60_000  # not the first shard again
+    assert len(vecstore.open(url)) == ROWS + 9
+    found = vecstore.compact(url)
+    assert found.after < found.before
+    assert len(vecstore.open(url)) == ROWS + 9
+    assert vecstore.open(url).verify()
+
+
+def test_one_of_two_writers_wins(url: str, bucket: str) -> None:
+    with (
+        pytest.raises(ConflictError, match="another writer was first; nothing has changed"),
+        vecstore.edit(url) as late,
+    ):
+        late.append(X[:1], ["late"])
+        with vecstore.edit(url) as first:
+            first.append(X[:1], ["first"])
+    assert late.generation is None
+    store = vecstore.open(url)
+    assert store.generation == 1
+    assert "first" in store and "late" not in store
+    assert store.verify()
+    with vecstore.edit(url) as again:
+        again.append(X[:1], ["late"])
+    assert again.generation == 2
+
+
+def test_a_new_store_is_written_by_one_of_two(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, x in (("a", X), ("b", -X)):
+        vecstore.write(tmp_path / name, x, KEYS, "f32")
+    put, done = publishing._put, []
+
+    def other_first(*args: Any) -> None:
+        put(*args)
+        if not done:
+            done.append(1)
+            upload(tmp_path / "b", f"{bucket}/x.vecs")
+
+    monkeypatch.setattr(publishing, "_put", other_first)
+    with pytest.raises(ConflictError):
+        upload(tmp_path / "a", f"{bucket}/x.vecs")
+    np.testing.assert_array_equal(vecstore.open(f"{bucket}/x.vecs")[KEYS], -X)
+
+
+def test_force_replaces_a_store_whose_readers_go_on(url: str) -> None:
+    reader = vecstore.open(url)
+    vecstore.write(url, -X, KEYS, "f32", force=True)
+    np.testing.assert_array_equal(reader[KEYS], X)
+    assert reader.refresh()
+    np.testing.assert_array_equal(reader[KEYS], -X)
+
+
+class Lossy:
+    """Takes manifests, or not, and loses the answer; the library then repeats, or not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *plan: str) -> None:
+        self.plan, replace = list(plan), ObstoreObjects.replace
+
+        def lossy(objects: ObstoreObjects, name: str, data: bytes, mark: str) -> None:
+            step = self.plan.pop(0) if self.plan else "take"
+            if step == "deny":
+                raise Denied("no")
+            if step in ("take", "take and lose", "take twice"):
+                replace(objects, name, data, mark)
+            if step == "take twice":
+                replace(objects, name, data, mark)
+            if step.endswith("lose"):
+                raise RemoteError("timed out")
+
+        monkeypatch.setattr(ObstoreObjects, "replace", lossy)
+
+
+@pytest.mark.parametrize("plan", [["take and lose"], ["lose"], ["lose", "lose"], ["take twice"]])
+def test_a_lost_answer_is_found_out(url: str, plan: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Lossy(monkeypatch, *plan)
+    with vecstore.edit(url) as e:
+        e.append(X[:1], ["new"])
+    assert e.generation == vecstore.open(url).generation == 1
+    assert "new" in vecstore.open(url)
+
+
+def test_a_bucket_that_never_says_leaves_the_commit_uncertain(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Lossy(monkeypatch, *["lose"] * 9)
+    with pytest.raises(CommitUncertainError, match="generation 1 is in force") as caught, vecstore.edit(url) as e:
+        e.append(X[:1], ["new"])
+    assert caught.value.generation == 1
+    Lossy(monkeypatch, "deny")
+    with pytest.raises(Denied), vecstore.edit(url) as e:
+        e.append(X[:1], ["new"])
+    assert "new" not in vecstore.open(url)
+
+
+def test_what_is_not_done_in_buckets(url: str, bucket: str, tmp_path: Path) -> None:
+    vecstore.write(tmp_path / "x.vecs", X, KEYS, "f32")
+    objects_at(bucket).put("alone.vecs", tmp_path / "x.vecs")
+    with pytest.raises(OptionError, match="no directory of shards is there"), vecstore.edit(f"{bucket}/alone.vecs"):
+        pass
+    with pytest.raises(OptionError, match="resume= goes on with what lies beside a local store"):
+        vecstore.convert(X, f"{bucket}/new.vecs", resume=True)
+    for refused in (
+        lambda: vecstore.Writer(url, vecstore.open(url).codec),
+        lambda: vecstore.tag(url, "monday"),
+        lambda: vecstore.clean(url),
+    ):
+        with pytest.raises(OptionError, match="is not done in a bucket; do it on a local copy, and upload that"):
+            refused()
