@@ -1,12 +1,13 @@
-"""Edits that are killed, interrupted or fail before any call that changes files: one generation or the next, whole."""
+"""Edits that are interrupted, or fail, before any call of Python's that changes files: one generation or the next.
+
+`test_faulty_disks` does it below Python, and kills processes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,33 +102,3 @@ def test_failing_at_every_call(
         found.append(generation)
         number += 1
     assert {*found} == {0, 1} and len(found) > 10
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_interrupted_edits import CALLS, change
-number, made = int(sys.argv[3]), []
-def instead(real):
-    def called(*arguments, **options):
-        made.append(1)
-        if len(made) == number + 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **options)
-    return called
-import vecstore, vecstore.editing.edit, vecstore.shard.writer, lmdb
-for name in CALLS:
-    setattr(os, name, instead(getattr(os, name)))
-change(Path(sys.argv[2]))
-"""
-
-
-@pytest.mark.parametrize("number", [3, 8, 12, 14, 16, 18])
-def test_killed(number: int, original: Path, tmp_path: Path) -> None:
-    path = tmp_path / "items.vecs"
-    shutil.copytree(original, path)
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(path), str(number)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run(command, env=environment, check=False)
-    look(path)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vecstore.container.block_buffer import BlockBuffer
+from vecstore.container.disk_errors import disk_errors
 from vecstore.container.document import field, parse, whole
 from vecstore.container.pages import PAGE_HEADER_BYTES, Extent, read_tree
 from vecstore.container.part import CHUNK_BYTES, Part, checksum
@@ -65,11 +66,11 @@ class ContainerWriter:
         self._checksums: dict[str, list[bytes]] = {}
         # No lock file, no syncing before the end: nobody can open the file under its temporary name anyway.
         self._map_bytes = FIRST_MAP_BYTES
-        self._environment = lmdb.open(
-            os.fsencode(path), subdir=False, lock=False, map_size=self._map_bytes, sync=False, metasync=False, max_dbs=0
-        )
-        self._page_bytes = self._environment.stat()["psize"]
-        self._transaction = self._environment.begin(write=True)
+        with disk_errors(self.path):
+            options: Any = {"subdir": False, "lock": False, "sync": False, "metasync": False, "max_dbs": 0}
+            self._environment = lmdb.open(os.fsencode(path), map_size=self._map_bytes, **options)
+            self._page_bytes = self._environment.stat()["psize"]
+            self._transaction = self._environment.begin(write=True)
         self._uncommitted = self._committed = 0
 
     def declare(
@@ -135,8 +136,9 @@ class ContainerWriter:
         head = _HEADER.pack(MAGIC, *FORMAT_VERSION, len(body), 0)
         total = checksum(head[:-8] + body)
         self._put(DESCRIPTION, [], memoryview(_HEADER.pack(MAGIC, *FORMAT_VERSION, len(body), total) + body))
-        self._transaction.commit()
-        self._environment.sync(True)
+        with disk_errors(self.path):
+            self._transaction.commit()
+            self._environment.sync(True)
         last_page = self._environment.info()["last_pgno"]
         self._environment.close()
         with open(self.path, "r+b") as file:
@@ -160,13 +162,15 @@ class ContainerWriter:
                 self._map_bytes = 2 * needed
                 self._environment.set_mapsize(self._map_bytes)
             self._transaction = self._environment.begin(write=True)
-        self._transaction.put(name, value)
+        with disk_errors(self.path):
+            self._transaction.put(name, value)
         chunks = range(0, len(value), CHUNK_BYTES)
         sums.append(b"".join(struct.pack("<Q", checksum(value[at : at + CHUNK_BYTES])) for at in chunks))
         self._uncommitted += len(value)
 
     def _commit(self) -> None:
-        self._transaction.commit()
+        with disk_errors(self.path):
+            self._transaction.commit()
         self._committed = (self._environment.info()["last_pgno"] + 1) * self._page_bytes
         self._uncommitted = 0
 
