@@ -9,7 +9,6 @@ disturb each other, and a handle survives fork (the map is read-only and shared)
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -22,10 +21,10 @@ from numpy.typing import DTypeLike, NDArray
 from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.disk_errors import disk_errors
 from vecstore.container.document import field, parse, whole
+from vecstore.container.mapped_file import MappedFile
 from vecstore.container.pages import PAGE_HEADER_BYTES, Extent, read_tree
 from vecstore.container.part import CHUNK_BYTES, Part, checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
-from vecstore.files import open_regular
 
 __all__ = ["BLOCK_BYTES", "FORMAT_VERSION", "ColumnWriter", "Container", "ContainerWriter", "rows_per_block"]
 
@@ -215,17 +214,15 @@ class Container:
         The whole file: a view on the map. Views of it stay valid as long as they are referenced, also after `close`.
     """
 
-    def __init__(self, path: str | Path, *, check: bool = True, safe: bool = False) -> None:
-        self.path = str(path)
-        self.check = check
-        mapped = self._map(safe)
-        self.data = np.frombuffer(mapped, np.uint8)[: len(mapped) // 8 * 8]  # whole words, whatever a copy has added
-        _advise(mapped, "MADV_RANDOM")  # pages of the tree are far apart: what lies around them is not wanted yet
+    def __init__(self, path: str | Path | MappedFile, *, check: bool = True, safe: bool = False) -> None:
+        mapped = path if isinstance(path, MappedFile) else MappedFile(path, safe=safe)
+        self.path, self.data, self.check = mapped.path, mapped.data, check
+        mapped.advise("MADV_RANDOM")  # pages of the tree are far apart: what lies around them is not wanted yet
         self._extents = read_tree(self.data, self.path)
         self.version, self.description, self.fingerprint = self._read_description()
         self._about = field(self.description, "parts", dict, self.path)
         self.checksums = self._read_checksums()
-        _advise(mapped, "MADV_NORMAL")  # from here on what is read is read in runs
+        mapped.advise("MADV_NORMAL")  # from here on what is read is read in runs
         self._parts: dict[str, Part] = {}
 
     def expect(
@@ -293,21 +290,6 @@ class Container:
         for name in self.names():
             yield from self.part(name).checking()
 
-    def _map(self, safe: bool) -> mmap.mmap:
-        """Return the map of the file, or with `safe` a copy of it in memory, which nobody can cut off."""
-        if os.path.isdir(self.path):
-            raise FormatError("no regular file: a directory", path=self.path)
-        with open_regular(self.path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:
-                raise FormatError("not a vecstore store: the file is empty", path=self.path)
-            if not safe:
-                return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-            copy = mmap.mmap(-1, size)
-            if file.readinto(copy) != size:  # type: ignore[attr-defined]
-                raise CorruptError("the file was cut off while it was read; open it again", path=self.path)
-            return copy
-
     def _value(self, name: bytes) -> memoryview:
         extent = self._extents.get(name)
         if extent is None:
@@ -372,9 +354,3 @@ class Container:
         if len(found) != blocks:
             raise CorruptError(f"part {name!r} has lost blocks: restore the file from a copy", path=self.path)
         return found
-
-
-def _advise(mapped: mmap.mmap, advice: str) -> None:
-    """Tell the system how a map is read from now on, where systems are told."""
-    if hasattr(mmap, advice):
-        mapped.madvise(getattr(mmap, advice))

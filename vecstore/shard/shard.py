@@ -16,6 +16,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.document import field, refuse_features, whole
+from vecstore.container.mapped_file import MappedFile
 from vecstore.container.opener import open_container
 from vecstore.container.part import Part
 from vecstore.errors import CorruptError, FormatError
@@ -69,7 +70,7 @@ class Shard:
 
     def __init__(
         self,
-        path: str | Place,
+        file: str | Place | MappedFile,
         *,
         check: bool = True,
         safe: bool = False,
@@ -77,9 +78,10 @@ class Shard:
         code_bytes: int | None = None,
         models: Models | None = None,
     ) -> None:
-        self.path, self.prefix, self.code_bytes = str(path), prefix, code_bytes
+        path = str(file)
+        self.path, self.prefix, self.code_bytes = path, prefix, code_bytes
         self.models = {} if models is None else models
-        self.container = open_container(path, check=check, safe=safe)
+        self.container = open_container(file, check=check, safe=safe)
         about = self.description = self.container.description
         if about.get("kind") != "shard":
             raise FormatError(f"this is a {about.get('kind')!r} file, part of a store; open its directory", path=path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -19,6 +20,7 @@ from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME
 from vecstore.store.numbering import Numbering
 from vecstore.store.opening import open_snapshot
+from vecstore.store.shards import Shards
 from vecstore.store.snapshot import Snapshot
 from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 
@@ -63,16 +65,20 @@ class JoinedSnapshot(Snapshot):
 
     def __init__(self, stores: Sequence[Snapshot]) -> None:
         _require_kinship(stores)
-        shards = [shard for store in stores for shard in store.shards]
+        shards = Shards([file for store in stores for file in store.shards.files])
         firsts = [0, *accumulate(store.rows for store in stores)][:-1]
         dead = Tombstones.joined([store.dead.rows for store in stores], firsts)
         super().__init__(" + ".join(store.path for store in stores), shards, None, [], dead)
         self.stores = list(stores)
-        self.numbering = Numbering.joined([store.numbering for store in stores])
         self._key_maps = [key_map for store in stores for key_map in store._key_maps]
         if self.key_type is not None:
             self._lookup = _KeysInOrder(stores)
             self.find = self._lookup.find
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """What the numbers of rows are."""
+        return Numbering.joined([store.numbering for store in self.stores])
 
     @property
     def codec(self) -> Codec:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.container.container import Container
+from vecstore.container.mapped_file import MappedFile
 from vecstore.errors import CorruptError, OptionError
 from vecstore.keys.map import KeyMap
 from vecstore.remote.urls import Place, place
 from vecstore.shard.shard import Models, Shard
 from vecstore.store.history import manifest_of
 from vecstore.store.manifest import MANIFEST_NAME, TOMBSTONES, Manifest
+from vecstore.store.shards import ShardFile, Shards
 from vecstore.store.snapshot import Snapshot
 from vecstore.store.tombstones import Tombstones, read_tombstones
 
@@ -46,20 +51,22 @@ def open_snapshot(
         Another generation, opened alike: files that both name are not opened again.
     """
     models = known.shards[0].models if known is not None else {} if models is None else models
-    opened = {} if known is None else {shard.container.fingerprint: shard for shard in known.shards}
-
-    def shard(file: Place) -> Shard:
-        return Shard(file, check=check, safe=safe, prefix=prefix, code_bytes=code_bytes, models=models)
-
+    options: dict[str, Any] = {
+        "check": check,
+        "safe": safe,
+        "prefix": prefix,
+        "code_bytes": code_bytes,
+        "models": models,
+    }
     directory = place(path) if isinstance(path, str) else path
     if not directory.is_dir():
         if generation is not None:
             raise OptionError(f"{path}: one file has no generations; leave out generation=")
-        return Snapshot(str(path), [shard(directory)], None, [])
+        return Snapshot(str(path), Shards([ShardFile.of(Shard(directory, **options))]), None, [])
     for attempt in (1, 2):
         manifest = manifest_of(directory, generation)
         try:
-            shards = [opened.get(entry["fingerprint"]) or shard(directory / entry["file"]) for entry in manifest.shards]
+            shards = _shards(directory, manifest, known, options)
             maps = [KeyMap(directory / entry["file"], check=check, safe=safe) for entry in manifest.key_maps]
             dead = _tombstones(directory, manifest, check=check, safe=safe)
             break
@@ -67,7 +74,9 @@ def open_snapshot(
             # A rewrite may have replaced the manifest, and removed what it named, since it was read.
             if attempt == 2 or manifest_of(directory, generation).generation == manifest.generation:
                 raise CorruptError(f"{error.filename} is missing from the store", path=directory) from None
-    _require_agreement(directory, manifest, shards, maps)
+    for entry, key_map in zip(manifest.key_maps, maps, strict=True):
+        first_shard, end = entry["shards"]
+        _require_same(entry, key_map.container, key_map.shards == end - first_shard, directory)
     firsts = np.cumsum([0, *(entry["rows"] for entry in manifest.shards)])[:-1].tolist()
     return Snapshot(str(path), shards, manifest, maps, Tombstones.joined(dead, firsts))
 
@@ -85,25 +94,48 @@ def _tombstones(directory: Place, manifest: Manifest, *, check: bool, safe: bool
     return found
 
 
+def _shards(directory: Place, manifest: Manifest, known: Snapshot | None, options: dict[str, Any]) -> Shards:
+    """Return the shards that a manifest names: mapped, so that they stay, but only the first one is read."""
+    entries = () if known is None or known.manifest is None else known.manifest.shards
+    same = {_identity(entry): file for entry, file in zip(entries, known.shards.files if known else [], strict=False)}
+    files: list[ShardFile] = []
+    for entry in manifest.shards:
+        file = same.get(_identity(entry))
+        if file is None:
+            place = directory / entry["file"]
+            local = MappedFile(place, safe=options["safe"]) if isinstance(place, Path) else place
+            first = files[0] if files else None
+            file = ShardFile(entry["rows"], partial(_read, local, entry, first, directory, options))
+            if not isinstance(place, Path):
+                _ = file.shard  # nothing else keeps what lies in a bucket
+        files.append(file)
+    return Shards(files)
+
+
+def _identity(entry: dict[str, Any]) -> tuple[str, int]:
+    return entry["fingerprint"], entry["rows"]
+
+
+def _read(
+    file: MappedFile | Place, entry: dict[str, Any], first: ShardFile | None, directory: Place, options: dict[str, Any]
+) -> Shard:
+    """Return a shard; raises `CorruptError` unless it is the one that the manifest means."""
+    shard = Shard(file, **options)
+    other = shard if first is None else first.shard
+    same_keys = (shard.keys and shard.keys.key_type) == (other.keys and other.keys.key_type)
+    same_space = (shard.dimensions, shard.metric) == (other.dimensions, other.metric)
+    _require_same(entry, shard.container, shard.rows == entry["rows"] and same_keys and same_space, directory)
+    return shard
+
+
+def _require_same(entry: dict[str, Any], container: Container, alike: bool, directory: Place) -> None:
+    """Raise `CorruptError` unless a file is the one that the manifest means."""
+    if not alike or container.fingerprint != entry["fingerprint"]:
+        raise _exchanged(entry, directory)
+
+
 def _exchanged(entry: dict[str, Any], directory: Place) -> CorruptError:
     return CorruptError(
         f"{entry['file']} is not the file that the manifest means: restore it from a copy",
         path=directory / MANIFEST_NAME,
     )
-
-
-def _require_agreement(directory: Place, manifest: Manifest, shards: list[Shard], maps: list[KeyMap]) -> None:
-    """Raise `CorruptError` unless the files are those that the manifest means."""
-    first = shards[0]
-    opened: list[Shard | KeyMap] = [*shards, *maps]
-    for entry, part in zip(manifest.entries, opened, strict=True):
-        same = part.container.fingerprint == entry["fingerprint"]
-        if isinstance(part, KeyMap):
-            first_shard, end = entry["shards"]
-            same = same and part.shards == end - first_shard
-        if isinstance(part, Shard):
-            same_keys = (part.keys and part.keys.key_type) == (first.keys and first.keys.key_type)
-            same_space = (part.dimensions, part.metric) == (first.dimensions, first.metric)
-            same = same and part.rows == entry["rows"] and same_keys and same_space
-        if not same:
-            raise _exchanged(entry, directory)

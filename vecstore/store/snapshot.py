@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
+from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +21,12 @@ from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.progress import Listener, Step
 from vecstore.shard.groups import groups
-from vecstore.shard.shard import Shard
 from vecstore.store.columns import some_columns, table_of
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import Manifest
 from vecstore.store.numbering import Numbering
 from vecstore.store.own_rows import OwnRows
+from vecstore.store.shards import Shards
 from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 
 if TYPE_CHECKING:
@@ -52,13 +52,11 @@ class Snapshot:
 
     Attributes
     ----------
-    shards : list of Shard
+    shards : Shards
     edges : list of int
         Rows edges[i] to edges[i + 1] are in shard i.
     rows, dimensions : int
     key_type : {"str", "bytes", "int64"} or None
-    numbering : Numbering
-        What the numbers of rows are.
     find : function
         Returns the row of a key, -1 where there is none.
     vector : function
@@ -77,7 +75,7 @@ class Snapshot:
     def __init__(
         self,
         path: str,
-        shards: list[Shard],
+        shards: Shards,
         manifest: Manifest | None,
         key_maps: list[KeyMap],
         dead: Tombstones = NO_TOMBSTONES,
@@ -88,8 +86,7 @@ class Snapshot:
         self.prefix, self.code_bytes = first.prefix, first.code_bytes
         self.dimensions, self.metric = first.dimensions, first.metric
         self.key_type: KeyType | None = first.keys.key_type if first.keys else None
-        self.numbering = Numbering.of(shards)
-        self._starts = np.concatenate([[0], np.cumsum([shard.rows for shard in shards])])  # first row of a shard
+        self._starts = np.concatenate([[0], np.cumsum(shards.rows)])  # first row of a shard
         self.edges: list[int] = self._starts.tolist()
         self.rows = self.edges[-1]
         self.living = self.rows - len(dead)
@@ -103,6 +100,11 @@ class Snapshot:
     def rows_of(self, keys: Any) -> NDArray[np.int64]:
         """Return the row of each key, -1 where there is none: (n,)."""
         return self._rows_of(keys)[1]
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """What the numbers of rows are."""
+        return Numbering.of(self.shards)
 
     def own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return row numbers as they leave the store: marked as its own where they are not the dump's."""
@@ -159,10 +161,10 @@ class Snapshot:
         if len(self.shards) == 1:
             return self.shards[0].vector_range(start, stop)
         out = np.empty((max(stop - start, 0), self.dimensions), np.float32)
-        for first, shard in zip(self.edges, self.shards, strict=False):
-            low, high = max(start, first), min(stop, first + shard.rows)
+        for number, (first, end) in enumerate(pairwise(self.edges)):
+            low, high = max(start, first), min(stop, end)
             if low < high:
-                out[low - start : high - start] = shard.vector_range(low - first, high - first)
+                out[low - start : high - start] = self.shards[number].vector_range(low - first, high - first)
         return out
 
     def of_keys(self, keys: Any) -> Floats:
@@ -316,7 +318,7 @@ class Snapshot:
 class _Rows:
     """The rows of several shards; it does not know the snapshot, so that no cycle keeps closed files mapped."""
 
-    def __init__(self, shards: list[Shard], edges: list[int]) -> None:
+    def __init__(self, shards: Shards, edges: list[int]) -> None:
         self._shards, self._edges = shards, edges
 
     def vector(self, row: int) -> Floats:

@@ -11,6 +11,7 @@ import vecstore
 from vecstore.errors import CorruptError, OptionError
 from vecstore.shard.shard import Shard
 from vecstore.shard.sizes import bytes_beside, fixed_bytes
+from vecstore.store.shards import Shards
 
 ROWS, SHARD_ROWS = 900, 90
 
@@ -141,6 +142,6 @@ def test_a_store_of_two_trainings_has_no_single_codec(write, tmp_path, docs):
     specification = vecstore.codec("tcq:24")
     stores = [write(name, specification.fit(docs[start:])) for name, start in (("a", ROWS), ("b", ROWS + 500))]
     snapshot = stores[0]._snapshot
-    snapshot.shards += stores[1]._snapshot.shards
+    snapshot.shards = Shards(snapshot.shards.files + stores[1]._snapshot.shards.files)
     with pytest.raises(OptionError, match="2 codecs, each for some rows: all tcq:24, trained on other vectors"):
         _ = stores[0].codec

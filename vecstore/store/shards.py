@@ -1,0 +1,67 @@
+"""The shards of a snapshot: mapped when it is opened, read and checked when they are touched first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from vecstore.shard.shard import Shard
+
+__all__ = ["ShardFile", "Shards"]
+
+
+class ShardFile:
+    """A file that holds a shard, which is read and checked when it is touched first; several threads may do that.
+
+    Parameters
+    ----------
+    rows : int
+        As the manifest says.
+    read : function
+        Returns the shard, or raises what is wrong with it: then the next touch asks again.
+    """
+
+    def __init__(self, rows: int, read: Callable[[], Shard]) -> None:
+        self.rows, self._read = rows, read
+        self._shard: Shard | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, shard: Shard) -> ShardFile:
+        """Return the file of a shard that was read already."""
+        file = cls(shard.rows, lambda: shard)
+        file._shard = shard
+        return file
+
+    @property
+    def shard(self) -> Shard:
+        """The shard; raises `CorruptError` where it is damaged."""
+        if self._shard is None:
+            with self._lock:
+                self._shard = self._shard or self._read()
+        return self._shard
+
+
+class Shards(Sequence[Shard]):
+    """Shards, one behind the other. Each is read when it is asked for.
+
+    Attributes
+    ----------
+    files : list of ShardFile
+    rows : list of int
+        Of each; no shard is read for them.
+    """
+
+    def __init__(self, files: Sequence[ShardFile]) -> None:
+        self.files = list(files)
+        self.rows = [file.rows for file in files]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.files[at].shard if isinstance(at, int) else [file.shard for file in self.files[at]]
+
+    def __iter__(self) -> Iterator[Shard]:
+        return (file.shard for file in self.files)
