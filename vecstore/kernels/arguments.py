@@ -124,6 +124,10 @@ class NumberQueries(NamedTuple):
     least : float
         Length of a row.
     kind : PRODUCT, UNIT or SQUARED
+    shortest : (runs of `RUN` slots,) float32
+        Length of the shortest row of each, -1 where scans still have to see: rows' lengths differ more from one end of
+        a store to the other than in one place, and a single short row would have a scan score most others in full.
+        Empty where that is not worth it.
     """
 
     weights: NDArray[np.float32]
@@ -135,6 +139,7 @@ class NumberQueries(NamedTuple):
     norm_bias: float
     least: float
     kind: int
+    shortest: NDArray[np.float32]
 
 
 class Decoding(NamedTuple):

@@ -23,12 +23,14 @@ from vecstore.kernels.simd import (
     number_of,
     prefetch,
     splat,
+    spread,
     vector,
 )
 
-__all__ = ["F32", "norm", "product", "reader", "whole_product"]
+__all__ = ["F32", "GROUP", "norm", "product", "reader", "whole_product", "whole_products_reach"]
 
 LANES = 32
+GROUP = 16  # rows of which whole products are added up together
 F32 = ir.FloatType()
 # Sums in whichever order is fastest: the last bits of a score depend on it, as they do in any BLAS.
 FAST = ("reassoc", "contract", "nsz")
@@ -42,21 +44,46 @@ def whole_product(typing, level, codes, weights, count):
     """
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        _, codes, weights, count = arguments
-        emit = {"avx512": _by_bytes, "avx2": _by_pairs}.get(name_of(level), _one_by_one)
-        size = 1 if emit is _by_bytes else 2
-        codes, weights = (b.inttoptr(address, I8.as_pointer()) for address in (codes, weights))
-        kind = vector(I32, 16 if emit is not _by_pairs else 8)
-        total = cgutils.alloca_once(b, kind)
-        b.store(splat(kind, 0), total)
-        with cgutils.for_range(b, b.udiv(count, ir.Constant(I64, 64))) as loop:
-            place = b.mul(loop.index, ir.Constant(I64, 64))
-            b.store(
-                emit(b, at(b, codes, place), at(b, weights, b.mul(place, ir.Constant(I64, size))), b.load(total)), total
-            )
-        return _across(b, b.load(total), b.add)
+        _, *places, count = arguments
+        return _across(b, _whole_sums(b, name_of(level), *places, count), b.add)
 
     return types.int32(level, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def whole_products_reach(typing, level, codes, stride, weights, count, least):
+    """Return which of `GROUP` rows, a stride apart, have a `whole_product` of at least `least`, one bit each.
+
+    Vectors of sums are added up across their lanes together: a row costs four instructions instead of a dozen.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        _, codes, stride, weights, count, least = arguments
+        rows = [b.add(codes, b.mul(stride, ir.Constant(I64, i))) for i in range(GROUP)]
+        sums = [_whole_sums(b, name_of(level), row, weights, count) for row in rows]
+        mask, lanes = ir.Constant(I32, 0), sums[0].type.count
+        for first in range(0, GROUP, lanes):
+            found = _across_each(b, sums[first : first + lanes])
+            reached = b.bitcast(b.icmp_signed(">=", found, spread(b, found.type, least)), ir.IntType(lanes))
+            mask = b.or_(mask, b.shl(b.zext(reached, I32), ir.Constant(I32, first)))
+        return mask
+
+    return types.uint32(level, types.intp, types.intp, types.intp, types.intp, types.int32), generate
+
+
+def _whole_sums(b: Any, level: str, codes: Any, weights: Any, count: Any) -> Any:
+    """Emit a vector whose lanes add up to the product of bytes at one address with whole weights at another."""
+    emit = {"avx512": _by_bytes, "avx2": _by_pairs}.get(level, _one_by_one)
+    size = 1 if emit is _by_bytes else 2
+    codes, weights = (b.inttoptr(address, I8.as_pointer()) for address in (codes, weights))
+    kind = vector(I32, 16 if emit is not _by_pairs else 8)
+    total = cgutils.alloca_once(b, kind)
+    b.store(splat(kind, 0), total)
+    with cgutils.for_range(b, b.udiv(count, ir.Constant(I64, 64))) as loop:
+        place = b.mul(loop.index, ir.Constant(I64, 64))
+        factors = at(b, weights, b.mul(place, ir.Constant(I64, size)))
+        b.store(emit(b, at(b, codes, place), factors, b.load(total)), total)
+    return b.load(total)
 
 
 def _by_bytes(b: Any, codes: Any, weights: Any, total: Any) -> Any:
@@ -164,6 +191,24 @@ def _sum(b: Any, term: Any, places: Any, count: Any, *, in_order: bool = False) 
             b.store(add(b.load(total), _across(b, found, add)), total)
         b.store(b.add(start, b.mul(rounds, ir.Constant(I64, lanes * unrolled))), done)
     return b.load(total)
+
+
+def _across_each(b: Any, vectors: list[Any]) -> Any:
+    """Emit the vector of the sums across lanes of as many vectors as one has lanes, 8 or 16, in their order."""
+    lanes = len(vectors)
+    fours = range(0, lanes, 4)
+    # Lanes of two vectors, the second one's counted from `lanes` on, so that what they are shuffled to adds up to both:
+    # within each four lanes first, then whole fours, evens to odds.
+    steps = [
+        ([(0, lanes, 1, lanes + 1), (2, lanes + 2, 3, lanes + 3)], fours),
+        ([(0, 1, lanes, lanes + 1), (2, 3, lanes + 2, lanes + 3)], fours),
+    ]
+    steps += [([(0, 1, 2, 3), (4, 5, 6, 7)], range(0, 2 * lanes, 8))] * (lanes.bit_length() - 3)
+    for patterns, starts in steps:
+        orders = [constant(vector(I32, lanes), [start + i for start in starts for i in some]) for some in patterns]
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [b.add(*(b.shuffle_vector(*pair, order) for order in orders)) for pair in pairs]
+    return vectors[0]
 
 
 def _across(b: Any, value: Any, add: Any) -> Any:

@@ -12,7 +12,7 @@ from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Heap, NumberQueri
 from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.dense import product
 from vecstore.kernels.heap import bound_of, push
-from vecstore.kernels.number_scan import OVERRUN, score_of, square_of, start_of, unpack_six
+from vecstore.kernels.number_scan import OVERRUN, least_length, score_of, square_of, start_of, unpack_six
 from vecstore.kernels.numbers import NumberKind
 from vecstore.kernels.panels import (
     DEPTH,
@@ -84,7 +84,8 @@ def scan_batch(number_kind, how, level, shape, where, asked, found, ranges, allo
                 panel = Panel(row, stop - row, address, stride, np.uint32(bits))
                 ahead = np.int64(tiles.data.ctypes.data + start_of(tiles, row) + panel.rows * tiles.row_bytes)
                 multiply(kind.tag, how, level, panel, batch, queries.packed, floats, ahead)
-                exact += offer_panel(kind.tag, how, level, panel, batch, queries, heap, squares)
+                least = least_length(kind.tag, tiles, row, last, queries)
+                exact += offer_panel(kind.tag, how, level, panel, batch, queries, heap, squares, least)
             row = stop
     return exact
 
@@ -118,10 +119,10 @@ def multiply(kind, how, level, panel, batch, packed, floats, ahead):
 
 
 @borrowing
-def offer_panel(kind, how, level, panel, batch, queries, heap, squares):
+def offer_panel(kind, how, level, panel, batch, queries, heap, squares, shortest):
     """Score the rows of a panel whose sums may matter, and offer them; return how many scores were computed."""
     sums, lines, exact = batch.sums, batch.lines, 0
-    least = np.float32(queries.least * queries.least if queries.kind == SQUARED else queries.least)
+    least = np.float32(shortest * shortest if queries.kind == SQUARED else shortest)
     squares[:] = -1
     for group in range(len(sums)):
         start = 2 * batch.lanes * group

@@ -7,13 +7,14 @@ from numba import njit
 
 from vecstore.kernels.arguments import PRODUCT, SQUARED, Heap, NumberQueries, Tiles
 from vecstore.kernels.borrowing import borrowing
-from vecstore.kernels.dense import norm, product, whole_product
+from vecstore.kernels.dense import GROUP, norm, product, whole_product, whole_products_reach
 from vecstore.kernels.heap import bound_of, push
-from vecstore.kernels.numbers import NumberKind
+from vecstore.kernels.numbers import RUN, NumberKind
 from vecstore.kernels.table_scan import NOTHING
 from vecstore.kernels.trellis_planes import fetch
 
 OVERRUN = 64  # bytes behind a row that a kernel may read
+ROUNDED = 1 - 1e-6  # so that a length in float32 is not above what it stands for
 AHEAD, LINE = 4, 64  # rows that are fetched while one is scored, and bytes of a cache line
 
 
@@ -40,9 +41,6 @@ def score_numbers(number_kind, where, asked, indptr, rows, out):
 def scan_numbers(number_kind, level, where, asked, found, ranges, allowed):
     kind, tiles, queries, heap = NumberKind(*number_kind), Tiles(*where), NumberQueries(*asked), Heap(*found)
     count, d, row_bytes = len(heap.sizes), queries.weights.shape[1], tiles.row_bytes
-    limits = np.empty(count)
-    for q in range(count):
-        limits[q] = needed_product(bound_of(q, heap), q, queries)
     spare = np.empty(32 * max(row_bytes, d) + OVERRUN, np.uint8)
     data, data_at, spare_at = (
         tiles.data,
@@ -62,6 +60,7 @@ def scan_numbers(number_kind, level, where, asked, found, ranges, allowed):
             if bits == 0:
                 row = stop
                 continue
+            least = least_length(kind.tag, tiles, row, last, queries)
             start, size, stride = start_of(tiles, row), (stop - row) * row_bytes, row_bytes
             address = data_at + start
             if kind.six:
@@ -72,14 +71,15 @@ def scan_numbers(number_kind, level, where, asked, found, ranges, allowed):
                     spare[i] = data[start + i]
                 address = spare_at
             for q in range(count):
+                limit = needed_product(bound_of(q, heap), q, queries, least)
                 if whole_bytes:
-                    least = as_whole((limits[q] - bounds[q, 0]) / bounds[q, 1])
-                    mask = whole_mask(level, address, stride, stop - row, whole_at + q * whole_bytes, whole_d, least)
+                    whole = as_whole((limit - bounds[q, 0]) / bounds[q, 1])
+                    mask = whole_mask(level, address, stride, stop - row, whole_at + q * whole_bytes, whole_d, whole)
                 else:
-                    mask = product_mask(kind.tag, address, stride, stop - row, weights_at + 4 * q * d, d, limits[q])
+                    mask = product_mask(kind.tag, address, stride, stop - row, weights_at + 4 * q * d, d, limit)
                 mask &= bits
                 if mask:
-                    exact += offer_rows(kind.tag, mask, address, stride, row, q, queries, heap, limits)
+                    exact += offer_rows(kind.tag, mask, address, stride, row, q, queries, heap)
             row = stop
     return exact
 
@@ -92,7 +92,21 @@ def start_of(tiles, row):
 
 
 @borrowing
-def offer_rows(kind, mask, address, stride, row, q, queries, heap, limits):
+def least_length(kind, tiles, row, last, queries):
+    """Return what no row from `row` on is shorter than, to the end of its run, of the rows before `last`."""
+    shortest, run = queries.shortest, row // RUN
+    if len(shortest) == 0:
+        return queries.least
+    if shortest[run] < 0 and row % RUN == 0 and last - row >= RUN:  # two threads may both do it
+        least = np.inf
+        for i in range(row, row + RUN):
+            least = min(least, square_of(kind, tiles.data.ctypes.data + start_of(tiles, i), queries))
+        shortest[run] = np.sqrt(max(least, 0.0)) * ROUNDED
+    return max(queries.least, np.float64(shortest[run]))
+
+
+@borrowing
+def offer_rows(kind, mask, address, stride, row, q, queries, heap):
     """Score those rows from an address on that are set in a mask, and offer them to a query; return how many."""
     scores, rows, exact = heap.scores[q], heap.rows[q], 0
     while mask:
@@ -103,9 +117,6 @@ def offer_rows(kind, mask, address, stride, row, q, queries, heap, limits):
                 heap.sizes[q] = push(scores, rows, heap.sizes[q], found, row)
                 if heap.sizes[q] == len(scores):
                     heap.floors[q] = max(heap.floors[q], scores[0])
-                    limits[q] = needed_product(heap.floors[q], q, queries)
-            else:  # another thread may have raised it
-                limits[q] = needed_product(heap.floors[q], q, queries)
         mask >>= np.uint32(1)
         address += stride
         row += 1
@@ -113,9 +124,9 @@ def offer_rows(kind, mask, address, stride, row, q, queries, heap, limits):
 
 
 @borrowing
-def needed_product(bound, q, queries):
-    """Return what the sum of weights times numbers has to reach for a query's score to reach `bound`."""
-    bias, least = queries.biases[q], queries.least
+def needed_product(bound, q, queries, least):
+    """Return what the sum of weights times numbers has to reach for a query's score of a row to reach `bound`."""
+    bias = queries.biases[q]
     if queries.kind == PRODUCT:
         return bound - bias
     if queries.kind == SQUARED:
@@ -152,8 +163,12 @@ def score_of(found, square, kind):
 @borrowing
 def whole_mask(level, address, stride, rows, weights, d, limit):
     """Return which of up to 32 rows have whole products of at least `limit`, one bit each."""
-    mask = np.uint32(0)
-    for i in range(rows):
+    mask, first = np.uint32(0), 0
+    while rows - first >= GROUP:
+        mask |= whole_products_reach(level, address, stride, weights, d, limit) << np.uint32(first)
+        address += GROUP * stride
+        first += GROUP
+    for i in range(first, rows):
         mask |= np.uint32(whole_product(level, address, weights, d) >= limit) << np.uint32(i)
         address += stride
     return mask

@@ -13,6 +13,7 @@ __all__ = [
     "FLOATS",
     "KINDS",
     "MOST",
+    "RUN",
     "SHAPES",
     "WHOLE",
     "NumberKind",
@@ -27,6 +28,7 @@ __all__ = [
 FLOATS, WHOLE = static(0), static(1)  # what is multiplied
 MOST = {"avx2": 64, "avx512": 127}  # the largest weights of bytes; AVX2 adds two products up in 16 bits
 BYTES = static(0)
+RUN = 256  # rows whose shortest is kept, see `arguments.NumberQueries`
 
 
 class NumberKind(NamedTuple):

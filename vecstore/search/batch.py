@@ -31,7 +31,8 @@ from vecstore.search.trellis_scanner import TrellisScanner
 
 __all__ = ["Batch", "Found", "joined"]
 
-PIECE_BYTES = 2 * 1024 * 1024  # of code, times queries: less is not worth a thread of its own
+SHARED_BYTES = 40 * 1024 * 1024  # of code, times queries: less is scanned before another thread has woken up
+PIECE_BYTES = 2 * 1024 * 1024  # the same, at least, of each piece
 PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
@@ -295,9 +296,10 @@ class Batch:
         looked_at = [self._looked_at(scanner, number) for number, scanner in enumerate(scanners)]
         rows = list(map(length_of, looked_at))
         work = [max(some * scanner.codes.layer.code_bytes, 1) for some, scanner in zip(rows, scanners, strict=True)]
-        threads = thread_count()
+        queries = len(self.ranking.queries)
+        threads = thread_count() if sum(work) * queries >= SHARED_BYTES else 1
         shares = threads * each if threads > 1 else 1
-        size = max(sum(work) // shares, PIECE_BYTES // len(self.ranking.queries), 1)
+        size = max(sum(work) // shares, PIECE_BYTES // queries, 1)
         pieces = []
         for number, (scanner, ranges) in enumerate(zip(scanners, looked_at, strict=True)):
             count = max(1 if scanner.threaded else round(work[number] / size), -(-rows[number] // PIECE_ROWS), 1)

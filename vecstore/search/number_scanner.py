@@ -25,6 +25,8 @@ __all__ = ["NumberScanner"]
 MOST_CANCELLED = 1e3  # times a squared length: what the offsets add up to that it is left of
 FEW_QUERIES, FEW_OF_BYTES = 5, 3  # of float numbers and of bytes: up to so many are faster one after the other
 NO_WEIGHTS = {level: np.empty((0, 0), whole_type(level)) for level in levels.LEVELS}
+ALIKE = 0.8  # the shortest row is so long, beside the longest one, that no other bound is worth its search
+NO_LENGTHS = np.empty(0, np.float32)
 NOTHING_PACKED, NO_BOUNDS = np.empty(0, np.uint8), np.empty((0, 2))
 
 
@@ -97,7 +99,15 @@ class NumberScanner(Scanner):
             norm_bias=self._norm_bias,
             least=self._lengths[0],
             kind=raw_number(self.ranking.raw),
+            shortest=self._shortest,
         )
+
+    @property
+    def _shortest(self) -> NDArray[np.float32]:
+        """The lengths of the shortest rows here and there, where they tell more than that of the shortest of all."""
+        (least, largest), codes = self._lengths, self.codes
+        alike = self.ranking.raw == "product" or least > ALIKE * largest
+        return NO_LENGTHS if alike or codes.cells is not None or KINDS[self._dtype].six else codes.shortest
 
     @property
     def _of_bytes(self) -> bool:

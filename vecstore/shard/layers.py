@@ -18,6 +18,7 @@ from vecstore.container.joined_part import join
 from vecstore.container.part import padded, tiled
 from vecstore.errors import CorruptError
 from vecstore.kernels import entries
+from vecstore.kernels.numbers import RUN
 from vecstore.keys.packed import PackedKeys
 from vecstore.shard.cells import CellRuns
 
@@ -221,6 +222,11 @@ class LayerCodes:
         """Return what the layer's quantizer decodes the codes of these rows to."""
         keys = self._keys_of(rows) if self._keys_of is not None and self.layer.by_key else None
         return self.layer.quantized(codes, rows + self._first_row, keys)
+
+    @cached_property
+    def shortest(self) -> NDArray[np.float32]:
+        """The lengths of the shortest rows that scans have met so far, see `kernels.arguments.NumberQueries`."""
+        return np.full(-(-self.part.blocks * self.part.block_rows // RUN), -1, np.float32)
 
     @cached_property
     def centroid_terms(self) -> tuple[Floats, Floats]:

@@ -13,7 +13,7 @@ from vecstore.kernels import numbers as plain_numbers
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Heap, NumberQueries, TableQueries, Tiles
 from vecstore.kernels.heap import push
 from vecstore.kernels.numbers import KINDS as NUMBERS
-from vecstore.kernels.numbers import aligned, whole_weights
+from vecstore.kernels.numbers import RUN, aligned, whole_weights
 from vecstore.kernels.scans import scan_batch, scan_numbers, scan_tiles
 
 RNG = np.random.default_rng(0)
@@ -329,7 +329,8 @@ class NumberCase:
         whole, bounds = whole_weights(weights if of_bytes else weights[:0], level)
         none, how = np.empty(0, np.uint8), plain_numbers.arithmetic(level, of_bytes=of_bytes)
         packed, packed_bounds = plain_numbers.pack(weights, how, level)
-        rest = biases, norm_weights, norm_bias, least, KINDS[kind]
+        runs = 0 if self.kind.six else -(-2 * block_rows // RUN)
+        rest = biases, norm_weights, norm_bias, least, KINDS[kind], np.full(runs, -1, np.float32)
         self.one_by_one = NumberQueries(weights, whole, none, bounds, *rest)
         self.together = NumberQueries(weights, whole_weights(weights[:0], level)[0], packed, packed_bounds, *rest)
 

@@ -199,7 +199,8 @@ def compiled_for(level: str, threads: str = "1") -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VECSTORE_SIMD", level)
         patch.setenv("VECSTORE_THREADS", threads)
-        patch.setattr("vecstore.search.batch.PIECE_BYTES", 1)  # a thread for each few rows
+        patch.setattr("vecstore.search.batch.SHARED_BYTES", 1)  # a thread for each few rows
+        patch.setattr("vecstore.search.batch.PIECE_BYTES", 1)
         forget()
         yield
     forget()
