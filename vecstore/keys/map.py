@@ -10,7 +10,9 @@ Keys are cut into segments of about a million by the top bits of their hash, so 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ VALUE_BITS = (1, 2, 4, 8, 16)
 MOST_CELLS = 1 << 32  # of a segment: its third is multiplied by 32 bits of hash in 64
 KNOWN_FEATURES: frozenset[str] = frozenset()  # what a key map may require of its reader; none yet
 M64 = (1 << 64) - 1
+ENTRY = np.dtype([("hash", "<u8"), ("shard", "<u2")])  # of a key, while segments are made
 
 
 def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dict[str, list[int]]:
@@ -54,12 +57,14 @@ def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dic
     container = ContainerWriter(path)
     collisions: dict[str, list[int]] = {}
     shape: list[tuple[int, int]] = []
-    for keys, values in _segments(hashes, segment_bits):
-        order = np.lexsort((values, keys))
+    for keys, values in _segments(hashes, segment_bits, container.path.parent):
+        order = np.argsort(keys, kind="stable")  # those of one hash stay in the order of shards
         keys, values = keys[order], values[order]
-        repeated = np.concatenate([[False], keys[1:] == keys[:-1]])
-        for key in np.unique(keys[repeated]).tolist():
-            collisions[f"{key:016x}"] = values[keys == key].tolist()
+        repeated = np.concatenate([[False], keys[1:] == keys[:-1]])[: len(keys)]
+        several = np.unique(keys[repeated])
+        firsts, ends = np.searchsorted(keys, several, "left"), np.searchsorted(keys, several, "right")
+        for key, first, end in zip(several.tolist(), firsts.tolist(), ends.tolist(), strict=True):
+            collisions[f"{key:016x}"] = values[first:end].tolist()
         keys, values = keys[~repeated], values[~repeated]
         third = len(keys) * 41 // 100 + 16
         cells, seed = np.zeros(3 * third, np.uint16), 0
@@ -82,17 +87,46 @@ def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dic
 
 
 def _segments(
-    hashes: Sequence[NDArray[np.uint64]], segment_bits: int
+    hashes: Sequence[NDArray[np.uint64]], segment_bits: int, directory: Path
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint16]]]:
-    for segment in range(1 << segment_bits):
-        keys, values = [np.empty(0, np.uint64)], [np.empty(0, np.uint16)]
-        for shard, own in enumerate(hashes):
-            for start in range(0, len(own), SEGMENT_KEYS):
-                chunk = np.asarray(own[start : start + SEGMENT_KEYS])
-                inside = chunk[((chunk >> np.uint64(1)) >> np.uint64(63 - segment_bits)) == segment]
-                keys.append(inside)
-                values.append(np.full(len(inside), shard, np.uint16))
-        yield np.concatenate(keys), np.concatenate(values)
+    """Yield the hashes of each segment, and which shard each is of; within a segment in the order of shards.
+
+    All are read once, however many segments there are, and written to a temporary file in sorted runs.
+    """
+    if not segment_bits:  # no more than one run has
+        every = np.concatenate([np.empty(0, ENTRY), *_runs(hashes)])
+        yield every["hash"].copy(), every["shard"].copy()
+        return
+    numbers, edges, first = np.arange((1 << segment_bits) + 1), [], 0
+    with tempfile.TemporaryFile(dir=directory) as file:
+        for run in _runs(hashes):
+            segments = (run["hash"] >> np.uint64(64 - segment_bits)).astype(np.int64)
+            order = np.argsort(segments, kind="stable")
+            edges.append(first + np.searchsorted(segments[order], numbers))
+            file.write(run[order].data)
+            first += len(run)
+        file.flush()
+        runs, cuts = np.memmap(file, ENTRY, "r"), np.stack(edges, axis=1)  # cuts[segment, run]
+        for lows, highs in pairwise(cuts):
+            own = np.concatenate([runs[low:high] for low, high in zip(lows.tolist(), highs.tolist(), strict=True)])
+            yield own["hash"].copy(), own["shard"].copy()
+
+
+def _runs(hashes: Sequence[NDArray[np.uint64]]) -> Iterator[NDArray[Any]]:
+    """Yield the entries of all shards, about as many at a time as a segment has."""
+    waiting: list[NDArray[Any]] = []
+    held = 0
+    for shard, own in enumerate(hashes):
+        for start in range(0, len(own), SEGMENT_KEYS):
+            piece = np.empty(min(len(own) - start, SEGMENT_KEYS), ENTRY)
+            piece["hash"], piece["shard"] = own[start : start + SEGMENT_KEYS], shard
+            if held + len(piece) > SEGMENT_KEYS:
+                yield np.concatenate(waiting)
+                waiting, held = [], 0
+            waiting.append(piece)
+            held += len(piece)
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def _packed(cells: NDArray[np.uint16], bits: int) -> bytes:

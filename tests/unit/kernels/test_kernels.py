@@ -117,6 +117,26 @@ def test_key_map_reports_hashes_of_several_shards(tmp_path):
     assert collisions == {f"{5:016x}": [0, 2], f"{7:016x}": [1, 2]}
 
 
+@pytest.mark.parametrize("counts", [(), (0, 0), (700,), (31, 0, 900, 33), tuple(range(60))])
+def test_a_key_map_of_many_segments_is_made_in_runs(tmp_path, monkeypatch, counts):
+    hashes = [RNG.integers(0, 2**64, count, np.uint64) for count in (5, *counts)]
+    hashes[-1][:5] = hashes[0][: len(hashes[-1][:5])]
+    monkeypatch.setattr("vecstore.keys.map.SEGMENT_KEYS", 64)
+    shared = min(5, len(hashes[-1])) if counts else 0
+    collisions = write_key_map(tmp_path / "keys.vecs", hashes)
+    assert collisions == {f"{key:016x}": [0, len(hashes) - 1] for key in hashes[0][:shared].tolist()}
+    key_map = KeyMap(tmp_path / "keys.vecs")
+    for number, own in enumerate(hashes):
+        alone = own[shared:] if number in (0, len(hashes) - 1) else own
+        assert (key_map.shards_of(alone) == number).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.vecs"]
+
+
+def test_a_key_map_of_no_keys_is_written(tmp_path):
+    assert write_key_map(tmp_path / "keys.vecs", [np.empty(0, np.uint64)] * 3) == {}
+    assert KeyMap(tmp_path / "keys.vecs").verify() > 0
+
+
 @pytest.mark.parametrize("count", [1, 31, 33, KERNEL_KEYS, 3 * KERNEL_KEYS])
 @pytest.mark.parametrize("kind", ["bytes", "int64"])
 def test_lookup_of_many_keys(key_index, kind, count):
