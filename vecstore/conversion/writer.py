@@ -78,6 +78,11 @@ class Writer:
         user: Mapping[str, Any] | None = None,
     ) -> None:
         check_metric(metric)
+        if not isinstance(codec, Codec | MixedCodec):
+            raise OptionError(
+                f"codec is a trained one, found {codec!r:.60}: vecstore.codec('sq:8').fit(sample) trains, and "
+                "vecstore.write(path, vectors, keys, 'sq:8') does all at once"
+            )
         for one in codec.codecs if isinstance(codec, MixedCodec) else [codec]:
             one.refuse_if_cut()
         Cutter(codec, shard_bytes, keep_norms=keep_norms, keep_order=keep_order)  # raises

@@ -93,6 +93,12 @@ def test_shards_of_blocks(path):
     assert max(file.stat().st_size for file in path.glob("shard-*.vecs")) <= 5 * BLOCK_BYTES
 
 
+def test_a_codec_that_is_not_trained_is_refused(path):
+    with pytest.raises(OptionError, match=r"a trained one, found 'sq:8': vecstore.codec\('sq:8'\).fit"):
+        Writer(path, "sq:8")
+    assert not path.exists()
+
+
 def test_shards_too_small(path, words, sq8):
     with pytest.raises(BudgetError, match="a shard of 1,000 bytes: the codec's own tables need at least"):
         Writer(path, sq8, shard_bytes=1000)
