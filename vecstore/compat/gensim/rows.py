@@ -148,7 +148,8 @@ class KeyedRows:
                 raise KeyNotFoundError(f"key {key!r:.80} is not present; ignore_missing=True leaves it out")
             mean += np.float32(weight) * vector
             total += abs(weight)
-        mean = mean / np.float32(total) if total else mean
+        if total:
+            mean /= np.float32(total)
         return unit(mean) if post_normalize else mean
 
     def add_vector(self, key: Any, vector: ArrayLike) -> int:
