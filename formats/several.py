@@ -58,6 +58,11 @@ class SeveralDumps(Dump):
         """The dumps."""
         return self._dumps
 
+    @property
+    def size_bytes(self) -> int:
+        """That of all parts."""
+        return sum(dump.size_bytes for dump in self._dumps)
+
     def digest(self) -> str:
         """Return the XXH3 (128 bits) of those of the parts, in hexadecimal."""
         return joined_digest([dump.digest() for dump in self._dumps])

@@ -7,6 +7,7 @@ and each shard is a task: one after the other here, or side by side at the worke
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -18,6 +19,7 @@ from typing import Any, Unpack
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.conversion.arrays import ArrayDump
+from vecstore.conversion.dask_dump import dask_dump, is_dask
 from vecstore.conversion.encoding import Source
 from vecstore.conversion.fitting import Fitted, FittingWork, fit, fit_elsewhere
 from vecstore.conversion.frames import columns_of, in_memory, vectors_and_keys
@@ -87,7 +89,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     Parameters
     ----------
     source : path, Dump, or what `write` takes as vectors
-        A file in any of the formats of `vecstore.formats`, or the folder of a static model (model2vec).
+        A file in any of the formats of `vecstore.formats`, or the folder of a static model (model2vec); also an array
+        or data frame of Dask (see `vecstore.conversion.dask_dump.dask_dump`).
     path : path or URL
         The store to write: a file, or with `shard_bytes` a directory. One in a bucket (``s3://bucket/docs.vecs``) is
         always a directory; it is built on the local disk, where temporary files are, and uploaded.
@@ -176,13 +179,14 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     )
     crew = Crew(executor)
     with reported(progress) as report, ExitStack() as stack:
-        dump = _dump(source, dict(reading))
+        dump = given = _dump(source, dict(reading))
         local = stack.enter_context(destination(path, force=force, resume=resume))
         if isinstance(dump, TrainedTables):
             if codec is budget is target is like is None:
                 return replace(_imported(dump, local, options), path=str(path))
             dump = stack.enter_context(dump.as_dump())
-        own: Any = None if isinstance(source, Dump) or in_memory(source) else reading
+        sent = (executor is not None or resume) and isinstance(source, (str, os.PathLike)) and isinstance(given, Dump)
+        own: Any = reading if sent else None
         return replace(_converted(parted(dump, own), local, options, crew, report), path=str(path))
 
 
@@ -251,6 +255,8 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
 
 
 def _dump(source: Any, reading: dict[str, Any]) -> Dump | TrainedTables:
+    if is_dask(source):
+        source = dask_dump(source, reading.pop("columns", None))
     if not isinstance(source, Dump) and not in_memory(source):
         options, source = checked_options(reading), fetched(source)
         if matching(Path(source)):

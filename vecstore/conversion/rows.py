@@ -42,7 +42,7 @@ class Parted:
 
 def parted(dump: Dump, reading: ReadingOptions | None = None) -> Parted:
     """Return a dump with its parts: as files, where it was opened from a path with these options."""
-    if reading is None or len(dump.parts) < 2:
+    if reading is None:
         return Parted(dump, list(dump.parts))
     return Parted(dump, [FilePart(part.path, reading) for part in dump.parts])
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from threading import Lock
+from multiprocessing import get_context, parent_process
+from threading import Lock, Thread
 from typing import Any
 
 from vecstore.errors import OptionError
@@ -88,10 +88,19 @@ class Processes(Executor):
         begun.add_done_callback(done)
 
     def _started(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_one_thread)
+        return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_begin)
 
 
-def _one_thread() -> None:
-    """Have a new process compute in one thread: before numpy and faiss are there to read it."""
+def _begin() -> None:
+    """Have a new process compute in one thread, before numpy and faiss are there to read it, and end with its parent.
+
+    A parent that is killed tells nobody, and its processes would wait for tasks for ever.
+    """
     for name in ("VECSTORE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

@@ -23,6 +23,16 @@ def test_summary_and_store(good, keys):
         assert list(store) == keys and store.info()["codec"] == "sq:8"
 
 
+@pytest.mark.slow
+def test_workers(good):
+    """Two processes encode shards of one file; and go on where there is nothing to go on from."""
+    options = ["--keys", "keys.txt", "--codec", "f32", "--shard-size", "140kB"]
+    good("convert", "x.npy", "a.vecs", *options)
+    good("convert", "x.npy", "b.vecs", *options, "--workers", "2", "--resume")
+    one, two = ({file.name: file.read_bytes() for file in Path(name).iterdir()} for name in ("a.vecs", "b.vecs"))
+    assert one == two and not list(Path().glob(".*.partial"))
+
+
 @pytest.mark.parametrize("keys", ["str", "int64", "hard", None])
 def test_the_commands_that_a_summary_ends_with_work(good, keys):
     rows, options = np.arange(300), ["--keys", "keys.txt"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -194,3 +196,36 @@ def test_a_driver_that_is_killed_goes_on(parts, expected, tmp_path, monkeypatch,
 
 def stop_now():
     raise Stopped
+
+
+DRIVER = """
+import os, signal, sys
+import vecstore
+from vecstore.distributed import Processes
+
+seen = 0
+
+def stop(step):
+    global seen
+    seen += 1
+    if seen == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    with Processes(1) as executor:
+        options = dict(codec="sq:8", shard_bytes=200_000, on_bad="skip", on_duplicate="last", columns=["price"])
+        vecstore.convert(sys.argv[1], sys.argv[2], executor=executor, resume=True, progress=stop, **options)
+"""
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_again_and_again(parts, expected, tmp_path):
+    """Each attempt gets a few steps further; the store is whole or not there. Its processes end with it."""
+    (tmp_path / "driver.py").write_text(DRIVER)
+    path, attempts = tmp_path / "a.vecs", 0
+    while not path.exists():
+        command = [sys.executable, tmp_path / "driver.py", parts, path, str(2 * attempts + 2)]
+        code = subprocess.run(command, capture_output=True, timeout=120).returncode
+        attempts += 1
+        assert code == (0 if path.exists() else -signal.SIGKILL) and attempts < 15
+    assert files(path) == expected and attempts > 3
