@@ -30,7 +30,7 @@ ALLOWED = {
     ("vecstore/compat/gensim/attributes.py", "TypeError"): "as gensim",
     ("vecstore/compat/gensim/similar.py", "ZeroDivisionError"): "as gensim",
     ("vecstore/compat/magnitude/magnitude.py", "IndexError"): "the protocol of sequences",
-    ("vecstore/remote/obstore_objects.py", "FileNotFoundError"): "as open() does",
+    ("vecstore/remote/objects.py", "FileNotFoundError"): "as open() does",
     ("vecstore/remote/fsspec_objects.py", "FileNotFoundError"): "as open() does",
     ("bench/scripts/fuzz.py", "TimeoutError"): "a find: what took too long",
     ("vecstore/codecs/base.py", "TypeError"): "caught where a configuration is read, which names the file",

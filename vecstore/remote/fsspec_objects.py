@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ class FsspecObjects(Objects):
         self._root = root.rstrip("/")
 
     def get(self, name: str, span: tuple[int, int] | None = None, *, mark: str | None = None) -> Answer:
-        with self._told(name):
+        with translated(f"{self.url}/{name}"):
             found = self._about(name)
             if mark is not None and found.mark not in (None, mark):
                 raise Refused(f"{self.url}/{name}: another one is there")
@@ -36,18 +34,18 @@ class FsspecObjects(Objects):
         return Answer(data, found.size, found.mark)
 
     def head(self, name: str) -> Answer:
-        with self._told(name):
+        with translated(f"{self.url}/{name}"):
             self._fs.invalidate_cache(self._path(name))
             found = self._about(name)
         return found
 
     def download(self, name: str, path: Path) -> None:
-        with self._told(name):
+        with translated(f"{self.url}/{name}"):
             self._fs.get_file(self._path(name), str(path))
         traffic.add(0, path.stat().st_size)
 
     def put(self, name: str, source: bytes | Path) -> None:
-        with self._told(name):
+        with translated(f"{self.url}/{name}"):
             if isinstance(source, Path):
                 self._fs.put_file(str(source), self._path(name))
             else:
@@ -61,13 +59,13 @@ class FsspecObjects(Objects):
 
     def delete(self, name: str) -> None:
         try:
-            with self._told(name):
+            with translated(f"{self.url}/{name}"):
                 self._fs.rm_file(self._path(name))
         except FileNotFoundError:
             pass
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        with self._told(prefix):
+        with translated(f"{self.url}/{prefix}"):
             self._fs.invalidate_cache()
             folder = self._path(prefix.rpartition("/")[0]).rstrip("/")
             for path in self._fs.find(folder):
@@ -89,15 +87,6 @@ class FsspecObjects(Objects):
 
     def _unconditional(self) -> RemoteError:
         return RemoteError(f"{self.url}: fsspec cannot write conditionally, so no commit is safe: pip install obstore")
-
-    @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        url = f"{self.url}/{name}"
-        with translated(url):
-            try:
-                yield
-            except FileNotFoundError as error:
-                raise FileNotFoundError(errno.ENOENT, "nothing is there", url) from error
 
 
 def _seconds(about: dict[str, Any]) -> float:

@@ -6,6 +6,7 @@ obstore does not know, or where it is not installed.
 
 from __future__ import annotations
 
+import errno
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -156,12 +157,14 @@ def objects_of_bucket(url: str) -> Objects | None:
 
 @contextmanager
 def translated(url: str, *, requests: int = 1) -> Iterator[None]:
-    """Raise what libraries raise as a `RemoteError`, in one line; errors of this package stay. Counts requests."""
+    """Raise what libraries raise as a `RemoteError`, or as a `FileNotFoundError`; in one line. Counts requests."""
     traffic.add(requests, 0)
     try:
         yield
-    except (VecstoreError, FileNotFoundError):
+    except VecstoreError:
         raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "nothing is there", url) from error
     except Exception as error:  # every library has errors of its own
         told = next(iter(str(error).splitlines()), "")[:300]
         told = f"{url}: {told or type(error).__name__}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -101,8 +100,6 @@ class ObstoreObjects(Objects):
         with translated(url):
             try:
                 yield
-            except FileNotFoundError as error:
-                raise FileNotFoundError(errno.ENOENT, "nothing is there", url) from error
             except (self._errors.AlreadyExistsError, self._errors.PreconditionError) as error:
                 raise Refused(f"{url}: another one is there") from error
             except self._errors.NotSupportedError as error:

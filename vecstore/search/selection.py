@@ -51,15 +51,13 @@ class Selection:
         self._sections, self._edges, total = sections, edges, edges[-1]
         self.narrowed = rows is not None
         self.count = total
-        code_bytes = max(*(section.layers[0].layer.code_bytes for section in sections), 1, 1)
-        self._most_listed = total / min(max(PICKED_BYTES / code_bytes, LISTED[0]), LISTED[1])
         self.listed: NDArray[np.int64] | None = None
         self._mask: NDArray[np.bool_] | None = None  # by position
         self._bits: dict[tuple[int, Part], NDArray[np.uint32]] = {}
         self._counts: dict[int, NDArray[np.int64]] = {}  # of each section, how many rows of each cell may be found
         some = None if rows is None else as_rows(total, rows, "rows")
         others = None if exclude is None else as_rows(total, exclude, "exclude")
-        if some is not None and some.dtype != bool and len(some) <= self._most_listed:
+        if some is not None and some.dtype != bool and self._is_few(len(some)):
             self._list(_distinct(some), others)
         elif some is not None or others is not None:
             self._set_mask(_mask(total, some, others))
@@ -105,6 +103,11 @@ class Selection:
             self._bits[key] = _packed(part.placed(mask))
         return self._bits[key]
 
+    def _is_few(self, count: int) -> bool:
+        """Return whether so many rows are kept as a list: where picking them out may be faster than a scan."""
+        code_bytes = max([1, *(section.layers[0].layer.code_bytes for section in self._sections)])
+        return count * min(max(PICKED_BYTES / code_bytes, LISTED[0]), LISTED[1]) <= self._edges[-1]
+
     def _list(self, rows: NDArray[np.int64], others: NDArray[Any] | None) -> None:
         if others is not None:
             kept = ~others[rows] if others.dtype == bool else ~np.isin(rows, others)
@@ -113,7 +116,7 @@ class Selection:
 
     def _set_mask(self, mask: NDArray[np.bool_]) -> None:
         self.count = int(np.count_nonzero(mask))
-        if self.count <= self._most_listed:
+        if self._is_few(self.count):
             self._list(np.flatnonzero(mask), None)
             return
         for section, first, end in zip(self._sections, self._edges, self._edges[1:], strict=False):
