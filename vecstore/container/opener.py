@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vecstore.container.container import Container
 from vecstore.container.mapped_file import MappedFile
 from vecstore.remote.urls import Place
 
-__all__ = ["open_container"]
+if TYPE_CHECKING:
+    from vecstore.remote.path import RemotePath
+
+__all__ = ["downloaded", "open_container"]
 
 
 def open_container(path: str | Place | MappedFile, *, check: bool = True, safe: bool = False) -> Container:
@@ -21,4 +25,15 @@ def open_container(path: str | Place | MappedFile, *, check: bool = True, safe: 
     try:
         return RemoteContainer(path)
     except NoRanges:
-        return Container(path.download(lambda copy: Container(copy).verify()))
+        return Container(downloaded(path))
+
+
+def downloaded(path: RemotePath) -> Path:
+    """Return a whole file of a bucket, verified, and kept in the cache."""
+
+    def verified(copy: Path) -> str:
+        container = Container(copy)
+        container.verify()
+        return container.fingerprint
+
+    return path.download(verified)

@@ -46,6 +46,7 @@ class RemoteContainer(Container):
             if name in self._extents:
                 opening.need(*self._extents[name])
         self.version, self.description, self.fingerprint = self._read_description()
+        path.require(self.fingerprint)  # before anything of another file stays in the cache
         self._about = field(self.description, "parts", dict, self.path)
         self.checksums = self._read_checksums().copy()
         opening.keep()

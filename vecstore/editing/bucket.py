@@ -14,6 +14,7 @@ from typing import Any
 
 from vecstore.container.container import Container
 from vecstore.container.head import head_of
+from vecstore.container.opener import downloaded
 from vecstore.editing.commit import entry_of
 from vecstore.errors import ConflictError, ExistsError, OptionError
 from vecstore.remote.commit import put_in_force
@@ -148,7 +149,7 @@ def _put(path: RemotePath, file: Path, models: bool) -> None:
 
 def _fetch(target: RemotePath, entry: dict[str, Any], local: Path) -> None:
     """Bring a whole file of a store, verified, and kept in the cache."""
-    cached = (target / entry["file"]).download(lambda copy: Container(copy).verify())
+    cached = downloaded(target / entry["file"])
     try:
         os.link(cached, local / entry["file"])
     except OSError:  # another disk

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import xxhash
 
-from vecstore.errors import RemoteError
+from vecstore.errors import CorruptError, RemoteError
 from vecstore.remote.cache import Cache
 from vecstore.remote.heads import HEAD_SUFFIX, Head, Spans
 from vecstore.remote.objects import Answer, Objects, Refused, objects_at
@@ -139,7 +139,7 @@ class RemotePath:
 
     def head(self) -> Head | None:
         """Return what opening reads, from the cache or from the object beside this one; None where there is none."""
-        if self._fingerprint is None:
+        if self._stands_for is None:
             found = Head.of_bytes(self._cache.read(self._head_name))
             if found is None:
                 return None
@@ -171,24 +171,32 @@ class RemotePath:
 
         return Pieces(str(self), self._cache, name, size, fetch=fetch, held=held)
 
-    def download(self, verify: Callable[[Path], object]) -> Path:
-        """Return a local copy of the whole object, from the cache where it is there; `verify` raises for a bad one."""
+    def download(self, verified: Callable[[Path], str]) -> Path:
+        """Return a local copy of the whole object, from the cache where it is there.
+
+        `verified` returns the fingerprint of a copy, or raises.
+        """
 
         def write(path: Path) -> None:
             self.objects.download(self.key, path)
-            verify(path)
+            self.require(verified(path))
 
-        stands_for = self._fingerprint or _digest(f"{self}\0{self.objects.head(self.key).mark}")
+        stands_for = self._stands_for or _digest(f"{self}\0{self.objects.head(self.key).mark}")
         return self._cache.whole(f"{stands_for}.vecs", write)
 
+    def require(self, fingerprint: str) -> None:
+        """Raise `CorruptError` for the fingerprint of another file than the manifest means, where there is one."""
+        if self._stands_for is not None and self._stands_for.partition("-")[0] != fingerprint:
+            raise CorruptError("is not the file that the manifest means: restore it from a copy", path=self)
+
     @property
-    def _fingerprint(self) -> str | None:
-        """What stands for the content, where a manifest says it."""
+    def _stands_for(self) -> str | None:
+        """What stands for the content, where a manifest says it: fingerprint and length."""
         return None if self._folder is None else self._folder._known.get(self.name)
 
     @property
     def _head_name(self) -> str:
-        return f"{self._fingerprint or _digest(str(self))}{HEAD_SUFFIX}"
+        return f"{self._stands_for or _digest(str(self))}{HEAD_SUFFIX}"
 
     def _read(self) -> bytes:
         found = self.objects.get(self.key)
