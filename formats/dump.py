@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ class Batch:
         Index in the batch -> why that row could not be read, with the place in the file.
     columns : dict
         What else was asked for of the rows, by name: n values each, a `pyarrow.Array` or a list.
+    fields : dict
+        What the rows have in fields of a store, by name: n rows each, which are cut by slices.
     fraction_read : float
         How much of the dump is behind once this batch is done, 0 to 1: by rows where the file says how many
         it holds, else by its (compressed) bytes. What a progress bar needs.
@@ -67,6 +70,7 @@ class Batch:
     problems: dict[int, Problem] = field(default_factory=dict)
     fraction_read: float = 0.0
     columns: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -77,7 +81,9 @@ class Batch:
             return self
         keys = None if self.keys is None else self.keys[start:stop]
         columns = {name: values[start:stop] for name, values in self.columns.items()}
-        return replace(self, vectors=self.vectors[start:stop], keys=keys, problems={}, columns=columns)
+        fields = {name: rows[start:stop] for name, rows in self.fields.items()}
+        vectors = self.vectors[start:stop]
+        return replace(self, vectors=vectors, keys=keys, problems={}, columns=columns, fields=fields)
 
 
 class Dump(ABC):
@@ -95,6 +101,8 @@ class Dump(ABC):
         The type of the keys in every batch; None for a dump without keys.
     columns : tuple of str
         What its batches carry beside: those asked for when it was opened.
+    fields : mapping
+        Fields of a store that rows have, by name: how each is coded, and what all rows have in it.
     dtype : str
         Of the numbers in the file; batches have float32.
     left_out : tuple of str
@@ -106,6 +114,7 @@ class Dump(ABC):
     _key_bytes = 0  # that a key takes in the file, where all take as many
     left_out: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = MappingProxyType({})
     held: Any = None  # what has to stay while this does
 
     def __init__(

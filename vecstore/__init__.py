@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vecstore.editing.compaction import compact
     from vecstore.editing.edit import edit
     from vecstore.errors import VecstoreError
+    from vecstore.fields.multi.multi import Multi
     from vecstore.search.result import SearchResult
     from vecstore.store.store import Store
     from vecstore.store.store import open_store as open
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Codec": "vecstore.codecs.codec:Codec",
     "CodecSpec": "vecstore.codecs.codec:CodecSpec",
+    "Multi": "vecstore.fields.multi.multi:Multi",
     "Report": "vecstore.conversion.report:Report",
     "SearchResult": "vecstore.search.result:SearchResult",
     "Store": "vecstore.store.store:Store",
@@ -60,6 +62,7 @@ _HOMES = {
 __all__ = [
     "Codec",
     "CodecSpec",
+    "Multi",
     "Report",
     "SearchResult",
     "Store",

@@ -7,6 +7,7 @@ assertion, or by whatever Python raises for a number that fits nothing.
 from __future__ import annotations
 
 import bisect
+import copy
 import math
 import re
 import struct
@@ -171,6 +172,15 @@ class Shard:
             found[column["name"]] = self.column(column, f"columns.{number}.")
         return found
 
+    def tokens(self):
+        """Return the fields of several vectors a row (section 5, Fields): a list of (t, d) arrays by name."""
+        found, names = {}, [field["name"] for field in self.about.get("fields", ())]
+        assert len(names) <= 64 and len(set(names)) == len(names) and all(name.isprintable() and name for name in names)
+        for number, field in enumerate(self.about.get("fields", ())):
+            if field["kind"] == "multi":
+                found[field["name"]] = Tokens(self, field, f"fields.{number}.").items()
+        return found
+
     def column(self, column, prefix):
         n, kind, nulls = self.about["rows"], column["type"], checks.whole(column["nulls"])
         if kind == "bool":
@@ -299,6 +309,31 @@ class Shard:
             assert len(raw) == size
             blocks.append(raw)
         return np.frombuffer(b"".join(blocks), np.uint8).reshape(rows, width)
+
+
+class Tokens(Shard):
+    """Section 5, Fields: the vectors of all rows lie as those of a shard, under names that begin with a prefix."""
+
+    def __init__(self, shard, field, prefix):
+        self.starts_of_rows = shard.plain(f"{prefix}starts", "<i8", shard.about["rows"] + 1).tolist()
+        checks.whole(field["vectors"], most=2**32)
+        checks.whole(field["dimensions"], 1, 2**20)
+        checks.whole(field["pool"], 1, 65536)
+        checks.codec(field["codec"], field["dimensions"], single=True)
+        assert len(field["codec"]) == 1 and not any(tables.knows_numbers(step) for step in field["codec"][0])
+        parts = shard.about["parts"].items()
+        parts = {name.removeprefix(prefix): part for name, part in parts if name.startswith(prefix)}
+        self.about, self.keys = {**field, "rows": field["vectors"], "parts": parts}, None
+        self.container = copy.copy(shard.container)
+        self.container.description = self.about
+        values, start = shard.container.values.items(), prefix.encode()
+        self.container.values = {name.removeprefix(start): value for name, value in values if name.startswith(start)}
+
+    def items(self):
+        starts = self.starts_of_rows
+        assert starts[0] == 0 and starts == sorted(starts) and starts[-1] == self.about["vectors"]
+        x = self.layer(0) if starts[-1] else np.empty((0, self.about["dimensions"]))
+        return [x[start:end] for start, end in pairwise(starts)]
 
 
 def code_bytes_of(step, d, model):
@@ -810,6 +845,11 @@ class Store:
         each = [(shard.about["rows"], shard.columns()) for shard in self.shards]
         names = dict.fromkeys(name for _, columns in each for name in columns)
         return {name: [v for rows, own in each for v in own.get(name, [None] * rows)] for name in names}
+
+    def tokens(self):
+        """Return the fields of several vectors a row, where all shards have them."""
+        each = [shard.tokens() for shard in self.shards]
+        return {name: [item for own in each for item in own[name]] for name in each[0] if all(name in o for o in each)}
 
     def keys(self):
         return [shard.keys.key(row) for shard in self.shards for row in range(shard.about["rows"])]

@@ -35,6 +35,7 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "mixed": (300, 8, "f16@40+qr:6x7x9:mult", None, {"metric": "dot", **INSISTING}),
     "columns": (300, 6, "cells:4,sq:8", "str", {"keep_order": False}),
     "sharded-columns": (450, 8, "sq:8", "int64", {"shard_bytes": 275_000}),
+    "tokens": (120, 6, "sq:8", "str", {}),
     "static": (12, 8, "sq:8", "tokens", {}),
 }
 EDITED = "edited.vecs"  # of several generations
@@ -43,7 +44,7 @@ SINCE = {
     "trellis": "1.1",
     **dict.fromkeys(("cells", "order", "axes", "heads", "tables", "mixed"), "1.2"),
     **dict.fromkeys(WITH_COLUMNS, "1.3"),
-    "static": "1.3",
+    **dict.fromkeys(("static", "tokens"), "1.3"),
 }  # the version that a store needs, where it is not the first
 
 
@@ -73,6 +74,12 @@ def columns(rows: int) -> dict[str, list]:
         "links": [[f"{i} to {j}" for j in range(i % 3)] for i in every],
         "nothing": [None for _ in every],
     }
+
+
+def tokens(rows: int) -> list[np.ndarray]:
+    """Return the token vectors of golden stores: none to four a row, of five dimensions, one of them constant."""
+    rng = np.random.default_rng(2)
+    return [rng.uniform(-1, 1, (i % 5, 5)).astype(np.float32) * (1, 1, 0, 1, 1) for i in range(rows)]
 
 
 def static_model(folder: Path, rows: int, dimensions: int) -> Path:
@@ -131,7 +138,8 @@ def main() -> int:
         else:
             x, keys = source(rows, dimensions, key_type)
             beside = columns(rows) if name in WITH_COLUMNS else None
-            vecstore.write(path, x, keys, codec, columns=beside, **options)
+            fields = {"tokens": vecstore.Multi(tokens(rows), codec="sq:8")} if name == "tokens" else None
+            vecstore.write(path, x, keys, codec, columns=beside, fields=fields, **options)
         with vecstore.open(path) as store:
             np.save(HERE / f"{name}.npy", store.vectors[:])
         for file in path.glob("*.vecs") if path.is_dir() else [path]:

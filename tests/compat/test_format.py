@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import reference
 import xxhash
-from make_golden import EDITED, SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source
+from make_golden import EDITED, SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source, tokens
 
 import vecstore
 from vecstore.codecs.codec import codec
@@ -122,6 +122,9 @@ def same(path: Path, x: np.ndarray | None = None) -> independent.Store:
         if "made" in store.columns.column_names:  # the other reader has no calendar
             made = store.columns["made"].cast("int64").to_pylist()
             assert store.columns.to_pydict() | {"made": made} == other.columns()
+        for name, items in other.tokens().items():
+            for ours, theirs in zip(store.field(name).of_rows(range(store.vectors.shape[0])), items, strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
         if store.key_type is not None:
             keys = list(store.keys)
             assert other.keys() == keys
@@ -314,6 +317,30 @@ def test_columns_to_the_byte(tmp_path: Path) -> None:
     assert told[1] == {"name": "b", "type": "bool", "nulls": 1}
 
 
+@pytest.mark.parametrize("spec", ["f16", "pq:4x4", "pca:4,tcq:2", "sq:6,zstd"])
+@pytest.mark.parametrize("options", [{}, {"codec": "cells:5,sq:8"}, {"shard_bytes": 190_000}], ids=str)
+def test_tokens(tmp_path: Path, spec: str, options: dict) -> None:
+    rows = 6000 if "shard_bytes" in options else 2000
+    field = vecstore.Multi(tokens(rows), codec=spec)
+    vecstore.write(tmp_path / "a.vecs", vectors(rows), fields={"t": field}, **({"codec": "sq:8"} | options))
+    other = same(tmp_path / "a.vecs")
+    assert (len(other.shards) > 1) == ("shard_bytes" in options) and len(other.tokens()["t"]) == rows
+
+
+def test_tokens_to_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    items = [np.ones((2, 1)), np.empty((0, 1)), np.full((1, 1), 3)]
+    vecstore.write(path, vectors(3, 4), codec="f32", fields={"t": vecstore.Multi(items, codec="f32")})
+    values = independent.Container(path).values
+    assert values[b"fields.0.starts:00000000"].startswith(struct.pack("<4q", 0, 2, 2, 3))
+    assert values[b"fields.0.codes.0:00000000"].startswith(struct.pack("<3f", 1, 1, 3))
+    told = independent.Container(path).description["fields"]
+    assert told[0] == {
+        **{"name": "t", "kind": "multi", "vectors": 3, "dimensions": 1, "pool": 1},
+        **{"codec": [[{"name": "f32", "configuration": {}}]], "certificate": {"training_vectors": 3}},
+    }
+
+
 @pytest.mark.parametrize("spec", ["sq:8", "pq:4x4", "f32,zstd", "bin/sq:8"])
 def test_norms(tmp_path: Path, spec: str) -> None:
     x = vectors() * np.arange(ROWS, dtype=np.float32)[:, None]  # with a zero vector
@@ -503,6 +530,9 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
         if name in WITH_COLUMNS:
             found, places = store.columns.to_pydict(), store.rows_of(keys)
             assert {column: [values[place] for place in places] for column, values in found.items()} == columns(rows)
+        if name == "tokens":
+            for found, item in zip(store.field("tokens")[keys], tokens(rows), strict=True):
+                np.testing.assert_allclose(found, item, atol=0.05)
         if keys is not None:
             places = store.rows_of(keys)
             assert [store.keys[place] for place in places] == keys
@@ -529,6 +559,7 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
             "static": 1e-3,
             "columns": 1e-3,
             "sharded-columns": 1e-3,
+            "tokens": 1e-3,
         }
         assert error < least[name]
 

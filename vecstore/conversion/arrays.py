@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import xxhash
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.errors import ShapeError
+from vecstore.fields.field import sources_of
 from vecstore.formats import Batch, Dump
 from vecstore.keys.kind import KINDS, key_type_of
 from vecstore.shard.attribute_types import as_table
@@ -21,10 +22,16 @@ HASHED_ROWS = 8192
 
 
 class ArrayDump(Dump):
-    """Vectors, keys and columns in memory, read as if they were a dump."""
+    """Vectors, keys, columns and fields in memory, read as if they were a dump."""
 
     def __init__(
-        self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None, columns: Any = None
+        self,
+        vectors: ArrayLike,
+        keys: Sequence[Any] | NDArray[Any] | None = None,
+        columns: Any = None,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         given = np.asarray(vectors)
         if given.ndim != 2 or given.dtype.kind not in "fiub":
@@ -40,6 +47,7 @@ class ArrayDump(Dump):
             self.columns = tuple(self._table.column_names)
             if len(self._table) != len(given):
                 raise ShapeError(f"columns of {len(self._table)} rows for {len(given)} vectors")
+        self.fields = sources_of(fields, len(given), seed=seed)
 
     @property
     def size_bytes(self) -> int:
@@ -58,7 +66,8 @@ class ArrayDump(Dump):
                 piece = np.array(self._given[start : start + rows], np.float32, order="C")
             stop = start + len(piece)
             keys = None if self._keys is None else self._keys[start:stop]
-            yield Batch(piece, keys, {}, stop / len(self._given), self._columns(start, len(piece)))
+            fields = {name: source.rows[start:stop] for name, source in self.fields.items()}
+            yield Batch(piece, keys, {}, stop / len(self._given), self._columns(start, len(piece)), fields)
 
     def _columns(self, start: int, rows: int) -> dict[str, Any]:
         if self._table is None:

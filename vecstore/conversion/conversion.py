@@ -8,7 +8,6 @@ and each shard is a task: one after the other here, or side by side at the worke
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -19,9 +18,8 @@ from typing import Any, Unpack
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.conversion.arrays import ArrayDump
+from vecstore.conversion.building import build
 from vecstore.conversion.dask_dump import dask_dump, is_dask
-from vecstore.conversion.encoding import Source
-from vecstore.conversion.fitting import Fitted, FittingWork, fit, fit_elsewhere
 from vecstore.conversion.frames import columns_of, in_memory, vectors_and_keys
 from vecstore.conversion.options import (
     DEFAULT_SEED,
@@ -31,29 +29,19 @@ from vecstore.conversion.options import (
     OnBad,
     OnDuplicate,
 )
-from vecstore.conversion.ordering import OrderedDump
-from vecstore.conversion.provenance import provenance
 from vecstore.conversion.report import Report
-from vecstore.conversion.rows import Parted, Rows, parted
-from vecstore.conversion.sampling import sample_of
-from vecstore.conversion.shards import write_shards
-from vecstore.conversion.site import Site
-from vecstore.conversion.survey import Survey, survey_dump
+from vecstore.conversion.rows import parted
 from vecstore.conversion.trained_tables import TrainedTables
-from vecstore.conversion.workplace import Workplace
-from vecstore.conversion.writer import checked_user
 from vecstore.distributed.crew import Crew
 from vecstore.editing.bucket import destination
-from vecstore.errors import ExistsError, OptionError
+from vecstore.errors import OptionError
 from vecstore.formats import Dump, ReadingOptions, open_dump
 from vecstore.formats.opener import recognised
 from vecstore.formats.reading import checked_options
 from vecstore.formats.remote import fetched
 from vecstore.formats.several import matching
-from vecstore.formats.static_model import StaticModelDump
 from vecstore.metric import Metric
-from vecstore.progress import Listener, Progress, reported
-from vecstore.shard.static_tokens import kept
+from vecstore.progress import Progress, reported
 from vecstore.store.store import Store
 
 __all__ = ["Report", "convert", "write"]
@@ -187,7 +175,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
             dump = stack.enter_context(dump.as_dump())
         sent = (executor is not None or resume) and isinstance(source, (str, os.PathLike)) and isinstance(given, Dump)
         own: Any = reading if sent else None
-        return replace(_converted(parted(dump, own), local, options, crew, report), path=str(path))
+        return replace(build(parted(dump, own), local, options, crew, report), path=str(path))
 
 
 def write(  # noqa: PLR0913 - options are parameters, as users know them
@@ -213,6 +201,7 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
     accept_dominated: bool = False,
     progress: Progress = False,
     columns: Any = None,
+    fields: Mapping[str, Any] | None = None,
 ) -> Report:
     """Write vectors in memory (or an `np.memmap`) to a store; the options are those of `convert`.
 
@@ -224,6 +213,8 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
         Of a frame also the name of their column.
     columns : mapping of names to n values, table or frame of n rows, optional
         What to keep beside the vectors; of a frame also names of columns.
+    fields : mapping of names to `vecstore.Multi` of n rows, optional
+        What to keep beside the vectors and to search, such as ``{"tokens": vecstore.Multi(token_vectors)}``.
 
     Examples
     --------
@@ -232,7 +223,7 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
     100
     """
     return convert(
-        ArrayDump(*vectors_and_keys(vectors, keys, columns), columns_of(vectors, columns)),
+        ArrayDump(*vectors_and_keys(vectors, keys, columns), columns_of(vectors, columns), fields, seed=seed),
         path,
         codec,
         budget=budget,
@@ -296,95 +287,4 @@ def _imported(tables: TrainedTables, path: Path, options: ConversionOptions) -> 
         search=about["search"],
         certificate={},
         imported=tables.format,
-    )
-
-
-def _converted(dump: Parted, path: Path, options: ConversionOptions, crew: Crew, report: Listener) -> Report:
-    given = Path(dump.whole.path)
-    if given.exists() and path.exists() and given.samefile(path):
-        raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
-    options.request.refuse_unfit(dump.whole.dimensions)
-    tokens = isinstance(dump.whole, StaticModelDump)
-    if tokens and (options.on_bad == "skip" or options.importance is not None):
-        raise OptionError("tokens are numbers of rows, so none is left out or moved: no importance=, no on_bad=skip")
-    if crew.executor is not None and (options.shard_bytes is None or options.importance is not None):
-        raise OptionError(
-            "executor=: each shard is a task, so give shard_bytes= too; and no importance=, which moves rows"
-        )
-    workplace = Workplace(path, sharded=options.sharded, force=options.force, resume=options.resume)
-    try:
-        return _built(workplace, dump, options, crew, report)
-    except BaseException:
-        workplace.give_up()
-        raise
-
-
-def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew: Crew, report: Listener) -> Report:
-    """Survey, train, measure, encode; then the store is there."""
-    site, given = Site(workplace.tasks, crew, remembers=options.resume), dump.whole
-    if options.importance is not None:
-        dump = parted(OrderedDump(given, options.importance, directory=workplace.tasks))
-    survey = survey_dump(
-        dump.whole,
-        on_bad=options.on_bad,
-        on_duplicate=options.on_duplicate,
-        seed=options.seed,
-        site=site,
-        report=report,
-        parts=dump.parts,
-        sized=options.shard_bytes is not None,
-    )
-    sample = sample_of(survey)
-    survey.sample = survey.sample[:0]
-    rows, key_type = Rows(dump.parts, survey.part_rows), given.key_type
-    if key_type is None:  # rows are found by number
-        options = replace(options, keep_order=True)
-    work = FittingWork(options, survey, sample, rows)
-    ((_, fitted),) = site.each(
-        fit if crew.executor is None else fit_elsewhere, [work], report, form=Fitted, named=FittingWork.digest
-    )
-    for note in fitted.notes:
-        warnings.warn(note, stacklevel=2)
-    description = {"user": checked_user(options.user), **fitted.members}
-    description["provenance"] = provenance(given, survey, options)
-    arrays: dict[str, NDArray[Any]] = {}
-    if isinstance(given, StaticModelDump):
-        member, arrays = kept(given.model.tokens)
-        description |= member
-    source = Source(
-        rows,
-        options.on_bad,
-        options.metric,
-        key_type,
-        options.keep_norms,
-        options.keep_order,
-        survey.schema,
-        description,
-        arrays,
-    )
-    write_shards(workplace, source, fitted.codec, survey, options, site, report)
-    return _report(workplace.destination, given, survey, fitted)
-
-
-def _report(path: Path, dump: Dump, survey: Survey, fitted: Fitted) -> Report:
-    with Store(path) as store:
-        about = store.info()
-    return Report(
-        path=str(path),
-        rows=survey.kept,
-        rows_read=survey.rows,
-        bad=survey.bad,
-        zeroed=survey.zeroed,
-        duplicates=survey.duplicates,
-        examples=survey.examples,
-        codec=str(fitted.codec.spec),
-        dump_bytes=dump.size_bytes,
-        store_bytes=about["bytes"]["stored"],
-        bytes=about["bytes"],
-        row_order=about["row_order"],
-        search=about["search"],
-        certificate=fitted.members["certificate"],
-        table=getattr(fitted.codec, "table", None),
-        advice=fitted.advice,
-        findings=list(survey.findings),
     )

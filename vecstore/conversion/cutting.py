@@ -52,6 +52,8 @@ class Cutter:
         What rows take beside their codes.
     columns : int
         How many.
+    fixed : int
+        Bytes that a shard takes for other things beside its rows.
 
     Raises
     ------
@@ -60,14 +62,21 @@ class Cutter:
     """
 
     def __init__(
-        self, codec: TrainedCodec, shard_bytes: int | None, *, keep_norms: bool, keep_order: bool, columns: int = 0
+        self,
+        codec: TrainedCodec,
+        shard_bytes: int | None,
+        *,
+        keep_norms: bool,
+        keep_order: bool,
+        columns: int = 0,
+        fixed: int = 0,
     ) -> None:
         each = [codec] if isinstance(codec, Codec) else codec.codecs
-        least = max(map(fixed_bytes, each)) + FIXED_BYTES
+        least = max(map(fixed_bytes, each)) + FIXED_BYTES + fixed
         if shard_bytes is not None and shard_bytes < least:
             raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
         self._codec, self._shard_bytes = codec, shard_bytes
-        self._keep_norms, self._keep_order, self._columns = keep_norms, keep_order, columns
+        self._keep_norms, self._keep_order, self._fixed = keep_norms, keep_order, COLUMN_BYTES * columns + fixed
         self._current: Codec | None = None  # of the shard that is filled
         self._filled = 0
         self.rows = 0
@@ -95,7 +104,7 @@ class Cutter:
             yield 0, len(ends), opens
             return
         assert self._current is not None
-        fixed = fixed_bytes(self._current) + COLUMN_BYTES * self._columns
+        fixed = fixed_bytes(self._current) + self._fixed
         start, before = 0, 0
         while start < len(ends):
             if opens:

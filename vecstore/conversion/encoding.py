@@ -23,6 +23,7 @@ from vecstore.keys.kind import KeyType
 from vecstore.metric import Metric
 from vecstore.progress import Listener, Step
 from vecstore.shard.attribute_types import conformed, raw_table
+from vecstore.shard.field import TrainedField, coded_rows
 from vecstore.shard.writer import ShardWriter
 
 __all__ = ["Encoded", "ShardWork", "Source", "encode_shard"]
@@ -45,6 +46,8 @@ class Source:
         Members that the description of every shard has.
     arrays : mapping
         Parts that every shard has.
+    fields : mapping of names to TrainedField
+        What rows have beside their vectors that is searched.
     """
 
     rows: Rows
@@ -56,6 +59,7 @@ class Source:
     schema: Any
     description: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    fields: Mapping[str, TrainedField] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Return what it is made of; the description has the digest of the dump."""
@@ -150,6 +154,7 @@ def _written(work: ShardWork, codec: Codec, path: Path, report: Listener) -> tup
         keep_order=source.keep_order,
         first_row=work.first_row,
         schema=source.schema,
+        fields=source.fields,
     )
     try:
         for first, raw in source.rows.batches(work.first, work.stop):
@@ -157,7 +162,8 @@ def _written(work: ShardWork, codec: Codec, path: Path, report: Listener) -> tup
             if not len(batch):
                 continue
             table = None if source.schema is None else conformed(raw_table(batch.columns), source.schema)
-            shard.add(batch.vectors, batch.keys, table)
+            fields = coded_rows(batch.fields, source.fields, len(batch))
+            shard.add(batch.vectors, batch.keys, table, fields)
             report(Step("encoding", work.done + shard.rows, work.total))
         return shard.rows, shard.close(source.description, source.arrays)
     except BaseException:

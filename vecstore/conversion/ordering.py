@@ -51,7 +51,7 @@ class OrderedDump(Dump):
         self._dump = dump
         self._order = np.argsort(-given.astype(np.float64), kind="stable")
         self.importance = given.astype(np.float64)[self._order]
-        self.columns = dump.columns
+        self.columns, self.fields = dump.columns, dump.fields
         columns: list[Any] = []
         self._keys: list[Any] = []
         self._problems: dict[int, Problem] = {}
@@ -85,7 +85,12 @@ class OrderedDump(Dump):
             problems = {at: self._problems[row] for at, row in enumerate(own.tolist()) if row in self._problems}
             done = (start + len(own)) / len(self._order)
             yield Batch(
-                np.array(self._vectors[own], np.float32), self._keys_of(own), problems, done, self._columns_of(own)
+                np.array(self._vectors[own], np.float32),
+                self._keys_of(own),
+                problems,
+                done,
+                self._columns_of(own),
+                {name: source.rows.take(own) for name, source in self.fields.items()},
             )
 
     def _columns_of(self, rows: NDArray[np.int64]) -> dict[str, Any]:

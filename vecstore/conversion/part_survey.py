@@ -190,6 +190,8 @@ def _sizes(batch: Batch, packed: PackedKeys | None) -> NDArray[np.int64]:
     if batch.columns:
         table = raw_table(batch.columns)
         sizes += row_bytes(conformed(table, kept_schema(table.schema)))
+    for rows in batch.fields.values():
+        sizes += rows.row_bytes
     return sizes
 
 

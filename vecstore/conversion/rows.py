@@ -112,7 +112,7 @@ class _Cursor:
 def cleaned(batch: Batch, first: int, dropped: NDArray[np.int64], on_bad: OnBad) -> Batch:
     """Return what a survey keeps of a batch whose rows are numbered from `first` on; `dropped` are the others."""
     here = dropped[np.searchsorted(dropped, first) : np.searchsorted(dropped, first + len(batch))] - first
-    vectors, keys, columns = batch.vectors, batch.keys, batch.columns
+    vectors, keys, columns, fields = batch.vectors, batch.keys, batch.columns, batch.fields
     if on_bad == "zero":
         vectors[~sound_rows(vectors)] = 0
     if len(here):
@@ -122,7 +122,8 @@ def cleaned(batch: Batch, first: int, dropped: NDArray[np.int64], on_bad: OnBad)
         if keys is not None:
             keys = _kept(keys, keep)
         columns = {name: _kept_values(values, keep) for name, values in columns.items()}
-    return Batch(vectors, keys, {}, batch.fraction_read, columns)
+        fields = {name: rows.take(np.flatnonzero(keep)) for name, rows in fields.items()}
+    return Batch(vectors, keys, {}, batch.fraction_read, columns, fields)
 
 
 def _kept(keys: Any, keep: NDArray[np.bool_]) -> Any:

@@ -22,6 +22,7 @@ from vecstore.conversion.survey import Survey
 from vecstore.conversion.workplace import Workplace
 from vecstore.keys.map import write_key_map
 from vecstore.progress import Listener, Step
+from vecstore.shard.sizes import field_bytes
 from vecstore.store.manifest import Manifest
 
 __all__ = ["write_shards"]
@@ -86,6 +87,7 @@ def _works(
         keep_norms=options.keep_norms,
         keep_order=options.keep_order,
         columns=len(source.schema or ()),
+        fixed=field_bytes(source.fields.values()),
     )
     opened: list[tuple[int, Codec, int]] = []  # row of the store, codec, the row as this counts it
     done = 0

@@ -20,13 +20,15 @@ from vecstore.container.document import parse
 from vecstore.conversion.cutting import Cutter, Piece
 from vecstore.conversion.workplace import Workplace
 from vecstore.errors import DuplicateKeyError, OptionError, ShapeError
+from vecstore.fields.field import trained_fields
 from vecstore.keys.kind import KeyType, key_type_of
 from vecstore.keys.map import write_key_map
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric, check_metric
 from vecstore.shard.attribute_types import conformed, kept_schema, raw_table, row_bytes
+from vecstore.shard.field import Coded, TrainedField, coded_rows
 from vecstore.shard.shard import Shard
-from vecstore.shard.sizes import KEY_BYTES
+from vecstore.shard.sizes import KEY_BYTES, field_bytes
 from vecstore.shard.writer import ShardWriter
 from vecstore.store.manifest import Manifest
 
@@ -56,6 +58,8 @@ class Writer:
         Replace an existing store.
     user : mapping, optional
         Free-form metadata, anything that JSON can hold.
+    fields : mapping of names to trained fields, optional
+        What rows have beside their vectors that is searched: ``{"tokens": vecstore.Multi(sample).fit()}``.
 
     Examples
     --------
@@ -65,7 +69,7 @@ class Writer:
     ...     writer.add(x, [f"item {i}" for i in range(100)])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options are parameters, as users know them
         self,
         path: str | Path | Workplace,
         codec: Codec | MixedCodec,
@@ -76,6 +80,7 @@ class Writer:
         keep_order: bool = True,
         force: bool = False,
         user: Mapping[str, Any] | None = None,
+        fields: Mapping[str, TrainedField] | None = None,
     ) -> None:
         check_metric(metric)
         if not isinstance(codec, Codec | MixedCodec):
@@ -85,7 +90,9 @@ class Writer:
             )
         for one in codec.codecs if isinstance(codec, MixedCodec) else [codec]:
             one.refuse_if_cut()
-        Cutter(codec, shard_bytes, keep_norms=keep_norms, keep_order=keep_order)  # raises
+        self._fields = trained_fields(fields, keep_order=keep_order)
+        fixed = self._fixed_bytes = field_bytes(self._fields.values())
+        Cutter(codec, shard_bytes, keep_norms=keep_norms, keep_order=keep_order, fixed=fixed)  # raises
         self._cutter: Cutter | None = None  # made for the first rows, which tell what there is beside vectors
         self.codec, self.metric, self._shard_bytes, self._keep_norms = codec, metric, shard_bytes, keep_norms
         self.rows = 0
@@ -105,7 +112,14 @@ class Writer:
         """Where the store is being built; temporary files may go there."""
         return self._workplace.path
 
-    def add(self, vectors: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None, *, columns: Any = None) -> None:
+    def add(
+        self,
+        vectors: ArrayLike,
+        keys: Sequence[Any] | NDArray[Any] | None = None,
+        *,
+        columns: Any = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
         """Append rows.
 
         Parameters
@@ -115,6 +129,8 @@ class Writer:
         columns : mapping of names to n values, pyarrow.Table, or data frame; optional
             Of the types that `vecstore.convert` keeps. The first rows fix names and types; what later ones lack is
             null.
+        fields : mapping of names to what n rows have in each, optional
+            Such as ``{"tokens": list_of_arrays}``. Rows have nothing in a field that is not given.
 
         Raises
         ------
@@ -133,6 +149,7 @@ class Writer:
         if keys is not None and len(keys) != len(x):
             raise ShapeError(f"{len(keys)} keys for {len(x)} vectors")
         table = self._table(columns, len(x))
+        coded = coded_rows(fields, self._fields, len(x))
         self._key_type = key_type
         if self._cutter is None:
             keep_order = self._keep_order or key_type is None
@@ -142,11 +159,13 @@ class Writer:
                 keep_norms=self._keep_norms,
                 keep_order=keep_order,
                 columns=len(self.schema or ()),
+                fixed=self._fixed_bytes,
             )
-        for piece in self._cutter.pieces(self._sizes(len(x), keys, table)):
+        for piece in self._cutter.pieces(self._sizes(len(x), keys, table, coded)):
             own = slice(piece.start, piece.stop)
             own_columns = None if table is None else table.slice(piece.start, piece.stop - piece.start)
-            self._add(piece, x[own], None if keys is None else keys[own], own_columns)
+            own_fields = {name: rows[own].coded() for name, rows in coded.items()}
+            self._add(piece, x[own], None if keys is None else keys[own], own_columns, own_fields)
 
     def close(self) -> None:
         """Finish the last shard and publish the store.
@@ -204,16 +223,27 @@ class Writer:
         self.schema = self.schema or kept_schema(table.schema)
         return conformed(table, self.schema)
 
-    def _sizes(self, rows: int, keys: Sequence[Any] | NDArray[Any] | None, columns: Any) -> NDArray[np.int64]:
+    def _sizes(
+        self, rows: int, keys: Sequence[Any] | NDArray[Any] | None, columns: Any, fields: Mapping[str, Coded]
+    ) -> NDArray[np.int64]:
         """Return the bytes that rows take beside their codes; zeros where nobody counts them."""
         sizes = np.zeros(rows, np.int64)
         if self._shard_bytes is None:
             return sizes
         if keys is not None and self._key_type is not None:
             sizes += PackedKeys(keys, self._key_type).lengths + KEY_BYTES
+        for coded in fields.values():
+            sizes += coded.row_bytes
         return sizes if columns is None else sizes + row_bytes(columns)
 
-    def _add(self, piece: Piece, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None, columns: Any) -> None:
+    def _add(
+        self,
+        piece: Piece,
+        vectors: Floats,
+        keys: Sequence[Any] | NDArray[Any] | None,
+        columns: Any,
+        fields: Mapping[str, Coded],
+    ) -> None:
         if piece.opens:
             if self._shard is not None:
                 self._close_shard()
@@ -226,9 +256,10 @@ class Writer:
                 keep_order=self._keep_order,
                 first_row=piece.number,
                 schema=self.schema,
+                fields=self._fields,
             )
         assert self._shard is not None
-        self._shard.add(vectors, keys, columns)
+        self._shard.add(vectors, keys, columns, fields)
         self.rows += len(vectors)
 
     def _close_shard(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -11,8 +12,10 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import CodecError
 from vecstore.measure.drift import Drift, DriftWarning, drift_of, reference_in, reference_of
+from vecstore.shard.field import Coded
 from vecstore.shard.shard import Shard
 from vecstore.shard.writer import ShardWriter
+from vecstore.store.fields import trained_fields_of
 from vecstore.store.snapshot import Snapshot
 
 __all__ = ["Drafts", "OnDrift"]
@@ -29,16 +32,19 @@ class Drafts:
     Attributes
     ----------
     shards : list of Shard
+    fields : dict of names to TrainedField
+        How rows are coded in each field of the store.
     """
 
     def __init__(self, workplace: Path, base: Snapshot, on_drift: OnDrift) -> None:
         self._workplace, self._base, self._on_drift = workplace, base, on_drift
         self.shards: list[Shard] = []
+        self.fields = trained_fields_of(base.shards)
         self._like: Shard | None = None  # whose codec new rows get
         self._writer: ShardWriter | None = None
 
-    def write(self, vectors: Floats, keys: list[Any] | None, columns: Any) -> None:
-        """Write rows as one more draft, with a table of columns where there are some."""
+    def write(self, vectors: Floats, keys: list[Any] | None, columns: Any, fields: Mapping[str, Coded]) -> None:
+        """Write rows as one more draft, with a table of columns and with fields where there are some."""
         like = self._like = self._like or _to_append_to(self._base)
         self._workplace.mkdir(exist_ok=True)
         codec, told = self._suited(like, vectors)
@@ -52,8 +58,9 @@ class Drafts:
             keep_norms=base.norms is not None,
             keep_order=not base.reordered,
             schema=None if columns is None else columns.schema,
+            fields=self.fields,
         )
-        self._writer.add(vectors, keys, columns)
+        self._writer.add(vectors, keys, columns, fields)
         self._writer.close(told)
         self._writer = None
         shard = Shard(path, models=like.models)

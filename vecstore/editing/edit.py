@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +28,7 @@ from vecstore.keys.kind import as_keys, key_type_of
 from vecstore.remote.urls import is_url
 from vecstore.search.options import SearchOptions
 from vecstore.search.selection import as_numbers
+from vecstore.shard.field import Coded, coded_rows
 from vecstore.store.columns import for_new_rows, schema_of
 from vecstore.store.manifest import Manifest
 from vecstore.store.searching import refuse_foreign_rows
@@ -151,11 +152,19 @@ class Edit:
                 with suppress(OSError):  # the next edit clears up too
                     clear(self.path, self._workplace, Manifest.read(self.path).generation)
 
-    def append(self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any] | None = None, *, columns: Any = None) -> None:
+    def append(
+        self,
+        x: ArrayLike,
+        keys: Sequence[Any] | NDArray[Any] | None = None,
+        *,
+        columns: Any = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add rows: (n, d) vectors, and n keys if the store has keys.
 
         `columns` is what they have beside: a mapping of names to n values, a `pyarrow.Table`, or a data frame. Of the
-        columns of the store, what is missing is null.
+        columns of the store, what is missing is null. `fields` is what they have in each field of the store, such as
+        ``{"tokens": list_of_arrays}``, coded as its rows are; nothing where one is missing.
 
         Raises
         ------
@@ -168,6 +177,7 @@ class Edit:
         """
         vectors, names = self._rows(x, keys)
         beside = for_new_rows(columns, self._schema, len(vectors))
+        coded = coded_rows(fields, self._drafts.fields, len(vectors))
         if names is not None:
             seen: set[Any] = set()
             twice = [key for key in names if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
@@ -176,23 +186,32 @@ class Edit:
                 told = ", ".join(map(repr, living[:NAMED])) + (" ..." if len(living) > NAMED else "")
                 what = "comes twice" if twice else "lives"
                 raise DuplicateKeyError(f"a key that {what}: {told}; upsert replaces rows, append only adds them")
-        self._pend(vectors, names, beside)
+        self._pend(vectors, names, beside, coded)
 
-    def upsert(self, x: ArrayLike, keys: Sequence[Any] | NDArray[Any], *, columns: Any = None) -> None:
+    def upsert(
+        self,
+        x: ArrayLike,
+        keys: Sequence[Any] | NDArray[Any],
+        *,
+        columns: Any = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add rows, in the place of those that have the same keys; the last one counts where a key comes twice.
 
-        A whole row is replaced: where columns are missing, the new one has null. Raises as `append`, but for keys that
-        live.
+        A whole row is replaced: where columns are missing, the new one has null, and nothing in fields that are
+        missing. Raises as `append`, but for keys that live.
         """
         vectors, names = self._rows(x, keys)
         if names is None:
             raise OptionError(f"{self.path} has no keys, so nothing tells which rows to replace: append adds rows")
         beside = for_new_rows(columns, self._schema, len(vectors))
+        coded = coded_rows(fields, self._drafts.fields, len(vectors))
         last = {key: at for at, key in enumerate(names)}
         chosen = sorted(last.values())
         names = [names[at] for at in chosen]
         self._remove(names)
-        self._pend(vectors[chosen], names, None if beside is None else beside.take(chosen))
+        kept = {name: rows.take(np.array(chosen, np.int64)) for name, rows in coded.items()}
+        self._pend(vectors[chosen], names, None if beside is None else beside.take(chosen), kept)
 
     def delete(self, keys: Sequence[Any] | NDArray[Any], *, missing: Literal["error", "ignore"] = "ignore") -> int:
         """Delete the rows of keys; return how many there were.
@@ -284,19 +303,22 @@ class Edit:
             raise OptionError(f"{self.path} has {self._base.key_type} keys, found {key_type_of(names)}")
         return vectors, names.tolist() if isinstance(names, np.ndarray) else list(names)
 
-    def _pend(self, vectors: NDArray[np.float32], names: list[Any] | None, columns: Any) -> None:
+    def _pend(
+        self, vectors: NDArray[np.float32], names: list[Any] | None, columns: Any, fields: Mapping[str, Coded]
+    ) -> None:
         step = max(FLUSH_BYTES // (4 * self._base.dimensions), 1)
         for start in range(0, len(vectors), step):
             part = slice(start, start + step)
             beside = None if columns is None else columns.slice(start, step)
-            self._pending.add(vectors[part], None if names is None else names[part], beside)
+            coded = {name: rows[part].coded() for name, rows in fields.items()}
+            self._pending.add(vectors[part], None if names is None else names[part], beside, coded)
             if self._pending.rows >= step:
                 self._flush()
 
     def _flush(self) -> None:
-        vectors, names, columns = self._pending.taken()
+        vectors, names, columns, fields = self._pending.taken()
         if len(vectors):
-            self._drafts.write(vectors, names, columns)
+            self._drafts.write(vectors, names, columns, fields)
 
     def _living(self, names: Sequence[Any]) -> NDArray[np.bool_]:
         """Return which keys have a row, as the edit stands."""

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.fields.reader import described_fields, fields_of
 from vecstore.keys.packed import PackedKeys
 from vecstore.keys.pages import PAGE_KEYS
 from vecstore.shard.encoder import DISTANCES, NORMS, Columns, codes_of
+from vecstore.shard.field import Coded
 from vecstore.shard.layers import LENGTHS
 from vecstore.shard.shard import Shard
 from vecstore.shard.writer import ShardWriter
@@ -21,7 +23,7 @@ from vecstore.store.tombstones import Tombstones
 
 __all__ = ["Source", "likeness", "living_keys", "merge"]
 
-KNOWN_PARTS = ("codes.", "model.", "keys.", "norms", "residuals", "order.", "cells.", "columns.")
+KNOWN_PARTS = ("codes.", "model.", "keys.", "norms", "residuals", "order.", "cells.", "columns.", "fields.")
 UNKNOWN_LENGTHS = 0.0, float("inf")
 
 
@@ -44,9 +46,13 @@ def likeness(shard: Shard) -> Hashable | None:
         return None
     if shard.attributes.described and not find_spec("pyarrow"):
         return None
+    fields = fields_of(shard)
+    if len(fields) < len(described_fields(shard)):  # of a kind that is not known here
+        return None
     kept = bool(shard.description.get("residuals"))
     kinds = tuple((name, shard.attributes.type_of(name)) for name in shard.attributes.described)
-    return id(shard.codec), shard.norms is None, kept, shard.order is None, kinds
+    alike = tuple((name, reader.likeness) for name, reader in fields.items())
+    return id(shard.codec), shard.norms is None, kept, shard.order is None, kinds, alike
 
 
 def merge(path: Path, sources: Sequence[Source]) -> int:
@@ -63,13 +69,14 @@ def merge(path: Path, sources: Sequence[Source]) -> int:
         keep_norms=first.norms is not None,
         keep_order=not first.reordered,
         schema=first.attributes.schema if first.attributes.described else None,
+        fields={name: reader.trained for name, reader in fields_of(first).items()},
     )
     try:
         for source in sources:
             known = source.shard.description
             lengths = [known.get(name, UNKNOWN_LENGTHS) for name, _ in zip(LENGTHS, first.codec.layers, strict=False)]
-            for columns, keys, beside in _pieces(source):
-                writer.add_encoded(columns, keys, lengths, beside)
+            for columns, keys, beside, fields in _pieces(source):
+                writer.add_encoded(columns, keys, lengths, beside, fields)
         writer.close(_description(sources))
     except BaseException:
         writer.abort()
@@ -85,16 +92,17 @@ def living_keys(source: Source) -> Iterator[PackedKeys]:
         yield keys.take(source.dead.living(first, first + len(keys)) - first)
 
 
-def _pieces(source: Source) -> Iterator[tuple[Columns, PackedKeys | None, Any]]:
-    """Yield the codes, keys and columns of the living rows."""
-    shard = source.shard
+def _pieces(source: Source) -> Iterator[tuple[Columns, PackedKeys | None, Any, dict[str, Coded]]]:
+    """Yield the codes, keys, columns and fields of the living rows."""
+    shard, readers = source.shard, fields_of(source.shard)
     table = table_of([shard], shard.path) if shard.attributes.described else None
     keys = None if shard.keys is None else living_keys(source)
     for start in range(0, shard.rows, PAGE_KEYS):
         rows = source.dead.living(start, min(start + PAGE_KEYS, shard.rows))
         own = None if keys is None else next(keys)
         if len(rows):
-            yield _columns(shard, rows), own, None if table is None else decoded(some_columns(table, None, rows))
+            beside = None if table is None else decoded(some_columns(table, None, rows))
+            yield _columns(shard, rows), own, beside, {name: each.coded(rows) for name, each in readers.items()}
 
 
 def _columns(shard: Shard, rows: NDArray[np.int64]) -> Columns:

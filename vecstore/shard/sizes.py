@@ -10,9 +10,21 @@ from vecstore.shard.layer_distances import LAYER_DISTANCE_BYTES
 from vecstore.shard.order import ORDER_BYTES
 
 if TYPE_CHECKING:
-    from vecstore.codecs.mixed.mixed import MixedCodec
+    from collections.abc import Iterable
 
-__all__ = ["COLUMN_BYTES", "FIXED_BYTES", "KEY_BYTES", "NORM_BYTES", "bytes_beside", "fixed_bytes", "rows_of_a_shard"]
+    from vecstore.codecs.mixed.mixed import MixedCodec
+    from vecstore.shard.field import TrainedField
+
+__all__ = [
+    "COLUMN_BYTES",
+    "FIXED_BYTES",
+    "KEY_BYTES",
+    "NORM_BYTES",
+    "bytes_beside",
+    "field_bytes",
+    "fixed_bytes",
+    "rows_of_a_shard",
+]
 
 FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
 COLUMN_BYTES = 20 * 1024  # of a column, beside its values: pages of its parts that are not full
@@ -23,6 +35,11 @@ NORM_BYTES = 4  # of a row whose length is kept
 def fixed_bytes(codec: Codec) -> int:
     """Return what a shard takes beside its rows."""
     return codec.model_bytes + FIXED_BYTES
+
+
+def field_bytes(fields: Iterable[TrainedField]) -> int:
+    """Return what fields take beside their rows."""
+    return sum(field.model_bytes + COLUMN_BYTES for field in fields)
 
 
 def bytes_beside(codec: Codec | MixedCodec, *, keep_norms: bool, keep_order: bool) -> float:

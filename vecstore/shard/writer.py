@@ -20,6 +20,7 @@ from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.shard.attribute_writer import AttributeSpool
 from vecstore.shard.encoder import Columns, Encoder
+from vecstore.shard.field import Coded, FieldWriters, TrainedField
 from vecstore.shard.layers import LENGTHS
 from vecstore.shard.sink import CellSink, OrderedSink, RowParts, Sink
 
@@ -48,9 +49,11 @@ class ShardWriter:
         The number in the store of the first row, by which table codecs know it.
     schema : pyarrow.Schema, optional
         Of the columns, where rows have some.
+    fields : mapping of names to TrainedField, optional
+        What rows have beside their vectors that is searched; their order stays, so `keep_order` does too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what differs from shard to shard
         self,
         path: str | Path,
         codec: Codec,
@@ -61,6 +64,7 @@ class ShardWriter:
         keep_order: bool = True,
         first_row: int = 0,
         schema: Any = None,
+        fields: Mapping[str, TrainedField] | None = None,
     ) -> None:
         self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row
         self._container = ContainerWriter(path)
@@ -68,6 +72,8 @@ class ShardWriter:
         self._encoder = Encoder(codec, metric=metric, keep_norms=keep_norms)
         self._parts = RowParts(self._container, codec, keep_norms=keep_norms)
         self._sink = self._sink_of(keep_order)
+        assert not (fields and self._sink.moves_keys)
+        self._fields = FieldWriters(self._container, fields or {})
         self._attributes = None if schema is None else AttributeSpool(self.path.parent, schema)
         self._batch = BlockBuffer(
             np.empty((max(ENCODE_BYTES // (4 * codec.dimensions), 64), codec.dimensions), np.float32)
@@ -81,16 +87,22 @@ class ShardWriter:
         return self._batch.rows + self._encoded_rows
 
     def add_encoded(
-        self, columns: Columns, keys: PackedKeys | None, lengths: Sequence[Sequence[float]], beside: Any = None
+        self,
+        columns: Columns,
+        keys: PackedKeys | None,
+        lengths: Sequence[Sequence[float]],
+        beside: Any = None,
+        fields: Mapping[str, Coded] | None = None,
     ) -> None:
         """Append rows that were encoded already, with this codec, by a writer to which only such rows go.
 
         `lengths` are the least and largest of what each layer decodes to, the largest infinite where unknown; `beside`
-        is the table of what rows have beside their vectors. Codecs whose rows share tables have no codes that could
-        move.
+        is the table of what rows have beside their vectors, `fields` what they have in each field. Codecs whose rows
+        share tables have no codes that could move.
         """
         if self._attributes is not None:
             self._attributes.add(beside)
+        self._fields.add(fields or {})
         rows = np.arange(self.rows, self.rows + len(columns.cells))
         self._encoded_rows += len(rows)
         if self._keys is not None and keys is not None and not self._sink.moves_keys:
@@ -99,10 +111,17 @@ class ShardWriter:
             self._encoder.note_lengths(layer, least, largest)
         self._sink.add(columns, rows, keys if self._sink.moves_keys else None)
 
-    def add(self, vectors: Floats, keys: Sequence[Any] | NDArray[Any] | None = None, columns: Any = None) -> None:
-        """Append rows: finite float32 vectors (n, d), and their n keys and a table of columns, if there are some."""
+    def add(
+        self,
+        vectors: Floats,
+        keys: Sequence[Any] | NDArray[Any] | None = None,
+        columns: Any = None,
+        fields: Mapping[str, Coded] | None = None,
+    ) -> None:
+        """Append rows: finite float32 vectors (n, d), and their n keys, a table of columns and fields, if there are."""
         if self._attributes is not None:
             self._attributes.add(columns)
+        self._fields.add(fields or {})
         if (keys is None) != (self._keys is None) or (keys is not None and len(keys) != len(vectors)):
             raise ShapeError("one key for each vector, or no keys at all")
         packed = None if self._keys is None or keys is None else self._keys.packed(keys)
@@ -138,9 +157,9 @@ class ShardWriter:
         hashes = self._keys.hashes() if self._keys else np.empty(0, np.uint64)
         keys = self._keys.close() if self._keys else None
         known = [both for both in zip(LENGTHS, self._encoder.lengths, strict=False) if both[1][1] < float("inf")]
-        columns = {}
+        beside = self._fields.close()
         if self._attributes is not None:
-            columns = {"columns": self._attributes.write(self._container, self._sink.moved)}
+            beside |= {"columns": self._attributes.write(self._container, self._sink.moved)}
         layers = CodecSpec(self.codec.spec.layers)  # the cells have a member of their own
         self._container.close(
             {
@@ -156,7 +175,7 @@ class ShardWriter:
                 "residuals": self._parts.distances is not None,
                 "keys": keys,
                 **features,
-                **columns,
+                **beside,
                 **description,
             }
         )
@@ -164,7 +183,7 @@ class ShardWriter:
 
     def abort(self) -> None:
         """Give up; the incomplete file stays for the caller to remove."""
-        for held in (self._keys, self._attributes):
+        for held in (self._keys, self._attributes, self._fields):
             if held is not None:
                 held.abort()
         self._sink.abort()

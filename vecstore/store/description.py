@@ -7,6 +7,7 @@ from typing import Any
 
 from vecstore.shard.certificate import Certificate, certificate_in
 from vecstore.shard.shard import Shard
+from vecstore.store import fields
 from vecstore.store.columns import described
 from vecstore.store.snapshot import Snapshot
 
@@ -20,7 +21,8 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
     ``row_order`` says how rows are counted: as in the ``dump``, as they lie by ``cells``, or by falling
     ``importance``; ``left_out`` how many of the dump's rows are not there. ``columns`` lists name, type, nulls and
-    bytes of what rows have beside their vectors. ``search`` says what a search for ten rows does: which layer it
+    bytes of what rows have beside their vectors, ``fields`` name, kind, bytes and facts of what is searched beside
+    them. ``search`` says what a search for ten rows does: which layer it
     scans, whether that has to be decoded, and how many rows are scored again.
     """
     from vecstore.search.explain import explain  # what only looks up need not load
@@ -46,6 +48,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "row_order": snapshot.numbering.order,
         "left_out": snapshot.numbering.left_out,
         "columns": described(shards),
+        "fields": fields.described(shards),
         "shards": len(shards),
         "search": explain(snapshot.prepared, first.metric).to_dict(),
         "bytes": {

@@ -16,6 +16,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.container.container import Container
 from vecstore.errors import KeyNotFoundError, OptionError, ShapeError
+from vecstore.fields.reader import fields_of
 from vecstore.keys.kind import Key, KeyType, as_keys
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
@@ -124,7 +125,7 @@ class Snapshot:
         if self.key_type is None or len(rows) < KERNEL_KEYS:
             return [self.key_of(row) for row in rows.tolist()]
         found = np.empty(len(rows), object)
-        for number, chosen in self._by_shard(rows):
+        for number, chosen in self.by_shard(rows):
             keys = self.shards[number].keys
             assert keys is not None
             found[chosen] = keys.keys(rows[chosen] - self.edges[number])
@@ -148,11 +149,11 @@ class Snapshot:
         if len(self.shards) == 1:
             return self.shards[0].vectors(rows)
         out = np.empty((len(rows), self.dimensions), np.float32)
-        for number, chosen in self._by_shard(rows):
+        for number, chosen in self.by_shard(rows):
             out[chosen] = self.shards[number].vectors(rows[chosen] - self.edges[number])
         return out
 
-    def _by_shard(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    def by_shard(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield the number of each shard that holds some of the rows, and which."""
         return groups(np.searchsorted(self._starts, rows, side="right") - 1)
 
@@ -297,6 +298,8 @@ class Snapshot:
         rows = 0
         for number, shard in enumerate(self.shards):
             shard.verify_model()
+            for reader in fields_of(shard).values():
+                reader.verify(deep=deep)
             if shard.order is not None:
                 shard.order.verify()
             self._lookup.verify(number)

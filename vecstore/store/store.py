@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec
 from vecstore.errors import OptionError
 from vecstore.keys.kind import Key, is_single
-from vecstore.progress import Progress, reported
-from vecstore.store.handle import Handle, Paths
+from vecstore.store.described import Described
+from vecstore.store.handle import Paths
 from vecstore.store.keys_view import KeysView
 from vecstore.store.snapshot import Lookup
 from vecstore.store.vectors import Vectors
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from vecstore.metric import Metric
     from vecstore.search.options import SearchMetric
     from vecstore.search.result import SearchResult
+    from vecstore.store.fields import StoreField
 
 __all__ = ["Store", "open_store"]
 
@@ -63,7 +63,7 @@ def open_store(
     return Store(path, check=check, safe=safe, generation=generation, cache=cache)
 
 
-class Store(Handle):
+class Store(Described):
     """A store, mapped read-only.
 
     A handle shows one generation of a store that changes, until `refresh`: nobody's edits show before. It may be used
@@ -172,6 +172,12 @@ class Store(Handle):
     def columns(self) -> Any:
         """What rows have beside their vectors, by row number: a `pyarrow.Table` over the map."""
         return self._open().columns
+
+    def field(self, name: str) -> StoreField:
+        """Return what rows have in a field, such as their token vectors; raises `OptionError` where there is none."""
+        from vecstore.store.fields import StoreField
+
+        return StoreField(name, self._open())
 
     def truncated(self, dimensions: int | None = None, *, bytes: int | None = None) -> Store:
         """Return a store over the same file that reads only the first bytes of each code.
@@ -347,52 +353,8 @@ class Store(Handle):
         own = snapshot.own(np.array([row]))
         return list(self.search(snapshot.vector(row), k, metric=metric, where=where, rescore=rescore, exclude=own))
 
-    # The store itself
-
-    @property
-    def codec(self) -> Codec:
-        """The trained codec, to encode and decode with, or to convert other vectors with.
-
-        Raises `OptionError` for a store of several (mixed precision).
-        """
-        return self._snapshot.codec
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """The document in the (first) file; `info` returns what is of use to people."""
-        return self._snapshot.shards[0].description
-
-    def info(self) -> dict[str, Any]:
-        """Return what the store says of itself: shape, codec, bytes, provenance, certificate, user metadata."""
-        from vecstore.store.description import describe
-
-        return describe(self._snapshot)
-
-    def verify(self, *, deep: bool = False, progress: Progress = False) -> int:
-        """Check every byte, the codec and every key, with `deep` every row, too; return the bytes checked or raise.
-
-        What is raised is most often a `CorruptError`. `progress` is as for `vecstore.convert`.
-        """
-        with reported(progress) as report:
-            return self._snapshot.verify(report, deep=deep)
-
-    def warm(self) -> None:
-        """Read the files into memory and prepare searches, so that the first one is as fast as those that follow."""
-        self._snapshot.warm()
+    def _search_once(self) -> None:
         self.search(np.ones(self.dimensions, np.float32), k=1)
-
-    def __repr__(self) -> str:
-        if self._held is None:
-            return f"<Store {self.path!r}, closed>"
-        from vecstore.store.description import summary
-
-        return f"<Store {self.path!r}: {summary(self._held)}>"
-
-    def _repr_html_(self) -> str:
-        from vecstore.notebook import facts_html
-        from vecstore.store.description import facts
-
-        return facts_html(f"vecstore: {self.path}", {"": "closed"} if self._held is None else facts(self._held))
 
     def _ipython_key_completions_(self) -> list[Key]:
         return list(islice(self, COMPLETED)) if self.key_type == "str" else []

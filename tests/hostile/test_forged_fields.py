@@ -1,0 +1,88 @@
+"""Fields that no writer writes, under right checksums: refused where they are used, and nowhere else."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from vecstore.bench.scripts.mutations import reseal, reseal_bytes
+
+import vecstore
+from vecstore.container.container import Container
+from vecstore.errors import VecstoreError
+
+ROWS = 200
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    tokens = [rng.normal(size=(i % 4, 6)) for i in range(ROWS)]
+    fields = {name: vecstore.Multi(tokens, codec=codec) for name, codec in (("a", "sq:8"), ("b", "tcq:4"))}
+    room = {"room": "." * 20_000}  # for longer descriptions
+    vecstore.write(tmp_path / "a.vecs", rng.normal(size=(ROWS, 4)), codec="f32", fields=fields, user=room)
+    return tmp_path / "a.vecs"
+
+
+def refused(path: Path) -> None:
+    for use in (lambda store: store.field("a").of_rows(range(ROWS)), lambda store: store.verify()):
+        with vecstore.open(path) as store, pytest.raises(VecstoreError):
+            use(store)
+    with vecstore.open(path) as store:  # what uses no fields does not care
+        assert store.vectors[:].shape == (ROWS, 4) and len(store.search(np.ones(4), 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("at", "number"), [(0, 1), (5, -1), (5, 1 << 40), (ROWS, (1 << 63) - 1), (ROWS, 3), (ROWS - 1, 1 << 33)]
+)
+def test_forged_starts(path: Path, at: int, number: int) -> None:
+    reseal_bytes(path, "fields.0.starts", 0, 8 * at, struct.pack("<q", number))
+    refused(path)
+
+
+def part(name: str, **members: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda about: about["parts"][f"fields.0.{name}"].update(members)
+
+
+def member(**members: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda about: about["fields"][0].update(members)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: about.update(fields={"name": "a"}),
+        lambda about: about.update(fields=["a"]),
+        lambda about: about["fields"].extend([about["fields"][0]] * 70),
+        member(name="b"),
+        member(name=""),
+        member(kind=7),
+        member(vectors=1 << 33),
+        member(vectors=1 << 31),
+        member(vectors=-1),
+        member(dimensions=0),
+        member(dimensions=1 << 20),
+        member(pool=0),
+        member(codec=[]),
+        member(codec="sq:8"),
+        member(codec=[[{"name": "hash", "configuration": {"entries": 5}}]]),
+        lambda about: about["fields"][0].update(codec=2 * about["fields"][0]["codec"]),
+        lambda about: about["fields"].insert(0, about["fields"].pop()),
+        part("starts", shape=[ROWS], block_rows=ROWS),
+        part("starts", dtype="<u8"),
+        part("starts", encoding="deltas"),
+        part("codes.0", shape=[1 << 40, 6]),
+        part("codes.0", dtype="|i1"),
+        lambda about: about["parts"].pop("fields.0.starts"),
+        lambda about: about["parts"].pop("fields.0.codes.0"),
+    ],
+)
+def test_forged_descriptions(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    about = Container(path).description
+    change(about)
+    reseal(path, about)
+    refused(path)

@@ -1,0 +1,129 @@
+"""From a dump to a published store: survey, train, measure, encode."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vecstore.conversion.encoding import Source
+from vecstore.conversion.fitting import Fitted, FittingWork, fit, fit_elsewhere
+from vecstore.conversion.options import ConversionOptions
+from vecstore.conversion.ordering import OrderedDump
+from vecstore.conversion.provenance import provenance
+from vecstore.conversion.report import Report
+from vecstore.conversion.rows import Parted, Rows, parted
+from vecstore.conversion.sampling import sample_of
+from vecstore.conversion.shards import write_shards
+from vecstore.conversion.site import Site
+from vecstore.conversion.survey import Survey, survey_dump
+from vecstore.conversion.workplace import Workplace
+from vecstore.conversion.writer import checked_user
+from vecstore.distributed.crew import Crew
+from vecstore.errors import ExistsError, OptionError
+from vecstore.fields.field import trained_fields
+from vecstore.formats import Dump
+from vecstore.formats.static_model import StaticModelDump
+from vecstore.progress import Listener
+from vecstore.shard.static_tokens import kept
+from vecstore.store.store import Store
+
+__all__ = ["build"]
+
+
+def build(dump: Parted, path: Path, options: ConversionOptions, crew: Crew, report: Listener) -> Report:
+    """Convert a dump to a store at a path; see `vecstore.convert`."""
+    given = Path(dump.whole.path)
+    if given.exists() and path.exists() and given.samefile(path):
+        raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
+    options.request.refuse_unfit(dump.whole.dimensions)
+    tokens = isinstance(dump.whole, StaticModelDump)
+    if tokens and (options.on_bad == "skip" or options.importance is not None):
+        raise OptionError("tokens are numbers of rows, so none is left out or moved: no importance=, no on_bad=skip")
+    if crew.executor is not None and (options.shard_bytes is None or options.importance is not None):
+        raise OptionError(
+            "executor=: each shard is a task, so give shard_bytes= too; and no importance=, which moves rows"
+        )
+    workplace = Workplace(path, sharded=options.sharded, force=options.force, resume=options.resume)
+    try:
+        return _built(workplace, dump, options, crew, report)
+    except BaseException:
+        workplace.give_up()
+        raise
+
+
+def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew: Crew, report: Listener) -> Report:
+    """Survey, train, measure, encode; then the store is there."""
+    site, given = Site(workplace.tasks, crew, remembers=options.resume), dump.whole
+    if options.importance is not None:
+        dump = parted(OrderedDump(given, options.importance, directory=workplace.tasks))
+    survey = survey_dump(
+        dump.whole,
+        on_bad=options.on_bad,
+        on_duplicate=options.on_duplicate,
+        seed=options.seed,
+        site=site,
+        report=report,
+        parts=dump.parts,
+        sized=options.shard_bytes is not None,
+    )
+    sample = sample_of(survey)
+    survey.sample = survey.sample[:0]
+    rows, key_type = Rows(dump.parts, survey.part_rows), given.key_type
+    if key_type is None:  # rows are found by number
+        options = replace(options, keep_order=True)
+    work = FittingWork(options, survey, sample, rows)
+    ((_, fitted),) = site.each(
+        fit if crew.executor is None else fit_elsewhere, [work], report, form=Fitted, named=FittingWork.digest
+    )
+    for note in fitted.notes:
+        warnings.warn(note, stacklevel=2)
+    description = {"user": checked_user(options.user), **fitted.members}
+    description["provenance"] = provenance(given, survey, options)
+    arrays: dict[str, NDArray[Any]] = {}
+    if isinstance(given, StaticModelDump):
+        member, arrays = kept(given.model.tokens)
+        description |= member
+    trained = {name: source.trained for name, source in given.fields.items()}
+    fields = trained_fields(trained, keep_order=options.keep_order)
+    source = Source(
+        rows,
+        options.on_bad,
+        options.metric,
+        key_type,
+        options.keep_norms,
+        options.keep_order,
+        survey.schema,
+        description,
+        arrays,
+        fields,
+    )
+    write_shards(workplace, source, fitted.codec, survey, options, site, report)
+    return _report(workplace.destination, given, survey, fitted)
+
+
+def _report(path: Path, dump: Dump, survey: Survey, fitted: Fitted) -> Report:
+    with Store(path) as store:
+        about = store.info()
+    return Report(
+        path=str(path),
+        rows=survey.kept,
+        rows_read=survey.rows,
+        bad=survey.bad,
+        zeroed=survey.zeroed,
+        duplicates=survey.duplicates,
+        examples=survey.examples,
+        codec=str(fitted.codec.spec),
+        dump_bytes=dump.size_bytes,
+        store_bytes=about["bytes"]["stored"],
+        bytes=about["bytes"],
+        row_order=about["row_order"],
+        search=about["search"],
+        certificate=fitted.members["certificate"],
+        table=getattr(fitted.codec, "table", None),
+        advice=fitted.advice,
+        findings=list(survey.findings),
+    )

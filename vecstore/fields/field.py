@@ -1,0 +1,68 @@
+"""What users give as a field: the rows, and how they are to be coded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vecstore.errors import OptionError, ShapeError
+from vecstore.shard.field import FieldRows, TrainedField
+
+__all__ = ["Field", "FieldSource", "sources_of", "trained_fields"]
+
+
+class Field(ABC):
+    """Rows of a field as they are given, and how to code them: `vecstore.fields.multi.multi.Multi`, for one."""
+
+    @abstractmethod
+    def fit(self, *, seed: int = 0) -> TrainedField:
+        """Train on the rows that were given, and measure; raises `OptionError` or `CodecError`."""
+
+    @abstractmethod
+    def rows(self, trained: TrainedField) -> FieldRows:
+        """Return the rows, to be coded by what was trained."""
+
+
+class FieldSource(NamedTuple):
+    """A field of a dump: how it is coded, and what all its rows have."""
+
+    trained: TrainedField
+    rows: FieldRows
+
+
+def sources_of(given: Mapping[str, Any] | None, rows: int, *, seed: int) -> dict[str, FieldSource]:
+    """Return fields that were given for so many rows, trained.
+
+    Raises
+    ------
+    OptionError
+        What is no field.
+    ShapeError
+        A field of another number of rows.
+    """
+    found = {}
+    for name, field in (given or {}).items():
+        if not isinstance(field, Field):
+            raise OptionError(
+                f"fields: {name!r} is {type(field).__name__}; give fields={{{name!r}: vecstore.Multi(list_of_arrays)}}"
+            )
+        trained = field.fit(seed=seed)
+        own = field.rows(trained)
+        if len(own) != rows:
+            raise ShapeError(f"fields: {name!r} has {len(own):,} rows for {rows:,} vectors")
+        found[name] = FieldSource(trained, own)
+    return found
+
+
+def trained_fields(given: Mapping[str, Any] | None, *, keep_order: bool) -> dict[str, TrainedField]:
+    """Return trained fields of a store to be written; raises `OptionError` for others."""
+    found = dict(given or {})
+    for name, field in found.items():
+        if not isinstance(field, TrainedField):
+            raise OptionError(
+                f"fields: {name!r} is {type(field).__name__}, no trained field; give vecstore.Multi(sample).fit()"
+            )
+    if found and not keep_order:
+        raise OptionError("rows with fields keep their numbers: leave keep_order=False away")
+    return found

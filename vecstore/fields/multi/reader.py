@@ -1,0 +1,128 @@
+"""Token vectors of a shard, read where they are mapped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec, CodecSpec
+from vecstore.container.document import field, whole
+from vecstore.errors import CorruptError
+from vecstore.fields.multi.tokens import CodedTokens, spread
+from vecstore.fields.multi.trained import TrainedMulti
+from vecstore.fields.reader import FieldReader
+from vecstore.shard.layers import LayerCodes
+
+__all__ = ["MultiReader"]
+
+MOST_DIMENSIONS = 1 << 20
+MOST_VECTORS = 1 << 32
+MOST_POOL = 1 << 16
+CHECKED_ROWS = 1024
+
+
+class MultiReader(FieldReader):
+    """The token vectors of a shard.
+
+    Attributes
+    ----------
+    vectors, dimensions : int
+        How many there are, and how wide they are.
+    """
+
+    counted = ("vectors",)
+
+    @cached_property
+    def vectors(self) -> int:
+        return whole(self.about, "vectors", self._container.path, most=MOST_VECTORS)
+
+    @cached_property
+    def dimensions(self) -> int:
+        return whole(self.about, "dimensions", self._container.path, least=1, most=MOST_DIMENSIONS)
+
+    @cached_property
+    def likeness(self) -> Hashable:
+        told = json.dumps([field(self.about, "codec", list, self._container.path), self._pool])
+        model = self._container.identity(f"{self.prefix}model.")
+        return "multi", told, self.dimensions, *((name.removeprefix(self.prefix), *own) for name, *own in model)
+
+    @property
+    def _pool(self) -> int:
+        return whole(self.about, "pool", self._container.path, least=1, most=MOST_POOL)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The trained codec of one vector; the same object in shards that hold the same."""
+        if self.likeness not in self._models:
+            self._models[self.likeness] = self._restored()
+        return self._models[self.likeness]
+
+    def _restored(self) -> Codec:
+        path, prefix = self._container.path, f"{self.prefix}model."
+        spec = CodecSpec.from_dict(field(self.about, "codec", list, path))
+        arrays = {
+            name.removeprefix(prefix): self._container.expect(name).array() for name in self._container.names(prefix)
+        }
+        codec = Codec.restore(spec, self.dimensions, arrays)
+        if len(codec.layers) > 1 or codec.by_key or codec.layers[0].table is not None:
+            raise CorruptError("token vectors have one layer, and no tables that rows share", path=path)
+        return codec
+
+    @cached_property
+    def codes(self) -> LayerCodes:
+        """The codes of all vectors."""
+        return LayerCodes(self._container, f"{self.prefix}codes.0", self.codec.layers[0], self.vectors)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where the vectors of each row begin, and where the last one's end: (rows + 1,)."""
+        name = f"{self.prefix}starts"
+        found = np.asarray(self._container.expect(name, "<i8", (self.rows + 1,)).array())
+        if found[0] or found[-1] != self.vectors or (np.diff(found) < 0).any():
+            raise CorruptError(f"part {name!r} does not run from 0 to the vectors, or falls", path=self._container.path)
+        return found
+
+    @property
+    def trained(self) -> TrainedMulti:
+        found = self.about.get("certificate")
+        return TrainedMulti(self.codec, self._pool, found if isinstance(found, dict) else {})
+
+    def items(self, rows: NDArray[np.int64]) -> list[Floats]:
+        counts, positions = self._places(rows)
+        found = self.codes.decode(self.codes.gather(positions), positions)
+        ends = np.cumsum(counts)
+        return [found[end - count : end] for count, end in zip(counts.tolist(), ends.tolist(), strict=True)]
+
+    def coded(self, rows: NDArray[np.int64]) -> CodedTokens:
+        counts, positions = self._places(rows)
+        return CodedTokens(counts, self.codes.gather(positions))
+
+    def _places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many vectors rows have, and where all of them lie, row after row."""
+        counts = self.starts[rows + 1] - self.starts[rows]
+        return counts, spread(self.starts[rows], counts)
+
+    def verify(self, *, deep: bool = False) -> None:
+        _ = self.starts, self.codes
+        step = CHECKED_ROWS if deep else max(self.rows - 1, 1)
+        for start in range(0, self.rows, step):
+            rows = np.arange(start, min(start + step, self.rows)) if deep else np.array([start])
+            if not all(np.isfinite(each).all() for each in self.items(rows)):
+                raise CorruptError(
+                    "codes stand for no finite vectors: convert the dump again", path=self._container.path
+                )
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "vectors": self.vectors,
+            "dimensions": self.dimensions,
+            "codec": str(self.codec.spec),
+            "pool": self._pool,
+            "certificate": self.trained.certificate or None,
+        }

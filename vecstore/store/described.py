@@ -1,0 +1,65 @@
+"""What a store says of itself, and whether its files are whole."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from vecstore.codecs.codec import Codec
+from vecstore.progress import Progress, reported
+from vecstore.store.handle import Handle
+
+__all__ = ["Described"]
+
+
+class Described(Handle):
+    """A handle that describes its store; `vecstore.store.store.Store` searches it."""
+
+    @property
+    def codec(self) -> Codec:
+        """The trained codec, to encode and decode with, or to convert other vectors with.
+
+        Raises `OptionError` for a store of several (mixed precision).
+        """
+        return self._snapshot.codec
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The document in the (first) file; `info` returns what is of use to people."""
+        return self._snapshot.shards[0].description
+
+    def info(self) -> dict[str, Any]:
+        """Return what the store says of itself: shape, codec, bytes, provenance, certificate, user metadata."""
+        from vecstore.store.description import describe
+
+        return describe(self._snapshot)
+
+    def verify(self, *, deep: bool = False, progress: Progress = False) -> int:
+        """Check every byte, the codec and every key, with `deep` every row, too; return the bytes checked or raise.
+
+        What is raised is most often a `CorruptError`. `progress` is as for `vecstore.convert`.
+        """
+        with reported(progress) as report:
+            return self._snapshot.verify(report, deep=deep)
+
+    def warm(self) -> None:
+        """Read the files into memory and prepare searches, so that the first one is as fast as those that follow."""
+        self._snapshot.warm()
+        self._search_once()
+
+    def __repr__(self) -> str:
+        if self._held is None:
+            return f"<Store {self.path!r}, closed>"
+        from vecstore.store.description import summary
+
+        return f"<Store {self.path!r}: {summary(self._held)}>"
+
+    def _repr_html_(self) -> str:
+        from vecstore.notebook import facts_html
+        from vecstore.store.description import facts
+
+        return facts_html(f"vecstore: {self.path}", {"": "closed"} if self._held is None else facts(self._held))
+
+    @abstractmethod
+    def _search_once(self) -> None:
+        """Search, so that all is loaded."""
