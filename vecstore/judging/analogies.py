@@ -90,11 +90,12 @@ def analogies(words: Words, path: str | Path, method: Method = "add", *, first: 
         raise OptionError(f"method is add, mul or average, found {method!r}")
     found: list[Section] = []
     by_cells = words.store.info()["row_order"] == "cells"
-    limit = None if by_cells or first is None else min(first, len(words))
+    total = words.store.vectors.shape[0]  # with the rows that were deleted
+    limit = None if by_cells or first is None else min(first, total)
     for name, questions in read_analogies(path).items():
         asked = [word for question in questions for word in question]
         rows = np.asarray(words.rows_of(asked)).reshape(-1, 4) if asked else np.empty((0, 4), np.int64)
-        known: NDArray[np.bool_] = np.all((rows >= 0) & (rows < (limit or len(words))), axis=1)
+        known: NDArray[np.bool_] = np.all((rows >= 0) & (rows < (limit or total)), axis=1)
         some = [question for question, there in zip(questions, known.tolist(), strict=True) if there]
         count, skipped = len(some), len(questions) - len(some)
         if method == "average":

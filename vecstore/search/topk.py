@@ -79,8 +79,10 @@ class TopK:
         return kept
 
     def without(self, rows: NDArray[np.int64]) -> TopK:
-        """Return what is left of sorted rows without some."""
-        gone = np.isin(self.rows, rows)
+        """Return what is left of sorted rows without a few."""
+        gone = (self.rows[:, :, None] == rows).any(axis=2)
+        if not gone.any():
+            return self
         order = np.argsort(gone, axis=1, kind="stable")
         kept = TopK(len(self.sizes), self.k)
         kept.scores = np.take_along_axis(np.where(gone, -np.inf, self.scores), order, axis=1)

@@ -24,15 +24,17 @@ class FoldedKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
         hashes, rows = [], []
-        for start in range(0, len(store), AT_ONCE):
-            keys = store.keys[start : start + AT_ONCE]
+        living = np.asarray(store.living_rows)
+        for start in range(0, len(living), AT_ONCE):
+            own = living[start : start + AT_ONCE]
+            keys = store.keys[own]
             folded = [key.casefold() for key in keys]
             changed = [at for at, (key, form) in enumerate(zip(keys, folded, strict=True)) if key != form]
             hashes.append(_hashes([folded[at] for at in changed]))
-            rows.append(np.array(changed, np.int64) + start)
-        every = np.concatenate(hashes)
+            rows.append(own[changed] if changed else own[:0])
+        every = np.concatenate(hashes or [np.empty(0, np.uint64)])
         order = np.argsort(every, kind="stable")  # rows of one hash stay in order
-        self._hashes, self._rows = every[order], np.concatenate(rows)[order]
+        self._hashes, self._rows = every[order], np.concatenate(rows or [living])[order]
 
     def rows_of(self, words: Sequence[str]) -> NDArray[np.int64]:
         """Return the first row of each word that agrees with it but for case, -1 where none does: (n,)."""

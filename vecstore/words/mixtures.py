@@ -57,17 +57,22 @@ class Mixtures:
             weights += own.values()
             places += [number] * len(own)
         found = vocabulary.find(words)
-        whole = np.array([not isinstance(queries[number], Mapping) for number in places], bool)
-        vectors = np.where(whole[:, None], found.vectors, unit(found.vectors))[found.kept]
-        of_query = np.concatenate([np.array(places, np.int64)[found.kept], np.array(list(given), np.int64)])
-        order = np.argsort(of_query, kind="stable")
+        vectors, rows, of_query = found.vectors, found.rows, np.array(places, np.int64)
+        own_weights = np.array(weights, np.float32)
+        mixed = np.array([isinstance(queries[number], Mapping) for number in places], bool)
+        if mixed.any():
+            vectors = np.where(mixed[:, None], unit(vectors), vectors)
+        if not found.kept.all():
+            kept = found.kept
+            vectors, rows, of_query, own_weights = vectors[kept], rows[kept], of_query[kept], own_weights[kept]
+        if given:
+            of_query = np.concatenate([of_query, np.array(list(given), np.int64)])
+            order = np.argsort(of_query, kind="stable")
+            vectors = np.concatenate([vectors, *(vector[None] for vector in given.values())])[order]
+            own_weights = np.concatenate([own_weights, np.ones(len(given), np.float32)])[order]
+            rows = np.concatenate([rows, np.full(len(given), -1)])[order]
         counts = np.bincount(of_query, minlength=len(queries))
-        return cls(
-            np.concatenate([[0], np.cumsum(counts)]),
-            np.concatenate([vectors, *(vector[None] for vector in given.values())])[order],
-            np.concatenate([np.array(weights, np.float32)[found.kept], np.ones(len(given), np.float32)])[order],
-            np.concatenate([found.rows[found.kept], np.full(len(given), -1)])[order],
-        )
+        return cls(np.concatenate([[0], np.cumsum(counts)]), vectors, own_weights, rows)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1

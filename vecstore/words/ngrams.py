@@ -90,8 +90,8 @@ class NgramVectors:
         if self._pages is None:
             shards = self._store._snapshot.shards
             self._pages = [page for shard in shards if shard.keys for page in shard.keys.packed_pages()]
-        scores = np.empty(len(self._store), np.uint8)
         starts = np.cumsum([0, *map(len, self._pages)]).tolist()
+        scores = np.empty(starts[-1], np.uint8)
         histograms = np.zeros((len(self._pages), 256), np.int64)
 
         def count(page: int) -> None:
@@ -101,6 +101,11 @@ class NgramVectors:
             entries.count_grams(keys.text, keys.starts, table, TABLE_BITS, *marks, out, histograms[page])
 
         over_items(count, range(len(self._pages)))
+        if len(self._store) < len(scores):  # rows were deleted
+            gone = np.ones(len(scores), bool)
+            gone[self._store.living_rows] = False
+            scores[gone] = 0
+            histograms = np.bincount(scores, minlength=256)[None]
         reached = np.cumsum(histograms.sum(axis=0)[:0:-1])  # how many rows score 255, 254 or more, ...
         least = max(255 - int(np.searchsorted(reached, CANDIDATES)), 1)
         found = np.flatnonzero(scores >= least)

@@ -26,6 +26,10 @@ def padded(
 
     One lookup serves all. Queries of which nothing is known leave no gap.
     """
+    if isinstance(lists, (str, bytes)):
+        raise OptionError(f"several words are a list; for the single word {lists!r:.40} write [{lists!r:.40}]")
+    if pad_to is not None and pad_to < 0:
+        raise OptionError(f"pad_to is a number of words, found {pad_to!r}")
     runs = list(_runs(lists))
     mixtures = mixtures_of([query for _, run in runs for query in run])
     vectors, known = mixtures.sums, mixtures.known

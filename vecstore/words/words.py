@@ -185,6 +185,10 @@ class Words:
         else:
             excluded = np.asarray(self._vocabulary.rows_of(exclude)) if len(exclude) else np.empty(0, np.int64)
             left_out = [excluded[excluded >= 0]] * len(queries)
+        if combine == "add" and (exclude is not None or len(queries) == 1):
+            own = self.store._snapshot.own(left_out[0]) if queries and len(left_out[0]) else None
+            asked = mixtures.sums[0] if single else mixtures.sums
+            return self.store.search(asked, k, metric="cosine", rows=rows, min_score=min_score, exclude=own)
         deeper = k + max(map(len, left_out), default=0)
         if combine == "mul":
             found = by_products(self.store, mixtures, deeper, rows, min_score)
@@ -244,6 +248,8 @@ class Words:
 
     def _text(self, words: Sequence[Key]) -> tuple[Floats, Floats]:
         """Return the unit vectors of the words of a text, and each one's share of it."""
+        if isinstance(words, (str, bytes)):
+            raise OptionError(f"a text is a list of words, found {words!r:.40}; give it split: {words!r:.40}.split()")
         counts = Counter(words)
         found, own = self._several(list(counts), list(counts.values()))
         return unit(found.vectors), own / own.sum()
@@ -254,8 +260,8 @@ class Words:
             return None
         if first is not None and self.store._snapshot.numbering.order == "cells":
             raise OptionError("first: the rows of this store do not lie in the order of the dump; give among=")
-        if first is not None and first < 1:
-            raise OptionError(f"first is a positive number of rows, found {first!r}")
+        if first is not None and (not isinstance(first, (int, np.integer)) or first < 1):
+            raise OptionError(f"first is a positive whole number of rows, found {first!r}")
         if among is None:
             return self.store._snapshot.own(np.arange(min(int(first or 0), len(self.store.vectors))))
         rows = self._vocabulary.rows_of(among)

@@ -244,11 +244,35 @@ def test_what_is_refused(store, words):
         Words(store, unknown="guess")
     with pytest.raises(OptionError, match="combine"):
         words.nearest("king", combine="sum")
-    with pytest.raises(OptionError, match="first"):
-        words.nearest("king", first=0)
+    for first in (0, 2.5):
+        with pytest.raises(OptionError, match="first"):
+            words.nearest("king", first=first)
     with pytest.raises(OptionError, match="mixture"):
         words.nearest({"king": "queen"})
     with pytest.raises(OptionError, match="weights"):
         words.mean(["king"], [1, 2])
     with pytest.raises(ShapeError):
         words.vector(np.ones(7))
+    with pytest.raises(OptionError, match=r"write \['king'\]"):
+        words.vectors("king")
+    with pytest.raises(OptionError, match="pad_to"):
+        words.vectors([["king"]], pad_to=-1)
+    with pytest.raises(OptionError, match="list of words"):
+        words.mover_distance("king", ["king"])
+
+
+@pytest.mark.parametrize("combine", ["add", "mul"])
+def test_deleted_words_are_unknown_and_not_found(tmp_path, store, combine):
+    vecstore.write(tmp_path / "words.vecs", store.vectors[:3000], store.keys[:3000], "f32", shard_bytes=300_000)
+    gone = ["queen", *store.keys[40:200], *store.keys[2900:2950]]
+    with vecstore.edit(tmp_path / "words.vecs") as edit:
+        edit.delete(gone)
+        edit.append(np.eye(1, 50, dtype=np.float32), ["Zürich"])
+    with vecstore.open(tmp_path / "words.vecs") as edited:
+        plain, loose = Words(edited), Words(edited, unknown="ngrams", fold_case=True)
+        assert "queen" not in plain
+        found = plain.nearest("king", len(edited), combine=combine)
+        assert sorted([*found.keys, "king"]) == sorted(edited)
+        assert loose.rows_of(["ZÜRICH", "KING", "QUEEN"]).tolist() == [*edited.rows_of(["Zürich", "king"]), -1]
+        assert loose.nearest("kingdomz", 1).keys == ["kingdom"]
+        assert all(key not in gone for key in loose.nearest(["queenliness", "kingg"], 5).keys[0])
