@@ -39,7 +39,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "vecstore.measure.advisor": ("predict",),
     "vecstore.measure.drift": ("DriftWarning",),
     "vecstore.progress": ("Step",),
-    "vecstore.distributed": ("Processes",),
+    "vecstore.distributed": ("Processes", "Searcher"),
     "vecstore.words": ("Words",),
     "vecstore.compat.gensim": ("KeyedVectors",),
     "vecstore.compat.magnitude": (

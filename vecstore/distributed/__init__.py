@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vecstore.distributed.processes import Processes
+    from vecstore.distributed.searcher import Searcher
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "Searcher"]
 
-_HOMES = {"Processes": "vecstore.distributed.processes"}
+_HOMES = {"Processes": "vecstore.distributed.processes", "Searcher": "vecstore.distributed.searcher"}
 
 
 def __getattr__(name: str) -> Any:

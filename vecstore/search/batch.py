@@ -65,6 +65,9 @@ class Batch:
         many of these.
     least : int
         Of these look at so many at least, as long as there are some.
+    scope : (int, int), optional
+        Look only at the rows from one position to another. All else, such as what scores are to be expected, is that
+        of the whole store, so that what parts of it find is what one search of all finds.
 
     Attributes
     ----------
@@ -81,15 +84,10 @@ class Batch:
         selection: Selection,
         nprobe: int | None,
         least: int = 0,
+        scope: tuple[int, int] | None = None,
     ) -> None:
-        self.prepared, self.metric, self.selection, self.nprobe, self._least = (
-            prepared,
-            metric,
-            selection,
-            nprobe,
-            least,
-        )
-        self._queries = queries
+        self.prepared, self.metric, self.selection, self.nprobe = prepared, metric, selection, nprobe
+        self._queries, self._least, self._scope = queries, least, scope
         self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
         self._by_trellis: list[TrellisScanner] = []  # the first layer of each section, once it was scanned so
@@ -97,18 +95,9 @@ class Batch:
 
     def of(self, queries: NDArray[np.int64]) -> Batch:
         """Return a batch of some of the queries."""
-        return Batch(self.prepared, self._queries[queries], self.metric, self.selection, self.nprobe, self._least)
-
-    def numbered(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the numbers of the rows at positions, -1 for -1, in the same shape."""
-        sections, edges = self.prepared.sections, self.prepared.edges
-        if all(section.in_order for section in sections):
-            return positions
-        rows = positions.copy()
-        for section, first, end in zip(sections, edges, edges[1:], strict=False):
-            inside = (positions >= first) & (positions < end)
-            rows[inside] = section.numbered(positions[inside] - first) + first
-        return rows
+        return Batch(
+            self.prepared, self._queries[queries], self.metric, self.selection, self.nprobe, self._least, self._scope
+        )
 
     # Scanners, one a section
 
@@ -212,13 +201,29 @@ class Batch:
         """Return the best k of candidates (q, n), -1 for none, by exact scores."""
         best = TopK(len(candidates), min(k, candidates.shape[1]))
         candidates = np.sort(candidates, axis=1)
-        counts = np.count_nonzero(candidates >= 0, axis=1)
-        self.rescored += counts
-        indptr = np.concatenate([[0], np.cumsum(counts)])  # rows of query q: indptr[q] to indptr[q + 1]
-        rows, everything = candidates[candidates >= 0], np.full(len(counts), -np.inf)
-        entries.offer_listed(self._scores(indptr, rows, scorers), rows, indptr, best.heap(everything))
+        indptr, rows, scores = self._scored(candidates, scorers)
+        entries.offer_listed(scores, rows, indptr, best.heap(np.full(len(candidates), -np.inf)))
         best.sort()
         return best
+
+    def exact(self, candidates: NDArray[np.int64], scorers: Sequence[Scanner]) -> NDArray[np.float64]:
+        """Return the exact scores of candidates (q, n), -1 for none: (q, n), -inf there."""
+        order = np.argsort(candidates, axis=1)
+        rows, found = np.take_along_axis(candidates, order, axis=1), np.full(candidates.shape, -np.inf)
+        found[rows >= 0] = self._scored(rows, scorers)[2]
+        exact = np.empty_like(found)
+        np.put_along_axis(exact, order, found, axis=1)
+        return exact
+
+    def _scored(
+        self, candidates: NDArray[np.int64], scorers: Sequence[Scanner]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Return the rows among candidates (q, n), sorted, and exact scores; those of query q from indptr[q] on."""
+        counts = np.count_nonzero(candidates >= 0, axis=1)
+        self.rescored += counts
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        rows = candidates[candidates >= 0]
+        return indptr, rows, self._scores(indptr, rows, scorers)
 
     def _scores(
         self, indptr: NDArray[np.int64], rows: NDArray[np.int64], scorers: Sequence[Scanner]
@@ -255,7 +260,10 @@ class Batch:
             return selection.among(number, rows_in(self.probed(number)))
         picked, codes = selection.in_section(number), section.layers[0]
         scanned = _rows_scanned(codes.part.slots_of(picked), max(codes.part.tile_rows, 32))
-        return picked if len(picked) * PICKED_BYTES <= scanned * codes.layer.code_bytes else None
+        if len(picked) * PICKED_BYTES > scanned * codes.layer.code_bytes:
+            return None
+        low, high = np.searchsorted(picked, self._scope_in(number))
+        return picked[low:high]
 
     def picked(self, number: int) -> NDArray[np.int64] | None:
         """Return the positions of a section that are scored one by one; None where it is scanned."""
@@ -265,14 +273,26 @@ class Batch:
         """Return the positions of a section that are looked at: in the cells nearest to the query, or all."""
         section, selection = self.prepared.sections[number], self.selection
         if section.cells is None or self.nprobe is None:
-            return np.array([[0, section.rows]])
-        return section.cells.nearest(
+            return np.array([self._scope_in(number)])
+        nearest = section.cells.nearest(
             self.ranking.queries[0],
             self.nprobe,
             by_product=self.ranking.raw == "product",
             selected=selection.counts(number, section.cells.ranges) if selection.narrowed else None,
             least=self._least,
         )
+        if self._scope is None:
+            return nearest
+        nearest = nearest.clip(*self._scope_in(number))
+        return nearest[nearest[:, 0] < nearest[:, 1]]
+
+    def _scope_in(self, number: int) -> tuple[int, int]:
+        """Return the positions of a section from which to which rows are looked at."""
+        first, end = self.prepared.edges[number], self.prepared.edges[number + 1]
+        if self._scope is None:
+            return 0, end - first
+        low, high = (min(max(edge - first, 0), end - first) for edge in self._scope)
+        return low, high
 
     def _looked_at(self, scanner: Scanner, number: int) -> Ranges:
         """Return which slots of a section a scanner scans; or which of the rows that are picked out, all."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.search.batch import Batch
+from vecstore.search.candidates import Candidates
 from vecstore.search.plan import Plan
 from vecstore.search.strategy import Strategy
 from vecstore.search.topk import TopK
@@ -38,18 +39,35 @@ class Cascade(Strategy):
     fine: int = 0
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        rank = k + batch.prepared.rows - batch.selection.count
-        plan = self.plan if self.plan.finds(rank, batch.prepared.rows) else Plan()
+        plan = self._plan_for(batch, k)
         if not self.factor:
-            return self._candidates(batch, k, k, floors, plan)
-        wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
-        if self.fine and len(floors) > FEW_QUERIES:
-            plan = Plan()
-        found = self._candidates(batch, k, wanted, np.full(len(floors), -np.inf), plan)
+            return self._scanned(batch, k, k, floors, plan)
+        everything = np.full(len(floors), -np.inf)
+        found = self._scanned(batch, k, self._wanted(batch, k), everything, plan)
         return batch.score(found.rows, k, batch.scorers(self.fine)).least(floors)
 
+    def candidates(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> Candidates:
+        plan = self._plan_for(batch, k)
+        wanted, least = (self._wanted(batch, k), np.full(len(floors), -np.inf)) if self.factor else (k, floors)
+        found = batch.best(batch.fast_scanners(wanted=k, plan=plan), wanted, least, repeatable=bool(plan.sizes))
+        exact = batch.exact(found.rows, batch.scorers(self.fine)) if self.factor else None
+        few = min(k, batch.selection.count) if plan.sizes else 0
+        return Candidates(found.scores, found.rows, exact, batch.rescored, few)
+
+    def without_plan(self) -> Cascade:
+        return replace(self, plan=Plan())
+
+    def _wanted(self, batch: Batch, k: int) -> int:
+        return min(max(k * self.factor, self.least), batch.prepared.rows)
+
+    def _plan_for(self, batch: Batch, k: int) -> Plan:
+        """Return the plan, unless it was measured for fewer rows, or scanning all bytes takes no longer."""
+        rank = k + batch.prepared.rows - batch.selection.count
+        many = bool(self.factor and self.fine) and len(batch.rescored) > FEW_QUERIES
+        return self.plan if self.plan.finds(rank, batch.prepared.rows) and not many else Plan()
+
     @staticmethod
-    def _candidates(batch: Batch, k: int, wanted: int, floors: NDArray[np.float64], plan: Plan) -> TopK:
+    def _scanned(batch: Batch, k: int, wanted: int, floors: NDArray[np.float64], plan: Plan) -> TopK:
         """Return the best `wanted` rows by approximate scores, at least k where there are so many.
 
         Limits of first bytes that were measured with other queries can be too high for one: all bytes are scanned

@@ -56,6 +56,17 @@ class Prepared:
         """How many there are in all shards."""
         return int(self.edges[-1])
 
+    def numbered(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers of the rows at positions, -1 for -1, in the same shape."""
+        sections, edges = self.sections, self.edges
+        if all(section.in_order for section in sections):
+            return positions
+        rows = positions.copy()
+        for section, first, end in zip(sections, edges, edges[1:], strict=False):
+            inside = (positions >= first) & (positions < end)
+            rows[inside] = section.numbered(positions[inside] - first) + first
+        return rows
+
     def scanned_bytes(self, layer: int) -> int:
         """Return how many bytes the codes of a layer have."""
         return self.rows * self.sections[0].codec.layers[layer].code_bytes

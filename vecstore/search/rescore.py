@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.search.batch import Batch
+from vecstore.search.candidates import Candidates
 from vecstore.search.strategy import Strategy
 from vecstore.search.topk import TopK
 
@@ -35,6 +36,15 @@ class Rescore(Strategy):
     least: int = 0
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
-        found = batch.best(batch.fast_scanners(wanted=k), wanted, np.full(len(floors), -np.inf), ordered=False)
+        found = self._scanned(batch, k, ordered=False)
         return batch.score(found.rows, k, batch.scorers(self.fine)).least(floors)
+
+    def candidates(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> Candidates:
+        found = self._scanned(batch, k, ordered=True)
+        exact = batch.exact(found.rows, batch.scorers(self.fine))
+        return Candidates(found.scores, found.rows, exact, batch.rescored)
+
+    def _scanned(self, batch: Batch, k: int, *, ordered: bool) -> TopK:
+        wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
+        everything = np.full(len(batch.rescored), -np.inf)
+        return batch.best(batch.fast_scanners(wanted=k), wanted, everything, ordered=ordered)

@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.parallel import over_items, thread_count
 from vecstore.search.batch import Batch
+from vecstore.search.candidates import Candidates
 from vecstore.search.explain import explain
 from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
-from vecstore.search.resolve import cells_to_probe, resolve, resolve_range
-from vecstore.search.selection import as_rows
+from vecstore.search.ranking import Ranking
+from vecstore.search.request import Request
+from vecstore.search.resolve import cells_to_probe, resolve_range
 from vecstore.search.topk import TopK
 
-__all__ = ["find", "find_all"]
+__all__ = ["best_of", "find", "find_all", "find_candidates"]
 
 QUERIES_AT_ONCE = 64
 LEAST_TOGETHER = 8  # queries, of which kernels gain by taking them together
 PARTS_EACH = 2  # of the queries, for each thread
 FEW_BYTES = 16 * 1024 * 1024  # of code: scanning them again costs less than making a query's tables again
-FEW = 16  # rows left out, for which so many more are looked for
-NONE = np.empty(0, np.int64)
 
 
 def find(
@@ -47,18 +47,14 @@ def find(
         In the metric's scores, larger being better: a distance has its sign changed.
     (q,) int64
     """
-    few = _few(options, prepared.rows)
-    wanted = min(k + len(few), prepared.rows)
-    nprobe = cells_to_probe(options, prepared)
-    strategy = resolve(options, prepared, wanted, len(queries) if nprobe is None else 1)
-    selection = prepared.selection(options.rows, None if len(few) else options.exclude, options.where)
+    request = Request(prepared, options, k, len(queries))
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
-        batch = Batch(prepared, some, options.metric, selection, nprobe, wanted)
-        found = strategy.find(batch, wanted, batch.ranking.floors(least))
+        batch = request.batch(some)
+        found = request.strategy.find(batch, request.wanted, batch.ranking.floors(least))
         found.scores = batch.ranking.final(found.scores)
-        found.rows = batch.numbered(found.rows)
-        return (found.without(few).cut(k) if len(few) else found), batch.rescored
+        found.rows = prepared.numbered(found.rows)
+        return request.left(found), batch.rescored
 
     if len(queries) == 1:
         return find_at_once(queries)
@@ -68,8 +64,45 @@ def find(
         found, rescored[part] = find_at_once(queries[part])
         best.scores[part], best.rows[part], best.sizes[part] = found.scores, found.rows, found.sizes
 
-    _over_queries(find_part, len(queries), prepared, options, strategy.layer, nprobe)
+    _over_queries(find_part, request)
     return best, rescored
+
+
+def find_candidates(
+    prepared: Prepared,
+    queries: Floats,
+    k: int,
+    options: SearchOptions,
+    least: float,
+    scope: tuple[int, int],
+    *,
+    whole: bool = False,
+) -> Candidates:
+    """Return what `find` finds among the rows from one position to another: whoever merges all parts has its result.
+
+    With `whole` all bytes of the codes are scanned, whatever the options say of first ones.
+    """
+    request = Request(prepared, options, k, len(queries))
+    strategy = request.strategy.without_plan() if whole else request.strategy
+    found: dict[int, Candidates] = {}
+
+    def find_part(part: slice) -> None:
+        batch = request.batch(queries[part], scope)
+        found[part.start] = strategy.candidates(batch, request.wanted, batch.ranking.floors(least))
+
+    _over_queries(find_part, request)
+    return Candidates.stacked([found[start] for start in sorted(found)])
+
+
+def best_of(
+    candidates: Candidates, prepared: Prepared, queries: Floats, k: int, options: SearchOptions, least: float
+) -> tuple[TopK, NDArray[np.int64]]:
+    """Return what `find` does, from the candidates of all rows."""
+    request = Request(prepared, options, k, len(queries))
+    ranking = Ranking.of(options.metric, queries, unit_rows=prepared.shards[0].prefix is not None)
+    best, rescored = candidates.best(request.wanted, ranking.floors(least))
+    best.scores, best.rows = ranking.final(best.scores), prepared.numbered(best.rows)
+    return request.left(best), rescored
 
 
 def find_all(
@@ -85,34 +118,21 @@ def find_all(
         for query, (raw, rows) in enumerate(strategy.find_all(batch, batch.ranking.floors(least))):
             order = np.lexsort((rows, -raw))
             scores = raw[order] * batch.ranking.slope + batch.ranking.shifts[query]
-            found.append((scores, batch.numbered(rows[order]), int(batch.rescored[query])))
+            found.append((scores, prepared.numbered(rows[order]), int(batch.rescored[query])))
     return found
 
 
-def _few(options: SearchOptions, total: int) -> NDArray[np.int64]:
-    """Return the rows that are left out, where they are so few that looking for as many more costs less than a mask."""
-    if options.rows is not None or options.exclude is None or np.size(options.exclude) > FEW:
-        return NONE
-    found = as_rows(total, options.exclude, "exclude")
-    return NONE if found.dtype == bool else found
-
-
-def _over_queries(
-    function: Callable[[slice], None],
-    count: int,
-    prepared: Prepared,
-    options: SearchOptions,
-    layer: int,
-    nprobe: int | None,
-) -> None:
+def _over_queries(function: Callable[[slice], None], request: Request) -> None:
     """Call `function` with the queries that share a scan: one, where each looks into cells of its own.
 
     Threads share out the rows of the layer that is scanned, or the queries where rows are few: each makes what its own
     queries need, once.
     Where rows are decoded, all queries share that.
     """
-    together = QUERIES_AT_ONCE if nprobe is None else 1
-    if options.exact or prepared.scanned_bytes(layer) > FEW_BYTES or _decodes(prepared, options.metric):
+    count, prepared, options = request.queries, request.prepared, request.options
+    together = QUERIES_AT_ONCE if request.nprobe is None else 1
+    much = prepared.scanned_bytes(request.strategy.layer) > FEW_BYTES
+    if options.exact or much or _decodes(prepared, options.metric):
         for start in range(0, count, together):
             function(slice(start, start + together))
         return

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.search.batch import Batch, Found
+from vecstore.search.candidates import Candidates
 from vecstore.search.topk import TopK
 
 __all__ = ["RangeStrategy", "Strategy"]
@@ -29,6 +30,15 @@ class Strategy(ABC):
     @abstractmethod
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
         """Return the best k rows of each query, best first, of those that reach the floors (q,)."""
+
+    def candidates(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> Candidates:
+        """Return what `find` decides among, of the rows in the scope of the batch."""
+        best = self.find(batch, k, floors)
+        return Candidates(best.scores, best.rows, None, batch.rescored)
+
+    def without_plan(self) -> Strategy:
+        """Return the strategy that passes over no row because of its first bytes."""
+        return self
 
 
 class RangeStrategy(Strategy):

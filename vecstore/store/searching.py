@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from vecstore.codecs.checks import as_array, as_vectors
 from vecstore.errors import OptionError, ShapeError
 from vecstore.search.options import SearchOptions
 from vecstore.search.planned import Planned, planned
+from vecstore.search.prepared import Prepared
 from vecstore.search.result import SearchResult
 from vecstore.search.search import find, find_all
 from vecstore.search.topk import TopK
@@ -23,17 +24,25 @@ from vecstore.store.own_rows import OwnRows
 from vecstore.store.shown_scores import ShownScores
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["as_queries", "range_search", "refuse_foreign_rows", "search"]
+__all__ = ["Finder", "as_queries", "range_search", "refuse_foreign_rows", "search"]
 
 
-def search(snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOptions) -> SearchResult:
-    """Return the k best rows of a query (d,), or of each of a batch (q, d); see `Store.search`."""
+Finder: TypeAlias = Callable[[Prepared, Floats, int, SearchOptions, float], tuple[TopK, NDArray[np.int64]]]
+
+
+def search(
+    snapshot: Snapshot, queries: ArrayLike, k: int, options: SearchOptions, *, finder: Finder = find
+) -> SearchResult:
+    """Return the k best rows of a query (d,), or of each of a batch (q, d); see `Store.search`.
+
+    The `finder` does what `vecstore.search.search.find` does, perhaps elsewhere.
+    """
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise OptionError(f"k is a positive whole number, found {k!r}")
     refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), as_array(queries)
     x, wanted = as_queries(snapshot, given), min(int(k), max(snapshot.living, 1))
-    best, rescored = find(snapshot.prepared, x, wanted, options, shown.least)
+    best, rescored = finder(snapshot.prepared, x, wanted, options, shown.least)
     if shown.least > -np.inf or any(given is not None for given in (options.rows, options.exclude, options.where)):
         best = best.cut(int(best.sizes.max(initial=0)))
     plan = partial(planned, snapshot.prepared, x[:1].copy(), wanted, options)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import vecstore
+from vecstore.distributed import Searcher
 from vecstore.errors import OptionError
 
 distributed = pytest.importorskip("distributed", reason="needs dask[distributed]")
@@ -61,3 +62,13 @@ def test_arrays_and_frames_of_dask(client, tmp_path):
     vecstore.convert(frames.from_pandas(frame, npartitions=3), tmp_path / "d.vecs", **options)
     with vecstore.open(tmp_path / "d.vecs") as store:
         assert store.rows_of([7, 3999]).tolist() == [7, 3999] and store.columns["price"].to_pylist()[7] == 7
+
+
+def test_searches(client, tmp_path):
+    vecstore.write(tmp_path / "a.vecs", X, **OPTIONS)
+    executor = client.get_executor()
+    with vecstore.open(tmp_path / "a.vecs") as store, Searcher(tmp_path / "a.vecs", executor) as searcher:
+        expected, found = store.search(X[:5]), searcher.search(X[:5])
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        assert searcher._parts == 2

@@ -435,7 +435,7 @@ def test_scores_of_listed_rows(open_store, asked, codec, place, way):
         found = batch.score(candidates, 300, batch.scorers(-1))
         assert found.sizes.tolist() == batch.rescored.tolist() == counts
         for query, count in enumerate(counts):
-            rows = batch.numbered(found.rows[query, :count])
+            rows = prepared.numbered(found.rows[query, :count])
             got = batch.ranking.final(found.scores)[query, :count]
             assert set(found.rows[query, :count]) == set(candidates[query][candidates[query] >= 0])
             np.testing.assert_allclose(got, scores[query, rows], atol=NEAR * np.abs(scores).max())

@@ -1,0 +1,44 @@
+"""What is known of the workers of an executor: how many there are, and which of them holds what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+__all__ = ["Kept", "workers_of"]
+
+WORKERS = 8  # that an executor is taken to have that does not tell
+
+
+def workers_of(executor: Executor) -> int:
+    """Return how many tasks an executor does at a time, as far as it tells."""
+    client = getattr(executor, "_client", None)  # of Dask
+    if client is not None:
+        return max(sum(client.nthreads().values()), 1)
+    for name in ("workers", "_max_workers"):  # of `Processes`, of the standard library's
+        found = getattr(executor, name, None)
+        if isinstance(found, int) and found > 0:
+            return found
+    return WORKERS
+
+
+class Kept(Executor):
+    """Another executor, whose workers are each given the same parts of some work again, as long as they live.
+
+    So that each has in memory what its own parts need. Dask is told which worker should do a task; others are left to
+    choose.
+    """
+
+    def __init__(self, executor: Executor, part_of: Callable[[Any], int]) -> None:
+        self._executor, self._part_of = executor, part_of
+        self._client: Any = getattr(executor, "_client", None)
+
+    def submit(self, task: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Have a task done whose first argument is the work, by the worker that holds its part, or by another."""
+        executor, client = self._executor, self._client
+        workers = [] if client is None else sorted(client.nthreads())
+        if client is not None and workers:
+            holder = workers[self._part_of(arguments[0]) % len(workers)]
+            executor = client.get_executor(workers=[holder], allow_other_workers=True, pure=False)
+        return executor.submit(task, *arguments, **options)

@@ -1,0 +1,81 @@
+"""A search of a snapshot, resolved: what all batches of its queries have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.search.batch import Batch
+from vecstore.search.options import SearchOptions
+from vecstore.search.prepared import Prepared
+from vecstore.search.resolve import cells_to_probe, resolve
+from vecstore.search.selection import Selection, as_rows
+from vecstore.search.strategy import Strategy
+from vecstore.search.topk import TopK
+
+__all__ = ["Request"]
+
+FEW = 16  # rows left out, for which so many more are looked for
+NONE = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Which rows a search looks at, and how.
+
+    Attributes
+    ----------
+    prepared : Prepared
+    options : SearchOptions
+    k : int
+        Rows for each query.
+    queries : int
+        How many there are.
+    """
+
+    prepared: Prepared
+    options: SearchOptions
+    k: int
+    queries: int
+
+    @cached_property
+    def few(self) -> NDArray[np.int64]:
+        """The rows that are left out, where they are so few that looking for as many more costs less than a mask."""
+        options = self.options
+        if options.rows is not None or options.exclude is None or np.size(options.exclude) > FEW:
+            return NONE
+        found = as_rows(self.prepared.rows, options.exclude, "exclude")
+        return NONE if found.dtype == bool else found
+
+    @property
+    def wanted(self) -> int:
+        """How many rows are looked for."""
+        return min(self.k + len(self.few), self.prepared.rows)
+
+    @cached_property
+    def nprobe(self) -> int | None:
+        """Into how many cells is looked; None for all."""
+        return cells_to_probe(self.options, self.prepared)
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """How they are looked for."""
+        return resolve(self.options, self.prepared, self.wanted, self.queries if self.nprobe is None else 1)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The rows that may be found, or be left out afterwards."""
+        options = self.options
+        return self.prepared.selection(options.rows, None if len(self.few) else options.exclude, options.where)
+
+    def batch(self, queries: Floats, scope: tuple[int, int] | None = None) -> Batch:
+        """Return some of the queries, ready for all rows, or for those from one position to another."""
+        return Batch(self.prepared, queries, self.options.metric, self.selection, self.nprobe, self.wanted, scope)
+
+    def left(self, found: TopK) -> TopK:
+        """Return what is left of sorted numbers of rows, of which there may be more than are wanted."""
+        return found.without(self.few).cut(self.k) if len(self.few) else found
