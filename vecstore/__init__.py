@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vecstore.conversion.conversion import convert, write
     from vecstore.conversion.report import Report
     from vecstore.conversion.writer import Writer
+    from vecstore.editing.bucket import upload
     from vecstore.editing.cleaning import clean, restore, tag, untag
     from vecstore.editing.compaction import compact
     from vecstore.editing.edit import edit
@@ -56,6 +57,7 @@ _HOMES = {
     "tag": "vecstore.editing.cleaning:tag",
     "tune": "vecstore.tuning.tuner:tune",
     "untag": "vecstore.editing.cleaning:untag",
+    "upload": "vecstore.editing.bucket:upload",
     "write": "vecstore.conversion.conversion:write",
 }
 
@@ -81,6 +83,7 @@ __all__ = [
     "tag",
     "tune",
     "untag",
+    "upload",
     "write",
 ]
 

@@ -50,6 +50,7 @@ def test_names_of_the_package():
             "tag",
             "tune",
             "untag",
+            "upload",
             "write",
         ]
     )

@@ -12,14 +12,14 @@ from rich.text import Text
 
 from vecstore.cli.console import facts, notes_of_warnings, print_json, stderr, stdout, table
 from vecstore.cli.keys import parse_key
-from vecstore.cli.options import AsJson, Quiet, StorePath, examples
+from vecstore.cli.options import AsJson, Force, Quiet, StorePath, examples
 from vecstore.cli.sizes import format_bytes
 from vecstore.errors import FormatError, OptionError
 
 if TYPE_CHECKING:
     from vecstore.editing.edit import Edit
 
-__all__ = ["append", "clean", "compact", "delete", "register", "restore", "tag", "upsert", "versions"]
+__all__ = ["append", "clean", "compact", "delete", "register", "restore", "tag", "upload", "upsert", "versions"]
 
 PANEL = "Change"
 
@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
         (clean, ["vecstore clean items.vecs --older-than 7d --keep 3"]),
         (versions, ["vecstore versions items.vecs"]),
         (tag, ["vecstore tag items.vecs monday", "vecstore tag items.vecs monday --generation 12"]),
+        (upload, ["vecstore upload items.vecs s3://bucket/items.vecs"]),
         (restore, ["vecstore restore items.vecs monday", "vecstore restore items.vecs 12"]),
     ):
         app.command(rich_help_panel=PANEL, epilog=examples(*lines))(command)
@@ -138,6 +139,20 @@ def compact(store: StorePath, wait: Wait = 60.0, quiet: Quiet = False) -> None:
     if not quiet:
         done = f"{found.before} shards -> {found.after}, {found.dropped:,} deleted rows left out"
         stderr().print(facts(("compacted", done if found.generation is not None else "nothing to do")))
+
+
+def upload(
+    store: StorePath,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where it goes to.", show_default=False)],
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Copy a store into a bucket, where it can be opened, searched and changed by its URL."""
+    import vecstore
+
+    generation = vecstore.upload(store, url, force=force)
+    if not quiet:
+        stderr().print(facts(("uploaded", f"{url}, generation {generation}")))
 
 
 def clean(

@@ -20,12 +20,8 @@ def open_container(path: str | Place | MappedFile, *, check: bool = True, safe: 
     if isinstance(path, (str, Path, MappedFile)):
         return Container(path, check=check, safe=safe)
     from vecstore.container.remote_container import RemoteContainer
-    from vecstore.remote.objects import NoRanges
 
-    try:
-        return RemoteContainer(path)
-    except NoRanges:
-        return Container(downloaded(path))
+    return RemoteContainer(path)
 
 
 def downloaded(path: RemotePath) -> Path:

@@ -16,17 +16,18 @@ from vecstore.container.container import Container
 from vecstore.container.head import head_of
 from vecstore.container.opener import downloaded
 from vecstore.editing.commit import entry_of
+from vecstore.editing.lock import Lock
 from vecstore.errors import ConflictError, ExistsError, OptionError
 from vecstore.remote.commit import put_in_force
 from vecstore.remote.heads import HEAD_SUFFIX
 from vecstore.remote.objects import Refused
 from vecstore.remote.path import RemotePath
-from vecstore.remote.urls import place
+from vecstore.remote.urls import Place, place
 from vecstore.shard.shard import MODEL, Shard
 from vecstore.store.history import kept_name
 from vecstore.store.manifest import MANIFEST_NAME, TOMBSTONES, Manifest
 
-__all__ = ["checked_out", "destination", "upload"]
+__all__ = ["checked_out", "destination", "lock_of", "put_manifest", "upload"]
 
 UPLOADS = 8  # at the same time
 _KIND = re.compile(r"[a-z]+")
@@ -62,10 +63,23 @@ def upload(path: str | os.PathLike[str], url: str | os.PathLike[str], *, force: 
     It is a directory there, also if it is a file here, so that it can be changed. Readers see all of it or nothing;
     with `force` it takes the place of a store that is there, of which open handles keep what they show.
 
+    Parameters
+    ----------
+    path : path
+        A store on the disk: a file, or a directory.
+    url : str
+        Such as ``s3://bucket/docs.vecs``.
+    force : bool
+        Replace a store that is there.
+
     Raises
     ------
     ExistsError
         A store is there, and `force` is not set.
+    OptionError
+        `url` is no URL.
+    RemoteError
+        The bucket cannot be written.
     ConflictError
         Another writer was first.
     CommitUncertainError
@@ -90,17 +104,21 @@ def upload(path: str | os.PathLike[str], url: str | os.PathLike[str], *, force: 
 
 
 @contextmanager
-def checked_out(url: str, *, wait_s: float = 0.0) -> Iterator[Path]:
+def checked_out(url: str, *, wait_s: float = 0.0, cache: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """Give a local copy of a store in a bucket; what the block commits to it is put in force there when it ends.
 
-    Files are hard links to those of the cache where that is on the same disk. Raises as `upload`.
+    Files are hard links to those of the cache where that is on the same disk. Of processes that have one cache, one
+    writes at a time; those of other machines are told at the end that another one was first. Raises as `upload`, and
+    `BusyError`.
     """
-    target = place(url)
+    target = place(url, cache)
     assert isinstance(target, RemotePath)
-    old, mark = _in_force(target)
-    if old is None:
-        raise OptionError(f"{url}: no directory of shards is there, so nothing can be changed; upload a store first")
-    with tempfile.TemporaryDirectory(prefix="vecstore-") as folder:
+    with lock_of(target, wait_s), tempfile.TemporaryDirectory(prefix="vecstore-") as folder:
+        old, mark = _in_force(target)
+        if old is None:
+            raise OptionError(
+                f"{url}: no directory of shards is there, so nothing can be changed; upload a store first"
+            )
         local = Path(folder, target.name)
         local.mkdir()
         with ThreadPoolExecutor(UPLOADS) as pool:
@@ -112,6 +130,21 @@ def checked_out(url: str, *, wait_s: float = 0.0) -> Iterator[Path]:
             known = {entry["file"] for entry in _entries(old)}
             files = {entry["file"]: local / entry["file"] for entry in _entries(new) if entry["file"] not in known}
             _publish(target, new, files, old, mark)
+
+
+def lock_of(directory: Place, wait_s: float) -> Lock:
+    """Return the lock that writers of a store on this machine hold; raises `BusyError` when it is entered."""
+    if isinstance(directory, Path):
+        return Lock(directory, wait_s=wait_s)
+    return Lock(directory.cache.folder, wait_s=wait_s, name=directory.lock_name, of=str(directory))
+
+
+def put_manifest(target: RemotePath, new: Manifest) -> int:
+    """Put a manifest, whose files are all there, in force as the next generation, and return that."""
+    old, mark = _in_force(target)
+    generation = 0 if old is None else old.generation + 1
+    _publish(target, replace(new, generation=generation), {}, old, mark)
+    return generation
 
 
 def _publish(target: RemotePath, new: Manifest, files: dict[str, Path], old: Manifest | None, mark: str | None) -> None:

@@ -53,7 +53,9 @@ class Compacted:
     generation: int | None
 
 
-def compact(path: str | os.PathLike[str], *, wait: float = 0.0) -> Compacted:
+def compact(
+    path: str | os.PathLike[str], *, wait: float = 0.0, cache: str | os.PathLike[str] | None = None
+) -> Compacted:
     """Merge small shards of a store, and leave out the bytes of deleted rows.
 
     Others read and edit the store meanwhile: files are built beside it, and put in place in one step. Rows that were
@@ -64,7 +66,9 @@ def compact(path: str | os.PathLike[str], *, wait: float = 0.0) -> Compacted:
     path : path or URL
         A store that is a directory. One in a bucket is compacted in a copy on the local disk, as edits are.
     wait : float
-        Seconds to wait for an edit to end, once all is built.
+        Seconds to wait for an edit to end, once all is built; in a bucket before, for those that have the same cache.
+    cache : path, optional
+        The folder for files of a store in a bucket, as `vecstore.open` has it.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def compact(path: str | os.PathLike[str], *, wait: float = 0.0) -> Compacted:
         The store was restored or converted again meanwhile; nothing has changed.
     """
     if isinstance(path, str) and is_url(path):
-        with checked_out(path) as local:
+        with checked_out(path, wait_s=wait, cache=cache) as local:
             return compact(local)
     directory = Path(os.path.abspath(path))
     if directory.is_file():

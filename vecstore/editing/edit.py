@@ -49,6 +49,7 @@ def edit(
     on_drift: OnDrift = "warn",
     wait: float = 0.0,
     to_directory: bool = False,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Edit:
     """Change a store: append, replace and delete rows, all of it or nothing.
 
@@ -63,9 +64,11 @@ def edit(
     on_drift : {"warn", "error", "ignore", "refit"}
         What to do where new rows do not suit the codec of the store: "refit" trains the same one on them.
     wait : float
-        Seconds to wait for another writer to end.
+        Seconds to wait for another writer to end; in a bucket, for those that have the same cache.
     to_directory : bool
         Make a directory of a store that is one file: its name stays.
+    cache : path, optional
+        The folder for files of a store in a bucket, as `vecstore.open` has it.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def edit(
     ...     e.upsert(x, ["apple", "pear"])
     ...     e.delete(["plum"])
     """
-    return Edit(path, on_drift=on_drift, wait=wait, to_directory=to_directory)
+    return Edit(path, on_drift=on_drift, wait=wait, to_directory=to_directory, cache=cache)
 
 
 class Edit:
@@ -97,14 +100,22 @@ class Edit:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, on_drift: OnDrift = "warn", wait: float = 0.0, to_directory: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        on_drift: OnDrift = "warn",
+        wait: float = 0.0,
+        to_directory: bool = False,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         if on_drift not in ("warn", "error", "ignore", "refit"):
             raise OptionError(f'on_drift is "warn", "error", "ignore" or "refit", found {on_drift!r}')
         self.url = path if isinstance(path, str) and is_url(path) else None
         self.path = Path(os.path.abspath(path))
+        self._name = self.url or self.path  # for messages
         self.generation: int | None = None
         self._on_drift, self._wait_s, self._to_directory = on_drift, wait, to_directory
+        self._cache = cache
         self._held: ExitStack | None = None
         self._bucket = ExitStack()  # which puts what was committed to the local copy in force
 
@@ -112,7 +123,7 @@ class Edit:
         if self.url is None:
             return self._entered()
         with ExitStack() as bucket:
-            self.path = bucket.enter_context(checked_out(self.url))
+            self.path = bucket.enter_context(checked_out(self.url, wait_s=self._wait_s, cache=self._cache))
             self._entered()
             self._bucket = bucket.pop_all()
         return self
@@ -125,7 +136,7 @@ class Edit:
         if not self.path.is_dir():
             os.stat(self.path)  # raises where nothing is there
             raise OptionError(
-                f"{self.path}: a store of one file does not change; make a directory of it, under the same name, with "
+                f"{self._name}: a store of one file does not change; make a directory of it, under the same name, with "
                 "to_directory=True"
             )
         with ExitStack() as held:
@@ -203,7 +214,7 @@ class Edit:
         """
         vectors, names = self._rows(x, keys)
         if names is None:
-            raise OptionError(f"{self.path} has no keys, so nothing tells which rows to replace: append adds rows")
+            raise OptionError(f"{self._name} has no keys, so nothing tells which rows to replace: append adds rows")
         beside = for_new_rows(columns, self._schema, len(vectors))
         coded = coded_rows(fields, self._drafts.fields, len(vectors))
         last = {key: at for at, key in enumerate(names)}
@@ -226,7 +237,7 @@ class Edit:
         if missing == "error":
             lost = [names[at] for at in np.flatnonzero(~self._living(names)).tolist()]
             if lost:
-                raise KeyNotFoundError(f"no key {', '.join(map(repr, lost[:NAMED]))} in {self.path}; nothing deleted")
+                raise KeyNotFoundError(f"no key {', '.join(map(repr, lost[:NAMED]))} in {self._name}; nothing deleted")
         return self._remove(dict.fromkeys(names))
 
     def delete_rows(self, rows: ArrayLike) -> int:
@@ -294,13 +305,13 @@ class Edit:
         if keys is None or self._base.key_type is None:
             if keys is not None or self._base.key_type is not None:
                 kind = self._base.key_type or "no"
-                raise OptionError(f"{self.path} has {kind} keys; {'none' if keys is None else 'keys'} were given")
+                raise OptionError(f"{self._name} has {kind} keys; {'none' if keys is None else 'keys'} were given")
             return vectors, None
         names = as_keys(keys)
         if len(names) != len(vectors):
             raise ShapeError(f"{len(names)} keys for {len(vectors)} vectors")
         if len(names) and key_type_of(names) != self._base.key_type:
-            raise OptionError(f"{self.path} has {self._base.key_type} keys, found {key_type_of(names)}")
+            raise OptionError(f"{self._name} has {self._base.key_type} keys, found {key_type_of(names)}")
         return vectors, names.tolist() if isinstance(names, np.ndarray) else list(names)
 
     def _pend(
@@ -356,4 +367,4 @@ class Edit:
 
     def _require_open(self) -> None:
         if self._held is None:
-            raise ClosedError(f"{self.path}: an edit is a with block, and this one has ended or not begun")
+            raise ClosedError(f"{self._name}: an edit is a with block, and this one has ended or not begun")

@@ -26,6 +26,8 @@ class Lock:
         How long to wait for another writer to end.
     name : str
         Which of the locks.
+    of : str, optional
+        What is locked, for messages; the directory by default.
 
     Raises
     ------
@@ -33,8 +35,8 @@ class Lock:
         Another writer is still at work then.
     """
 
-    def __init__(self, directory: Path, *, wait_s: float = 0.0, name: str = WRITER_LOCK) -> None:
-        self._directory, self._name, self._wait_s = directory, name, wait_s
+    def __init__(self, directory: Path, *, wait_s: float = 0.0, name: str = WRITER_LOCK, of: str = "") -> None:
+        self._directory, self._name, self._wait_s, self._of = directory, name, wait_s, of or directory
 
     def __enter__(self) -> Self:
         self._file = os.open(self._directory / self._name, os.O_RDWR | os.O_CREAT, 0o666)
@@ -47,7 +49,7 @@ class Lock:
                 if time.monotonic() >= until:
                     os.close(self._file)
                     raise BusyError(
-                        f"{self._directory}: another process is writing it; wait for it to end, or say how many "
+                        f"{self._of}: another process is writing it; wait for it to end, or say how many "
                         "seconds to wait: wait=60"
                     ) from None
                 time.sleep(ASK_EVERY_S)

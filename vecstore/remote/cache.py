@@ -19,7 +19,7 @@ from vecstore.errors import OptionError, RemoteError
 __all__ = ["Cache"]
 
 LIMIT_BYTES = 20_000_000_000
-SUFFIXES = (".head", ".pieces", ".vecs")
+SUFFIXES = (".head", ".pieces", ".vecs", ".whole")
 LEFT_AFTER_S = 3600.0  # a temporary file that is as old has lost its process
 
 

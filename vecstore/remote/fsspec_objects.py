@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vecstore.errors import RemoteError, require
-from vecstore.remote.objects import Answer, Objects, Refused, traffic, translated
+from vecstore.remote.objects import Answer, NoRanges, Objects, Refused, traffic, translated
 
 __all__ = ["FsspecObjects"]
 
@@ -31,6 +31,8 @@ class FsspecObjects(Objects):
             start, stop = (0, found.size) if span is None else (span[0], min(span[1], found.size))
             data = bytes(self._fs.cat_file(self._path(name), start=start, end=stop))
         traffic.add(0, len(data))
+        if len(data) == found.size > stop - start:
+            raise NoRanges(f"{self.url}/{name}: the server gives no parts of files")
         return Answer(data, found.size, found.mark)
 
     def head(self, name: str) -> Answer:
@@ -64,29 +66,32 @@ class FsspecObjects(Objects):
         except FileNotFoundError:
             pass
 
-    def names(self, prefix: str = "") -> Iterator[str]:
+    def listed(self, prefix: str = "") -> Iterator[tuple[str, Answer]]:
         with translated(f"{self.url}/{prefix}"):
             self._fs.invalidate_cache()
             folder = self._path(prefix.rpartition("/")[0]).rstrip("/")
-            for path in self._fs.find(folder):
+            for path, about in self._fs.find(folder, detail=True).items():
                 name = path.removeprefix(self._root).lstrip("/")
                 if name.startswith(prefix):
-                    yield name
+                    yield name, _told(about)
 
     def _about(self, name: str) -> Answer:
         about = self._fs.info(self._path(name))
         if about.get("type") == "directory":
             raise FileNotFoundError(name)
-        size = about.get("size")
-        if size is None:
+        if about.get("size") is None:
             raise RemoteError(f"{self.url}/{name}: the server does not say how long it is; download the file")
-        return Answer(b"", size, about.get("ETag") or about.get("etag"), _seconds(about))
+        return _told(about)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
     def _unconditional(self) -> RemoteError:
         return RemoteError(f"{self.url}: fsspec cannot write conditionally, so no commit is safe: pip install obstore")
+
+
+def _told(about: dict[str, Any]) -> Answer:
+    return Answer(b"", about.get("size") or 0, about.get("ETag") or about.get("etag"), _seconds(about))
 
 
 def _seconds(about: dict[str, Any]) -> float:

@@ -124,8 +124,12 @@ class Objects(ABC):
         """Remove an object; nothing happens where it is not there."""
 
     @abstractmethod
+    def listed(self, prefix: str = "") -> Iterator[tuple[str, Answer]]:
+        """List objects by the beginning of their names: yields name and what `head` returns."""
+
     def names(self, prefix: str = "") -> Iterator[str]:
-        """List objects by the beginning of their names."""
+        """List the names of objects by their beginning."""
+        return (name for name, _ in self.listed(prefix))
 
 
 def objects_at(url: str) -> Objects:

@@ -55,8 +55,7 @@ class ObstoreObjects(Objects):
 
     def head(self, name: str) -> Answer:
         with self._told(name):
-            meta = self._obstore.head(self._store, self._prefix + name)
-        return Answer(b"", meta["size"], meta["e_tag"], meta["last_modified"].timestamp())
+            return _about(self._obstore.head(self._store, self._prefix + name))
 
     def download(self, name: str, path: Path) -> None:
         with self._told(name), open(path, "wb") as file:
@@ -80,7 +79,7 @@ class ObstoreObjects(Objects):
         except FileNotFoundError:
             pass
 
-    def names(self, prefix: str = "") -> Iterator[str]:
+    def listed(self, prefix: str = "") -> Iterator[tuple[str, Answer]]:
         with self._told(prefix):
             # A listing goes by whole folders: what begins with the prefix is picked here.
             folder = prefix.rpartition("/")[0]
@@ -88,7 +87,7 @@ class ObstoreObjects(Objects):
                 for each in page:
                     name = each["path"].removeprefix(self._prefix)
                     if name.startswith(prefix):
-                        yield name
+                        yield name, _about(each)
 
     def _put(self, name: str, source: bytes | Path, **mode: Any) -> None:
         with self._told(name):
@@ -104,3 +103,7 @@ class ObstoreObjects(Objects):
                 raise Refused(f"{url}: another one is there") from error
             except self._errors.NotSupportedError as error:
                 raise NoRanges(f"{url}: the server gives no parts of files") from error
+
+
+def _about(meta: Any) -> Answer:
+    return Answer(b"", meta["size"], meta["e_tag"], meta["last_modified"].timestamp())

@@ -7,22 +7,25 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from vecstore.errors import CorruptError, RemoteError
 from vecstore.remote.cache import Cache
 from vecstore.remote.heads import HEAD_SUFFIX, Head, Spans
-from vecstore.remote.objects import Answer, Objects, Refused, objects_at
+from vecstore.remote.objects import Answer, NoRanges, Objects, Refused, objects_at
 from vecstore.remote.pieces import Pieces
 
 __all__ = ["RemotePath", "remote_path"]
 
 MANIFEST = "manifest.json"
+WHOLE = ".whole"  # what is added to names of copies, of servers that give no parts
 ATTEMPTS = 3
 
 
@@ -43,16 +46,26 @@ class RemotePath:
     objects : Objects
     key : str
         Its name there.
+    cache : Cache
     name : str
         The last part of it.
     mark : str or None
         The ETag that it had when it was read first; of a folder, that of its manifest.
     """
 
-    def __init__(self, objects: Objects, key: str, cache: Cache, folder: RemotePath | None = None) -> None:
-        self.objects, self.key, self._cache, self._folder = objects, key, cache, folder
+    def __init__(
+        self,
+        objects: Objects,
+        key: str,
+        cache: Cache,
+        folder: RemotePath | None = None,
+        listed: Answer | None = None,
+    ) -> None:
+        self.objects, self.key, self.cache, self._folder = objects, key, cache, folder
         self.name = key.rpartition("/")[2]
         self.mark: str | None = None
+        self._whole: NDArray[np.uint8] | None = None  # a local copy, where the server gives no parts
+        self._listed = listed  # what a listing said of it
         self._manifest: bytes | None = None  # read, and not asked for yet
         self._known: dict[str, str] = {}  # by file: what stands for its content
 
@@ -60,7 +73,7 @@ class RemotePath:
         return f"{self.objects.url}/{self.key}"
 
     def __truediv__(self, name: str) -> RemotePath:
-        return RemotePath(self.objects, f"{self.key}/{name}", self._cache, self)
+        return RemotePath(self.objects, f"{self.key}/{name}", self.cache, self)
 
     def is_dir(self) -> bool:
         """Return whether it is the folder of a store: there is a manifest in it."""
@@ -90,26 +103,29 @@ class RemotePath:
 
     def sibling(self, suffix: str) -> RemotePath:
         """Return the object of this name and a suffix."""
-        return RemotePath(self.objects, self.key + suffix, self._cache, self._folder)
+        return RemotePath(self.objects, self.key + suffix, self.cache, self._folder)
 
     def put(self, source: bytes | Path) -> None:
         """Write the object."""
         self.objects.put(self.key, source)
+
+    def unlink(self) -> None:
+        """Remove the object; nothing happens where it is not there."""
+        self.objects.delete(self.key)
 
     def create(self, body: bytes) -> None:
         """Write the object, which must not be there; raises `Refused` where it is."""
         self.objects.create(self.key, body)
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """Yield the objects in this folder."""
-        for key in self.objects.names(f"{self.key}/"):
-            name = key.removeprefix(f"{self.key}/")
-            if "/" not in name:
-                yield self / name
+        """Yield the objects in this folder; what the listing says of each is what its `stat` returns."""
+        for key, about in self.objects.listed(f"{self.key}/"):
+            if "/" not in key.removeprefix(f"{self.key}/"):
+                yield RemotePath(self.objects, key, self.cache, self, about)
 
     def stat(self) -> Any:
         """Return what is known of an object, as `os.stat` does: when it was written."""
-        found = self.objects.head(self.key)
+        found = self._listed or self.objects.head(self.key)
         return os.stat_result((0, 0, 0, 0, 0, 0, found.size, *[found.written_s] * 3))
 
     def open(self) -> IO[bytes]:
@@ -124,7 +140,22 @@ class RemotePath:
         return io.BytesIO(body)
 
     def get(self, start: int, stop: int) -> Answer:
-        """Return bytes `start` to `stop`, or to the end; raises as `Objects.get`, and `NoRanges` early."""
+        """Return bytes `start` to `stop`, or to the end; raises as `Objects.get`.
+
+        Of a server that only gives whole objects one copy is kept in the cache, and read.
+        """
+        if self._whole is None:
+            held = self._stands_for is not None and (self.cache.folder / self._cached_name(WHOLE)).exists()
+            try:
+                if not held:
+                    return self._get(start, stop)
+            except NoRanges:
+                pass
+            copy = self.cache.whole(self._cached_name(WHOLE), partial(self.objects.download, self.key))
+            self._whole = np.memmap(copy, np.uint8, "r") if copy.stat().st_size else np.empty(0, np.uint8)
+        return Answer(self._whole[start:stop].tobytes(), len(self._whole), self.mark)
+
+    def _get(self, start: int, stop: int) -> Answer:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 found = self.objects.get(self.key, (start, stop), mark=self.mark)
@@ -139,27 +170,25 @@ class RemotePath:
 
     def head(self) -> Head | None:
         """Return what opening reads, from the cache or from the object beside this one; None where there is none."""
-        if self._stands_for is None:
-            found = Head.of_bytes(self._cache.read(self._head_name))
-            if found is None:
-                return None
+        found = Head.of_bytes(self.cache.read(self._head_name))
+        if found is not None and self._stands_for is None:  # only the object tells whether it is still that of the head
             now = self.objects.head(self.key)
-            same = (now.size, now.mark) == (found.size, found.mark) and now.mark is not None
             self.mark = now.mark
-            return found if same else None
-        found = Head.of_bytes(self._cache.read(self._head_name))
+            found = found if (now.size, now.mark) == (found.size, found.mark) and now.mark is not None else None
         if found is None:
-            with suppress(FileNotFoundError, RemoteError):
-                found = Head.of_bytes(self.objects.get(self.key + HEAD_SUFFIX).data)
+            self.forget_head()
+            if self._stands_for is not None:
+                with suppress(FileNotFoundError, RemoteError):
+                    found = Head.of_bytes(self.objects.get(self.key + HEAD_SUFFIX).data)
         return found
 
     def keep_head(self, head: Head) -> None:
         """Keep a head in the cache."""
-        self._cache.whole(self._head_name, lambda path: path.write_bytes(head.to_bytes()))
+        self.cache.whole(self._head_name, lambda path: path.write_bytes(head.to_bytes()))
 
     def forget_head(self) -> None:
         """Remove the head in the cache."""
-        self._cache.forget(self._head_name)
+        self.cache.forget(self._head_name)
 
     def pieces(self, fingerprint: str, extents: Sequence[tuple[int, int]], size: int, held: Spans) -> Pieces:
         """Return the local file of this object, whose values lie at `extents`."""
@@ -169,7 +198,7 @@ class RemotePath:
         def fetch(start: int, stop: int) -> bytes:
             return self.get(start, stop).data
 
-        return Pieces(str(self), self._cache, name, size, fetch=fetch, held=held)
+        return Pieces(str(self), self.cache, name, size, fetch=fetch, held=held)
 
     def download(self, verified: Callable[[Path], str]) -> Path:
         """Return a local copy of the whole object, from the cache where it is there.
@@ -181,8 +210,14 @@ class RemotePath:
             self.objects.download(self.key, path)
             self.require(verified(path))
 
-        stands_for = self._stands_for or _digest(f"{self}\0{self.objects.head(self.key).mark}")
-        return self._cache.whole(f"{stands_for}.vecs", write)
+        return self.cache.whole(self._cached_name(".vecs"), write)
+
+    def _cached_name(self, suffix: str) -> str:
+        """Return what a whole copy of the object is called in the cache, as it is there now."""
+        if self._stands_for is not None:
+            return self._stands_for + suffix
+        now = self.objects.head(self.key)
+        return _digest(f"{self}\0{now.mark}\0{now.size}\0{now.written_s}") + suffix
 
     def require(self, fingerprint: str) -> None:
         """Raise `CorruptError` for the fingerprint of another file than the manifest means, where there is one."""
@@ -193,6 +228,11 @@ class RemotePath:
     def _stands_for(self) -> str | None:
         """What stands for the content, where a manifest says it: fingerprint and length."""
         return None if self._folder is None else self._folder._known.get(self.name)
+
+    @property
+    def lock_name(self) -> str:
+        """The name of the file in the cache that writers lock."""
+        return f".{_digest(str(self))}.lock"
 
     @property
     def _head_name(self) -> str:

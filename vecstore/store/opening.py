@@ -95,7 +95,10 @@ def _tombstones(directory: Place, manifest: Manifest, *, check: bool, safe: bool
 
 
 def _shards(directory: Place, manifest: Manifest, known: Snapshot | None, options: dict[str, Any]) -> Shards:
-    """Return the shards that a manifest names: mapped, so that they stay, but only the first one is read."""
+    """Return the shards that a manifest names: mapped, so that they stay, but only the first one is read.
+
+    Of those in a bucket nothing is kept before they are read: they may be cleaned away meanwhile.
+    """
     entries = () if known is None or known.manifest is None else known.manifest.shards
     same = {_identity(entry): file for entry, file in zip(entries, known.shards.files if known else [], strict=False)}
     files: list[ShardFile] = []
@@ -105,9 +108,7 @@ def _shards(directory: Place, manifest: Manifest, known: Snapshot | None, option
             place = directory / entry["file"]
             local = MappedFile(place, safe=options["safe"]) if isinstance(place, Path) else place
             first = files[0] if files else None
-            file = ShardFile(entry["rows"], partial(_read, local, entry, first, directory, options))
-            if not isinstance(place, Path):
-                _ = file.shard  # nothing else keeps what lies in a bucket
+            file = ShardFile(entry["rows"], partial(_read, local, entry, first, directory, options), far=local is place)
         files.append(file)
     return Shards(files)
 
@@ -120,7 +121,15 @@ def _read(
     file: MappedFile | Place, entry: dict[str, Any], first: ShardFile | None, directory: Place, options: dict[str, Any]
 ) -> Shard:
     """Return a shard; raises `CorruptError` unless it is the one that the manifest means."""
-    shard = Shard(file, **options)
+    try:
+        shard = Shard(file, **options)
+    except FileNotFoundError:
+        if first is None:
+            raise
+        raise CorruptError(
+            f"{entry['file']} is missing: where the store was cleaned since it was opened, refresh() has what is there",
+            path=directory,
+        ) from None
     other = shard if first is None else first.shard
     same_keys = (shard.keys and shard.keys.key_type) == (other.keys and other.keys.key_type)
     same_space = (shard.dimensions, shard.metric) == (other.dimensions, other.metric)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from vecstore.shard.shard import Shard
 
 __all__ = ["ShardFile", "Shards"]
+
+REQUESTS = 8  # at the same time
 
 
 class ShardFile:
@@ -20,10 +23,12 @@ class ShardFile:
         As the manifest says.
     read : function
         Returns the shard, or raises what is wrong with it: then the next touch asks again.
+    far : bool
+        It lies in a bucket, where reading it means to wait.
     """
 
-    def __init__(self, rows: int, read: Callable[[], Shard]) -> None:
-        self.rows, self._read = rows, read
+    def __init__(self, rows: int, read: Callable[[], Shard], *, far: bool = False) -> None:
+        self.rows, self._read, self._far = rows, read, far
         self._shard: Shard | None = None
         self._lock = threading.Lock()
 
@@ -33,6 +38,11 @@ class ShardFile:
         file = cls(shard.rows, lambda: shard)
         file._shard = shard
         return file
+
+    @property
+    def awaited(self) -> bool:
+        """Whether reading it means to wait for a bucket."""
+        return self._far and self._shard is None
 
     @property
     def shard(self) -> Shard:
@@ -64,4 +74,8 @@ class Shards(Sequence[Shard]):
         return self.files[at].shard if isinstance(at, int) else [file.shard for file in self.files[at]]
 
     def __iter__(self) -> Iterator[Shard]:
+        awaited = [file for file in self.files if file.awaited]
+        if len(awaited) > 1:
+            with ThreadPoolExecutor(REQUESTS) as pool:
+                list(pool.map(lambda file: file.shard, awaited))
         return (file.shard for file in self.files)

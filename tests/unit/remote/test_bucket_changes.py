@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ import vecstore
 from vecstore.cli import main
 from vecstore.editing import bucket as publishing
 from vecstore.editing.bucket import upload
-from vecstore.errors import CommitUncertainError, ConflictError, ExistsError, OptionError, RemoteError
+from vecstore.errors import (
+    BusyError,
+    CommitUncertainError,
+    ConflictError,
+    CorruptError,
+    ExistsError,
+    OptionError,
+    RemoteError,
+)
 from vecstore.remote.objects import Denied, objects_at
 from vecstore.remote.obstore_objects import ObstoreObjects
 
@@ -85,14 +94,15 @@ def test_edits_upload_what_is_new_alone(url: str, requests: Any) -> None:
     assert vecstore.open(url).verify()
 
 
-def test_one_of_two_writers_wins(url: str, bucket: str) -> None:
+def test_one_of_two_writers_wins(url: str, tmp_path: Path) -> None:
     with (
         pytest.raises(ConflictError, match="another writer was first; nothing has changed"),
         vecstore.edit(url) as late,
     ):
         late.append(X[:1], ["late"])
-        with vecstore.edit(url) as first:
+        with vecstore.edit(url, cache=tmp_path / "another machine") as first:
             first.append(X[:1], ["first"])
+        assert any((tmp_path / "another machine").glob("*.vecs"))
     assert late.generation is None
     store = vecstore.open(url)
     assert store.generation == 1
@@ -175,10 +185,89 @@ def test_what_is_not_done_in_buckets(url: str, bucket: str, tmp_path: Path) -> N
         pass
     with pytest.raises(OptionError, match="resume= goes on with what lies beside a local store"):
         vecstore.convert(X, f"{bucket}/new.vecs", resume=True)
-    for refused in (
-        lambda: vecstore.Writer(url, vecstore.open(url).codec),
-        lambda: vecstore.tag(url, "monday"),
-        lambda: vecstore.clean(url),
-    ):
-        with pytest.raises(OptionError, match="is not done in a bucket; do it on a local copy, and upload that"):
-            refused()
+    with pytest.raises(OptionError, match="is not done in a bucket; do it on a local copy, and upload that"):
+        vecstore.Writer(url, vecstore.open(url).codec)
+    with pytest.raises(OptionError, match="a store of one file has one generation"):
+        vecstore.clean(f"{bucket}/alone.vecs")
+
+
+def test_writers_of_one_machine_wait_for_each_other(url: str) -> None:
+    with vecstore.edit(url) as e:
+        e.append(X[:1], ["first"])
+        for busy in (lambda: append(url, "no"), lambda: vecstore.compact(url), lambda: vecstore.clean(url)):
+            with pytest.raises(BusyError, match=r"x\.vecs: another process is writing it"):
+                busy()
+        late = Thread(target=lambda: append(url, "late", wait=60))
+        late.start()
+    late.join()
+    assert {"first", "late"} <= set(vecstore.open(url))
+
+
+def append(url: str, key: str, **options: Any) -> None:
+    with vecstore.edit(url, **options) as e:
+        e.append(X[:1], [key])
+
+
+def test_generations_are_tagged_restored_and_cleaned(url: str) -> None:
+    for key in "abcd":
+        append(url, key)
+    assert vecstore.tag(url, "with-a", 1) == 1
+    held = vecstore.open(url, generation=2)
+    assert vecstore.clean(url, older_than=0, keep=1).generations == 4
+    with pytest.raises(OptionError, match="generation 2 is not there, or was cleaned away; there are 4"):
+        vecstore.open(url, generation=2)
+    assert "b" in held  # what was read before stays
+    assert "a" in vecstore.open(url, generation="with-a") and "b" not in vecstore.open(url, generation="with-a")
+    assert vecstore.restore(url, "with-a") == 5
+    assert "b" not in vecstore.open(url) and vecstore.open(url).verify()
+    vecstore.untag(url, "with-a")
+    assert vecstore.open(url).versions()[-1].tags == ()
+    with pytest.raises(OptionError, match="no tag 'with-a'"):
+        vecstore.untag(url, "with-a")
+
+
+def test_clean_removes_what_failed_commits_left(url: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(objects_at(bucket).names())
+    Lossy(monkeypatch, "deny")
+    with pytest.raises(Denied):
+        append(url, "new")
+    left = set(objects_at(bucket).names()) - set(before)
+    assert len(left) == 3  # a shard, its head, and the manifest under the name that keeps it
+    assert vecstore.clean(url).files == 0  # it may be that of a writer at work
+    found = vecstore.clean(url, older_than=0)
+    assert found.files == 2 and found.bytes > 0
+    assert [name for name in objects_at(bucket).names() if name.endswith((".vecs", ".head"))] == [
+        name for name in before if name.endswith((".vecs", ".head"))
+    ]
+    append(url, "new")
+    assert "new" in vecstore.open(url)
+
+
+def test_shards_are_opened_when_they_are_touched(bucket: str, tmp_path: Path, requests: Any) -> None:
+    url = f"{bucket}/many.vecs"
+    vecstore.write(url, X[:100], KEYS[:100], "f32")
+    for i in range(1, 4):
+        with vecstore.edit(url) as e:
+            e.append(X[100 * i : 100 * i + 100], KEYS[100 * i : 100 * i + 100])
+    with requests() as opened:
+        store = vecstore.open(url, cache=tmp_path / "new")
+    assert len(store) == 400 and opened.count == 2  # the manifest, and the head of the first shard
+    with requests() as first:
+        np.testing.assert_array_equal(store.vectors[5], X[5])
+    assert first.count <= 2
+    gone = vecstore.open(url, cache=tmp_path / "newer")
+    np.testing.assert_array_equal(store.vectors[350], X[350])
+    vecstore.write(url, -X, KEYS, "f32", force=True)
+    vecstore.clean(url, older_than=0, keep=1)
+    with pytest.raises(CorruptError, match=r"is missing: where the store was cleaned since it was opened, refresh\(\)"):
+        gone.vectors[350]
+    assert gone.refresh()
+    np.testing.assert_array_equal(gone.vectors[350], -X[350])
+
+
+def test_a_store_on_the_disk_is_uploaded_by_a_command(bucket: str, tmp_path: Path, capsys: Any) -> None:
+    vecstore.write(tmp_path / "x.vecs", X, KEYS, "f32", shard_bytes=140_000)
+    command("upload", str(tmp_path / "x.vecs"), f"{bucket}/x.vecs")
+    command("upload", str(tmp_path / "x.vecs"), f"{bucket}/x.vecs", "--force")
+    assert "generation 1" in capsys.readouterr().err
+    np.testing.assert_array_equal(vecstore.open(f"{bucket}/x.vecs")[KEYS], X)

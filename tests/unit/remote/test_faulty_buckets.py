@@ -156,7 +156,7 @@ def test_a_commit_that_nobody_confirms_is_uncertain(s3: str, proxy: Proxy) -> No
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
-def test_two_writers_on_a_bad_network_lose_nothing(seed: int, s3: str, proxy: Proxy) -> None:
+def test_two_writers_on_a_bad_network_lose_nothing(seed: int, s3: str, proxy: Proxy, tmp_path: Path) -> None:
     vecstore.write(f"{s3}/x.vecs", X, KEYS, "f32")
     proxy.plan, each = now_and_then(seed, 0.08, ON_THE_WAY), 3
     errors: list[BaseException] = []
@@ -165,7 +165,7 @@ def test_two_writers_on_a_bad_network_lose_nothing(seed: int, s3: str, proxy: Pr
         number = 0
         while number < each:
             try:
-                with vecstore.edit(f"{s3}/x.vecs") as e:
+                with vecstore.edit(f"{s3}/x.vecs", cache=tmp_path / f"machine {writer}") as e:
                     e.append(X[:1] + writer + number, [f"{writer}-{number}"])
             except ConflictError:
                 continue
