@@ -10,6 +10,7 @@ from vecstore.formats import (
     columnar,
     delimited,
     faiss_index,
+    fasttext_quantized,
     finalfusion,
     folders,
     gensim_native,
@@ -57,6 +58,7 @@ _FAMILIES = (
     folders,
     static_model,
     tables,
+    fasttext_quantized,  # behind tables, which has the same beginning
 )
 
 FORMATS: dict[str, Format] = {entry.name: entry for family in _FAMILIES for entry in family.FORMATS}

@@ -26,7 +26,8 @@ class DecodedDump(Dump):
         super().__init__(
             dump.path, format=dump.format, rows=dump.rows, dimensions=dump.dimensions, key_type="str", dtype=dump.dtype
         )
-        self.left_out, self._dump, self._errors = dump.left_out, dump, errors
+        self.left_out, self.columns, self.fields, self.coded = dump.left_out, dump.columns, dump.fields, dump.coded
+        self._dump, self._errors = dump, errors
 
     def _batches(self, rows: int) -> Iterator[Batch]:
         for batch in self._dump.batches(rows):

@@ -16,7 +16,7 @@ from vecstore.formats.reading import KeyType
 
 from vecstore.errors import FormatError, OptionError
 
-__all__ = ["Batch", "Dump", "KeyType", "Keys", "Problem", "read_batch", "to_float32"]
+__all__ = ["Batch", "Coded", "Dump", "KeyType", "Keys", "Problem", "read_batch", "to_float32"]
 
 Keys = list[str] | list[bytes] | NDArray[np.int64] | None
 
@@ -86,6 +86,24 @@ class Batch:
         return replace(self, vectors=vectors, keys=keys, problems={}, columns=columns, fields=fields)
 
 
+@dataclass(frozen=True)
+class Coded:
+    """How the vectors of a file are coded, where a codec of this package has the same codes.
+
+    Coding what they decode to by that codec gives the codes of the file again.
+
+    Attributes
+    ----------
+    spec : str
+        Of the codec, such as ``"pq:48"``.
+    arrays : mapping of str to ndarray
+        What it is trained to, by the names that the codec gives them.
+    """
+
+    spec: str
+    arrays: Mapping[str, NDArray[Any]]
+
+
 class Dump(ABC):
     """A file of vectors, with or without keys. Made by `open_dump`.
 
@@ -109,12 +127,15 @@ class Dump(ABC):
         Columns, arrays or tables of the file that are no part of the dump.
     notes : dict of str to str
         What is remarkable about the file as a whole: what -> where it was seen first. Complete once it was read.
+    coded : Coded or None
+        The codec that the file has: a conversion that is told no other takes it over.
     """
 
     _key_bytes = 0  # that a key takes in the file, where all take as many
     left_out: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     fields: Mapping[str, Any] = MappingProxyType({})
+    coded: Coded | None = None
     held: Any = None  # what has to stay while this does
 
     def __init__(

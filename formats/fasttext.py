@@ -5,14 +5,24 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.errors import FormatError
 
-__all__ = ["MAGIC", "SubwordModel", "is_floret_header", "is_subword_model", "read_fasttext", "read_floret_text"]
+__all__ = [
+    "MAGIC",
+    "Beginning",
+    "ModelReader",
+    "SubwordModel",
+    "is_floret_header",
+    "is_subword_model",
+    "read_beginning",
+    "read_fasttext",
+    "read_floret_text",
+]
 
 MAGIC = 793712314
 VERSIONS = (11, 12)
@@ -72,43 +82,81 @@ def read_fasttext(path: Path) -> SubwordModel:
     FormatError
         It is none, is damaged, or is quantized or pruned, which loses the vectors that were trained.
     """
-    size = path.stat().st_size
     with open(path, "rb") as file:
-        reader = _Reader(file, path, size)
-        first, second = reader.unpack("ii")
-        is_new = first == MAGIC
-        if is_new and second not in VERSIONS:
-            raise reader.bad("is of an unknown version", "11 or 12", second)
-        dimensions = reader.unpack("i")[0] if is_new else first
-        if is_new:
-            reader.unpack("i")  # ws
-        reader.unpack("5i")  # epoch, minCount, neg, wordNgrams, loss
-        (model, buckets, least, most) = reader.unpack("4i")
-        mode, hashes = _mode(reader) if is_new else (1, 0)
-        reader.unpack("i")  # lrUpdateRate
-        reader.unpack("d")
-        if is_new and second == 11 and model == SUPERVISED:
-            most = 0  # such models were trained before labels had n-grams
-        if not (1 <= dimensions <= MOST_DIMENSIONS and 0 <= buckets < 2**31 and 0 <= least <= 64 and 0 <= most <= 64):
-            raise reader.bad("is no fastText model", "sane sizes", (dimensions, buckets, least, most))
-        words, total = _words(reader, is_new)
-        if is_new and reader.unpack("?")[0]:
-            raise reader.bad("is quantized; import the .bin it was made of", "float32 vectors", "codes")
+        reader = ModelReader(file, path)
+        begin = read_beginning(reader)
+        if begin.quantized:
+            raise reader.bad("is quantized; read it as fasttext-quantized (.ftz)", "float32 vectors", "codes")
+        if begin.pruned is not None:
+            raise reader.bad("is pruned; import the .bin it was made of", "all n-grams", len(begin.pruned))
         m, n = reader.unpack("qq")
-        if n != dimensions or m < total or m - total not in (buckets, 0) or m * n * 4 > size:
-            raise reader.bad("has a matrix of another size than it says", f"{total + buckets} x {dimensions}", (m, n))
-        matrix = reader.array(m, n)
-    is_floret = mode == FLORET_MODE
+        total, buckets = begin.entries, begin.buckets
+        if n != begin.dimensions or m < total or m - total not in (buckets, 0) or m * n * 4 > reader.size:
+            expected = f"{total + buckets} x {begin.dimensions}"
+            raise reader.bad("has a matrix of another size than it says", expected, (m, n))
+        matrix = reader.array("<f4", m * n).reshape(m, n)
+    is_floret = begin.mode == FLORET_MODE
     return SubwordModel(
         kind="floret" if is_floret else "fasttext",
-        least=least,
-        most=most if m > total else 0,
-        hashes=hashes if is_floret else 0,
+        least=begin.least,
+        most=begin.most if m > total else 0,
+        hashes=begin.hashes if is_floret else 0,
         seed=2166136261 if is_floret else 0,
         buckets=matrix[total:],
-        words=words,
-        rows=None if is_floret else matrix[: len(words)],
+        words=begin.words,
+        rows=None if is_floret else matrix[: len(begin.words)],
     )
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What stands before the matrix of a model.
+
+    Attributes
+    ----------
+    dimensions, buckets, least, most, mode, hashes : int
+    words : list of bytes
+        Without labels.
+    entries : int
+        Rows of the matrix before those of n-grams.
+    pruned : (n, 2) int32 or None
+        The buckets of the n-grams that were kept, each with its row among them; None where none was left out.
+    quantized : bool
+    """
+
+    dimensions: int
+    buckets: int
+    least: int
+    most: int
+    mode: int
+    hashes: int
+    words: list[bytes]
+    entries: int
+    pruned: NDArray[np.int32] | None
+    quantized: bool
+
+
+def read_beginning(reader: ModelReader) -> Beginning:
+    """Read what stands before the matrix."""
+    first, second = reader.unpack("ii")
+    is_new = first == MAGIC
+    if is_new and second not in VERSIONS:
+        raise reader.bad("is of an unknown version", "11 or 12", second)
+    dimensions = reader.unpack("i")[0] if is_new else first
+    if is_new:
+        reader.unpack("i")  # ws
+    reader.unpack("5i")  # epoch, minCount, neg, wordNgrams, loss
+    (model, buckets, least, most) = reader.unpack("4i")
+    mode, hashes = _mode(reader) if is_new else (1, 0)
+    reader.unpack("i")  # lrUpdateRate
+    reader.unpack("d")
+    if is_new and second == 11 and model == SUPERVISED:
+        most = 0  # such models were trained before labels had n-grams
+    if not (1 <= dimensions <= MOST_DIMENSIONS and 0 <= buckets < 2**31 and 0 <= least <= 64 and 0 <= most <= 64):
+        raise reader.bad("is no fastText model", "sane sizes", (dimensions, buckets, least, most))
+    words, total, pruned = _words(reader, is_new)
+    quantized = is_new and bool(reader.unpack("?")[0])
+    return Beginning(dimensions, buckets, least, most, mode, hashes, words, total, pruned, quantized)
 
 
 def read_floret_text(path: Path) -> SubwordModel:
@@ -146,7 +194,7 @@ def _floret_header(line: bytes) -> tuple[int, int, int, int, int, int] | None:
     return (entries, d, least, most, hashes, seed) if sane and seed < 2**32 else None
 
 
-def _mode(reader: _Reader) -> tuple[int, int]:
+def _mode(reader: ModelReader) -> tuple[int, int]:
     """Return floret's mode and hashes; (1, 0) for fastText, whose header has no such fields.
 
     Nothing in the file tells the two apart but what follows: in fastText a learning parameter and its value as a
@@ -165,15 +213,13 @@ def _mode(reader: _Reader) -> tuple[int, int]:
     return mode, hashes
 
 
-def _words(reader: _Reader, is_new: bool) -> tuple[list[bytes], int]:
-    """Return the words without labels, and how many rows all entries take."""
+def _words(reader: ModelReader, is_new: bool) -> tuple[list[bytes], int, NDArray[np.int32] | None]:
+    """Return the words without labels, how many rows all entries take, and which n-grams were kept."""
     total, count, _ = reader.unpack("3i")
     reader.unpack("q")  # tokens
     pruned = reader.unpack("q")[0] if is_new else -1
     if not 0 <= count <= total <= MOST_WORDS:
         raise reader.bad("has a malformed dictionary", "words up to all entries", (total, count))
-    if pruned > 0:
-        raise reader.bad("is pruned; import the .bin it was made of", "all n-grams", pruned)
     words = []
     for entry in range(total):
         word = reader.word()
@@ -182,23 +228,26 @@ def _words(reader: _Reader, is_new: bool) -> tuple[list[bytes], int]:
             raise reader.bad("has a malformed dictionary", "words, then labels", label)
         if label == 0:
             words.append(word)
-    return words, count
+    return words, count, None if pruned < 0 else reader.array("<i4", 2 * pruned).reshape(pruned, 2)
 
 
-class _Reader:
+class ModelReader:
     """A file read in order, that never gives less than it was asked for."""
 
-    def __init__(self, file: IO[bytes], path: Path, size: int) -> None:
-        self._file, self._path, self._size = file, path, size
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self._file, self._path, self.size = file, path, path.stat().st_size
 
     @property
     def position(self) -> int:
+        """Where the next byte is read."""
         return self._file.tell()
 
     def seek(self, position: int) -> None:
+        """Go on at another place."""
         self._file.seek(position)
 
     def unpack(self, kinds: str) -> tuple[int, ...]:
+        """Return numbers, little-endian, as `struct` names their types."""
         size = struct.calcsize("<" + kinds)
         data = self._file.read(size)
         if len(data) < size:
@@ -206,6 +255,7 @@ class _Reader:
         return struct.unpack("<" + kinds, data)
 
     def word(self) -> bytes:
+        """Return what stands before the next zero byte."""
         at, piece, found = self.position, b"", b""
         while True:
             piece = self._file.read(64)
@@ -217,15 +267,18 @@ class _Reader:
             if len(piece) < 64 or len(found) > LONGEST_WORD:
                 raise self.bad("has a word without an end", "a zero byte", found[:20])
 
-    def array(self, m: int, n: int) -> NDArray[np.float32]:
-        if self._size - self.position < 4 * m * n:
-            raise self.bad("ends early", f"{4 * m * n} bytes of vectors", self._size - self.position)
-        found = np.fromfile(self._file, "<f4", m * n).reshape(m, n)
+    def array(self, dtype: str, count: int) -> NDArray[Any]:
+        """Return numbers; raises `FormatError` where there are not as many, or where they are not finite."""
+        size = np.dtype(dtype).itemsize * count
+        if count < 0 or self.size - self.position < size:
+            raise self.bad("ends early", f"{size} bytes of numbers", self.size - self.position)
+        found = np.fromfile(self._file, dtype, count)
         if not np.isfinite(found).all():
             raise self.bad("is damaged", "finite numbers", "NaN or infinity")
         return found
 
     def bad(self, message: str, expected: str, found: object) -> FormatError:
+        """Return the error for this place."""
         return FormatError(
             message, path=self._path, where=f"byte {self.position}", expected=expected, found=str(found)[:60]
         )

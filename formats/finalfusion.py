@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.formats.block_dump import Block, BlockDump
 from vecstore.formats.byte_reader import ByteReader
-from vecstore.formats.dump import Dump
+from vecstore.formats.dump import Coded, Dump
 from vecstore.formats.format import SURE, Format, Output
 from vecstore.formats.head import Head
 from vecstore.formats.key_spool import KeySpool
@@ -23,6 +23,7 @@ __all__ = ["FORMATS"]
 _MAGIC = b"FiFu"
 _SIMPLE, _ARRAY, _PRODUCT, _NORMS = 1, 2, 4, 6
 _VOCABULARIES = (_SIMPLE, 3, 7, 8)  # with subwords by bucket, of fastText, explicit
+_CODES = 256
 _TYPES = {1: "u1", 10: "<f4"}
 
 
@@ -72,6 +73,7 @@ def _open(head: Head, options: ReadingOptions) -> Dump:
         dtype=storage.dtype,
     )
     dump.left_out = tuple(left_out)
+    dump.coded = storage.coded if norms is None else None
     return dump
 
 
@@ -79,9 +81,9 @@ def _blocks(words: list[bytes], storage: _Storage, norms: NDArray[Any] | None) -
     def blocks(most: int) -> Iterator[Block]:
         for first in range(0, len(words), most):
             own = words[first : first + most]
-            vectors = storage.decoded(first, first + len(own))
-            if norms is not None:
-                with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
+                vectors = storage.decoded(first, first + len(own))
+                if norms is not None:
                     vectors = vectors * norms[first : first + len(own), None]
             yield own, vectors, {}
 
@@ -134,6 +136,21 @@ class _Storage:
         table = reader.array("u1", rows * parts).reshape(rows, parts)
         return cls(table, books, rotation, norms)
 
+    @property
+    def coded(self) -> Coded | None:
+        """The codec that has the same codes; lengths beside them are no part of one."""
+        if self._books is None or self._norms is not None or not np.isfinite(self._books).all():
+            return None
+        parts, entries, _ = self._books.shape
+        room = [(0, 0), (0, _CODES - entries), (0, 0)]  # codes beyond the entries, which no vector has
+        arrays = {"0.0.codebooks": np.pad(self._books, room, mode="edge")}
+        if self._rotation is None:
+            return Coded(f"pq:{parts}", arrays)
+        turned = self._rotation @ self._rotation.T
+        if not np.allclose(turned, np.eye(len(turned)), atol=1e-3):
+            return None
+        return Coded(f"opq:{parts}", arrays | {"0.0.rotation": self._rotation})
+
     def decoded(self, first: int, last: int) -> NDArray[Any]:
         """Return the vectors of some rows."""
         codes = self._codes[first:last]
@@ -143,7 +160,8 @@ class _Storage:
             raise FormatError(f"damaged: a code beyond the codebook among rows {first} to {last - 1}")
         vectors = np.concatenate([self._books[m][codes[:, m]] for m in range(codes.shape[1])], axis=1)
         if self._rotation is not None:
-            vectors = vectors @ self._rotation.T
+            # In float64, or sums would differ with the rows at once.
+            vectors = (vectors.astype(np.float64) @ self._rotation.T).astype(np.float32)
         return vectors if self._norms is None else vectors * self._norms[first:last, None]
 
 

@@ -11,11 +11,11 @@ from vecstore.formats.binary_array import from_bfloat16
 from vecstore.formats.block_dump import Block, BlockDump
 from vecstore.formats.byte_reader import ByteReader
 from vecstore.formats.dump import Dump
-from vecstore.formats.format import Format
+from vecstore.formats.format import Format, Output
 from vecstore.formats.head import Head
 from vecstore.formats.reading import ReadingOptions
 
-from vecstore.errors import FormatError
+from vecstore.errors import FormatError, require
 
 __all__ = ["FORMATS"]
 
@@ -87,6 +87,25 @@ def _open_usearch(head: Head, options: ReadingOptions) -> Dump:
         key_type=options.get("key_type"),
         dtype="bfloat16" if scalar == _BFLOAT16 else dtype.name,
     )
+
+
+def _write_usearch(output: Output) -> None:
+    """Build the index with the library, by one thread: rows keep their order, and the file is the same every time."""
+    library = require("usearch.index", purpose="writing usearch indexes")
+    if output.key_type not in ("int64", None):
+        raise FormatError(
+            "usearch cannot hold keys that are no integers; export to parquet", path=output.path, found=output.key_type
+        )
+    index, row = library.Index(ndim=output.dimensions, metric="cos", dtype="f32"), 0
+    for keys, vectors in output.pairs:
+        own = np.arange(row, row + len(vectors)) if keys is None else np.asarray(keys, np.int64)
+        if len(own) and int(own.min()) < 0:
+            raise FormatError("usearch cannot hold negative keys", path=output.path, found=str(own.min()))
+        if len(own):
+            index.add(own.astype(np.uint64), vectors, threads=1)
+        row += len(vectors)
+    with output.file() as file:
+        index.save(str(file.name))
 
 
 def _hnswlib_header(data: bytes) -> tuple[int, int, int, int, int] | None:
@@ -174,6 +193,8 @@ FORMATS = (
         "usearch index: vectors as they are stored, and keys",
         open=_open_usearch,
         sniff=_sniff_usearch,
+        write=_write_usearch,
+        library="usearch",
     ),
     Format(
         "hnswlib",

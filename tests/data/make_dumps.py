@@ -1,7 +1,7 @@
 """Write dumps.zip: a small dump of each format by the library that owns it, and what that library reads from it.
 
-Run where these are installed: annoy apsw chromadb datasets faiss-cpu finalfusion gensim hnswlib pylance spacy
-sqlite-vec usearch zarr. DuckDB files are too large to keep: the tests write their own.
+Run where these are installed: annoy apsw chromadb datasets faiss-cpu fasttext finalfusion gensim hnswlib pylance
+spacy sqlite-vec usearch zarr. DuckDB files are too large to keep: the tests write their own.
 """
 
 from __future__ import annotations
@@ -140,6 +140,38 @@ def word_files() -> None:
     (Path("spacy") / "tokenizer").unlink()
 
 
+def coded_files() -> None:
+    """Write models whose vectors are codes. fastText trains on memory that it does not clear: MALLOC_PERTURB_=255."""
+    import fasttext
+    import finalfusion
+    from finalfusion.storage.quantized import PQ, QuantizedArray
+    from finalfusion.vocab import SimpleVocab
+
+    books = RANDOM.normal(size=(4, 256, 2)).astype(np.float32)
+    rotation = np.linalg.qr(RANDOM.normal(size=(DIMENSIONS, DIMENSIONS)))[0].astype(np.float32)
+    codes = RANDOM.integers(0, 256, (ROWS, 4)).astype(np.uint8)
+    for name, turned, lengths in (("pq", None, None), ("opq", rotation, None), ("norms", None, X[:, 0] ** 2)):
+        storage = QuantizedArray(PQ(books, turned), codes, lengths)
+        finalfusion.Embeddings(storage=storage, vocab=SimpleVocab(KEYS)).write(f"{name}.fifu")
+        np.save(f"{name}.fifu.expected.npy", storage[:])
+    words = [*KEYS[:3], *KEYS[6:], *(f"w{number}" for number in range(260))]
+    lines = [f"__label__{row % 2} " + " ".join(RANDOM.choice(words, 12)) for row in range(600)]
+    Path("text.txt").write_text("\n".join(lines))
+    ngrams = {"minn": 2, "maxn": 4, "bucket": 300}
+    for name, options, how in (
+        ("plain", {"minn": 0, "maxn": 0}, {}),
+        ("ngrams", ngrams, {}),
+        ("pruned", ngrams, {"cutoff": 300}),
+        ("lengths", {"minn": 0, "maxn": 0}, {"qnorm": True}),
+    ):
+        model = fasttext.train_supervised("text.txt", dim=5, epoch=1, thread=1, verbose=0, minCount=1, **options)
+        model.quantize(input="text.txt", **how)
+        model.save_model(f"{name}.ftz")
+        vectors = np.stack([model.get_word_vector(word) for word in model.words])
+        np.savez_compressed(f"{name}.ftz.expected.npz", words=np.array(model.words), vectors=vectors)
+    Path("text.txt").unlink()
+
+
 def main() -> None:
     target, folder = Path(__file__).parent / "dumps.zip", Path(sys.argv[1]).absolute()
     shutil.rmtree(folder, ignore_errors=True)
@@ -149,6 +181,7 @@ def main() -> None:
     for write in (faiss_files, usearch_files, hnswlib_files, annoy_files, sqlite_vec_files, table_files, chroma_files):
         write()
     word_files()
+    coded_files()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():

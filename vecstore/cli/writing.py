@@ -337,6 +337,8 @@ def _summary(report: Report) -> list[tuple[str, str]]:
     ]
     if report.imported:
         lines.append(("imported", f"the tables of {report.imported} as they are: vectors are exactly its own"))
+    elif report.codes_of:
+        lines.append(("imported", f"the codes of {report.codes_of} as they are: nothing is lost beyond what was"))
     else:
         found = Certificate.from_dict(report.certificate)
         kept = f"{found.cosine_mean:.4f} to the originals on average, 1% are below {found.cosine_p1:.4f}"

@@ -102,7 +102,8 @@ def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew:
         fields,
     )
     write_shards(workplace, source, fitted.codec, survey, options, site, report)
-    return _report(workplace.destination, given, survey, fitted)
+    codes_of = given.format if options.request.from_dump else ""
+    return replace(_report(workplace.destination, given, survey, fitted), codes_of=codes_of)
 
 
 def _report(path: Path, dump: Dump, survey: Survey, fitted: Fitted) -> Report:

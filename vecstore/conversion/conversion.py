@@ -84,8 +84,9 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         always a directory; it is built on the local disk, where temporary files are, and uploaded.
     codec : str, CodecSpec or Codec
         A specification such as ``"opq:48"``, trained here on a sample; ``"mixed:12"`` or what else
-        `vecstore.codecs.mixed.plan.plan` reads, which makes a directory; or a trained codec. ``"sq:8"`` if nothing
-        else is said.
+        `vecstore.codecs.mixed.plan.plan` reads, which makes a directory; or a trained codec. If nothing else is said,
+        the codec of the file, where it has one of ours (`vecstore.formats.dump.Coded`): codes are taken over as they
+        are; else ``"sq:8"``.
     budget, target : instead of `codec`
         Choose the codec by measuring, as `vecstore.tune` does: bytes a row (``64``, ``"32x"``, ``"24/200"``), or
         ``"recall@10=0.95"``.
@@ -173,6 +174,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
             if codec is budget is target is like is None:
                 return replace(_imported(dump, local, options), path=str(path))
             dump = stack.enter_context(dump.as_dump())
+        if not keep_norms:  # which would code unit vectors, and so other codes
+            options = replace(options, request=options.request.of_dump(dump))
         sent = (executor is not None or resume) and isinstance(source, (str, os.PathLike)) and isinstance(given, Dump)
         own: Any = reading if sent else None
         return replace(build(parted(dump, own), local, options, crew, report), path=str(path))

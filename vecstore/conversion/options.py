@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
@@ -14,7 +14,9 @@ from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.mixed.budget import MixedBudget
 from vecstore.codecs.mixed.mixed import MixedCodec, MixedSpec
 from vecstore.codecs.mixed.plan import plan
+from vecstore.codecs.spec import parse
 from vecstore.errors import OptionError, ShapeError
+from vecstore.formats.dump import Dump
 from vecstore.measure.drift import Reference, reference_in
 from vecstore.metric import Metric, check_metric
 
@@ -56,6 +58,8 @@ class CodecRequest:
         What the rows were like that a trained codec was made for.
     accept_dominated : bool
         Fit a codec although another one keeps more in the same bytes.
+    from_dump : bool or None
+        The codec is the one that the dump has; None: it may be, since nobody chose another.
     """
 
     codec: CodecSpec | MixedSpec | MixedBudget | TrainedCodec | None
@@ -64,6 +68,7 @@ class CodecRequest:
     queries: ArrayLike | None = None
     reference: Reference | None = None
     accept_dominated: bool = False
+    from_dump: bool | None = False
 
     @classmethod
     def of(
@@ -91,7 +96,15 @@ class CodecRequest:
             return cls(None, budget, target, queries, accept_dominated=accept_dominated)
         chosen = DEFAULT_CODEC if codec is None else codec
         planned = chosen if isinstance(chosen, (Codec, MixedCodec)) else plan(chosen)
-        return cls(planned, queries=queries, accept_dominated=accept_dominated)
+        free = None if codec is None else False
+        return cls(planned, queries=queries, accept_dominated=accept_dominated, from_dump=free)
+
+    def of_dump(self, dump: Dump) -> Self:
+        """Return the same with the codec that the dump has, where it has one and nobody chose another."""
+        if self.from_dump is False or dump.coded is None:
+            return self
+        codec = Codec.restore(CodecSpec(*parse(dump.coded.spec)), dump.dimensions, dump.coded.arrays)
+        return replace(self, codec=codec, from_dump=True)
 
     def refuse_unfit(self, dimensions: int) -> None:
         """Raise for what cannot go with vectors of so many dimensions, or here at all: before anything is read."""

@@ -48,6 +48,9 @@ class Report:
         What was found in the dump, bad or only remarkable: kind, count, first places.
     imported : str
         The format of the trained tables that were taken over exactly; "" where vectors were converted.
+    codes_of : str
+        The format of the file whose codes were taken over as they are; "" where vectors were coded here. The
+        certificate then speaks of what the codes stand for, not of the vectors that they were made of.
     """
 
     path: str
@@ -67,6 +70,7 @@ class Report:
     table: Table | None = field(default=None, repr=False)
     advice: list[str] = field(default_factory=list, repr=False)
     imported: str = ""
+    codes_of: str = ""
     findings: list[Finding] = field(default_factory=list, repr=False)
 
     @property

@@ -16,6 +16,7 @@ from vecstore.formats import FORMATS, Format, open_dump, write_dump
 from vecstore.errors import FormatError
 
 ROOMY = ("parquet", "arrow", "jsonl", "vdf")  # take any key
+NUMBERED = ("usearch",)  # take no keys but whole numbers from 0 on
 WRITABLE = [pytest.param(entry, id=entry.name) for entry in FORMATS.values() if entry.writable]
 
 
@@ -39,6 +40,10 @@ def written(folder: Path, entry: Format, keys, vectors, key_type):
 def test_written_and_read_again(read, tmp_path, entry, key_type):
     vectors = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
     keys = {"str": ["a", "ü", "</s>", "x1", "語", "f", "7"], "int64": np.arange(7) ** 3 - 5, None: None}[key_type]
+    if entry.name in NUMBERED and key_type is not None:
+        with pytest.raises(FormatError, match="cannot hold"):
+            written(tmp_path, entry, keys, vectors, key_type)
+        keys, key_type = np.arange(7) ** 3, "int64"
     path, options = written(tmp_path, entry, keys, vectors, key_type)
     found = read(path, key_type=key_type, format=None, **options)
     assert found.dump.format == entry.name and not found.problems
@@ -50,7 +55,8 @@ def test_written_and_read_again(read, tmp_path, entry, key_type):
 
 @pytest.mark.parametrize("entry", WRITABLE)
 def test_no_rows(tmp_path, entry):
-    path, options = written(tmp_path, entry, [], np.empty((0, 3), np.float32), "str")
+    key_type = "int64" if entry.name in NUMBERED else "str"
+    path, options = written(tmp_path, entry, [], np.empty((0, 3), np.float32), key_type)
     try:
         dump = open_dump(path, format=entry.name, **options)
     except FormatError as error:  # where a row says how wide it is, none say nothing
@@ -85,6 +91,9 @@ def test_damage_is_a_format_error(tmp_path, entry):
     from vecstore.bench.scripts.fuzz_dumps import attack
 
     vectors = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    path, options = written(tmp_path, entry, [f"key{row}" for row in range(20)], vectors, "str")
+    keys, key_type = [f"key{row}" for row in range(20)], "str"
+    if entry.name in NUMBERED:
+        keys, key_type = np.arange(20), "int64"
+    path, options = written(tmp_path, entry, keys, vectors, key_type)
     count = int(os.environ.get("VECSTORE_FUZZ", "20"))
     assert attack(path, entry.name, tmp_path / "mutated", count=count, **options) == []
