@@ -7,6 +7,7 @@ import reference
 from hypothesis import example, given, settings
 
 from vecstore.errors import DuplicateKeyError, OptionError
+from vecstore.keys.indexes import find_many
 from vecstore.keys.packed import KERNEL_KEYS
 
 LONG = st.builds(lambda piece, times: piece * times, st.text(max_size=3), st.integers(60, 300))
@@ -37,8 +38,8 @@ def test_every_key_is_found_and_no_other(key_index, case, batch):
     wanted = keys + others
     expected = reference.find(keys, wanted)
     assert [index.find(key) for key in wanted] == expected
-    assert index.find_many(wanted).tolist() == expected
-    assert index.find_many(wanted * KERNEL_KEYS).tolist() == expected * KERNEL_KEYS
+    assert find_many(index, wanted).tolist() == expected
+    assert find_many(index, wanted * KERNEL_KEYS).tolist() == expected * KERNEL_KEYS
     assert list(index) == keys == index.keys(np.arange(len(keys))) == [index.key(row) for row in range(len(keys))]
 
 

@@ -22,7 +22,7 @@ from vecstore.container.block_buffer import BlockBuffer
 from vecstore.container.disk_errors import disk_errors
 from vecstore.container.document import field, parse, whole
 from vecstore.container.mapped_file import MappedFile
-from vecstore.container.pages import PAGE_HEADER_BYTES, Extent, read_tree
+from vecstore.container.pages import PAGE_HEADER_BYTES, read_tree
 from vecstore.container.part import CHUNK_BYTES, Part, checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
 
@@ -260,7 +260,7 @@ class Container:
         told = []
         for name in sorted(self.names(prefix)):
             about = field(self._about, name, dict, self.path)
-            sizes = [extent.size for extent in self._extents_of(name, about)]
+            sizes = self._extents_of(name, about)[:, 1].tolist()
             first = whole(about, "checksums_at", self.path)
             sums = self.checksums[first : first + sum(-(-size // CHUNK_BYTES) for size in sizes)]
             told.append((name, str(about.get("dtype")), str(about.get("shape")), *sizes, sums.tobytes()))
@@ -274,7 +274,7 @@ class Container:
     def spans_of(self, part: str) -> list[tuple[int, int]]:
         """Return where the blocks of a part begin and end."""
         extents = self._extents_of(part, self._described(part))
-        return [(extent.offset, extent.offset + extent.size) for extent in extents]
+        return [(offset, offset + size) for offset, size in extents.tolist()]
 
     @property
     def size_bytes(self) -> int:
@@ -346,11 +346,11 @@ class Container:
             raise CorruptError(f"the store has no part {name!r}", path=self.path)
         return field(self._about, name, dict, self.path)
 
-    def _extents_of(self, name: str, about: dict[str, Any]) -> list[Extent]:
-        """Return where the blocks of a part lie."""
+    def _extents_of(self, name: str, about: dict[str, Any]) -> NDArray[np.int64]:
+        """Return where the blocks of a part lie: (blocks, 2), offsets and sizes."""
         blocks = whole(about, "blocks", self.path, most=len(self._extents))
-        extents = [self._extents.get(_value_name(name, index)) for index in range(blocks)]
-        found = [extent for extent in extents if extent is not None]
-        if len(found) != blocks:
-            raise CorruptError(f"part {name!r} has lost blocks: restore the file from a copy", path=self.path)
-        return found
+        try:
+            return self._extents.of(_value_name(name, index) for index in range(blocks))
+        except KeyError:
+            message = f"part {name!r} has lost blocks: restore the file from a copy"
+            raise CorruptError(message, path=self.path) from None

@@ -14,12 +14,24 @@ from numpy.typing import NDArray
 from vecstore.container.part import CHUNK_BYTES, Part
 from vecstore.container.ranges import Ranges, cut
 
-__all__ = ["JoinedPart", "join"]
+__all__ = ["JoinedPart", "join", "joined_bytes"]
 
 
 def join(parts: Sequence[Part]) -> Part:
     """Return parts as one; they agree in everything but the number of rows."""
     return parts[0] if len(parts) == 1 else JoinedPart(parts)
+
+
+def joined_bytes(files: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the bytes between the lowest and the highest address of mapped files, and where in them each begins.
+
+    Others' bytes are among them, which nobody may touch. The files stay mapped as long as somebody references them.
+    """
+    starts = np.array([file.ctypes.data for file in files])
+    ends = starts + np.array([len(file) for file in files])
+    lowest = int(starts.argmin())
+    size = int(ends.max()) - int(starts[lowest])
+    return as_strided(files[lowest], (size,), (1,), subok=False, writeable=False), starts - starts[lowest]
 
 
 class JoinedPart(Part):
@@ -37,19 +49,13 @@ class JoinedPart(Part):
         self.row_bytes, self.together = first.row_bytes, first.together
         self.rows = sum(part.rows for part in parts)
         self.shape = (self.rows, *first.shape[1:])
-        # All files are mapped: the bytes between the lowest and the highest address, of which others' are not touched.
-        starts = np.array([part.data.ctypes.data for part in parts])
-        ends = starts + [len(part.data) for part in parts]
-        lowest = int(starts.argmin())
-        self.data = as_strided(
-            parts[lowest].data, (int(ends.max()) - int(starts[lowest]),), (1,), subok=False, writeable=False
-        )
+        self.data, shifts = joined_bytes([part.data for part in parts])
         blocks = np.array([part.blocks for part in parts])
         self.blocks = int(blocks.sum())
         self._owners = np.repeat(np.arange(len(parts)), blocks)  # of each block, the file it is in
         self._first_blocks = np.cumsum(blocks) - blocks
-        self.offsets = np.concatenate([part.offsets for part in parts]) + (starts - starts[lowest])[self._owners]
-        self.ends = (ends - starts[lowest])[self._owners]
+        self.offsets = np.concatenate([part.offsets for part in parts]) + shifts[self._owners]
+        self.ends = (shifts + np.array([len(part.data) for part in parts]))[self._owners]
         self.sizes = np.concatenate([part.sizes for part in parts])
         self.counts = np.concatenate([part.counts for part in parts])
         self._chunk_starts = np.concatenate([[0], np.cumsum(-(-self.sizes // CHUNK_BYTES))])

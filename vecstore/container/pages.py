@@ -11,7 +11,7 @@ section 2 (The LMDB file).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vecstore.errors import CorruptError, FormatError
 
-__all__ = ["Extent", "read_tree"]
+__all__ = ["Extent", "Extents", "read_tree"]
 
 PAGE_HEADER_BYTES = 16
 MAGIC = 0xBEEFC0DE
@@ -35,6 +35,7 @@ _DB = struct.Struct(
 )  # pad (page size in the first), flags, depth, branch, leaf, overflow pages, entries, root
 _TAIL = struct.Struct("<QQ")  # last page, transaction id
 _NODE = struct.Struct("<HHHH")  # low, high, flags, key size
+_WORD = 8  # bytes of a page number
 
 
 class Extent(NamedTuple):
@@ -44,9 +45,33 @@ class Extent(NamedTuple):
     size: int
 
 
-def read_tree(
-    data: NDArray[np.uint8], path: str, *, need: Callable[[int, int], object] | None = None
-) -> dict[bytes, Extent]:
+class Extents(Mapping[bytes, Extent]):
+    """Where values lie, by their names.
+
+    Attributes
+    ----------
+    places : (values, 2) int64
+        Offsets and sizes.
+    """
+
+    def __init__(self, names: Sequence[bytes], places: NDArray[np.int64]) -> None:
+        self.places, self._numbers = places, dict(zip(names, range(len(names)), strict=True))
+
+    def __getitem__(self, name: bytes) -> Extent:
+        return Extent(*self.places[self._numbers[name]].tolist())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def of(self, names: Iterable[bytes]) -> NDArray[np.int64]:
+        """Return where several values lie, (n, 2); raises `KeyError` where one is not there."""
+        return self.places[np.fromiter(map(self._numbers.__getitem__, names), np.int64)]
+
+
+def read_tree(data: NDArray[np.uint8], path: str, *, need: Callable[[int, int], object] | None = None) -> Extents:
     """Return where every value of the main database of an LMDB file lies.
 
     Parameters
@@ -86,14 +111,18 @@ class _Tree:
                 found=f"{self.size}",
             )
 
-    def extents(self) -> dict[bytes, Extent]:
-        found: dict[bytes, Extent] = {}
+    def extents(self) -> Extents:
+        names: list[bytes] = []
+        places = [np.empty((0, 2), np.int64)]  # of the values: offsets and sizes
         if self.root != NO_PAGE:
             self._budget = self.last_page + 1  # no honest tree has more pages than the file
-            self._walk(self.root, self.depth, found)
-        if len(found) != self.entries:
-            raise self._corrupt("meta page", f"{self.entries} entries", str(len(found)))
-        self._refuse_overlaps(found)
+            self._walk(self.root, self.depth, names, places)
+        if len(names) != self.entries:
+            raise self._corrupt("meta page", f"{self.entries} entries", str(len(names)))
+        found = Extents(names, np.concatenate(places))
+        self._refuse_overlaps(found.places)
+        if len(found) != len(names):
+            raise self._corrupt("leaf pages", "distinct entry names")
         return found
 
     def _page_bytes(self) -> int:
@@ -131,7 +160,7 @@ class _Tree:
             raise self._corrupt(where, "a root page inside the file")
         return (depth, leaves, entries, root), transaction, last_page
 
-    def _walk(self, page: int, depth: int, found: dict[bytes, Extent]) -> None:
+    def _walk(self, page: int, depth: int, names: list[bytes], places: list[NDArray[np.int64]]) -> None:
         self._budget -= 1
         if not 2 <= page <= self.last_page or depth < 1 or self._budget < 0:
             raise self._corrupt(f"page {page}", "a tree of pages inside the file")
@@ -141,45 +170,49 @@ class _Tree:
         expected = LEAF if depth == 1 else BRANCH
         if number != page or flags != expected or not PAGE_HEADER_BYTES <= lower <= upper <= self.page_bytes:
             raise self._corrupt(f"page {page}", "a branch or leaf page")
-        nodes = self.data[at + PAGE_HEADER_BYTES : at + lower].tobytes()
-        if len(nodes) % 2:
+        if lower % 2:
             raise self._corrupt(f"page {page}", "whole node pointers")
-        for (pointer,) in struct.iter_unpack("<H", nodes):
-            if not upper <= pointer <= self.page_bytes - _NODE.size:
-                raise self._corrupt(f"page {page}", "node pointers inside the page")
-            low, high, node_flags, key_size = _NODE.unpack_from(self.data, at + pointer)
-            if depth > 1:
-                self._walk(low | high << 16 | node_flags << 32, depth - 1, found)
-            else:
-                self._leaf(page, pointer, low | high << 16, node_flags, key_size, found)
+        pointers = self.data[at + PAGE_HEADER_BYTES : at + lower].view("<u2").astype(np.int64)
+        if not ((upper <= pointers) & (pointers <= self.page_bytes - _NODE.size)).all():
+            raise self._corrupt(f"page {page}", "node pointers inside the page")
+        if depth == 1:
+            self._leaf(page, pointers, names, places)
+            return
+        for pointer in pointers.tolist():
+            low, high, node_flags, _ = _NODE.unpack_from(self.data, at + pointer)
+            self._walk(low | high << 16 | node_flags << 32, depth - 1, names, places)
 
-    def _leaf(self, page: int, pointer: int, size: int, flags: int, key_size: int, found: dict[bytes, Extent]) -> None:
-        if flags != BIG_VALUE:
+    def _leaf(
+        self, page: int, pointers: NDArray[np.int64], names: list[bytes], places: list[NDArray[np.int64]]
+    ) -> None:
+        """Append what the nodes of a leaf page say, all at once: a large store has thousands."""
+        own = self.data[page * self.page_bytes : (page + 1) * self.page_bytes]
+        low, high, flags, key_size = own[pointers[:, None] + np.arange(_NODE.size)].view("<u2").astype(np.int64).T
+        if (flags != BIG_VALUE).any():
             # A value inside a leaf page would not be aligned, so none of ours is there.
             raise FormatError(
                 "not a vecstore store: an LMDB file of something else, or damaged", path=self.path, where=f"page {page}"
             )
-        start = pointer + _NODE.size
-        if start + key_size + 8 > self.page_bytes:
+        starts = pointers + _NODE.size
+        ends = starts + key_size
+        if (ends + _WORD > self.page_bytes).any():
             raise self._corrupt(f"page {page}", "entries inside the page")
-        at = page * self.page_bytes + start
-        key = self.data[at : at + key_size].tobytes()
-        if key in found:
-            raise self._corrupt(f"page {page}", "distinct entry names")
-        (first,) = struct.unpack_from("<Q", self.data, at + key_size)
-        needed = -(-(PAGE_HEADER_BYTES + size) // self.page_bytes)
+        sizes, first = low | high << 16, own[ends[:, None] + np.arange(_WORD)].view("<i8")[:, 0]
+        needed = -(-(PAGE_HEADER_BYTES + sizes) // self.page_bytes)
         # The header of the value's own pages is left unread: nothing here depends on it, and touching one page of
         # every block would make opening slow when cold and count most of the file as resident when warm.
-        if not 2 <= first <= self.last_page + 1 - needed:
+        if not ((first >= 2) & (first <= self.last_page + 1 - needed)).all():
             raise self._corrupt(f"page {page}", "values inside the file")
-        found[key] = Extent(first * self.page_bytes + PAGE_HEADER_BYTES, size)
+        text = own.tobytes()
+        names += [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        places.append(np.column_stack([first * self.page_bytes + PAGE_HEADER_BYTES, sizes]))
 
-    def _refuse_overlaps(self, found: dict[bytes, Extent]) -> None:
-        end = 2 * self.page_bytes
-        for offset, size in sorted(found.values()):
-            if offset < end:
-                raise self._corrupt(f"byte {offset}", "values that do not overlap")
-            end = offset + size
+    def _refuse_overlaps(self, places: NDArray[np.int64]) -> None:
+        offsets, sizes = places[np.lexsort(places.T[::-1])].T
+        ends = np.concatenate([[2 * self.page_bytes], offsets + sizes])[:-1]
+        wrong = np.flatnonzero(offsets < ends)
+        if len(wrong):
+            raise self._corrupt(f"byte {offsets[wrong[0]]}", "values that do not overlap")
 
     def _corrupt(self, where: str, expected: str | None = None, found: str | None = None) -> CorruptError:
         return CorruptError(

@@ -13,7 +13,6 @@ import xxhash
 from numpy.typing import NDArray
 
 from vecstore.container.document import field, whole
-from vecstore.container.pages import Extent
 from vecstore.container.ranges import Ranges, divided
 from vecstore.errors import CorruptError
 from vecstore.kernels.arguments import Tiles
@@ -84,7 +83,7 @@ class Part:
         self,
         name: str,
         about: dict[str, Any],
-        extents: Sequence[Extent],
+        extents: NDArray[np.int64],
         *,
         data: NDArray[np.uint8],
         checksums: NDArray[np.uint64],
@@ -108,8 +107,7 @@ class Part:
         self.blocks = len(extents)
         self.row_bytes = self.dtype.itemsize * prod(self.shape[1:])
         self.together = _together(self.tile_rows)
-        places = np.array(extents, np.int64).reshape(-1, 2)
-        self.offsets, self.sizes = places[:, 0].copy(), places[:, 1].copy()
+        self.offsets, self.sizes = extents[:, 0].copy(), extents[:, 1].copy()
         # _chunk_starts[i]: number of chunks before block i
         self._chunk_starts = np.concatenate([[0], np.cumsum(-(-self.sizes // CHUNK_BYTES))])
         chunks = int(self._chunk_starts[-1])

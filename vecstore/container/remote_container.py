@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vecstore.container.container import CHECKSUMS, DESCRIPTION, Container
 from vecstore.container.document import field
-from vecstore.container.pages import Extent, read_tree
+from vecstore.container.pages import read_tree
 from vecstore.container.part import CHUNK_BYTES, Part
 from vecstore.container.ranges import Ranges
 from vecstore.errors import CorruptError, FormatError
@@ -71,7 +71,7 @@ class RemotePart(Part):
         self,
         name: str,
         about: dict[str, Any],
-        extents: Sequence[Extent],
+        extents: NDArray[np.int64],
         *,
         pieces: Pieces,
         checksums: NDArray[np.uint64],

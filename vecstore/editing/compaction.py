@@ -18,6 +18,7 @@ from vecstore.editing.lock import COMPACTION_LOCK, Lock
 from vecstore.editing.merging import likeness, merge
 from vecstore.editing.pieces import Piece, pieces_of, shard_entries, write_map
 from vecstore.errors import ConflictError, OptionError
+from vecstore.keys.indexes import find_many
 from vecstore.remote.urls import is_url
 from vecstore.shard.shard import Shard
 from vecstore.store.manifest import Manifest
@@ -206,7 +207,7 @@ def _caught_up(group: Sequence[Piece], current: Sequence[Piece], piece: Piece) -
     for then, now in zip(group, current, strict=True):
         rows = np.setdiff1d(now.dead.rows, then.dead.rows, assume_unique=True)
         if piece.shard.keys is not None and then.shard.keys is not None:
-            found.append(piece.shard.keys.find_many(then.shard.keys.keys(rows)))
+            found.append(find_many(piece.shard.keys, then.shard.keys.keys(rows)))
         else:
             found.append(first + rows - np.searchsorted(then.dead.rows, rows))
         first += then.source.living

@@ -24,6 +24,7 @@ from vecstore.editing.pending import Pending
 from vecstore.editing.pieces import Piece, pieces_of, shard_entries, write_map
 from vecstore.editing.recent import reopened
 from vecstore.errors import BusyError, ClosedError, DuplicateKeyError, KeyNotFoundError, OptionError, ShapeError
+from vecstore.keys.indexes import find_many
 from vecstore.keys.kind import as_keys, key_type_of
 from vecstore.remote.urls import is_url
 from vecstore.search.options import SearchOptions
@@ -345,7 +346,7 @@ class Edit:
         first = self._base.rows
         for shard in self._drafts.shards:
             if shard.keys is not None:
-                found = shard.keys.find_many(names)
+                found = find_many(shard.keys, names)
                 found = np.where(found >= 0, found + first, -1)
                 found[self._dead.mark(found)] = -1
                 rows = np.where(found >= 0, found, rows)

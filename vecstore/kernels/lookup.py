@@ -1,4 +1,4 @@
-"""Find many keys in a key index at once; the layout of its pages is described in vecstore/keys/index.py.
+"""Find many keys in key indexes at once; the layout of their pages is described in vecstore/keys/index.py.
 
 A lookup is four dependent reads from places far apart. Keys are taken in groups, and each read is made for the whole
 group before the next one: then the processor waits for many of them at the same time.
@@ -9,29 +9,37 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from vecstore.kernels.hashing import xxh64
-
 __all__ = ["find_integers", "find_texts", "locate_texts"]
 
 GROUP = 128
 PAGE_BITS = 14  # 16,384 keys a page
 TABLE_BITS = 12  # 4,096 buckets a page of the table
 NONE, SEVERAL = -1, -2
+# What an index is described by: bits of its buckets and rows, the numbers of the first page of its table and of its
+# keys, how many pages of keys it has, and rows.
+BUCKET_BITS, ROW_BITS, FIRST_TABLE, FIRST_KEYS, KEY_PAGES, ROWS = range(6)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bucket(words, tables, table_sizes, bucket_bits, h):
+def _bucket(words, tables, table_sizes, index, h):
     """Return (first word, end word) of the slots of the bucket a hash falls in; an empty range if malformed."""
-    bucket = np.int64((h >> np.uint64(1)) >> np.uint64(63 - bucket_bits))
-    page_bits = min(bucket_bits, TABLE_BITS)
+    bucket = np.int64((h >> np.uint64(1)) >> np.uint64(63 - index[BUCKET_BITS]))
+    page_bits = min(index[BUCKET_BITS], TABLE_BITS)
     per_page = np.int64(1) << page_bits
-    page, at = bucket >> page_bits, bucket & (per_page - 1)
+    page, at = index[FIRST_TABLE] + (bucket >> page_bits), bucket & (per_page - 1)
     base, size = tables[page] >> 2, table_sizes[page] >> 2
     first = per_page + 1 + np.int64(words[base + at])
     end = per_page + 1 + np.int64(words[base + at + 1])
     if not per_page < first <= end <= size:
         return base, base
     return base + first, base + end
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _finger(index, h):
+    """Return the bits of a hash that the slots of an index hold."""
+    finger_bits = 32 - index[ROW_BITS]
+    return np.int64((h >> np.uint64(64 - index[BUCKET_BITS] - finger_bits)) & np.uint64((1 << finger_bits) - 1))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -113,61 +121,69 @@ def _equal_text(data, words, page, page_size, row, text, start, end):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _text_at(data, words, pages, page_sizes, row, text, start, end):
-    page = row >> PAGE_BITS
-    return page < len(pages) and _equal_text(
-        data, words, pages[page], page_sizes[page], row & ((1 << PAGE_BITS) - 1), text, start, end
-    )
+def _text_at(data, words, pages, page_sizes, index, row, text, start, end):
+    """Whether the key of a row of an index (a row of `indexes`) is text[start:end]."""
+    if row >> PAGE_BITS >= index[KEY_PAGES]:
+        return False
+    page = index[FIRST_KEYS] + (row >> PAGE_BITS)
+    return _equal_text(data, words, pages[page], page_sizes[page], row & ((1 << PAGE_BITS) - 1), text, start, end)
 
 
 @njit(cache=True, nogil=True)
-def find_texts(data, words, tables, table_sizes, bucket_bits, row_bits, pages, page_sizes, text, starts, gap, out):
-    """out[i]: row of the key text[starts[i] : starts[i + 1] - gap], or -1."""
-    finger_bits = 32 - row_bits
-    finger_mask = np.uint64((1 << finger_bits) - 1)
-    mask = (np.int64(1) << row_bits) - 1
+def find_texts(data, words, tables, table_sizes, pages, page_sizes, indexes, which, hashes, text, starts, gap, out):
+    """out[i]: row of the key text[starts[i] : starts[i + 1] - gap], hashes[i], in the index which[i], or -1.
+
+    indexes[which[i]] says where its pages are; a key of which none is asked (-1) is in none.
+    """
     wanted = np.empty(GROUP, np.int64)
     first, end = np.empty(GROUP, np.int64), np.empty(GROUP, np.int64)
     for low in range(0, len(out), GROUP):
         count = min(GROUP, len(out) - low)
         for i in range(count):
-            h = xxh64(text, starts[low + i], starts[low + i + 1] - gap, np.uint64(0))
-            wanted[i] = np.int64((h >> np.uint64(64 - bucket_bits - finger_bits)) & finger_mask)
-            first[i], end[i] = _bucket(words, tables, table_sizes, bucket_bits, h)
+            first[i] = end[i] = wanted[i] = 0
+            if which[low + i] >= 0:
+                index, h = indexes[which[low + i]], hashes[low + i]
+                wanted[i] = _finger(index, h)
+                first[i], end[i] = _bucket(words, tables, table_sizes, index, h)
         for i in range(count):
-            out[low + i] = _candidate(words, first[i], end[i], row_bits, wanted[i])
+            out[low + i] = NONE
+            if which[low + i] >= 0:
+                out[low + i] = _candidate(words, first[i], end[i], indexes[which[low + i], ROW_BITS], wanted[i])
         for i in range(count):
-            key, key_end = starts[low + i], starts[low + i + 1] - gap
             row = out[low + i]
+            if row == NONE:
+                continue
+            index = indexes[which[low + i]]
+            key, key_end = starts[low + i], starts[low + i + 1] - gap
             if row >= 0:
-                if not _text_at(data, words, pages, page_sizes, row, text, key, key_end):
+                if not _text_at(data, words, pages, page_sizes, index, row, text, key, key_end):
                     out[low + i] = NONE
-            elif row == SEVERAL:
-                out[low + i] = NONE
-                for slot in range(first[i], end[i]):
-                    entry = np.int64(words[slot])
-                    if entry >> row_bits == wanted[i] and _text_at(
-                        data, words, pages, page_sizes, entry & mask, text, key, key_end
-                    ):
-                        out[low + i] = entry & mask
+                continue
+            out[low + i] = NONE  # of several
+            for slot in range(first[i], end[i]):
+                entry = np.int64(words[slot])
+                row = entry & ((np.int64(1) << index[ROW_BITS]) - 1)
+                if entry >> index[ROW_BITS] == wanted[i] and _text_at(
+                    data, words, pages, page_sizes, index, row, text, key, key_end
+                ):
+                    out[low + i] = row
 
 
 @njit(cache=True, nogil=True)
-def find_integers(words, tables, table_sizes, bucket_bits, row_bits, blocks, count, text, keys, out):
-    """out[i]: row of the integer keys[i], whose bytes are text[8 * i : 8 * i + 8], or -1."""
-    finger_bits = 32 - row_bits
-    finger_mask = np.uint64((1 << finger_bits) - 1)
-    mask = (np.int64(1) << row_bits) - 1
+def find_integers(words, tables, table_sizes, blocks, indexes, which, hashes, keys, out):
+    """out[i]: row of the integer keys[i], hashes[i], in the index which[i], or -1; the rest as in `find_texts`."""
     for i in range(len(out)):
         out[i] = NONE
-        h = xxh64(text, 8 * i, 8 * i + 8, np.uint64(0))
-        wanted = np.int64((h >> np.uint64(64 - bucket_bits - finger_bits)) & finger_mask)
-        first, end = _bucket(words, tables, table_sizes, bucket_bits, h)
+        if which[i] < 0:
+            continue
+        index = indexes[which[i]]
+        wanted, mask = _finger(index, hashes[i]), (np.int64(1) << index[ROW_BITS]) - 1
+        first, end = _bucket(words, tables, table_sizes, index, hashes[i])
         for slot in range(first, end):
             entry = np.int64(words[slot])
             row = entry & mask
-            if entry >> row_bits == wanted and row < count:
-                at = (blocks[row >> PAGE_BITS] >> 2) + 2 * (row & ((1 << PAGE_BITS) - 1))
+            if entry >> index[ROW_BITS] == wanted and row < index[ROWS]:
+                at = (blocks[index[FIRST_KEYS] + (row >> PAGE_BITS)] >> 2) + 2 * (row & ((1 << PAGE_BITS) - 1))
                 if (np.int64(words[at]) | np.int64(words[at + 1]) << 32) == keys[i]:
                     out[i] = row
                     break

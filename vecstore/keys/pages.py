@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from vecstore.errors import CorruptError
 from vecstore.kernels import entries
 from vecstore.keys.kind import KINDS, Key, KeyType
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
-from vecstore.parallel import over_slices
-
-Table: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], int, int]  # offsets, sizes, bucket_bits, row_bits
 
 __all__ = ["MAX_KEY_BYTES", "PAGE_KEYS", "IntegerPages", "KeyPages", "TextPages", "pages_of"]
 
@@ -98,17 +95,6 @@ class KeyPages(ABC):
     def packed(self, page: int) -> PackedKeys:
         """Return all keys of a page as they lie in the file."""
 
-    @abstractmethod
-    def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
-        """Return the row of each packed key, -1 where there is none, compiled; pages that it reads are open.
-
-        Parameters
-        ----------
-        words : the file in words of 4 bytes
-        table : offsets and sizes of the pages of the hash table, bits of its buckets and rows
-        packed : PackedKeys
-        """
-
     def decoded(self, raw: bytes) -> Key:
         """Return the key that these bytes are; raises `CorruptError` when they are none."""
         try:
@@ -159,11 +145,6 @@ class IntegerPages(KeyPages):
 
     def packed(self, page: int) -> PackedKeys:
         return PackedKeys.of_rows(self.part.block(page))
-
-    def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
-        out = np.empty(len(packed), np.int64)
-        entries.find_integers(words, *table, self.part.offsets, self._rows, packed.text, packed.integers, out)
-        return out
 
 
 class TextPages(KeyPages):
@@ -225,17 +206,6 @@ class TextPages(KeyPages):
 
     def packed(self, page: int) -> PackedKeys:
         return self._page(page).packed(self.kind.name)
-
-    def find(self, words: NDArray[np.uint32], table: Table, packed: PackedKeys) -> NDArray[np.int64]:
-        out = np.empty(len(packed), np.int64)
-        where = (self.part.offsets, self.part.sizes, packed.text)
-
-        def find(part: slice) -> None:
-            starts = packed.starts[part.start : part.stop + 1]
-            entries.find_texts(self._container.data, words, *table, *where, starts, packed.gap, out[part])
-
-        over_slices(find, len(packed), at_least=4096)
-        return out
 
     def _page(self, page: int) -> _TextPage:
         found = self._pages[page]

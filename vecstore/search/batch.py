@@ -169,8 +169,9 @@ class Batch:
 
         over_items(over, self._pieces(scanners, each=1 if repeatable else PIECES_EACH))
         for (_, number), found in heaps.items():
-            rows = scanners[number].codes.part.rows_at(found.rows)
-            found.rows = np.where(rows < 0, -1, rows + self.prepared.edges[number])
+            found.rows = scanners[number].codes.part.rows_at(found.rows)
+            if number:
+                found.rows = np.where(found.rows < 0, -1, found.rows + self.prepared.edges[number])
         best, *others = heaps.values() or [TopK(len(floors), k)]
         for other in others:
             best.collect(other)
@@ -219,10 +220,10 @@ class Batch:
         self, candidates: NDArray[np.int64], scorers: Sequence[Scanner]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return the rows among candidates (q, n), sorted, and exact scores; those of query q from indptr[q] on."""
-        counts = np.count_nonzero(candidates >= 0, axis=1)
-        self.rescored += counts
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        rows = candidates[candidates >= 0]
+        there, indptr = candidates >= 0, np.zeros(len(candidates) + 1, np.int64)
+        np.cumsum(there.sum(axis=1), out=indptr[1:])
+        self.rescored += indptr[1:] - indptr[:-1]
+        rows = candidates[there]
         return indptr, rows, self._scores(indptr, rows, scorers)
 
     def _scores(
@@ -315,8 +316,10 @@ class Batch:
         """Cut the rows of all sections into pieces, `each` for every thread that is worth it."""
         looked_at = [self._looked_at(scanner, number) for number, scanner in enumerate(scanners)]
         rows = list(map(length_of, looked_at))
-        work = [max(some * scanner.codes.layer.code_bytes, 1) for some, scanner in zip(rows, scanners, strict=True)]
         queries = len(self.ranking.queries)
+        if len(rows) == 1 and 0 < rows[0] * scanners[0].codes.layer.code_bytes * queries < SHARED_BYTES:
+            return [Piece(0, looked_at[0])]  # what follows gives the same, and takes as long as scanning 1,000 rows
+        work = [max(some * scanner.codes.layer.code_bytes, 1) for some, scanner in zip(rows, scanners, strict=True)]
         threads = thread_count() if sum(work) * queries >= SHARED_BYTES else 1
         shares = threads * each if threads > 1 else 1
         size = max(sum(work) // shares, PIECE_BYTES // queries, 1)

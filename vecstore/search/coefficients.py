@@ -93,11 +93,13 @@ class Coefficients:
 
     def feature_weights(self, weights: Floats, biases: NDArray[np.float64], raw: Raw) -> NDArray[np.float64]:
         """Return what raw scores weigh features with: (q, 2 + coefficients), for products and biases (q, 1)."""
-        inward = weights.astype(np.float64)
+        found = np.empty((len(weights), 2 + weights.shape[1]))
+        found[:, :1], found[:, 1:2], found[:, 2:] = raw == "squared", biases, weights
         if raw == "squared":
-            inward -= self.linear / 2  # of lengths: a product that nearly cancels another says nothing of their sum
-        first = np.full((len(weights), 1), float(raw == "squared"))
-        return np.hstack([first, biases, inward])
+            found[:, 2:] -= (
+                self.linear / 2
+            )  # of lengths: a product that nearly cancels another says nothing of their sum
+        return found
 
     def count(self, size_bytes: int) -> int:
         """Return how many coefficients the first bytes of a code hold."""

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.transforms.normalize import unit
 from vecstore.metric import Metric
 
 __all__ = ["Ranking", "Raw", "raw_scores"]
@@ -48,7 +47,9 @@ class Ranking:
         if metric == "hamming":
             return cls("product", queries, 1.0, none, hamming=True)
         if metric == "cosine":
-            return cls("unit", unit(queries), 1.0, none)
+            sizes = np.sqrt(np.einsum("ij,ij->i", queries, queries))
+            sizes[sizes == 0] = 1
+            return cls("unit", queries / sizes[:, None], 1.0, none)
         if metric == "dot":
             return cls("unit" if unit_rows else "product", queries, 1.0, none)
         squares = -np.einsum("ij,ij->i", queries, queries, dtype=np.float64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.joined_part import join
 from vecstore.container.part import Part
 from vecstore.shard.cells import CellRuns
@@ -85,6 +86,21 @@ class Section:
         """Bounds of how far the two layers' vectors lie apart, if all shards keep them."""
         found = [shard.layer_distances for shard in self.shards if shard.layer_distances is not None]
         return LayerDistances.joined(found) if len(found) == len(self.shards) else None
+
+    def vectors(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the vectors of rows in range, decoded from the finest layer: (n, d) float32, a new array."""
+        if len(self.shards) == 1:
+            return self.shards[0].vectors(rows)
+        positions, fine = rows, self.layers[-1]
+        if not self.in_order:
+            order = np.argsort(rows)
+            positions = np.empty_like(rows)
+            positions[order] = self.positions(rows[order])
+        slots = fine.part.slots_of(positions)
+        x = fine.decode(fine.gather(slots, compiled=True), slots)
+        if not self.fixes_lengths:
+            return x
+        return unit(x) * self.lengths(positions)[:, None] if self.keeps_lengths else unit(x)
 
     # Numbers of rows and their positions
 

@@ -138,6 +138,8 @@ class TrellisScanner(Scanner):
 
 def _above(parts: Sequence[Varying], deviations: float) -> NDArray[np.float64]:
     """Return what lies so many standard deviations above the mean of all rows, which are given part by part: (q,)."""
+    if len(parts) == 1:
+        return np.asarray(parts[0][1] + deviations * np.sqrt(parts[0][2]))
     total = sum(rows for rows, _, _ in parts)
     mean = sum((rows / total * own for rows, own, _ in parts), start=np.float64(0))
     variance = sum((rows / total * (around + (own - mean) ** 2) for rows, own, around in parts), start=np.float64(0))

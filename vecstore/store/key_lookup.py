@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from vecstore.errors import CorruptError, OptionError
 from vecstore.keys.index import KeyIndex
+from vecstore.keys.indexes import KeyIndexes
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
-from vecstore.shard.groups import groups
-from vecstore.shard.shard import Shard
 from vecstore.store.manifest import Manifest
+from vecstore.store.shards import Shards
 from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 
 __all__ = ["KeyLookup"]
@@ -30,7 +30,7 @@ class KeyLookup:
 
     def __init__(
         self,
-        shards: Sequence[Shard],
+        shards: Shards,
         edges: Sequence[int],
         manifest: Manifest | None,
         key_maps: Sequence[KeyMap],
@@ -42,6 +42,8 @@ class KeyLookup:
         covered = [entry["shards"] for entry in manifest.key_maps] if manifest else []
         self._key_maps = [(first, key_map) for (first, _), key_map in zip(covered, key_maps, strict=True)]
         mapped = {number for first, end in covered for number in range(first, end)}
+        self._starts = np.array(edges)
+        self._every: KeyIndexes | None = None  # of all shards, once all were read
         self._unmapped = [number for number in reversed(range(len(shards))) if number not in mapped]
 
     def find(self, key: Any) -> int:
@@ -70,15 +72,14 @@ class KeyLookup:
                 raise OptionError(f"this store has no keys: rows are found by number, not by {given.dtype}")
             rows = given.astype(np.int64)
             return self._living(np.where((rows >= 0) & (rows < self._edges[-1]), rows, -1))
-        if len(self._shards) == 1:
-            return self._living(self._index(0).find_many(keys))
-        if len(keys) < KERNEL_KEYS:
-            return np.array([self.find(key) for key in keys], np.int64)
-        try:
-            packed = PackedKeys(keys, self._key_type)
-        except (TypeError, ValueError, AttributeError):
-            return np.array([self.find(key) for key in keys], np.int64)
-        return self._find_packed(packed, keys)
+        if len(keys) >= KERNEL_KEYS:
+            try:
+                packed = PackedKeys(keys, self._key_type)
+            except (TypeError, ValueError, AttributeError):  # some key is of another type, so it is not there
+                pass
+            else:
+                return self._find_packed(packed, keys)
+        return np.array([self.find(key) for key in keys], np.int64)
 
     def verify(self, number: int) -> None:
         """Raise `CorruptError` unless every key of a shard finds its row."""
@@ -107,19 +108,40 @@ class KeyLookup:
         hashes = packed.hashes()
         rows = np.full(len(packed), -1, np.int64)
         for first, key_map in self._key_maps:
-            self._find_in(packed, first + key_map.shards_of(hashes), rows)
+            self._find_in(packed, hashes, first + key_map.shards_of(hashes), rows)
         for number in self._unmapped:
-            self._find_in(packed, np.full(len(packed), number), rows)
+            self._find_in(packed, hashes, np.full(len(packed), number), rows)
         if self._collisions:
             rare = np.array([int(h, 16) for h in self._collisions], np.uint64)
             for at in np.flatnonzero(np.isin(hashes, rare)).tolist():
                 rows[at] = self.find(keys[at])
         return rows
 
-    def _find_in(self, packed: PackedKeys, shards: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-        """Look each key up in its shard of `shards` and write the rows of those found into `rows`."""
-        missing = np.flatnonzero((rows < 0) & (shards < len(self._shards)))
-        for number, chosen in groups(shards[missing]):
-            positions = missing[chosen]
-            found = self._index(number).find_packed(packed.take(positions))
-            rows[positions] = self._living(np.where(found >= 0, found + self._edges[number], -1))
+    def _find_in(
+        self,
+        packed: PackedKeys,
+        hashes: NDArray[np.uint64],
+        shards: NDArray[np.int64],
+        rows: NDArray[np.int64],
+    ) -> None:
+        """Look each key that was not found in its shard of `shards`, and write the rows of those found into `rows`."""
+        shards = np.where((rows < 0) & (shards < len(self._shards)), shards, -1)
+        if not (shards >= 0).any():
+            return
+        indexes, which = self._indexes_of(shards)
+        found = indexes.find(packed, hashes, which)
+        there = found >= 0
+        rows[there] = self._living(found[there] + self._starts[shards[there]])
+
+    def _indexes_of(self, shards: NDArray[np.int64]) -> tuple[KeyIndexes, NDArray[np.int64]]:
+        """Return the indexes of these shards, -1 for none, and which of them is each one's.
+
+        Once all shards were read, as a search does, they are kept together; until then no shard is read for others.
+        """
+        if self._every is None and self._shards.are_read:
+            self._every = KeyIndexes([self._index(number) for number in range(len(self._shards))])
+        if self._every is not None:
+            return self._every, shards
+        touched = np.unique(shards[shards >= 0])
+        some = KeyIndexes([self._index(number) for number in touched.tolist()])
+        return some, np.where(shards >= 0, np.searchsorted(touched, shards), -1)

@@ -45,6 +45,11 @@ class ShardFile:
         return self._far and self._shard is None
 
     @property
+    def is_read(self) -> bool:
+        """Whether it was touched already."""
+        return self._shard is not None
+
+    @property
     def shard(self) -> Shard:
         """The shard; raises `CorruptError` where it is damaged."""
         if self._shard is None:
@@ -66,6 +71,13 @@ class Shards(Sequence[Shard]):
     def __init__(self, files: Sequence[ShardFile]) -> None:
         self.files = list(files)
         self.rows = [file.rows for file in files]
+        self._are_read = False
+
+    @property
+    def are_read(self) -> bool:
+        """Whether all were touched already."""
+        self._are_read = self._are_read or all(file.is_read for file in self.files)
+        return self._are_read
 
     def __len__(self) -> int:
         return len(self.files)

@@ -146,11 +146,16 @@ class Snapshot:
 
     def vectors(self, rows: NDArray[np.int64]) -> Floats:
         """Return the vectors of rows in range: (n, d) float32, a new array."""
-        if len(self.shards) == 1:
-            return self.shards[0].vectors(rows)
+        several: Sequence[Any] = self.shards
+        edges = self.edges
+        if len(rows) >= KERNEL_KEYS and self.shards.are_read:  # those of one model at once, as a search sees them
+            several, edges = self.prepared.sections, self.prepared.edges
+        if len(several) == 1:
+            vectors: Floats = several[0].vectors(rows)
+            return vectors
         out = np.empty((len(rows), self.dimensions), np.float32)
-        for number, chosen in self.by_shard(rows):
-            out[chosen] = self.shards[number].vectors(rows[chosen] - self.edges[number])
+        for number, chosen in groups(np.searchsorted(edges, rows, side="right") - 1):
+            out[chosen] = several[number].vectors(rows[chosen] - edges[number])
         return out
 
     def by_shard(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import vecstore
 from vecstore.container.container import Container, ContainerWriter
@@ -15,6 +16,7 @@ from vecstore.container.part import Part
 from vecstore.errors import CorruptError
 from vecstore.keys.index import KeyIndex
 from vecstore.keys.index_writer import KeyIndexWriter
+from vecstore.keys.indexes import KeyIndexes
 from vecstore.keys.packed import PackedKeys
 from vecstore.keys.pages import PAGE_KEYS
 
@@ -75,6 +77,9 @@ def test_a_batch_of_keys_checks_the_pages_that_it_reads(tmp_path, kind):
     writer.add(keys)
     container.close({"keys": writer.close()})
 
+    def find(index: KeyIndex, asked: PackedKeys) -> NDArray[np.int64]:
+        return KeyIndexes([index]).find(asked, asked.hashes(), np.zeros(len(asked), np.int64))
+
     def opened() -> KeyIndex:
         found = Container(path)
         return KeyIndex(found, found.description["keys"], KEYS)
@@ -82,7 +87,7 @@ def test_a_batch_of_keys_checks_the_pages_that_it_reads(tmp_path, kind):
     some = [1234, 150_000]
     wanted = PackedKeys([keys[some[0]], keys[some[1]], "none" if kind == "str" else -1], kind)
     index, whole = opened(), path.read_bytes()
-    assert index.find_packed(wanted).tolist() == [*some, -1]
+    assert find(index, wanted).tolist() == [*some, -1]
 
     def refused(part: Part) -> list[int]:
         """Return damage to which blocks is noticed."""
@@ -92,13 +97,13 @@ def test_a_batch_of_keys_checks_the_pages_that_it_reads(tmp_path, kind):
             body[int(part.offsets[block] + part.sizes[block]) - 1] ^= 1
             path.write_bytes(body)
             try:
-                assert opened().find_packed(wanted).tolist() == [*some, -1]
+                assert find(opened(), wanted).tolist() == [*some, -1]
             except CorruptError:
                 found.append(block)
         return found
 
-    table, pages = refused(index._table), refused(index._pages.part)
-    assert 1 <= len(table) < index._table.blocks
-    assert {row // PAGE_KEYS for row in some} <= set(pages) and len(pages) < index._pages.part.blocks
+    table, pages = refused(index.table), refused(index.key_pages.part)
+    assert 1 <= len(table) < index.table.blocks
+    assert {row // PAGE_KEYS for row in some} <= set(pages) and len(pages) < index.key_pages.part.blocks
     path.write_bytes(whole)
-    assert opened().find_packed(PackedKeys(keys, kind)).tolist() == list(range(KEYS))
+    assert find(opened(), PackedKeys(keys, kind)).tolist() == list(range(KEYS))

@@ -55,7 +55,8 @@ def test_rows_stay_as_they_are(make: Any, spec: str, options: dict[str, Any]) ->
     if not after.renumbered or not spec.startswith("cells"):
         assert list(after) == keys
     assert sorted(after, key=str) == sorted(keys, key=str)
-    assert np.array_equal(after[keys], vectors) and np.array_equal(before[keys], vectors)
+    for store in (after, before):  # codes are the same; they were decoded in other batches
+        np.testing.assert_allclose(store[keys], vectors, atol=1e-6)
     exactly = {"exact": True} if "tcq" in spec or "/" in spec else {}
     assert after.search(X[9], 8, **exactly).keys == before.search(X[9], 8, **exactly).keys
     after.verify(deep=True)

@@ -14,6 +14,7 @@ from vecstore.codecs.product.pq import group_edges
 from vecstore.codecs.trellis.layout import HEAD_BITS, PARITY, CodeLayout, subsets, taps
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.kernels import entries
+from vecstore.keys.indexes import find_many
 from vecstore.keys.map import KeyMap, write_key_map
 from vecstore.keys.packed import KERNEL_KEYS
 
@@ -149,7 +150,7 @@ def test_lookup_of_many_keys(key_index, kind, count):
         absent = [b"", b"no", b"\0" * 255, keys[0] + b"\0", keys[0][:-1]]
     index = key_index(keys)
     wanted = (keys[::-1] + absent) * 2 + keys[:1] * KERNEL_KEYS
-    assert index.find_many(wanted).tolist() == reference.find(keys, wanted) == [index.find(key) for key in wanted]
+    assert find_many(index, wanted).tolist() == reference.find(keys, wanted) == [index.find(key) for key in wanted]
 
 
 TRELLIS_LAYOUTS = {

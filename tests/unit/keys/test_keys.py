@@ -8,6 +8,7 @@ import pytest
 from vecstore import formats
 from vecstore.errors import DuplicateKeyError, OptionError
 from vecstore.keys.index_writer import MAX_KEY_BYTES
+from vecstore.keys.indexes import find_many
 from vecstore.keys.kind import KINDS, KeyType, key_type_of
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.keys.pages import PAGE_KEYS
@@ -76,7 +77,7 @@ def test_pages_and_groups_of_keys(key_index, rows, kind):
     assert len(index) == rows and list(index) == keys and [key for page in index.pages() for key in page] == keys
     places = np.unique(np.clip([0, 30, 31, 32, PAGE_KEYS - 1, PAGE_KEYS, rows - 1], 0, rows - 1))
     assert index.keys(places) == [keys[i] for i in places] == [index.key(int(i)) for i in places]
-    np.testing.assert_array_equal(index.find_many(keys), np.arange(rows))
+    np.testing.assert_array_equal(find_many(index, keys), np.arange(rows))
 
 
 def test_batches_make_no_difference(key_index):
@@ -112,14 +113,16 @@ def test_keys_of_another_type_are_not_there(key_index, kind, repeat):
     for other in others:
         expected = 0 if type(other) is type(keys[0]) and other == keys[0] else -1
         assert index.find(other) == expected, other
-        assert set(index.find_many([other] * repeat).tolist()) == {expected}, other
+        assert set(find_many(index, [other] * repeat).tolist()) == {expected}, other
     for array in (np.array([1.5, 2.0]), np.array([2**64 - 1, 2**64 - 2], np.uint64), np.array([True, False])):
-        assert set(index.find_many(np.tile(array, repeat)).tolist()) == {-1}, array
+        assert set(find_many(index, np.tile(array, repeat)).tolist()) == {-1}, array
 
 
 def test_arrays_of_keys(key_index):
     for keys in (np.array(["a", "ü", "ccc"]), np.array([b"a", b"bb"]), np.array([5, 6], np.int32)):
-        np.testing.assert_array_equal(key_index(keys).find_many(np.tile(keys, 200)), np.tile(np.arange(len(keys)), 200))
+        np.testing.assert_array_equal(
+            find_many(key_index(keys), np.tile(keys, 200)), np.tile(np.arange(len(keys)), 200)
+        )
 
 
 def test_size_of_the_index(key_index):

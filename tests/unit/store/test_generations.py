@@ -69,8 +69,8 @@ def test_deleted_rows_are_not_found(make: Callable[..., Path], spec: str, keyed:
     assert len(store) == len(store.keys) == ROWS - len(DEAD) and store.generation == 1
     assert list(store) == list(store.keys) == [names[row] for row in LIVING]
     assert np.array_equal(store.living_rows, LIVING)
-    assert np.array_equal(store.vectors[store.living_rows], whole.vectors[LIVING])
-    assert np.array_equal(np.stack(list(store.vectors)), whole.vectors[LIVING])
+    for vectors in (store.vectors[store.living_rows], np.stack(list(store.vectors))):
+        np.testing.assert_allclose(vectors, whole.vectors[LIVING], atol=1e-6)  # decoded in other batches
     assert np.array_equal(store.rows_of(names), np.where(np.isin(np.arange(ROWS), DEAD), -1, np.arange(ROWS)))
     assert names[3] not in store and names[4] in store and store.get(names[3]) is None
     for read in (store.__getitem__, lambda key: store[[key]]):

@@ -9,6 +9,7 @@ import pytest
 
 import vecstore
 from vecstore.errors import CorruptError, OptionError
+from vecstore.keys.packed import KERNEL_KEYS
 from vecstore.shard.shard import Shard
 from vecstore.shard.sizes import bytes_beside, fixed_bytes
 from vecstore.store.shards import Shards
@@ -88,6 +89,38 @@ def test_cells_of_many_shards_are_probed_together(write, docs, queries, spec):
     for options in ({}, {"rows": SOME}, {"rows": np.flatnonzero(FEW)}):
         found, expected = (store.search(queries[:9], 10, nprobe=2, **options) for store in (many, one))
         np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3)
+
+
+@pytest.mark.parametrize("key_type", ["str", "int64"])
+@pytest.mark.parametrize("spec", ["sq:8", "tcq:24", "cells:4,pq:48x4", "sq:8,zstd", "bin/f16"])
+def test_many_shards_are_looked_up_as_one_file_is(write, docs, spec, key_type):
+    codec = vecstore.codec(spec).fit(docs[ROWS:], rows=SHARD_ROWS)
+    options = {
+        "keys": [f"key {row * row}" for row in range(ROWS)] if key_type == "str" else np.arange(ROWS) ** 2 - 40,
+        "keep_order": spec != "cells:4,pq:48x4",
+        "keep_norms": spec == "tcq:24",
+    }
+    one = write("one", codec, 2 * ROWS, **options)
+    write("many", codec, **options)
+    asked = np.random.default_rng(0).integers(0, ROWS, 3 * KERNEL_KEYS)
+    names = [options["keys"][row] for row in asked.tolist()]
+    missing = ["none", ""] if key_type == "str" else [-1, 2**62]
+    first = write("many", codec, force=True, **options)  # nothing of it was read before
+    for _ in range(2):  # shards are read by the first lookup, and asked together by the second
+        rows = first.rows_of([*names, *missing])
+        assert (rows[-2:] == -1).all()
+        assert [first.key_of(row) for row in rows[:50].tolist()] == names[:50]
+        np.testing.assert_allclose(first[names], one[names], atol=1e-6)
+        np.testing.assert_allclose(first[names[:5]], first[names][:5], atol=1e-6)
+        assert first._snapshot.shards.are_read
+    few = [
+        key
+        for key, shard in zip(names, np.searchsorted(first._snapshot.edges, rows, "right"), strict=False)
+        if shard == 2
+    ]
+    cold = vecstore.open(first.path)
+    np.testing.assert_allclose(cold[few * KERNEL_KEYS], first[few * KERNEL_KEYS], atol=1e-6)
+    assert not cold._snapshot.shards.are_read, "no shard is read for keys of others"
 
 
 def test_sections_are_of_one_model_and_layout(write, docs, queries):
