@@ -109,7 +109,7 @@ class ShardWork:
 
     @property
     def hashes_path(self) -> Path:
-        """The file of the hashes of its keys, eight bytes each."""
+        """The file of the hashes of its keys, eight bytes each, sorted."""
         return self.directory / f"{self.name}.hashes"
 
 
@@ -138,7 +138,7 @@ def encode_shard(work: ShardWork, report: Listener) -> Encoded:
         path = Path(folder, "shard.vecs")
         rows, hashes = _written(work, codec, path, report)
         with appearing(work.hashes_path) as file:
-            file.write(np.ascontiguousarray(hashes, "<u8"))
+            file.write(np.sort(hashes).astype("<u8"))
         os.replace(path, work.path)
     return Encoded(rows, work.path.stat().st_size, Container(work.path).fingerprint)
 

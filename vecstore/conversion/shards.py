@@ -15,12 +15,12 @@ from vecstore.container.container import Container
 from vecstore.conversion.codec_file import SavedCodec
 from vecstore.conversion.cutting import Cutter
 from vecstore.conversion.encoding import Encoded, ShardWork, Source, encode_shard
+from vecstore.conversion.key_ranges import write_keys
 from vecstore.conversion.options import ConversionOptions, TrainedCodec
 from vecstore.conversion.part_survey import SIZE, sizes_path
 from vecstore.conversion.site import KEPT, Site, digest
 from vecstore.conversion.survey import Survey
 from vecstore.conversion.workplace import Workplace
-from vecstore.keys.map import write_key_map
 from vecstore.progress import Listener, Step
 from vecstore.shard.sizes import field_bytes
 from vecstore.store.manifest import Manifest
@@ -62,17 +62,18 @@ def write_shards(
     if not workplace.sharded:
         workplace.publish_file(entries[0]["file"])
         return
-    maps, collisions = _key_map(workplace.path, works) if source.key_type else ((), {})
+    maps, collisions = _key_map(workplace.path, works, site, report) if source.key_type else ((), {})
     workplace.publish_directory(Manifest(0, tuple(entries), maps, collisions))
 
 
-def _key_map(directory: Path, works: list[ShardWork]) -> tuple[tuple[dict[str, Any], ...], dict[str, list[int]]]:
+def _key_map(
+    directory: Path, works: list[ShardWork], site: Site, report: Listener
+) -> tuple[tuple[dict[str, Any], ...], dict[str, list[int]]]:
     """Write the map of keys to shards; return its entry and the hashes that several shards hold."""
     if len(works) < 2:
         return (), {}
-    hashes: list[NDArray[np.uint64]] = [np.memmap(work.hashes_path, "<u8", "r") for work in works]
-    collisions = write_key_map(directory / KEY_MAP, hashes)
     path = directory / KEY_MAP
+    collisions = write_keys(path, [work.hashes_path for work in works], [work.name for work in works], site, report)
     entry = {"file": KEY_MAP, "bytes": path.stat().st_size, "fingerprint": Container(path).fingerprint}
     return ({**entry, "shards": [0, len(works)]},), collisions
 

@@ -48,6 +48,11 @@ class Processes(Executor):
         self._pool = self._started()
         self._closed = False
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are running: numbers of them, by which their costs can be measured."""
+        return list(self._pool._processes)
+
     def submit(self, task: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
         """Have a task done: a function of a module, called with what can be pickled."""
         promised: Future[Any] = Future()

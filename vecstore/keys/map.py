@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from vecstore.errors import CorruptError, FormatError
 from vecstore.kernels import entries
 from vecstore.remote.urls import Place
 
-__all__ = ["KeyMap", "write_key_map"]
+__all__ = ["KeyMap", "KeyMapWriter", "Segment", "made_segment", "write_key_map"]
 
 SEGMENT_KEYS = 1 << 20
 VALUE_BITS = (1, 2, 4, 8, 16)
@@ -52,38 +53,88 @@ def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dic
         hash are expected once in 10**10 keys; the same key twice is for the caller to find there.
     """
     total = sum(map(len, hashes))
-    value_bits = next(bits for bits in VALUE_BITS if len(hashes) <= 1 << bits)
-    segment_bits = max(-(-total // SEGMENT_KEYS) - 1, 0).bit_length()
-    container = ContainerWriter(path)
+    writer = KeyMapWriter(path, len(hashes), total)
+    for keys, values in _segments(hashes, writer.segment_bits, Path(path).parent):
+        writer.add(made_segment(keys, values, writer.value_bits))
+    return writer.close()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The part of a key map for the keys whose hashes begin with the same bits.
+
+    Attributes
+    ----------
+    third : int
+        A third of its cells.
+    seed : int
+    cells : bytes
+    collisions : dict
+        As `write_key_map` returns them.
+    """
+
+    third: int
+    seed: int
+    cells: bytes
+    collisions: dict[str, list[int]]
+
+
+def made_segment(keys: NDArray[np.uint64], values: NDArray[np.uint16], value_bits: int) -> Segment:
+    """Return the segment of keys by hashes (n,) and shards (n,), those of one hash in the order of shards."""
     collisions: dict[str, list[int]] = {}
-    shape: list[tuple[int, int]] = []
-    for keys, values in _segments(hashes, segment_bits, container.path.parent):
-        order = np.argsort(keys, kind="stable")  # those of one hash stay in the order of shards
-        keys, values = keys[order], values[order]
-        repeated = np.concatenate([[False], keys[1:] == keys[:-1]])[: len(keys)]
-        several = np.unique(keys[repeated])
-        firsts, ends = np.searchsorted(keys, several, "left"), np.searchsorted(keys, several, "right")
-        for key, first, end in zip(several.tolist(), firsts.tolist(), ends.tolist(), strict=True):
-            collisions[f"{key:016x}"] = values[first:end].tolist()
-        keys, values = keys[~repeated], values[~repeated]
-        third = len(keys) * 41 // 100 + 16
-        cells, seed = np.zeros(3 * third, np.uint16), 0
-        while not entries.peel(keys, values, np.uint64(seed), third, cells):
-            seed += 1
-        shape.append((third, seed))
-        container.put_block("cells", _packed(cells, value_bits))
-    container.declare("cells", "|u1", (len(shape),), block_rows=1, encoding="xor-cells")
-    container.put_array("segments", np.array(shape, "<i8"))
-    container.close(
-        {
-            "kind": "key-map",
-            "features": [],
-            "segment_bits": segment_bits,
-            "value_bits": value_bits,
-            "shards": len(hashes),
-        }
-    )
-    return collisions
+    order = np.argsort(keys, kind="stable")
+    keys, values = keys[order], values[order]
+    repeated = np.concatenate([[False], keys[1:] == keys[:-1]])[: len(keys)]
+    several = np.unique(keys[repeated])
+    firsts, ends = np.searchsorted(keys, several, "left"), np.searchsorted(keys, several, "right")
+    for key, first, end in zip(several.tolist(), firsts.tolist(), ends.tolist(), strict=True):
+        collisions[f"{key:016x}"] = values[first:end].tolist()
+    keys, values = keys[~repeated], values[~repeated]
+    third = len(keys) * 41 // 100 + 16
+    cells, seed = np.zeros(3 * third, np.uint16), 0
+    while not entries.peel(keys, values, np.uint64(seed), third, cells):
+        seed += 1
+    return Segment(third, seed, _packed(cells, value_bits), collisions)
+
+
+class KeyMapWriter:
+    """Write a key map, segment by segment.
+
+    Attributes
+    ----------
+    value_bits : int
+        Of a cell.
+    segment_bits : int
+        There are so many segments as these count.
+    """
+
+    def __init__(self, path: str | Path, shards: int, keys: int) -> None:
+        self.value_bits = next(bits for bits in VALUE_BITS if shards <= 1 << bits)
+        self.segment_bits = max(-(-keys // SEGMENT_KEYS) - 1, 0).bit_length()
+        self._container, self._shards = ContainerWriter(path), shards
+        self._shape: list[tuple[int, int]] = []
+        self._collisions: dict[str, list[int]] = {}
+
+    def add(self, segment: Segment) -> None:
+        """Append the next segment."""
+        self._shape.append((segment.third, segment.seed))
+        self._collisions |= segment.collisions
+        self._container.put_block("cells", segment.cells)
+
+    def close(self) -> dict[str, list[int]]:
+        """Finish the file, and return all collisions."""
+        self._container.declare("cells", "|u1", (len(self._shape),), block_rows=1, encoding="xor-cells")
+        self._container.put_array("segments", np.array(self._shape, "<i8"))
+        self._container.close(
+            {
+                "kind": "key-map",
+                "features": [],
+                "segment_bits": self.segment_bits,
+                "value_bits": self.value_bits,
+                "shards": self._shards,
+            }
+        )
+        return self._collisions
 
 
 def _segments(

@@ -19,6 +19,7 @@ import vecstore
 from vecstore.conversion import encoding, shards
 from vecstore.distributed import Processes
 from vecstore.errors import DuplicateKeyError, FormatError, OptionError
+from vecstore.keys.map import write_key_map
 
 ROWS, PARTS, DIMENSIONS = 6000, 5, 24
 SETTINGS = {"codec": "sq:8", "shard_bytes": 200_000, "on_bad": "skip", "on_duplicate": "last", "columns": ["price"]}
@@ -140,13 +141,27 @@ def _dying(times, kind, folder, task, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["survey_part", "fit_elsewhere", "encode_shard"])
+@pytest.mark.parametrize("kind", ["survey_part", "fit_elsewhere", "encode_shard", "map_keys"])
 def test_workers_that_die(parts, expected, tmp_path, kind):
     (tmp_path / "deaths").mkdir()
     with Dying(2, kind, tmp_path / "deaths") as executor:
         vecstore.convert(parts, tmp_path / "a.vecs", executor=executor, **SETTINGS)
     assert files(tmp_path / "a.vecs") == expected
     assert len(list((tmp_path / "deaths").iterdir())) == 2
+
+
+def test_a_key_map_of_many_ranges(processes, parts, expected, tmp_path, monkeypatch):
+    """Each range of hashes is a task; the map is the one that is made of all keys at once."""
+    monkeypatch.setattr("vecstore.keys.map.SEGMENT_KEYS", 300)
+    vecstore.convert(parts, tmp_path / "a.vecs", executor=processes, **SETTINGS)
+    (name,) = (name for name in expected if name.startswith("keys"))
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        hashes = [
+            np.concatenate([page.hashes() for page in shard.keys.packed_pages()]) for shard in store._snapshot.shards
+        ]
+        assert (store.rows_of(list(store)) == np.arange(len(store))).all()
+    assert write_key_map(tmp_path / "b.vecs", hashes) == {}
+    assert (tmp_path / "b.vecs").read_bytes() == (tmp_path / "a.vecs" / name).read_bytes() != expected[name]
 
 
 class Twice(ThreadPoolExecutor):
@@ -186,7 +201,7 @@ def test_a_driver_that_is_killed_goes_on(parts, expected, tmp_path, monkeypatch,
         options = SETTINGS | {"executor": executor, "resume": True}
         with monkeypatch.context() as patch, pytest.raises(Stopped):
             if stage == "publishing":
-                patch.setattr("vecstore.conversion.shards.write_key_map", lambda *_: stop_now())
+                patch.setattr("vecstore.conversion.shards.write_keys", lambda *_: stop_now())
             vecstore.convert(parts, path, progress=stop, **options)
         assert not path.exists()
         vecstore.convert(parts, path, **options)

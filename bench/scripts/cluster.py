@@ -1,0 +1,201 @@
+"""What workers cost beside one process: ``python -m vecstore.bench.scripts.cluster --vectors docs_f16.npy``.
+
+Parquet files are converted by one process and by clusters of Dask on this machine, each in a process of its own, and
+searched by one process and by four workers. CPU seconds are those of driver and workers together, from the first task
+to the last, one thread each; stores are compared byte by byte. Prints the tables as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from vecstore.bench.scripts.scan import clustered, repeated
+from vecstore.bench.timing import add_page, machine, show, table
+
+import vecstore
+from vecstore.distributed import Processes, Searcher
+from vecstore.errors import require
+
+FILES, DIMENSIONS = 16, 128
+ROWS = 4_000_000, 20_000  # the second of each pair for --quick
+WORKERS = 2, 4
+SHARDS, SEARCH_WORKERS, QUERIES = 16, 4, 64
+SEARCHES = 20, 2
+SEARCHED = ("sq:8", "tcq:48"), ("sq:8",)
+MEMORY_LIMIT = "1GB"  # of a worker
+ONE_THREAD = {"VECSTORE_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m vecstore.bench.scripts.cluster", description=__doc__)
+    parser.add_argument("--vectors", type=Path, metavar="NPY", help="repeat these, with noise; else clustered ones")
+    parser.add_argument("--rows", type=int, help="of all files together")
+    parser.add_argument("--codec", default="sq:8")
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
+    parser.add_argument("--folder", type=Path, help="for the files, which are large; the temporary folder by default")
+    parser.add_argument("--quick", action="store_true", help="few rows: to see that it works")
+    parser.add_argument("--drive", nargs=4, help=argparse.SUPPRESS)  # folder, store, codec, workers
+    add_page(parser)
+    arguments = parser.parse_args()
+    if arguments.drive:
+        print(json.dumps(driven(*arguments.drive)))
+        return
+    show(run(arguments), "cluster", page=arguments.write)
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Return the tables as Markdown."""
+    quick = arguments.quick
+    rows = arguments.rows or ROWS[quick]
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        x = vectors(rows, arguments.vectors)
+        write_files(folder, x)
+        parts = [converted(folder, rows, arguments.codec, arguments.workers)]
+        for codec in SEARCHED[quick]:
+            parts.append(searched(folder / f"{codec.replace(':', '-')}.vecs", x[: rows // 4], codec, SEARCHES[quick]))
+    return "\n\n".join([*parts, machine()])
+
+
+def vectors(rows: int, given: Path | None) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return vectors of so many rows."""
+    if given is None:
+        return clustered(rows, DIMENSIONS)[0]
+    return np.ascontiguousarray(repeated(given, rows)[0][:, :DIMENSIONS])
+
+
+def write_files(folder: Path, x: np.ndarray[Any, Any]) -> None:
+    """Write vectors and keys as Parquet files of equal size."""
+    pa, pq = require("pyarrow", purpose="Parquet"), require("pyarrow.parquet", purpose="Parquet")
+    for number, part in enumerate(np.array_split(np.arange(len(x)), FILES)):
+        flat = pa.array(x[part[0] : part[-1] + 1].ravel())
+        keys = [f"document {row:09d}" for row in part.tolist()]
+        columns = {"key": keys, "vector": pa.FixedSizeListArray.from_arrays(flat, x.shape[1])}
+        pq.write_table(pa.table(columns), folder / f"part-{number:02d}.parquet", row_group_size=1 << 15)
+
+
+# Conversions
+
+
+def converted(folder: Path, rows: int, codec: str, workers: tuple[int, ...]) -> str:
+    """Return what conversions cost."""
+    lines, alone = [], 0.0
+    for count in (0, *workers):
+        store = folder / f"by-{count}.vecs"
+        command = [sys.executable, "-m", __spec__.name, "--drive", str(folder), str(store), codec, str(count)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | ONE_THREAD)
+        found = json.loads(done.stdout.splitlines()[-1])
+        cpu = sum(found["cpu"])
+        alone = alone or cpu
+        same = "" if not count else "yes" if alike(folder / "by-0.vecs", store) else "NO"
+        lines.append(
+            [
+                f"{count} workers of Dask" if count else "one process",
+                f"{cpu:.1f}",
+                f"{cpu / alone:.2f}",
+                f"{found['elapsed_s']:.0f}",
+                f"{found['driver_bytes'] / 1e6:.0f}",
+                f"{max(found['worker_bytes'], default=0) / 1e6:.0f}" if count else "",
+                same,
+            ]
+        )
+    header = ["", "CPU s", "beside one", "s", "driver, MB", "largest worker, MB", "same bytes"]
+    return f"{rows:,} rows x {DIMENSIONS} in {FILES} Parquet files to {codec}:\n\n{table(header, lines)}"
+
+
+def alike(one: Path, other: Path) -> bool:
+    """Return whether two stores have the same files, byte by byte."""
+    names = sorted(os.listdir(one))
+    return names == sorted(os.listdir(other)) and filecmp.cmpfiles(one, other, names, shallow=False)[0] == names
+
+
+def driven(folder: str, store: str, codec: str, workers: str) -> dict[str, Any]:
+    """Convert in this process, or by workers of Dask; return what it cost."""
+    source, rows_bytes = (
+        Path(folder, "part-*.parquet"),
+        sum(file.stat().st_size for file in Path(folder).glob("part-*")),
+    )
+    options: dict[str, Any] = {"codec": codec, "shard_bytes": max(rows_bytes // (4 * SHARDS), 400_000)}
+    if not int(workers):
+        return _costs(lambda: vecstore.convert(source, store, **options), list)
+    dask: Any = import_module("distributed")
+    warnings.simplefilter("ignore")
+    size = {"n_workers": int(workers), "threads_per_worker": 1, "memory_limit": MEMORY_LIMIT}
+    with dask.LocalCluster(**size, dashboard_address=None) as cluster, dask.Client(cluster) as client:
+        executor = client.get_executor()
+        return _costs(
+            lambda: vecstore.convert(source, store, executor=executor, **options),
+            lambda: list(client.run(usage).values()),
+        )
+
+
+def _costs(do: Callable[[], object], workers: Callable[[], list[tuple[float, int]]]) -> dict[str, Any]:
+    before, others, start = usage(), workers(), time.perf_counter()
+    do()
+    elapsed, after, others_after = time.perf_counter() - start, usage(), workers()
+    spent = [late[0] - early[0] for early, late in zip(others, others_after, strict=True)]
+    memory = {"driver_bytes": after[1], "worker_bytes": [peak for _, peak in others_after]}
+    return {"cpu": [after[0] - before[0], *spent], "elapsed_s": elapsed, **memory}
+
+
+def usage() -> tuple[float, int]:
+    """Return CPU seconds and the most memory that this process has used, in bytes."""
+    found = resource.getrusage(resource.RUSAGE_SELF)
+    return found.ru_utime + found.ru_stime, found.ru_maxrss * 1024
+
+
+# Searches
+
+
+def searched(path: Path, x: np.ndarray[Any, Any], codec: str, runs: int) -> str:
+    """Return what searches of a batch cost."""
+    from vecstore.parallel import thread_count
+
+    os.environ["VECSTORE_THREADS"] = "1"
+    assert thread_count() == 1
+    vecstore.write(path, x, codec=codec, shard_bytes=max(len(x) * (int(codec.split(":")[1]) + 90) // SHARDS, 600_000))
+    queries = x[np.random.default_rng(1).choice(len(x), QUERIES, replace=False)] + np.float32(0.01)
+    with vecstore.open(path) as store, Processes(SEARCH_WORKERS) as workers, Searcher(path, workers) as searcher:
+        shards = len(store._snapshot.shards)
+        equal = (store.search(queries).rows == searcher.search(queries).rows).all()
+        for _ in range(3):  # so that every worker has opened the store
+            searcher.search(queries)
+        alone = _spent(lambda: store.search(queries), [os.getpid()], runs)
+        together = _spent(lambda: searcher.search(queries), [os.getpid(), *workers.pids], runs)
+    return (
+        f"A batch of {QUERIES} queries over {len(x):,} rows of {codec} in {shards} shards, k = 10: "
+        f"{alone * 1e3:.0f} ms of CPU in one process, {together * 1e3:.0f} ms in {SEARCH_WORKERS} workers and the "
+        f"driver, {together / alone:.2f} times as much; results {'are equal' if equal else 'DIFFER'}."
+    )
+
+
+def _spent(do: Callable[[], object], pids: list[int], runs: int) -> float:
+    """Return the CPU seconds of processes for each of some runs."""
+    before = sum(map(_cpu_s, pids))
+    for _ in range(runs):
+        do()
+    return (sum(map(_cpu_s, pids)) - before) / runs
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    main()
