@@ -28,7 +28,7 @@ from vecstore.bench.scripts.scan_peers import K
 from vecstore.bench.timing import add_page, machine, medians, show, table
 
 import vecstore
-from vecstore.shard.sizes import KEY_BYTES, fixed_bytes
+from vecstore.shard.sizes import FIXED_BYTES, KEY_BYTES
 
 Floats: TypeAlias = NDArray[np.float32]
 Costs: TypeAlias = dict[str, dict[int, float]]  # cost -> rows or shards -> seconds or bytes
@@ -180,7 +180,7 @@ class Growth:
         self._made += 1
         path = self._scratch / f"{self._made}.vecs"
         row_bytes = self._codec.code_bytes + KEY_BYTES + KEY_LENGTH
-        size = None if shards == 1 else fixed_bytes(self._codec) + -(-rows // shards) * row_bytes
+        size = None if shards == 1 else FIXED_BYTES + -(-rows // shards) * row_bytes
         with vecstore.Writer(path, self._codec, shard_bytes=size) as writer:
             writer.add(self._x[:rows], [_key(row) for row in range(rows)])
         return path

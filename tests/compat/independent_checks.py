@@ -108,7 +108,7 @@ def shard(about):
     whole(about["rows"], most=2**32)
     whole(about["dimensions"], 1, 2**20)
     assert isinstance(about["metric"], str) and isinstance(about["norms"], bool)
-    assert set(about["features"]) <= {"cells", "order"}
+    assert set(about["features"]) <= {"cells", "model", "order"}
     assert ("order" in about["features"]) == (about.get("order") is True)
     assert ("cells" in about["features"]) == isinstance(about.get("cells"), dict)
     if "cells" in about:
@@ -119,7 +119,7 @@ def shard(about):
         assert {type(least), type(largest)} <= {int, float} and 0 <= least <= largest < 2.0**128
     assert type(about.get("residuals", False)) is bool
     assert not about.get("residuals") or len(about["codec"]) == 2
-    if about["features"]:
+    if set(about["features"]) & {"cells", "order"}:
         assert not any(tables.knows_numbers(step) for steps in about["codec"] for step in steps)
     codec(about["codec"], about["dimensions"], single=len(about["codec"]) == 1)
 

@@ -40,8 +40,8 @@ class Container:
         assert xxhash.xxh3_64_intdigest(value[:16] + body) == fingerprint
         self.fingerprint = f"{fingerprint:016x}"
         self.description = checks.document(body)
-        assert self.description["kind"] in ("shard", "key-map", "tombstones")
-        assert set(self.description["features"]) <= {"cells", "order"}
+        assert self.description["kind"] in ("shard", "key-map", "model", "tombstones")
+        assert set(self.description["features"]) <= {"cells", "model", "order"}
         self.check()
 
     def check(self):
@@ -106,6 +106,14 @@ class Shard:
         assert about["kind"] == "shard"
         checks.shard(about)
         self.keys = KeyIndex(self.container) if about["keys"] is not None else None
+        self.holder = self.container  # of the arrays of the codec
+        assert ("model" in about) == ("model" in about["features"])
+        if "model" in about:
+            assert re.fullmatch("[0-9a-f]{16}", about["model"])
+            self.holder = Container(path.with_name(f"model-{about['model']}.vecs"))
+            told = self.holder.description
+            assert told["kind"] == "model" and told["features"] == [] and self.holder.fingerprint == about["model"]
+            assert all(told.get(name) == about.get(name) for name in ("dimensions", "codec", "cells"))
 
     def vectors(self):
         """Return all vectors, from the finest layer."""
@@ -271,7 +279,8 @@ class Shard:
         return self.optional(f"model.{layer}.{step}.{name}")
 
     def optional(self, part):
-        return self.container.array(part) if part in self.about["parts"] else None
+        holder = self.holder
+        return holder.array(part) if part in holder.description["parts"] else None
 
     def codes(self, layer, byte_steps, item_bytes):
         name = f"codes.{layer}"
@@ -790,10 +799,13 @@ class Store:
         assert f"{xxhash.xxh3_64_intdigest(zeroed):016x}".encode() == end[1]
         manifest = checks.document(body)
         assert manifest["format"] == "vecstore" and manifest["version"][0] == 1
-        assert set(manifest["features"]) <= {"tombstones"}
+        assert set(manifest["features"]) <= {"tombstones", "models"}
         graves = [entry["tombstones"] for entry in manifest["shards"] if "tombstones" in entry]
-        assert not graves or manifest["features"]
-        entries = manifest["shards"] + manifest["key_maps"] + graves
+        assert not graves or "tombstones" in manifest["features"]
+        models = manifest.get("models", [])
+        assert bool(models) == ("models" in manifest["features"])
+        assert all(entry["file"] == f"model-{entry['fingerprint']}.vecs" for entry in models)
+        entries = manifest["shards"] + manifest["key_maps"] + graves + models
         assert 1 <= len(manifest["shards"]) <= 65536 and len({entry["file"] for entry in entries}) == len(entries)
         assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.vecs", entry["file"]) for entry in entries)
         end = 0
@@ -806,6 +818,8 @@ class Store:
             assert all(checks.whole(number) < len(manifest["shards"]) for number in numbers)
         self.shards = [Shard(path / entry["file"]) for entry in manifest["shards"]]
         self.maps = [(*entry["shards"], KeyMap(path / entry["file"])) for entry in manifest["key_maps"]]
+        known = {entry["fingerprint"] for entry in models}
+        assert all(shard.about["model"] in known for shard in self.shards if "model" in shard.about)
         files = [shard.container for shard in self.shards] + [key_map.container for _, _, key_map in self.maps]
         for entry, container in zip(manifest["shards"] + manifest["key_maps"], files, strict=True):
             assert entry["fingerprint"] == container.fingerprint

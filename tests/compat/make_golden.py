@@ -37,6 +37,7 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "sharded-columns": (450, 8, "sq:8", "int64", {"shard_bytes": 275_000}),
     "tokens": (120, 6, "sq:8", "str", {}),
     "static": (12, 8, "sq:8", "tokens", {}),
+    "models": (2600, 40, "cells:3,tcq:9", "str", {"shard_bytes": 135_000}),
 }
 EDITED = "edited.vecs"  # of several generations
 WITH_COLUMNS = ("columns", "sharded-columns")
@@ -44,7 +45,7 @@ SINCE = {
     "trellis": "1.1",
     **dict.fromkeys(("cells", "order", "axes", "heads", "tables", "mixed"), "1.2"),
     **dict.fromkeys(WITH_COLUMNS, "1.3"),
-    **dict.fromkeys(("static", "tokens"), "1.3"),
+    **dict.fromkeys(("models", "static", "tokens"), "1.3"),
 }  # the version that a store needs, where it is not the first
 
 

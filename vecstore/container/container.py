@@ -152,8 +152,9 @@ class ContainerWriter:
         self._environment.close()
 
     def _put(self, name: bytes, sums: list[bytes], block: memoryview) -> None:
-        # A value of a page or more lies in overflow pages, 16 bytes after a page boundary: that aligns it.
-        value = block if len(block) >= self._page_bytes else bytes(block).ljust(self._page_bytes, b"\0")
+        # A value that fills a page, with the page's header, lies in overflow pages: that aligns it.
+        least = self._page_bytes - PAGE_HEADER_BYTES
+        value = block if len(block) >= least else bytes(block).ljust(least, b"\0")
         needed = self._committed + self._uncommitted + 2 * len(value) + COMMIT_BYTES
         if self._uncommitted >= COMMIT_BYTES or needed > self._map_bytes:
             self._commit()

@@ -22,7 +22,7 @@ from vecstore.measure.scan_bytes import measure_scan_bytes
 from vecstore.progress import Listener, Step
 from vecstore.search.oversampling import DEFAULT_RECALL
 from vecstore.shard.certificate import Certificate
-from vecstore.shard.sizes import bytes_beside, rows_of_a_shard
+from vecstore.shard.sizes import bytes_beside
 
 __all__ = ["Measured", "RescoringWarning", "certify"]
 
@@ -80,16 +80,14 @@ def certify(
 def _certificate(
     options: ConversionOptions, trained: TrainedCodec, sample: Sample, total: int
 ) -> tuple[Certificate, Calibration | None]:
-    queries, rows = options.request.queries, total
+    queries = options.request.queries
     beside = bytes_beside(trained, keep_norms=options.keep_norms, keep_order=options.keep_order)
-    if options.shard_bytes is not None and isinstance(trained, Codec):
-        rows = rows_of_a_shard(total, trained.code_bytes + beside, options.shard_bytes - trained.model_bytes)
     return measure_certificate(
         trained,
         sample,
         metric=options.metric,
         keep_norms=options.keep_norms,
-        rows=rows,
+        rows=total,
         beside=beside,
         seed=options.seed,
         queries=None if queries is None else as_queries(queries, trained.dimensions),

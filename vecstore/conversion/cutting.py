@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.codec import Codec
 from vecstore.conversion.options import TrainedCodec
 from vecstore.errors import BudgetError
-from vecstore.shard.sizes import COLUMN_BYTES, FIXED_BYTES, bytes_beside, fixed_bytes
+from vecstore.shard.sizes import COLUMN_BYTES, FIXED_BYTES, bytes_beside
 
 __all__ = ["Cutter", "Piece"]
 
@@ -58,7 +58,7 @@ class Cutter:
     Raises
     ------
     BudgetError
-        Not even the codec's own tables fit into a shard; or, later, a row does not.
+        Hardly a row fits into a shard; or, later, a row does not.
     """
 
     def __init__(
@@ -71,10 +71,9 @@ class Cutter:
         columns: int = 0,
         fixed: int = 0,
     ) -> None:
-        each = [codec] if isinstance(codec, Codec) else codec.codecs
-        least = max(map(fixed_bytes, each)) + FIXED_BYTES + fixed
+        least = 2 * FIXED_BYTES + fixed
         if shard_bytes is not None and shard_bytes < least:
-            raise BudgetError(f"a shard of {shard_bytes:,} bytes: the codec's own tables need at least {least:,}")
+            raise BudgetError(f"a shard of {shard_bytes:,} bytes: one has at least {least:,}")
         self._codec, self._shard_bytes = codec, shard_bytes
         self._keep_norms, self._keep_order, self._fixed = keep_norms, keep_order, COLUMN_BYTES * columns + fixed
         self._current: Codec | None = None  # of the shard that is filled
@@ -104,7 +103,7 @@ class Cutter:
             yield 0, len(ends), opens
             return
         assert self._current is not None
-        fixed = fixed_bytes(self._current) + self._fixed
+        fixed = FIXED_BYTES + self._fixed
         start, before = 0, 0
         while start < len(ends):
             if opens:

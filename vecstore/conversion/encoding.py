@@ -89,6 +89,8 @@ class ShardWork:
         The number of its first row, as the codec counts them.
     done, total : int
         Rows of the shards before, and of all: for who is told how far it is.
+    model : str or None
+        The fingerprint of the file that holds the codec's arrays, where shards share one.
     """
 
     name: str
@@ -101,6 +103,7 @@ class ShardWork:
     first_row: int
     done: int
     total: int
+    model: str | None
 
     @property
     def path(self) -> Path:
@@ -165,7 +168,7 @@ def _written(work: ShardWork, codec: Codec, path: Path, report: Listener) -> tup
             fields = coded_rows(batch.fields, source.fields, len(batch))
             shard.add(batch.vectors, batch.keys, table, fields)
             report(Step("encoding", work.done + shard.rows, work.total))
-        return shard.rows, shard.close(source.description, source.arrays)
+        return shard.rows, shard.close(source.description, source.arrays, model=work.model)
     except BaseException:
         shard.abort()
         raise

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.codec import Codec
-from vecstore.container.container import Container
 from vecstore.conversion.codec_file import SavedCodec
 from vecstore.conversion.cutting import Cutter
 from vecstore.conversion.encoding import Encoded, ShardWork, Source, encode_shard
@@ -21,7 +20,9 @@ from vecstore.conversion.part_survey import SIZE, sizes_path
 from vecstore.conversion.site import KEPT, Site, digest
 from vecstore.conversion.survey import Survey
 from vecstore.conversion.workplace import Workplace
+from vecstore.editing.commit import entry_of
 from vecstore.progress import Listener, Step
+from vecstore.shard.models import model_file, write_model
 from vecstore.shard.sizes import field_bytes
 from vecstore.store.manifest import Manifest
 
@@ -62,8 +63,12 @@ def write_shards(
     if not workplace.sharded:
         workplace.publish_file(entries[0]["file"])
         return
+    models = [model_file(model) for model in dict.fromkeys(work.model for work in works) if model is not None]
+    for name in models:
+        _place(site.directory / name, workplace.path / name)
     maps, collisions = _key_map(workplace.path, works, site, report) if source.key_type else ((), {})
-    workplace.publish_directory(Manifest(0, tuple(entries), maps, collisions))
+    told = tuple(entry_of(workplace.path / name, name) for name in models)
+    workplace.publish_directory(Manifest(0, tuple(entries), maps, collisions, told))
 
 
 def _key_map(
@@ -74,8 +79,7 @@ def _key_map(
         return (), {}
     path = directory / KEY_MAP
     collisions = write_keys(path, [work.hashes_path for work in works], [work.name for work in works], site, report)
-    entry = {"file": KEY_MAP, "bytes": path.stat().st_size, "fingerprint": Container(path).fingerprint}
-    return ({**entry, "shards": [0, len(works)]},), collisions
+    return (entry_of(path, KEY_MAP, shards=[0, len(works)]),), collisions
 
 
 def _works(
@@ -102,18 +106,20 @@ def _works(
     raw = starts + np.searchsorted(survey.dropped - np.arange(len(survey.dropped)), starts, side="right")
     raw[0] = 0
     edges, common = [*raw.tolist(), survey.rows], source.digest()
+    models, shared = dict[str, str | None](), options.shard_bytes is not None
     for (row, own, number), first, stop in zip(opened, edges[:-1], edges[1:], strict=True):
         low, high = np.searchsorted(survey.dropped, [first, stop])
         document, arrays = SavedCodec(own).saved()
         model = digest(document, *(thing for pair in sorted(arrays.items()) for thing in pair))
-        name = digest(common, model, first, stop, number, survey.dropped[low:high])
+        kept = models[model] = models.get(model) or write_model(site.directory, own) if shared else None
+        name = digest(common, model, kept, first, stop, number, survey.dropped[low:high])
         file: Codec | Path = own
         if site.crew.executor is not None:
             file = site.directory / f"codec-{model}.{KEPT}"
             if not file.exists():
                 site.keep(file.stem, SavedCodec(own))
         yield ShardWork(
-            name, source, site.directory, file, first, stop, survey.dropped[low:high], number, row, survey.kept
+            name, source, site.directory, file, first, stop, survey.dropped[low:high], number, row, survey.kept, kept
         )
 
 

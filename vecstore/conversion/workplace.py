@@ -88,6 +88,8 @@ class Workplace:
         try:
             for entry, moved in zip(manifest.entries, renamed.entries, strict=True):
                 os.replace(self.path / entry["file"], self.destination / moved["file"])
+            for entry in manifest.models:  # whose names stand for their content
+                os.replace(self.path / entry["file"], self.destination / entry["file"])
             fsync_directory(self.destination)
             renamed.write(self.destination)  # from here on readers see the new store
             for name in kept_names(self.destination).values():

@@ -15,10 +15,10 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
-from vecstore.container.container import Container
 from vecstore.container.document import parse
 from vecstore.conversion.cutting import Cutter, Piece
 from vecstore.conversion.workplace import Workplace
+from vecstore.editing.commit import entry_of
 from vecstore.errors import DuplicateKeyError, OptionError, ShapeError
 from vecstore.fields.field import trained_fields
 from vecstore.keys.kind import KeyType, key_type_of
@@ -27,6 +27,7 @@ from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric, check_metric
 from vecstore.shard.attribute_types import conformed, kept_schema, raw_table, row_bytes
 from vecstore.shard.field import Coded, TrainedField, coded_rows
+from vecstore.shard.models import model_file, write_model
 from vecstore.shard.shard import Shard
 from vecstore.shard.sizes import KEY_BYTES, field_bytes
 from vecstore.shard.writer import ShardWriter
@@ -103,6 +104,7 @@ class Writer:
         self._key_type: KeyType | None = None
         self._shard: ShardWriter | None = None
         self._shards: list[dict[str, Any]] = []
+        self._models: dict[int, str | None] = {}  # by the identity of the codec
         self._hashes: list[NDArray[np.uint64]] = []
         sharded = shard_bytes is not None or isinstance(codec, MixedCodec)
         self._workplace = path if isinstance(path, Workplace) else Workplace(path, sharded=sharded, force=force)
@@ -187,8 +189,10 @@ class Writer:
             name = "keys-00000.vecs"
             collisions = write_key_map(self.directory / name, self._hashes)
             self._refuse_duplicates(collisions)
-            maps = (_entry(self.directory / name, shards=[0, len(self._shards)]),)
-        self._workplace.publish_directory(Manifest(0, tuple(self._shards), maps, collisions))
+            maps = (entry_of(self.directory / name, name, shards=[0, len(self._shards)]),)
+        names = [model_file(model) for model in self._models.values() if model is not None]
+        models = tuple(entry_of(self.directory / name, name) for name in names)
+        self._workplace.publish_directory(Manifest(0, tuple(self._shards), maps, collisions, models))
 
     def abort(self) -> None:
         """Give up and leave nothing behind."""
@@ -262,12 +266,20 @@ class Writer:
         self._shard.add(vectors, keys, columns, fields)
         self.rows += len(vectors)
 
+    def _model_of(self, codec: Codec) -> str | None:
+        """Return the file of a codec's model where there may be several shards; they share it."""
+        if self._shard_bytes is None:
+            return None
+        if id(codec) not in self._models:
+            self._models[id(codec)] = write_model(self.directory, codec)
+        return self._models[id(codec)]
+
     def _close_shard(self) -> None:
         shard = self._shard
         assert shard is not None
-        self._hashes.append(shard.close(self.description, self.parts))
+        self._hashes.append(shard.close(self.description, self.parts, model=self._model_of(shard.codec)))
         self._shard = None
-        self._shards.append(_entry(shard.path, rows=shard.rows))
+        self._shards.append(entry_of(shard.path, shard.path.name, rows=shard.rows))
 
     def _refuse_duplicates(self, collisions: dict[str, list[int]]) -> None:
         for digits, shards in collisions.items():
@@ -284,11 +296,6 @@ class Writer:
                             '(convert takes on_duplicate="first" or on_duplicate="last")'
                         )
                     seen[key] = number
-
-
-def _entry(path: Path, **more: Any) -> dict[str, Any]:
-    """Return what a manifest says of a finished file; reading it back shows that it opens."""
-    return {"file": path.name, "bytes": path.stat().st_size, "fingerprint": Container(path).fingerprint, **more}
 
 
 def checked_user(user: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from vecstore.remote.heads import HEAD_SUFFIX
 from vecstore.remote.objects import Refused
 from vecstore.remote.path import RemotePath
 from vecstore.remote.urls import Place, place
-from vecstore.shard.shard import MODEL, Shard
+from vecstore.shard.models import MODEL, model_file
+from vecstore.shard.shard import Shard
 from vecstore.store.history import kept_name
 from vecstore.store.manifest import MANIFEST_NAME, TOMBSTONES, Manifest
 
@@ -98,7 +99,7 @@ def upload(path: str | os.PathLike[str], url: str | os.PathLike[str], *, force: 
         new = Manifest(0, (entry_of(local, name, rows=Shard(local).rows),))
         folder = local.parent
     generation = 0 if old is None else old.generation + 1
-    files = {entry["file"]: folder / (entry["file"] if local.is_dir() else local.name) for entry in _entries(new)}
+    files = {entry["file"]: folder / (entry["file"] if local.is_dir() else local.name) for entry in new.every}
     _publish(target, replace(new, generation=generation), files, old, mark)
     return generation
 
@@ -122,13 +123,13 @@ def checked_out(url: str, *, wait_s: float = 0.0, cache: str | os.PathLike[str] 
         local = Path(folder, target.name)
         local.mkdir()
         with ThreadPoolExecutor(UPLOADS) as pool:
-            list(pool.map(lambda entry: _fetch(target, entry, local), _entries(old)))
+            list(pool.map(lambda entry: _fetch(target, entry, local), old.every))
         old.write(local)
         yield local
         new = Manifest.read(local)
         if new.generation != old.generation:
-            known = {entry["file"] for entry in _entries(old)}
-            files = {entry["file"]: local / entry["file"] for entry in _entries(new) if entry["file"] not in known}
+            known = {entry["file"] for entry in old.every}
+            files = {entry["file"]: local / entry["file"] for entry in new.every if entry["file"] not in known}
             _publish(target, new, files, old, mark)
 
 
@@ -152,9 +153,9 @@ def _publish(target: RemotePath, new: Manifest, files: dict[str, Path], old: Man
 
     So an upload that is done again finds what is there already, and that of another writer is never written over.
     """
-    named = {entry["file"]: _name_of(entry, new.generation) for entry in _entries(new) if entry["file"] in files}
+    named = {entry["file"]: _name_of(entry, new.generation) for entry in new.every if entry["file"] in files}
     codecs: set[Any] = set()
-    if old is not None and len(files) < len(_entries(new)):
+    if old is not None and len(files) < len(new.every):
         codecs.add(None)  # what was there before brings the codec, as a rule
     jobs = []
     for file, name in named.items():
@@ -207,13 +208,10 @@ def _exists(target: RemotePath) -> ExistsError:
     return ExistsError(f"{target}: exists; choose another name, or replace it with force=True")
 
 
-def _entries(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return what a manifest says of every file."""
-    return [*manifest.entries, *(entry[TOMBSTONES] for entry in manifest.shards if TOMBSTONES in entry)]
-
-
 def _name_of(entry: dict[str, Any], generation: int) -> str:
-    """Return a name that no other content has: its number is made of the fingerprint."""
+    """Return a name that no other content has: its number is made of the fingerprint. Models have such names."""
+    if entry["file"] == model_file(entry["fingerprint"]):
+        return str(entry["file"])
     kind = _KIND.match(entry["file"])
     assert kind is not None
     return f"{kind[0]}-{generation:05d}-{int(entry['fingerprint'], 16):020d}.vecs"

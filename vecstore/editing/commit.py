@@ -17,7 +17,7 @@ from vecstore.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["OWN_FILE", "clear", "commit", "entry_of", "file_name", "keep"]
 
-OWN_FILE = re.compile(r"(?:shard|keys|dead)-(\d+)(?:-\d+)?\.vecs")
+OWN_FILE = re.compile(r"(?:(?:shard|keys|dead)-\d+(?:-\d+)?|model-[0-9a-f]{16})\.vecs")
 _OF_EDIT = re.compile(r"(?:shard|keys|dead)-(\d+)-\d+\.vecs")  # the number is that of the generation
 _PARTIAL = f".{MANIFEST_NAME}.partial"
 _PARTIALS = re.compile(r"\.(manifest|tag)[A-Za-z0-9._-]*\.json\.partial")

@@ -16,7 +16,7 @@ from vecstore.editing.bucket import checked_out
 from vecstore.editing.commit import clear, commit, entry_of, file_name
 from vecstore.editing.lock import COMPACTION_LOCK, Lock
 from vecstore.editing.merging import likeness, merge
-from vecstore.editing.pieces import Piece, pieces_of, shard_entries, write_map
+from vecstore.editing.pieces import Piece, model_entries, pieces_of, shard_entries, write_map
 from vecstore.errors import ConflictError, OptionError
 from vecstore.keys.indexes import find_many
 from vecstore.remote.urls import is_url
@@ -167,13 +167,16 @@ def _compacted(directory: Path, workplace: Path, wait_s: float) -> Compacted:
             moved.append(_caught_up(group, current[at : at + len(group)], piece))
             at += len(group)
         generation = old.generation + 1
-        shards, built = shard_entries([*moved, *current[at:]], generation, workplace)
+        pieces = [*moved, *current[at:]]
+        shards, built = shard_entries(pieces, generation, workplace)
+        models, files = model_entries(directory, pieces, [*manifest.models, *old.models], workplace)
+        built |= files
         maps: tuple[dict[str, Any], ...] = ()
         if mapped:
             name = file_name("keys", generation, 0)
             built[name] = workplace / KEY_MAP
             maps = (entry_of(built[name], name, shards=[0, len(after)]),)
-        new = Manifest(generation, shards, maps, collisions)
+        new = Manifest(generation, shards, maps, collisions, models)
         commit(directory, old, new, built)
     return Compacted(len(old.shards), len(shards), dropped, generation)
 

@@ -13,6 +13,7 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import CodecError
 from vecstore.measure.drift import Drift, DriftWarning, drift_of, reference_in, reference_of
 from vecstore.shard.field import Coded
+from vecstore.shard.models import write_model
 from vecstore.shard.shard import Shard
 from vecstore.shard.writer import ShardWriter
 from vecstore.store.fields import trained_fields_of
@@ -42,6 +43,7 @@ class Drafts:
         self.fields = trained_fields_of(base.shards)
         self._like: Shard | None = None  # whose codec new rows get
         self._writer: ShardWriter | None = None
+        self._written: tuple[Codec | None, str | None] = None, None  # a codec whose model has a file, and which
 
     def write(self, vectors: Floats, keys: list[Any] | None, columns: Any, fields: Mapping[str, Coded]) -> None:
         """Write rows as one more draft, with a table of columns and with fields where there are some."""
@@ -61,7 +63,7 @@ class Drafts:
             fields=self.fields,
         )
         self._writer.add(vectors, keys, columns, fields)
-        self._writer.close(told)
+        self._writer.close(told, model=self._model_of(like, codec))
         self._writer = None
         shard = Shard(path, models=like.models)
         self.shards.append(shard)
@@ -73,6 +75,14 @@ class Drafts:
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
+
+    def _model_of(self, like: Shard, codec: Codec) -> str | None:
+        """Return the file of the model of new rows: that of the shards that have it, or one that is written."""
+        if codec is like.codec and like.model is not None:
+            return like.model
+        if codec is not self._written[0]:
+            self._written = codec, write_model(self._workplace, codec)
+        return self._written[1]
 
     def _suited(self, like: Shard, vectors: Floats) -> tuple[Codec, dict[str, Any]]:
         """Return the codec for new rows, and what their shard says of itself."""

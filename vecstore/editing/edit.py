@@ -21,7 +21,7 @@ from vecstore.editing.compaction import tidied
 from vecstore.editing.drafts import Drafts, OnDrift
 from vecstore.editing.lock import COMPACTION_LOCK, Lock
 from vecstore.editing.pending import Pending
-from vecstore.editing.pieces import Piece, pieces_of, shard_entries, write_map
+from vecstore.editing.pieces import Piece, model_entries, pieces_of, shard_entries, write_map
 from vecstore.editing.recent import reopened
 from vecstore.errors import BusyError, ClosedError, DuplicateKeyError, KeyNotFoundError, OptionError, ShapeError
 from vecstore.keys.indexes import find_many
@@ -281,7 +281,9 @@ class Edit:
             pieces = tidied(pieces, mapped, self._workplace)
         generation = old.generation + 1
         shards, built = shard_entries(pieces, generation, self._workplace)
-        new = replace(old, generation=generation, shards=shards)
+        models, files = model_entries(self.path, pieces, old.models, self._workplace)
+        built |= files
+        new = replace(old, generation=generation, shards=shards, models=models)
         if self._base.key_type is not None and len(pieces) - mapped > MOST_UNMAPPED:
             name = file_name("keys", generation, 0)
             built[name] = self._workplace / name

@@ -77,7 +77,8 @@ def merge(path: Path, sources: Sequence[Source]) -> int:
             lengths = [known.get(name, UNKNOWN_LENGTHS) for name, _ in zip(LENGTHS, first.codec.layers, strict=False)]
             for columns, keys, beside, fields in _pieces(source):
                 writer.add_encoded(columns, keys, lengths, beside, fields)
-        writer.close(_description(sources))
+        models = (source.shard.model for source in sources)
+        writer.close(_description(sources), model=next((model for model in models if model is not None), None))
     except BaseException:
         writer.abort()
         raise

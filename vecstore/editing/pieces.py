@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from vecstore.editing.commit import entry_of, file_name
 from vecstore.editing.merging import Source, living_keys
 from vecstore.keys.map import write_key_map
+from vecstore.shard.models import model_file
 from vecstore.shard.shard import Shard
 from vecstore.store.manifest import TOMBSTONES, Manifest
 from vecstore.store.snapshot import Snapshot
 from vecstore.store.tombstones import Tombstones, write_tombstones
 
-__all__ = ["Piece", "pieces_of", "shard_entries", "write_map"]
+__all__ = ["Piece", "model_entries", "pieces_of", "shard_entries", "write_map"]
 
 
 class Piece(NamedTuple):
@@ -72,6 +73,24 @@ def shard_entries(
             entry = entry | {TOMBSTONES: entry_of(built[name], name, rows=len(piece.dead))}
         entries.append(entry)
     return tuple(entries), built
+
+
+def model_entries(
+    directory: Path, pieces: Sequence[Piece], known: Sequence[dict[str, Any]], workplace: Path
+) -> tuple[tuple[dict[str, Any], ...], dict[str, Path]]:
+    """Return what a manifest says of the models that shards refer to, and new files by their names.
+
+    `known` are entries of the manifest before; other models lie in the workplace. The lock of the directory is held.
+    """
+    entries, built = {entry["fingerprint"]: entry for entry in known}, dict[str, Path]()
+    used = dict.fromkeys(piece.shard.model for piece in pieces if piece.shard.model is not None)
+    for model in used:
+        if model not in entries:
+            name = model_file(model)
+            entries[model] = entry_of(workplace / name, name)
+            if not (directory / name).exists():  # an earlier generation may have it: its name stands for its content
+                built[name] = workplace / name
+    return tuple(entries[model] for model in used), built
 
 
 def write_map(path: Path, pieces: Sequence[Piece]) -> dict[str, list[int]]:

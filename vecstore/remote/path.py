@@ -105,6 +105,10 @@ class RemotePath:
         """Return the object of this name and a suffix."""
         return RemotePath(self.objects, self.key + suffix, self.cache, self._folder)
 
+    def with_name(self, name: str) -> RemotePath:
+        """Return the object of another name in the same folder."""
+        return RemotePath(self.objects, f"{self.key.rpartition('/')[0]}/{name}".lstrip("/"), self.cache, self._folder)
+
     def put(self, source: bytes | Path) -> None:
         """Write the object."""
         self.objects.put(self.key, source)
@@ -249,7 +253,7 @@ class RemotePath:
         """Note what a manifest says of files; whether it is one is seen by who reads it."""
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             document = json.loads(manifest)
-            entries = [*document["shards"], *document["key_maps"]]
+            entries = [*document["shards"], *document["key_maps"], *document.get("models", [])]
             entries += [entry["tombstones"] for entry in entries if "tombstones" in entry]
             for entry in entries:
                 name, told = str(entry["file"]), f"{entry['fingerprint']}-{int(entry['bytes'])}"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +29,13 @@ from vecstore.shard.attributes import Attributes
 from vecstore.shard.cells import CellRuns
 from vecstore.shard.layer_distances import LayerDistances
 from vecstore.shard.layers import LENGTHS, LayerCodes
+from vecstore.shard.models import MODEL, Models
 from vecstore.shard.order import Order
 
 __all__ = ["Models", "Shard"]
 
-Models: TypeAlias = dict[Any, Codec]
-
-KNOWN_FEATURES = frozenset(("cells", "order"))  # what a description may require of its reader: members of these names
-MODEL = "model."  # what names of the codec's arrays begin with
+# What a description may require of its reader: members of these names.
+KNOWN_FEATURES = frozenset(("cells", "model", "order"))
 MOST_DIMENSIONS = 1 << 20
 MOST_ROWS = 1 << 32
 MOST_FIRST_ROW = (1 << 63) - 1 - MOST_ROWS
@@ -52,8 +52,8 @@ class Shard:
     Attributes
     ----------
     path : str
-    models : dict
-        Trained codecs by what they are made of. Shards that are given the same dictionary restore a codec once.
+    models : Models
+        Shards that are given the same ones restore a codec once.
     rows, dimensions : int
     metric : {"cosine", "dot", "l2"}
     description : dict
@@ -66,6 +66,8 @@ class Shard:
         distances take positions.
     attributes : Attributes
         The columns that rows have beside their vectors, by row.
+    model_container : Container
+        The file that holds the model: that of the shard, or one that shards share.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Shard:
     ) -> None:
         path = str(file)
         self.path, self.prefix, self.code_bytes = path, prefix, code_bytes
-        self.models = {} if models is None else models
+        self.models = Models() if models is None else models
         self.container = open_container(file, check=check, safe=safe)
         about = self.description = self.container.description
         if about.get("kind") != "shard":
@@ -99,6 +101,10 @@ class Shard:
         self.norms = self.container.expect("norms", "<f4", (self.rows,)) if has_norms else None
         self.order = Order(self.container, self.rows) if "order" in about["features"] else None
         self.attributes = Attributes(self.container, self.rows)
+        self.model_container = self.container
+        if self.model is not None:
+            beside = file if not isinstance(file, (str, MappedFile)) else Path(path)
+            self.model_container = self.models.container(about, beside, check=check, safe=safe)
 
     @cached_property
     def bounds(self) -> list[tuple[float, float] | None]:
@@ -128,13 +134,18 @@ class Shard:
             return None
         return LayerDistances.read(self.container, self.rows)
 
+    @property
+    def model(self) -> str | None:
+        """The fingerprint of the file that holds the model; None where the shard holds it itself."""
+        return self.description.get("model")
+
     @cached_property
     def codec(self) -> Codec:
         """The trained codec, restored from the file; the same object in shards that share `models`."""
         layers, cells = field(self.description, "codec", list, self.path), self.description.get("cells")
         told = json.dumps([layers, cells], sort_keys=True)
         # Not by the specification alone: two codecs may be trained on other samples.
-        key = told, self.container.identity(MODEL), self.stored_dimensions, self.code_bytes, self.prefix
+        key = told, self.model_container.identity(MODEL), self.stored_dimensions, self.code_bytes, self.prefix
         if key not in self.models:
             spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
             self.models[key] = self._restored(spec)
@@ -144,8 +155,9 @@ class Shard:
         return codec
 
     def _restored(self, spec: CodecSpec) -> Codec:
-        names = [name.removeprefix(MODEL) for name in self.container.names(MODEL)]
-        arrays = {name: self.container.expect(f"{MODEL}{name}").array() for name in names}
+        container = self.model_container
+        names = [name.removeprefix(MODEL) for name in container.names(MODEL)]
+        arrays = {name: container.expect(f"{MODEL}{name}").array() for name in names}
         codec = Codec.restore(spec, self.stored_dimensions, arrays)
         codec = codec if self.code_bytes is None else codec.first_bytes(self.code_bytes)
         return codec if self.prefix is None else codec.prefix(self.prefix)

@@ -22,19 +22,13 @@ __all__ = [
     "NORM_BYTES",
     "bytes_beside",
     "field_bytes",
-    "fixed_bytes",
     "rows_of_a_shard",
 ]
 
-FIXED_BYTES = 64 * 1024  # of a shard, beside codes, keys and model
+FIXED_BYTES = 64 * 1024  # of a shard, beside codes and keys, at most
 COLUMN_BYTES = 20 * 1024  # of a column, beside its values: pages of its parts that are not full
 KEY_BYTES = 6  # of a row: what the index takes beside the key text, at most
 NORM_BYTES = 4  # of a row whose length is kept
-
-
-def fixed_bytes(codec: Codec) -> int:
-    """Return what a shard takes beside its rows."""
-    return codec.model_bytes + FIXED_BYTES
 
 
 def field_bytes(fields: Iterable[TrainedField]) -> int:

@@ -22,6 +22,7 @@ from vecstore.shard.attribute_writer import AttributeSpool
 from vecstore.shard.encoder import Columns, Encoder
 from vecstore.shard.field import Coded, FieldWriters, TrainedField
 from vecstore.shard.layers import LENGTHS
+from vecstore.shard.models import put_model
 from vecstore.shard.sink import CellSink, OrderedSink, RowParts, Sink
 
 __all__ = ["ShardWriter"]
@@ -138,19 +139,26 @@ class ShardWriter:
         self._hold(packed, done, len(vectors))
 
     def close(
-        self, description: Mapping[str, Any], parts: Mapping[str, NDArray[Any]] | None = None
+        self,
+        description: Mapping[str, Any],
+        parts: Mapping[str, NDArray[Any]] | None = None,
+        *,
+        model: str | None = None,
     ) -> NDArray[np.uint64]:
         """Encode what is left, write keys, parameters and the description, and make the file durable.
 
-        `parts` are kept as they are. Returns the XXH64 of every key, by row, mapped from a file without a name.
+        `parts` are kept as they are. `model` is the fingerprint of the file that holds the codec's arrays; without it
+        the shard holds them itself. Returns the XXH64 of every key, by row, mapped from a file without a name.
         """
         x = self._batch.rest()
         if len(x):
             self._encode(x)
         features = self._sink.close()
         self._parts.close_codes()
-        for name, array in self.codec.arrays.items():
-            self._container.put_array(f"model.{name}", array)
+        if model is None:
+            put_model(self._container, self.codec)
+        else:
+            features["model"] = model
         for name, array in (parts or {}).items():
             self._container.put_array(name, array)
         self._parts.close_beside()

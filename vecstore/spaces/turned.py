@@ -24,7 +24,7 @@ def turnable(store: Store) -> bool:
     """Return whether the codes of a store can be kept when its vectors are turned."""
     snapshot = store._snapshot
     plain = len(snapshot.shards) == 1 and snapshot.manifest is None and not snapshot.truncated
-    return plain and "cells" not in snapshot.shards[0].description
+    return plain and not {"cells", "model"} & snapshot.shards[0].description.keys()
 
 
 def write_turned(store: Store, matrix: Floats, path: str | Path, *, force: bool) -> None:

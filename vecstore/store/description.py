@@ -30,10 +30,10 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     shards, rows, stored = snapshot.shards, snapshot.rows, _stored_bytes(snapshot)
     first = shards[0]
     parts: dict[str, int] = {}
-    for shard in shards:
-        for name in shard.container.names():
+    for file in (*(shard.container for shard in shards), *snapshot.models):
+        for name in file.names():
             group = name.partition(".")[0] if not name.startswith("codes.") else name
-            parts[group] = parts.get(group, 0) + int(shard.container.part(name).sizes.sum())
+            parts[group] = parts.get(group, 0) + int(file.part(name).sizes.sum())
     about = {} if snapshot.stores else first.description  # what one of several says is not true of all
     return {
         "path": snapshot.path,
@@ -116,7 +116,7 @@ def _stored_bytes(snapshot: Snapshot) -> int:
         return sum(map(_stored_bytes, snapshot.stores))
     if snapshot.manifest is None:
         return sum(len(shard.container.data) for shard in snapshot.shards)
-    return sum(entry["bytes"] for entry in snapshot.manifest.entries) + len(snapshot.manifest.to_bytes())
+    return sum(entry["bytes"] for entry in snapshot.manifest.every) + len(snapshot.manifest.to_bytes())
 
 
 def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:

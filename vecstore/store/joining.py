@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.codec import Codec
 from vecstore.errors import OptionError
 from vecstore.remote.urls import is_url, place
-from vecstore.shard.shard import Models
+from vecstore.shard.models import Models
 from vecstore.store.key_lookup import KeyLookup
 from vecstore.store.manifest import MANIFEST_NAME
 from vecstore.store.numbering import Numbering
@@ -34,7 +34,7 @@ def opened(path: str | Sequence[str], *, cache: str | None = None, **options: An
     """
     if isinstance(path, str):
         return open_snapshot(place(path, cache), **options)
-    models: Models = {}
+    models = Models()
     return JoinedSnapshot([open_snapshot(place(each, cache), models=models, **options) for each in path])
 
 

@@ -17,17 +17,19 @@ from vecstore.container.document import field, parse, refuse_features, whole
 from vecstore.container.part import checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
 from vecstore.remote.urls import Place, open_file
+from vecstore.shard.models import model_file
 
 __all__ = ["MANIFEST_NAME", "TOMBSTONES", "Manifest"]
 
 MANIFEST_NAME = "manifest.json"
 MAJOR, MINOR = 1, 0
 TOMBSTONES = "tombstones"  # a feature, and the member of a shard's entry that it is about
-KNOWN_FEATURES = frozenset((TOMBSTONES,))  # what a manifest may require of its reader
+MODELS = "models"  # a feature, and a member
+KNOWN_FEATURES = frozenset((TOMBSTONES, MODELS))  # what a manifest may require of its reader
 MOST_SHARDS = 1 << 16
 MOST_BYTES, MOST_VALUES = 1 << 26, 16 * MOST_SHARDS  # of a manifest
 
-_KNOWN = frozenset(("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3"))
+_KNOWN = frozenset(("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3", MODELS))
 Entries: TypeAlias = tuple[dict[str, Any], ...]
 
 _END = re.compile(rb',\n "xxh3": "[0-9a-f]{16}"\n}\n')  # how every manifest ends
@@ -53,6 +55,8 @@ class Manifest:
         Shards that none covers are asked one by one.
     collisions : dict
         Key hashes that several shards of one key map hold, with those shards.
+    models : tuple of dict
+        ``{"file", "bytes", "fingerprint"}`` of the files that hold what shards refer to.
     more : dict
         Members unknown here that a reader may ignore; kept when the manifest is rewritten.
     """
@@ -61,6 +65,7 @@ class Manifest:
     shards: tuple[dict[str, Any], ...]
     key_maps: tuple[dict[str, Any], ...] = ()
     collisions: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    models: tuple[dict[str, Any], ...] = ()
     more: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -83,7 +88,18 @@ class Manifest:
     @property
     def files(self) -> set[str]:
         """Names of all files that belong to the store beside the manifest."""
-        return {entry["file"] for entry in (*self.entries, *_tombstones(self.shards))}
+        return {entry["file"] for entry in self.every}
+
+    @property
+    def every(self) -> list[dict[str, Any]]:
+        """What it says of each file: shards, key maps, models, deleted rows."""
+        return [*self.entries, *self.models, *_tombstones(self.shards)]
+
+    @property
+    def features(self) -> list[str]:
+        """What it requires of its reader."""
+        told = {MODELS: self.models, TOMBSTONES: [*_tombstones(self.shards)]}
+        return [feature for feature, used in told.items() if used]
 
     def write(self, directory: Path) -> None:
         """Replace the manifest of `directory`; afterwards a reader sees the old one or this one, whatever happens."""
@@ -98,11 +114,12 @@ class Manifest:
             **self.more,
             "format": "vecstore",
             "version": [MAJOR, MINOR],
-            "features": [TOMBSTONES] if any(_tombstones(self.shards)) else [],
+            "features": self.features,
             "generation": self.generation,
             "shards": list(self.shards),
             "key_maps": list(self.key_maps),
             "collisions": self.collisions,
+            **({MODELS: list(self.models)} if self.models else {}),
         }
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return _sealed(text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n')
@@ -132,10 +149,16 @@ class Manifest:
         _require_version(document, path)
         _require_checksum(body, path)
         refuse_features(document, KNOWN_FEATURES, path)
+        shards, key_maps, models = (read(document, path) for read in (_shards, _key_maps, _models))
+        names = [entry["file"] for entry in (*shards, *key_maps, *models, *_tombstones(shards))]
+        if len(set(names)) < len(names):
+            raise CorruptError("the manifest names a file twice", path=path)
         return cls(
             whole(document, "generation", path),
-            *_distinct_files(_shards(document, path), _key_maps(document, path), path),
+            shards,
+            key_maps,
             _collisions(document, path),
+            models,
             {name: value for name, value in document.items() if name not in _KNOWN},
         )
 
@@ -195,11 +218,14 @@ def _key_maps(document: dict[str, Any], path: Place) -> tuple[dict[str, Any], ..
     return found
 
 
-def _distinct_files(shards: Entries, key_maps: Entries, path: Place) -> tuple[Entries, Entries]:
-    names = [entry["file"] for entry in (*shards, *key_maps, *_tombstones(shards))]
-    if len(set(names)) < len(names):
-        raise CorruptError("the manifest names a file twice", path=path)
-    return shards, key_maps
+def _models(document: dict[str, Any], path: Place) -> Entries:
+    found = _files(document, MODELS, path) if MODELS in document else ()
+    if (MODELS in document["features"]) != bool(found):
+        raise CorruptError("the feature and the member 'models' do not agree", path=path)
+    for entry in found:
+        if entry["file"] != model_file(entry["fingerprint"]):
+            raise CorruptError("models: a file that is not named after its fingerprint", path=path)
+    return found
 
 
 def _files(document: dict[str, Any], name: str, path: Place) -> tuple[dict[str, Any], ...]:

@@ -14,7 +14,8 @@ from vecstore.container.mapped_file import MappedFile
 from vecstore.errors import CorruptError, OptionError
 from vecstore.keys.map import KeyMap
 from vecstore.remote.urls import Place, place
-from vecstore.shard.shard import Models, Shard
+from vecstore.shard.models import Models
+from vecstore.shard.shard import Shard
 from vecstore.store.history import manifest_of
 from vecstore.store.manifest import MANIFEST_NAME, TOMBSTONES, Manifest
 from vecstore.store.shards import ShardFile, Shards
@@ -50,7 +51,7 @@ def open_snapshot(
     known : Snapshot, optional
         Another generation, opened alike: files that both name are not opened again.
     """
-    models = known.shards[0].models if known is not None else {} if models is None else models
+    models = known.shards[0].models if known is not None else Models() if models is None else models
     options: dict[str, Any] = {
         "check": check,
         "safe": safe,
@@ -66,6 +67,8 @@ def open_snapshot(
     for attempt in (1, 2):
         manifest = manifest_of(directory, generation)
         try:
+            for entry in manifest.models:
+                models.hold(entry["fingerprint"], _file(directory / entry["file"], safe=safe))
             shards = _shards(directory, manifest, known, options)
             maps = [KeyMap(directory / entry["file"], check=check, safe=safe) for entry in manifest.key_maps]
             dead = _tombstones(directory, manifest, check=check, safe=safe)
@@ -105,12 +108,17 @@ def _shards(directory: Place, manifest: Manifest, known: Snapshot | None, option
     for entry in manifest.shards:
         file = same.get(_identity(entry))
         if file is None:
-            place = directory / entry["file"]
-            local = MappedFile(place, safe=options["safe"]) if isinstance(place, Path) else place
+            place = _file(directory / entry["file"], safe=options["safe"])
             first = files[0] if files else None
-            file = ShardFile(entry["rows"], partial(_read, local, entry, first, directory, options), far=local is place)
+            told = partial(_read, place, entry, first, directory, manifest, options)
+            file = ShardFile(entry["rows"], told, far=not isinstance(place, MappedFile))
         files.append(file)
     return Shards(files)
+
+
+def _file(place: Place, *, safe: bool) -> MappedFile | Place:
+    """Return a file of the store: a local one mapped, so that it stays."""
+    return MappedFile(place, safe=safe) if isinstance(place, Path) else place
 
 
 def _identity(entry: dict[str, Any]) -> tuple[str, int]:
@@ -118,7 +126,12 @@ def _identity(entry: dict[str, Any]) -> tuple[str, int]:
 
 
 def _read(
-    file: MappedFile | Place, entry: dict[str, Any], first: ShardFile | None, directory: Place, options: dict[str, Any]
+    file: MappedFile | Place,
+    entry: dict[str, Any],
+    first: ShardFile | None,
+    directory: Place,
+    manifest: Manifest,
+    options: dict[str, Any],
 ) -> Shard:
     """Return a shard; raises `CorruptError` unless it is the one that the manifest means."""
     try:
@@ -133,7 +146,9 @@ def _read(
     other = shard if first is None else first.shard
     same_keys = (shard.keys and shard.keys.key_type) == (other.keys and other.keys.key_type)
     same_space = (shard.dimensions, shard.metric) == (other.dimensions, other.metric)
-    _require_same(entry, shard.container, shard.rows == entry["rows"] and same_keys and same_space, directory)
+    named = shard.model is None or any(shard.model == model["fingerprint"] for model in manifest.models)
+    alike = shard.rows == entry["rows"] and same_keys and same_space and named
+    _require_same(entry, shard.container, alike, directory)
     return shard
 
 

@@ -287,8 +287,15 @@ class Snapshot:
             file.warm()
 
     @property
+    def models(self) -> list[Container]:
+        """The files that hold what shards refer to, each once."""
+        found = dict.fromkeys(shard.model_container for shard in self.shards if shard.model is not None)
+        return list(found)
+
+    @property
     def _files(self) -> list[Container]:
-        return [*(key_map.container for key_map in self._key_maps), *(shard.container for shard in self.shards)]
+        maps = (key_map.container for key_map in self._key_maps)
+        return [*maps, *self.models, *(shard.container for shard in self.shards)]
 
     def verify(self, report: Listener, *, deep: bool = False) -> int:
         """Check every byte against its checksum, models, and every key; return the bytes checked.

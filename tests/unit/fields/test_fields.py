@@ -147,7 +147,7 @@ def test_edited_and_merged(tmp_path: Path) -> None:
             assert len(store) == len(expected)
             same(store.field("tokens")[list(expected)], list(expected.values()))
             store.verify(deep=True)
-    assert [about["kind"] for about in Container(next(path.glob("*.vecs"))).description["fields"]] == ["multi"]
+    assert [about["kind"] for about in Container(next(path.glob("shard-*.vecs"))).description["fields"]] == ["multi"]
 
 
 def test_wrong_fields(tmp_path: Path) -> None:

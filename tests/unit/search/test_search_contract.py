@@ -32,7 +32,7 @@ from vecstore.search.number_scanner import NumberScanner
 from vecstore.search.selection import Selection
 from vecstore.search.table_scanner import TableScanner
 from vecstore.search.trellis_scanner import TrellisScanner
-from vecstore.shard.sizes import bytes_beside, fixed_bytes
+from vecstore.shard.sizes import bytes_beside
 
 ROWS, SHARD_ROWS, D = 900, 300, 150  # dimensions that no kernel divides
 EVERYTHING = 10**6
@@ -166,7 +166,7 @@ def open_store(tmp_path_factory, docs, doc_keys):
         row_bytes = own.code_bytes + ceil(bytes_beside(own, **options)) + 20 * how.keyed
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("vecstore.conversion.cutting.FIXED_BYTES", 0)  # lets shards be as small as this
-            size = fixed_bytes(own) + SHARD_ROWS * row_bytes if shards else None
+            size = SHARD_ROWS * row_bytes if shards else None
             with vecstore.Writer(path, own, metric=how.metric, shard_bytes=size, **options) as writer:
                 writer.add(unit(docs[:ROWS, :D]) * lengths, keys if how.keyed else None)
         return path

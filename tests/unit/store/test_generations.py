@@ -16,7 +16,7 @@ import pytest
 import vecstore
 from vecstore.container.container import Container
 from vecstore.errors import CorruptError, KeyNotFoundError, OptionError
-from vecstore.shard.sizes import bytes_beside, fixed_bytes
+from vecstore.shard.sizes import bytes_beside
 from vecstore.store.history import kept_name, tag_name
 from vecstore.store.manifest import MANIFEST_NAME, Manifest
 from vecstore.store.tombstones import write_tombstones
@@ -50,8 +50,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
     def made(spec: str = "sq:8", keys: Any = KEYS) -> Path:
         path, codec = tmp_path / "items.vecs", vecstore.codec(spec).fit(X, rows=200)
         row = codec.code_bytes + ceil(bytes_beside(codec, keep_norms=False, keep_order=True))
-        size = fixed_bytes(codec) + 200 * row
-        vecstore.write(path, X, keys, codec, shard_bytes=size)
+        vecstore.write(path, X, keys, codec, shard_bytes=200 * row)
         assert len(Manifest.read(path).shards) > 1
         return path
 

@@ -11,7 +11,7 @@ import vecstore
 from vecstore.errors import CorruptError, OptionError
 from vecstore.keys.packed import KERNEL_KEYS
 from vecstore.shard.shard import Shard
-from vecstore.shard.sizes import bytes_beside, fixed_bytes
+from vecstore.shard.sizes import bytes_beside
 from vecstore.store.shards import Shards
 
 ROWS, SHARD_ROWS = 900, 90
@@ -24,9 +24,7 @@ def write(tmp_path, docs, monkeypatch):
 
     def written(name, codec, shard_rows=SHARD_ROWS, **options):
         row = codec.code_bytes + ceil(bytes_beside(codec, keep_norms=False, keep_order=True))
-        vecstore.write(
-            tmp_path / name, docs[:ROWS], codec=codec, shard_bytes=fixed_bytes(codec) + shard_rows * row, **options
-        )
+        vecstore.write(tmp_path / name, docs[:ROWS], codec=codec, shard_bytes=shard_rows * row, **options)
         return vecstore.open(tmp_path / name)
 
     return written

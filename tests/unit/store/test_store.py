@@ -536,7 +536,7 @@ def test_manifests_that_do_not_fit(tmp_path, make_store):
 @pytest.mark.parametrize(
     ("member", "value", "message"),
     [
-        ('"features": []', '"features": ["ragged"]', "needs ragged"),
+        ('"models"\n', '"ragged"\n', "needs ragged"),
         ('"version": [\n  1', '"version": [\n  2', "newer"),
     ],
 )

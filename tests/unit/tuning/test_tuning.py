@@ -201,7 +201,7 @@ def test_impossible_budgets_say_what_is_reachable(words):
 
 
 def test_a_budget_counts_all_that_a_row_takes(tmp_path, monkeypatch, words, word_keys):
-    """In cells rows keep their numbers, unless told otherwise, and every shard holds the model."""
+    """In cells rows keep their numbers, unless told otherwise, and shards share the model."""
     quick = tuple(family for family in FAMILIES if family.name not in ("rq", "lsq"))
     monkeypatch.setattr("vecstore.tuning.tuner.FAMILIES", quick)
     free, paid = (vecstore.tune(words[:2000], 12, rows=10**5, **order) for order in ({"keep_order": False}, {}))
@@ -214,10 +214,10 @@ def test_a_budget_counts_all_that_a_row_takes(tmp_path, monkeypatch, words, word
         stated = vecstore.write(tmp_path / name, words[:2000], **options).certificate["bytes"]
         assert stated["row"] == pytest.approx(stated["code"] + stated["model"] / 2000 + order, abs=0.01)
     large = codec("tcq:40").fit(words[:2000])
-    options = {"codec": large, "shard_bytes": large.model_bytes + 2**17}
+    options = {"codec": large, "shard_bytes": 2**17}
     report = vecstore.write(tmp_path / "d", words[:5000], word_keys[:5000], **options)
     shards, stated = vecstore.open(tmp_path / "d").info()["shards"], report.certificate["bytes"]
-    assert shards > 1 and stated["row"] == pytest.approx(40 + stated["model"] / (5000 // shards), abs=0.01)
+    assert shards > 1 and stated["row"] == pytest.approx(40 + stated["model"] / 5000, abs=0.01)
     both = vecstore.write(tmp_path / "e", words[:2000], codec="bin/sq:8").certificate["bytes"]
     assert both["row"] == pytest.approx(both["code"] + both["model"] / 2000 + 1, abs=0.01)
 

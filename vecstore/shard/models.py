@@ -1,0 +1,103 @@
+"""Models: what codecs were trained to, in files of their own that shards refer to, and the codecs made of them.
+
+docs/format.md, section 8 (Models), has the bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from vecstore.codecs.codec import Codec, CodecSpec
+from vecstore.container.container import Container, ContainerWriter
+from vecstore.container.document import refuse_features
+from vecstore.container.mapped_file import MappedFile
+from vecstore.container.opener import open_container
+from vecstore.errors import CorruptError, FormatError
+from vecstore.remote.urls import Place
+
+__all__ = ["MODEL", "Models", "model_file", "put_model", "write_model"]
+
+KIND = "model"
+MODEL = "model."  # what names of the codec's arrays begin with
+KNOWN_FEATURES: frozenset[str] = frozenset()  # what a model file may require of its reader; none yet
+_FINGERPRINT = re.compile("[0-9a-f]{16}")
+
+
+def model_file(fingerprint: str) -> str:
+    """Return the name of the file that holds a model."""
+    return f"model-{fingerprint}.vecs"
+
+
+def write_model(directory: Path, codec: Codec) -> str | None:
+    """Write the file of a codec's model into a directory, and return its fingerprint; None where it has no arrays.
+
+    The same codec gives the same file, under the same name.
+    """
+    arrays = codec.arrays
+    if not arrays:
+        return None
+    partial = directory / f".{KIND}.partial"
+    container = ContainerWriter(partial)
+    put_model(container, codec)
+    cells = {} if codec.spec.cells is None else {"cells": codec.spec.cells.to_dict()}
+    layers = CodecSpec(codec.spec.layers).to_dict()
+    container.close({"kind": KIND, "features": [], "dimensions": codec.dimensions, "codec": layers, **cells})
+    fingerprint = Container(partial).fingerprint
+    os.replace(partial, directory / model_file(fingerprint))
+    return fingerprint
+
+
+def put_model(container: ContainerWriter, codec: Codec) -> None:
+    """Write the arrays of a codec."""
+    for name, array in codec.arrays.items():
+        container.put_array(f"{MODEL}{name}", array)
+
+
+class Models(dict[Any, Codec]):
+    """The models of a store, or of several: trained codecs by what they are made of, and the files that hold them.
+
+    Shards that are given the same ones restore a codec once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._files: dict[str, MappedFile | Place] = {}
+        self._containers: dict[str, Container] = {}
+
+    def hold(self, fingerprint: str, file: MappedFile | Place) -> None:
+        """Know the file of a model, which is read when a shard needs it; a mapped one stays, whatever is removed."""
+        self._files.setdefault(fingerprint, file)
+
+    def container(self, about: dict[str, Any], shard: Place, *, check: bool, safe: bool) -> Container:
+        """Return the file of the model that the description of a shard names: a known one, or one beside the shard.
+
+        Raises `CorruptError` where it is another one, or not there.
+        """
+        fingerprint = about.get(KIND)
+        if not isinstance(fingerprint, str) or not _FINGERPRINT.fullmatch(fingerprint):
+            raise CorruptError("member 'model' names no model", path=str(shard), found=str(fingerprint)[:40])
+        if fingerprint not in self._containers:
+            file = self._files.get(fingerprint, shard.with_name(model_file(fingerprint)))
+            try:
+                found = open_container(file, check=check, safe=safe)
+            except FileNotFoundError:
+                raise CorruptError(
+                    f"its model is missing: bring {model_file(fingerprint)} back, beside it", path=str(shard)
+                ) from None
+            _require_model(found, fingerprint)
+            self._containers[fingerprint] = found
+        container = self._containers[fingerprint]
+        if any(container.description.get(name) != about.get(name) for name in ("codec", "cells", "dimensions")):
+            raise CorruptError("its model is that of another codec: restore both from a copy", path=str(shard))
+        return container
+
+
+def _require_model(container: Container, fingerprint: str) -> None:
+    if container.description.get("kind") != KIND:
+        raise FormatError("no model of a store", path=container.path)
+    refuse_features(container.description, KNOWN_FEATURES, container.path)
+    if container.fingerprint != fingerprint:
+        raise CorruptError("another model than its name says: restore it from a copy", path=container.path)
