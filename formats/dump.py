@@ -165,6 +165,11 @@ class Dump(ABC):
         return self.path.name
 
     @property
+    def source(self) -> Path | str:
+        """What opens it again, with the same options: its path, or a URL."""
+        return self.path
+
+    @property
     def files(self) -> list[Path]:
         """The files that are read, in order."""
         if not self.path.is_dir():

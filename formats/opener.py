@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -13,6 +14,7 @@ from vecstore.formats.format import Format
 from vecstore.formats.head import Head
 from vecstore.formats.reading import GENERAL, ReadingOptions, checked_options
 from vecstore.formats.remote import FetchedFile, fetched
+from vecstore.formats.remote_files import RemoteFiles, RemotePart
 from vecstore.formats.several import SeveralDumps, matching, parts_of
 
 from vecstore.errors import FormatError
@@ -30,7 +32,8 @@ def open_dump(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) -
     ----------
     path : path
         Or a URL that fsspec knows (``s3://``, ``https://``, ``hf://``): copied to a temporary file, as a pipe is.
-        Also a pattern such as ``part-*.parquet``, or a folder of files of one kind: read as one, sorted by name.
+        Also a pattern such as ``part-*.parquet``, or a folder of files of one kind: read as one, sorted by name. Of a
+        URL each file is fetched when it is read, and kept while there is room.
         Files that are read from start to end (text, word2vec binary, ``.npy``, arrays of rows) may be compressed by
         gzip, bzip2, xz or zstd.
     **options
@@ -55,6 +58,9 @@ def open_dump(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) -
     [['cat', 'dog']]
     """
     path = fetched(path)
+    if isinstance(path, RemoteFiles):
+        opened = partial(_opened, **options)
+        return SeveralDumps(Path(path.url), [RemotePart(path, name, opened) for name in path.names])
     dump = _opened(path, **options)
     if isinstance(path, FetchedFile):
         dump.held = path  # the copy stays while the dump does

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -14,7 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from vecstore.errors import ExistsError, FormatError, require
+from vecstore.formats.remote_files import MARKS, RemoteFiles
+
+from vecstore.errors import ExistsError, FormatError, RemoteError, require
+from vecstore.remote.fsspec_objects import FsspecObjects
 from vecstore.remote.objects import Objects, objects_at, objects_of_bucket
 from vecstore.remote.urls import is_url, local_path
 
@@ -44,7 +48,7 @@ class FetchedFile(os.PathLike[str]):
 
 
 def fetched(source: Any) -> Any:
-    """Return `source`, or a `FetchedFile` of it where it is a URL or a pipe.
+    """Return `source`, or a `FetchedFile` of it where it is a URL or a pipe; `RemoteFiles` of a pattern or a folder.
 
     Buckets are read by obstore where that is installed, other URLs by fsspec.
 
@@ -53,11 +57,11 @@ def fetched(source: Any) -> Any:
     FormatError
         It cannot be fetched. `RemoteError` where a bucket does not give it.
     FileNotFoundError
-        Nothing is there, in a bucket.
+        Nothing is there.
     MissingExtraError
         fsspec, or what it needs for this kind of URL, is not installed.
     """
-    if isinstance(source, FetchedFile):
+    if isinstance(source, (FetchedFile, RemoteFiles)):
         return source
     text = os.fspath(source)
     if text.startswith("file://"):
@@ -110,7 +114,29 @@ def _copy(source: IO[bytes], path: Path) -> None:
         shutil.copyfileobj(source, file, _PIECE_BYTES)
 
 
-def _downloaded(url: str) -> FetchedFile:
+def _downloaded(url: str) -> FetchedFile | RemoteFiles:
+    """Return a copy of a file, or the files that a pattern or a folder stands for."""
+    scheme = urlsplit(url).scheme
+    listed = scheme not in ("http", "https")  # whose servers have no folders, and whose URLs have queries
+    if listed and (url.endswith("/") or any(mark in url.partition("://")[2] for mark in MARKS)):
+        return RemoteFiles(url, _objects_at)
+    try:
+        return _file(url)
+    except FileNotFoundError:
+        try:
+            found = RemoteFiles(url, _objects_at) if listed else None
+        except (FormatError, RemoteError):
+            found = None
+        if found is None:
+            raise
+        return found
+
+
+def _objects_at(url: str) -> Objects:
+    return FsspecObjects(url) if urlsplit(url).scheme in FSSPEC_FIRST else objects_at(url)
+
+
+def _file(url: str) -> FetchedFile:
     parent, _, own = url.rpartition("/")
     if urlsplit(url).scheme not in FSSPEC_FIRST and (objects := objects_of_bucket(parent)) is not None:
         return FetchedFile(own, partial(objects.download, own))
@@ -119,6 +145,8 @@ def _downloaded(url: str) -> FetchedFile:
     try:
         with fsspec.open(url, "rb") as remote:
             return FetchedFile(name, partial(_copy, remote))
+    except (FileNotFoundError, IsADirectoryError):
+        raise FileNotFoundError(errno.ENOENT, "nothing is there", url) from None
     except ImportError as error:
         raise FormatError(f"this kind of URL needs a library that is not installed: {error}", path=url) from None
     except Exception as error:  # every file system has errors of its own

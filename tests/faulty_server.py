@@ -69,6 +69,7 @@ class Proxy:
     drop      closes the connection
     busy      503 without asking the server
     broken    asks the server, and answers 500
+    denied    403 without asking the server; not among FAULTS
     ========  ==================================================================================
 
     Attributes
@@ -108,6 +109,9 @@ class Proxy:
             return
         if fault == "busy":
             handler.send(503, {}, b"<Error><Code>SlowDown</Code></Error>")
+            return
+        if fault == "denied":
+            handler.send(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
             return
         headers = dict(handler.headers)
         if fault == "whole":

@@ -40,6 +40,7 @@ ALLOWED = {
         "formats/plain_pickle.py",
         "ValueError",
     ): "caught a few lines below, with those of numpy",  # becomes a FormatError in the same module
+    ("formats/remote.py", "FileNotFoundError"): "as open() does",
     ("formats/stream.py", "EOFError"): "caught by the stream, with those of the decompressors",
     ("formats/torch_zip.py", "IndexError"): "caught by the machine, with those of its stack",
     ("formats/torch_zip.py", "TypeError"): "caught by the machine, with those of its stack",

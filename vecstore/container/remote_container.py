@@ -100,7 +100,8 @@ class RemotePart(Part):
         super().check_rows(rows)
 
     def _compare(self, block: int, chunks: Sequence[int]) -> None:
-        self._bring(chain(chunks, self._following(block)))
+        if not self._pieces.hold(map(self._piece, chunks)):
+            self._bring(chain(chunks, self._following(block)))
         try:
             super()._compare(block, chunks)
         except CorruptError:  # the local file lost what it had: the machine went down before it was on the disk
@@ -109,11 +110,9 @@ class RemotePart(Part):
 
     def _following(self, block: int) -> Iterator[int]:
         """Yield the chunks of the blocks that come next, where blocks are asked for in order: more and more of them."""
-        if block + 1 == self._next:
-            return
         self._ahead = min(2 * self._ahead + 1, MOST_AHEAD) if block == self._next else 0
-        self._next = block + 1
-        for following in range(block + 1, min(block + 1 + self._ahead, self.blocks)):
+        self._next = block + 1 + self._ahead
+        for following in range(block + 1, min(self._next, self.blocks)):
             yield from self._chunks_of(following)
 
     def _bring(self, chunks: Any) -> None:

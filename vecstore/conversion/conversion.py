@@ -39,6 +39,7 @@ from vecstore.formats import Dump, ReadingOptions, open_dump
 from vecstore.formats.opener import recognised
 from vecstore.formats.reading import checked_options
 from vecstore.formats.remote import fetched
+from vecstore.formats.remote_files import RemoteFiles
 from vecstore.formats.several import matching
 from vecstore.metric import Metric
 from vecstore.progress import Progress, reported
@@ -253,7 +254,7 @@ def _dump(source: Any, reading: dict[str, Any]) -> Dump | TrainedTables:
         source = dask_dump(source, reading.pop("columns", None))
     if not isinstance(source, Dump) and not in_memory(source):
         options, source = checked_options(reading), fetched(source)
-        if matching(Path(source)):
+        if isinstance(source, RemoteFiles) or matching(Path(source)):
             return open_dump(source, **options)
         entry, _, _ = recognised(source, **options)
         return TrainedTables(Path(source), entry.name, options) if entry.table else open_dump(source, **options)

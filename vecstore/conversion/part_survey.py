@@ -78,7 +78,7 @@ class PartWork:
 
     def digest(self) -> str:
         """Return what the work is, for who begins it again; "" where that is not known before it is done."""
-        if not isinstance(self.part, FilePart):
+        if not isinstance(self.part, FilePart) or isinstance(self.part.path, str):
             return ""
         status = self.part.path.stat()
         about = (str(self.part.path), status.st_size, status.st_mtime_ns, dict(self.part.reading))

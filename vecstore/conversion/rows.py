@@ -24,7 +24,7 @@ __all__ = ["FilePart", "Parted", "Rows", "cleaned", "parted"]
 class FilePart:
     """A file that is a part of a dump, and how it is read: what is sent to a worker, who opens it there."""
 
-    path: Path
+    path: Path | str
     reading: ReadingOptions
 
     def open(self) -> Dump:
@@ -44,7 +44,7 @@ def parted(dump: Dump, reading: ReadingOptions | None = None) -> Parted:
     """Return a dump with its parts: as files, where it was opened from a path with these options."""
     if reading is None:
         return Parted(dump, list(dump.parts))
-    return Parted(dump, [FilePart(part.path, reading) for part in dump.parts])
+    return Parted(dump, [FilePart(part.source, reading) for part in dump.parts])
 
 
 class Rows:

@@ -78,6 +78,10 @@ class Pieces:
         self._marks_at, self._present = pages * PAGE_BYTES, whole[pages * PAGE_BYTES :]
         self._since_room, self._lock = 0, threading.Lock()
 
+    def hold(self, pieces: Iterable[Piece]) -> bool:
+        """Return whether pieces seem to be there."""
+        return all(self._present[piece.start // PAGE_BYTES] for piece in pieces)
+
     def bring(self, pieces: Iterable[Piece], *, again: bool = False) -> None:
         """Have pieces fetched that are not there; with `again`, those that seem to be, too.
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from vecstore.bench.scripts.docs_pictures import (
+    bucket_lookup,
     cells,
     encoder,
     file_parts,
@@ -33,6 +34,7 @@ def pictures(benchmarks: Path) -> Mapping[str, Callable[[Theme], Drawing]]:
         docs/benchmarks.md, whose first table of recall is drawn.
     """
     return {
+        "bucket-lookup": bucket_lookup.draw,
         "cells": cells.draw,
         "encoder": encoder.draw,
         "file-parts": file_parts.draw,

@@ -63,7 +63,7 @@ def test_urls(good, fails, server):
     with package.open("far.vecs") as store:
         np.testing.assert_array_equal(np.asarray(store.vectors), np.load("x.npy"))
         assert store.info()["provenance"]["source"] == "x.npy"
-    assert "cannot be fetched" in fails("convert", f"{server}/none.npy", "no.vecs")
+    assert "/none.npy: nothing is there" in fails("convert", f"{server}/none.npy", "no.vecs")
     with fsspec.open("memory://folder/m.npy", "wb") as file:
         file.write(Path("x.npy").read_bytes())
     assert package.formats.open_dump("memory://folder/m.npy").rows == len(np.load("x.npy"))

@@ -187,3 +187,13 @@ def test_file_urls_are_paths(tmp_path: Path) -> None:
     vecstore.write(url, X[:10], codec="f32")
     assert (tmp_path / "a b.vecs").is_file()
     np.testing.assert_array_equal(vecstore.open(url)[3], X[3])
+
+
+def test_rows_that_are_looked_up_bring_nothing_beside(tmp_path: Path, bucket: str, requests: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(40_000, 64)).astype(np.float32)
+    vecstore.write(tmp_path / "x.vecs", x, codec="f32")
+    upload(tmp_path / "x.vecs", f"{bucket}/x.vecs")
+    rows = np.arange(100, 40_000, 4000)  # of blocks that follow each other
+    with requests() as used, vecstore.open(f"{bucket}/x.vecs") as store:
+        np.testing.assert_array_equal(store.vectors[rows], x[rows])
+    assert used.received_bytes < 64 * 1024 * (len(rows) + 2)
