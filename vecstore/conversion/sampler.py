@@ -63,9 +63,11 @@ class Sampler:
     def __init__(self, dimensions: int, seed: int, capacity: int, *, part: int = 0) -> None:
         self.capacity, self.limit = capacity, (1 << 64) - 1
         self._seed = np.uint64((seed + part * NEXT_PART) % (1 << 64))
-        self._priorities = np.empty(0, np.uint64)
-        self._vectors = [np.empty((0, dimensions), np.float32)]
-        self._rows = np.empty(0, np.int64)
+        # A place holds a row or waits for one; memory is taken when it is written to.
+        places = self.capacity + max(self.capacity // 4, 1)
+        self._vectors = np.empty((places, dimensions), np.float32)
+        self._rows, self._priorities = np.empty(places, np.int64), np.empty(places, np.uint64)
+        self._free = np.arange(places)[::-1]  # the last ones are taken first
 
     def offer(self, vectors: Floats, rows: NDArray[np.int64]) -> None:
         """Consider rows of the stream."""
@@ -74,26 +76,34 @@ class Sampler:
 
     def take(self, vectors: Floats, rows: NDArray[np.int64], priorities: NDArray[np.uint64]) -> None:
         """Consider rows that another one has found."""
-        low = priorities < np.uint64(self.limit)
-        if not low.any():
-            return
-        self._vectors.append(vectors[low])
-        self._priorities = np.concatenate([self._priorities, priorities[low]])
-        self._rows = np.concatenate([self._rows, rows[low]])
-        if len(self._rows) > self.capacity * 5 // 4:
-            self._prune()
+        low = np.flatnonzero(priorities < np.uint64(self.limit))
+        while len(low):
+            count = min(len(low), len(self._free))
+            some, places = low[:count], self._free[len(self._free) - count :]
+            self._vectors[places], self._rows[places] = vectors[some], rows[some]
+            self._priorities[places] = priorities[some]
+            self._free, low = self._free[: len(self._free) - count], low[count:]
+            if not len(self._free):
+                self._prune()
+                low = low[priorities[low] < np.uint64(self.limit)]
 
     def found(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.uint64]]:
         """Return the sample in random order, its row numbers and their priorities, which rise."""
-        self._prune()
-        return self._vectors[0], self._rows, self._priorities
+        kept = self._in_order()[: self.capacity]
+        return self._vectors[kept], self._rows[kept], self._priorities[kept]
+
+    def _in_order(self) -> NDArray[np.int64]:
+        """Return the places that hold rows, by rising priority."""
+        taken = np.ones(len(self._rows), bool)
+        taken[self._free] = False
+        places = np.flatnonzero(taken)
+        return places[np.lexsort((self._rows[places], self._priorities[places]))]
 
     def _prune(self) -> None:
-        order = np.lexsort((self._rows, self._priorities))[: self.capacity]
-        self._vectors = [np.concatenate(self._vectors)[order]]
-        self._priorities, self._rows = self._priorities[order], self._rows[order]
-        if len(order) == self.capacity:
-            self.limit = int(self._priorities[-1])
+        """Free the places of rows beyond the capacity; the others stay where they are."""
+        places = self._in_order()
+        self.limit = int(self._priorities[places[self.capacity - 1]])
+        self._free = places[self.capacity :][::-1]
 
 
 def _mixed(x: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ __all__ = ["GroundTruth", "extrapolated", "forecast", "interval", "paired"]
 
 QUERIES_AT_ONCE = 64
 RESAMPLES = 1000
+GROUP = 32  # columns whose maximum stands for them
 ROUNDING = 1e-6  # of a score, that two rows may differ by and still count as equally near
 
 
@@ -35,14 +37,20 @@ class GroundTruth:
 
     def __init__(self, queries: Floats, base: Floats, metric: Metric, ks: tuple[int, ...] = (10,)) -> None:
         self.base, self.metric = base, metric
+        self._measured: tuple[Floats, Floats] | None = None
         self.ks = tuple(k for k in ks if k <= len(base))
         self._ranking = Ranking.of(metric, queries, unit_rows=False)
         self.queries = self._ranking.queries
-        self._last = self._kth_scores()  # exact score of each query's k-th neighbour: (q, ks)
 
     def scores(self, rows: Floats, part: slice) -> Floats:
         """Return raw scores of some queries and rows: (q, n) float32, larger being nearer."""
-        return raw_scores(self._ranking.raw, self.queries[part] @ rows.T, np.einsum("ij,ij->i", rows, rows))
+        return raw_scores(self._ranking.raw, self.queries[part] @ rows.T, self._squares(rows))
+
+    def _squares(self, rows: Floats) -> Floats:
+        """Return squared lengths (n,); they are kept for the rows that were asked for last, portion after portion."""
+        if self._measured is None or self._measured[0] is not rows:
+            self._measured = rows, np.einsum("ij,ij->i", rows, rows)
+        return self._measured[1]
 
     def final_scores(self, rows: Floats, part: slice) -> NDArray[np.float64]:
         """Return scores of some queries and rows as a search gives them, a distance with its sign changed: (q, n)."""
@@ -54,6 +62,8 @@ class GroundTruth:
 
     def recalls(self, decoded: Floats) -> dict[int, NDArray[np.float64]]:
         """Return recall@k of every query, (q,) for each k, when `decoded` (n, d) is searched in place of the base."""
+        if np.array_equal(decoded, self.base):  # what is found is what is nearest
+            return {k: np.ones(len(self.queries)) for k in self.ks}
         recalls = {k: np.empty(len(self.queries)) for k in self.ks}
         for part in self.parts():
             right = self._right(part, _best(self.scores(decoded, part), self.ks[-1]))
@@ -77,7 +87,9 @@ class GroundTruth:
         least = self._last[part] - ROUNDING * np.abs(self._last[part]) - 1e-12
         return {k: (exact[:, :k] >= least[:, column, None]).mean(axis=1) for column, k in enumerate(self.ks)}
 
-    def _kth_scores(self) -> Floats:
+    @cached_property
+    def _last(self) -> Floats:
+        """Exact score of each query's k-th neighbour: (q, ks)."""
         last = np.empty((len(self.queries), len(self.ks)), np.float32)
         for part in self.parts():
             found = _best(self.scores(self.base, part), self.ks[-1])
@@ -95,10 +107,24 @@ class GroundTruth:
 
 
 def _best(scores: Floats, k: int) -> NDArray[np.int64]:
-    """Return the columns of the k best scores of each row, best first."""
-    found = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    """Return the columns of the k best scores of each row, best first.
+
+    The k best of the maxima of groups are scores of different columns: nothing below the least of them is among the
+    k best of all, so that little is left to be put in order.
+    """
+    rows, columns = scores.shape
+    groups = columns // GROUP
+    if groups < 4 * k:
+        found = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
+        return np.take_along_axis(found, order, axis=1)
+    maxima = scores[:, : groups * GROUP].reshape(rows, groups, GROUP).max(axis=2)
+    floors = np.partition(maxima, groups - k, axis=1)[:, groups - k]
+    best = np.empty((rows, k), np.int64)
+    for row, (own, floor) in enumerate(zip(scores, floors, strict=True)):
+        likely = np.flatnonzero(own >= floor)
+        best[row] = likely[np.argsort(-own[likely], kind="stable")[:k]]
+    return best
 
 
 def interval(values: NDArray[np.float64], *, seed: int) -> Interval:

@@ -14,6 +14,8 @@ from vecstore.codecs.packing import join, paired, split
 
 __all__ = ["SQ"]
 
+PIECE_BYTES = 1 << 18
+
 
 @dataclass(frozen=True)
 class SQ(Quantizer):
@@ -67,7 +69,15 @@ class TrainedSQ(TrainedQuantizer):
 
     def levels(self, z: Floats) -> NDArray[np.uint8]:
         """Return the level of each dimension: (n, d) uint8."""
-        return np.clip(np.rint((z - self.lowest) / self.steps), 0, (1 << self.bits) - 1).astype(np.uint8)
+        levels = np.empty(z.shape, np.uint8)
+        rows = max(PIECE_BYTES // (4 * self.dimensions), 1)
+        for first in range(0, len(z), rows):  # pieces stay in the cache from step to step
+            part = z[first : first + rows] - self.lowest
+            part /= self.steps
+            np.rint(part, out=part)
+            np.clip(part, 0, (1 << self.bits) - 1, out=part)
+            levels[first : first + rows] = part
+        return levels
 
     def snap(self, z: Floats) -> Floats:
         """Return what decoding the codes of `z` would give."""
