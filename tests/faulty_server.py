@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
-__all__ = ["FAULTS", "Asked", "Proxy", "folder_server", "moto_server"]
+__all__ = ["FAULTS", "Asked", "Proxy", "QuietHandler", "Server", "folder_server", "moto_server"]
 
 DELAY_S = 0.05
 FAULTS = ("delay", "cut", "short", "long", "flip", "stale", "whole", "twice", "lost", "drop", "busy", "broken")
@@ -36,7 +36,9 @@ _OF_BODIES = ("transfer-encoding", "content-length")  # told anew
 Plan = Callable[[Asked], "str | None"]
 
 
-class _Quiet(BaseHTTPRequestHandler):
+class QuietHandler(BaseHTTPRequestHandler):
+    """Answers in one call, and tells nothing."""
+
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -86,19 +88,19 @@ class Proxy:
         self._last, self._lock = b"nothing came before", threading.Lock()
         proxy = self
 
-        class Handler(_Quiet):
+        class Handler(QuietHandler):
             def _forward(self) -> None:
                 proxy._answer(self)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _forward
 
-        self._server = _Server(Handler)
+        self._server = Server(Handler)
         self.url = self._server.url
 
     def close(self) -> None:
         self._server.close()
 
-    def _answer(self, handler: _Quiet) -> None:
+    def _answer(self, handler: QuietHandler) -> None:
         body = _body(handler)
         with self._lock:
             asked = Asked(len(self.asked), handler.command, handler.path, dict(handler.headers))
@@ -166,7 +168,14 @@ class Proxy:
         return answer.status, told, data
 
 
-class _Server:
+class Server:
+    """A server in a thread, until it is closed.
+
+    Attributes
+    ----------
+    url : str
+    """
+
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -185,7 +194,7 @@ class _Server:
 def folder_server(folder: Path, *, ranges: bool = True, lengths: bool = True) -> Iterator[str]:
     """Serve the files of a folder over HTTP; without `ranges` whole, without `lengths` in chunks of untold number."""
 
-    class Handler(_Quiet):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             path = folder / unquote(urlsplit(self.path).path).lstrip("/")
             if not path.is_file():
@@ -218,7 +227,7 @@ def folder_server(folder: Path, *, ranges: bool = True, lengths: bool = True) ->
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.write(b"0\r\n\r\n")
 
-    server = _Server(Handler)
+    server = Server(Handler)
     try:
         yield server.url
     finally:

@@ -30,6 +30,7 @@ class ObstoreObjects(Objects):
         self._errors = require("obstore.exceptions", purpose="reading buckets")
         parts = urlsplit(self.url)
         self._prefix = ""
+        self._versions: dict[str, Any] = {}  # what else tells the version of a mark: Google's service wants that
         with translated(url, requests=0):
             if parts.scheme == "memory":
                 self._prefix = parts.path.strip("/") + "/"
@@ -51,11 +52,14 @@ class ObstoreObjects(Objects):
             data = bytes(found.bytes())
         traffic.add(0, len(data))
         meta = found.meta
+        self._note(meta)
         return Answer(data, meta["size"], meta["e_tag"])
 
     def head(self, name: str) -> Answer:
         with self._told(name):
-            return _about(self._obstore.head(self._store, self._prefix + name))
+            meta = self._obstore.head(self._store, self._prefix + name)
+        self._note(meta)
+        return _about(meta)
 
     def download(self, name: str, path: Path) -> None:
         with self._told(name), open(path, "wb") as file:
@@ -70,7 +74,7 @@ class ObstoreObjects(Objects):
         self._put(name, data, mode="create")
 
     def replace(self, name: str, data: bytes, mark: str) -> None:
-        self._put(name, data, mode={"e_tag": mark})
+        self._put(name, data, mode={"e_tag": mark, **self._versions.get(mark, {})})
 
     def delete(self, name: str) -> None:
         try:
@@ -88,6 +92,11 @@ class ObstoreObjects(Objects):
                     name = each["path"].removeprefix(self._prefix)
                     if name.startswith(prefix):
                         yield name, _about(each)
+
+    def _note(self, meta: Any) -> None:
+        if meta["version"] is not None:
+            # One is enough: a commit replaces the manifest that was read last.
+            self._versions = {meta["e_tag"]: {"version": meta["version"]}}
 
     def _put(self, name: str, source: bytes | Path, **mode: Any) -> None:
         with self._told(name):
