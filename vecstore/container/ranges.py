@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ranges", "cut", "divided", "length_of", "rows_in"]
+__all__ = ["Ranges", "cut", "divided", "length_of", "rows_in", "spread"]
 
 Ranges = NDArray[np.int64]
 
@@ -52,3 +52,13 @@ def divided(ranges: Ranges, size: int) -> list[Ranges]:
     counted, part = cut(np.stack([before, ends], axis=1), np.arange(0, total + size, size))
     pieces = counted + (ranges[:, 0] - before)[np.searchsorted(before, counted[:, 0], side="right") - 1, None]
     return np.split(pieces, np.flatnonzero(np.diff(part)) + 1)
+
+
+def spread(ranges: Ranges, runs: int, size: int) -> Ranges:
+    """Return runs of up to `size` rows, evenly spread over those of some ranges; there are 2 * runs * size at least."""
+    lengths = ranges[:, 1] - ranges[:, 0]
+    ends = np.cumsum(lengths)
+    at = np.arange(runs) * (int(ends[-1]) // runs)
+    own = np.searchsorted(ends, at, side="right")
+    first = ranges[own, 0] + at - (ends - lengths)[own]
+    return np.stack([first, np.minimum(first + size, ranges[own, 1])], axis=1)

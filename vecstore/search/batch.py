@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.container.ranges import Ranges, divided, length_of, rows_in
+from vecstore.container.ranges import Ranges, divided, length_of, rows_in, spread
 from vecstore.kernels import entries
 from vecstore.parallel import over_items, over_slices, thread_count
 from vecstore.search.kinds import scanner_of, scorer_of
@@ -37,6 +37,9 @@ PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leave
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
+# A scan for so many rows or more looks at a sample first: so many runs of so many rows, one row in so many; it begins
+# with the score of the row that so many standard deviations more than expected reach.
+LEAST_SAMPLED, RUN, LEAST_RUNS, MOST_RUNS, SAMPLED, SURPLUS = 64, 64, 16, 256, 2048, 3.0
 SCORED_AT_ONCE = 256  # rows, at least, that are worth a thread
 
 Found: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.int64]]]  # raw scores and rows of each query
@@ -157,6 +160,18 @@ class Batch:
         A scan that loses rows loses others, depending on which were seen before: with `repeatable` this does not
         depend on threads.
         """
+        sampled = None if repeatable else self._sampled_floors(scanners, k)
+        if sampled is not None:
+            best = self._best(scanners, k, np.maximum(floors, sampled), repeatable=False)
+            if (best.sizes < k).any():  # the sample was better than the others are
+                sampled = None
+        if sampled is None:
+            best = self._best(scanners, k, floors, repeatable=repeatable)
+        if ordered:
+            best.sort()
+        return best
+
+    def _best(self, scanners: Sequence[Scanner], k: int, floors: NDArray[np.float64], *, repeatable: bool) -> TopK:
         # A thread goes on with its heaps from piece to piece, and all raise the same floors.
         heaps: dict[tuple[int, int], TopK] = {}
         raised = floors.copy()
@@ -175,9 +190,30 @@ class Batch:
         best, *others = heaps.values() or [TopK(len(floors), k)]
         for other in others:
             best.collect(other)
-        if ordered:
-            best.sort()
         return best
+
+    def _sampled_floors(self, scanners: Sequence[Scanner], k: int) -> NDArray[np.float64] | None:
+        """Return raw scores (q,) that somewhat more than k rows are likely to reach, by a sample of the rows.
+
+        With them a scan that looks for many rows passes over most of those that it would hold for a while: a heap of
+        k takes in k (1 + ln(n / k)) of n rows. None where that is not worth it.
+        """
+        if len(scanners) != 1 or k < LEAST_SAMPLED or self._picked[0] is not None:
+            return None
+        part, sections = scanners[0].codes.part, self.prepared.sections
+        ranges = self._looked_at(scanners[0], 0)
+        rows = length_of(ranges)
+        runs = min(rows // SAMPLED, MOST_RUNS)
+        if part.unchecked or sections[0].cells is not None or runs < LEAST_RUNS:
+            return None
+        expected = k * runs * RUN / rows
+        rank = int(expected + SURPLUS * (expected**0.5 + 1)) + 1
+        if rank > runs * RUN // 2:
+            return None
+        best = TopK(len(self.ranking.queries), rank)
+        some = Piece(0, spread(ranges, runs, RUN))
+        self._over(scanners[0], some, best, np.full(len(best.sizes), -np.inf))
+        return best.scores.min(axis=1) if (best.sizes == rank).all() else None
 
     def reaching(
         self, scanners: Sequence[Scanner], floors: NDArray[np.float64], take: Callable[[int, TopK], None]

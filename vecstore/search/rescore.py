@@ -14,6 +14,8 @@ from vecstore.search.topk import TopK
 
 __all__ = ["LEAST_CANDIDATES", "Rescore"]
 
+LEAST_IN_ROUNDS = 1500  # of candidates: so many are scored, and then those that may still be better
+FURTHER = 1.5  # times the largest difference from the mean that was seen: what none of the others has
 LEAST_CANDIDATES = 64  # of a scan by approximate scores, however few rows are wanted
 
 
@@ -36,7 +38,9 @@ class Rescore(Strategy):
     least: int = 0
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        found = self._scanned(batch, k, ordered=False)
+        found, first = self._scanned(batch, k, ordered=False), k * 3 // 2
+        if self.fine == 0 and LEAST_IN_ROUNDS <= first < found.k and (found.sizes == found.k).all():
+            return _scored_in_rounds(batch, found, first, k).least(floors)
         return batch.score(found.rows, k, batch.scorers(self.fine)).least(floors)
 
     def candidates(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> Candidates:
@@ -48,3 +52,26 @@ class Rescore(Strategy):
         wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
         everything = np.full(len(batch.rescored), -np.inf)
         return batch.best(batch.fast_scanners(wanted=k), wanted, everything, ordered=ordered)
+
+
+def _scored_in_rounds(batch: Batch, found: TopK, first: int, k: int) -> TopK:
+    """Return the best k of candidates by exact scores, of which few of those beyond the `first` ones are scored.
+
+    Scores of a scan differ from exact ones by what rounding to tables of bytes loses: for the others hardly by much
+    more than the most seen among the first.
+    """
+    scorers = batch.scorers(0)
+    order = np.argpartition(-found.scores, first - 1, axis=1)
+    scores, rows = np.take_along_axis(found.scores, order, axis=1), np.take_along_axis(found.rows, order, axis=1)
+    exact = np.full(scores.shape, -np.inf)
+    exact[:, :first] = batch.exact(rows[:, :first], scorers)
+    gains = exact[:, :first] - scores[:, :first]
+    mean = gains.mean(axis=1)
+    most = mean + FURTHER * (gains.max(axis=1) - mean)
+    reached = -np.partition(-exact[:, :first], k - 1, axis=1)[:, k - 1]
+    rows[:, first:][scores[:, first:] + most[:, None] < reached[:, None]] = -1
+    exact[:, first:] = batch.exact(rows[:, first:], scorers)
+    best = TopK(len(rows), k)
+    for query, there in enumerate(rows >= 0):
+        best.put(query, exact[query, there], rows[query, there])
+    return best

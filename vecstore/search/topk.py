@@ -68,6 +68,9 @@ class TopK:
 
     def put(self, query: int, scores: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
         """Set what was found for a query: the best k of scores (n,) of rows (n,)."""
+        if len(scores) > self.k:  # far fewer to sort
+            kept = scores >= np.partition(scores, len(scores) - self.k)[len(scores) - self.k]
+            scores, rows = scores[kept], rows[kept]
         order = np.lexsort((rows, -scores))[: self.k]
         self.scores[query, : len(order)], self.rows[query, : len(order)] = scores[order], rows[order]
         self.sizes[query] = len(order)
