@@ -94,6 +94,9 @@ def _datasets(path: Path) -> dict[str, Shaped]:
     h5py, found = _h5py(), {}
 
     def visit(name: str, item: Any) -> bool | None:
+        if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+            elsewhere = "lies in other files, which a file that came from elsewhere could choose: they are not read"
+            raise FormatError(f"dataset {name!r} {elsewhere}", path=path)
         if isinstance(item, h5py.Dataset) and item.shape is not None:
             found[name] = Shaped(tuple(item.shape), item.dtype)
         return True if len(found) > _MOST_DATASETS else None

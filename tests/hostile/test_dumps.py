@@ -229,3 +229,18 @@ def test_tables_of_large_numbers_are(tmp_path: Path) -> None:
     import_hash_embed(np.full((4, 2), 1e14), tmp_path / "a.vecs", seed=1, keys=["a"])
     with vecstore.open(tmp_path / "a.vecs") as store:
         assert np.isfinite(store["a"]).all()
+
+
+def test_hdf5_that_names_other_files(tmp_path):
+    """Numbers would be read from any file that the reader may open."""
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "secret").write_bytes(bytes(64))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("train", (4, 4), "<f4", external=[(str(tmp_path / "secret"), 0, 64)])
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        layout = h5py.VirtualLayout((4, 4), "<f4")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "c.h5"), "train", (4, 4))
+        file.create_virtual_dataset("train", layout)
+    for name in ("a.h5", "b.h5"):
+        with pytest.raises(FormatError, match="lies in other files"):
+            open_dump(tmp_path / name)
