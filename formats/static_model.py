@@ -72,7 +72,7 @@ class StaticModel:
     ----------
     path : Path
         The file of the table.
-    table : (rows, d) array of floats, mapped
+    table : (rows, d) array of floats or whole numbers, mapped
     tokens : Tokens
     """
 
@@ -174,9 +174,12 @@ def _normalizes(folder: Path) -> bool:
 def _table(arrays: dict[str, NDArray[Any]], path: Path) -> NDArray[Any]:
     named = [arrays[name] for name in TABLES if name in arrays]
     found = named or [array for array in arrays.values() if array.ndim == 2]
-    if len(found) != 1 or found[0].ndim != 2 or found[0].dtype.kind != "f" or 0 in found[0].shape:
+    # Whole numbers of a byte are what model2vec makes of a table for less memory: they are taken as they are.
+    if len(found) != 1 or found[0].ndim != 2 or found[0].dtype.kind not in "fi" or 0 in found[0].shape:
         shown = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in sorted(arrays.items())[:10])
-        raise FormatError("holds no table of floats", path=path, expected=" or ".join(TABLES), found=shown or "nothing")
+        raise FormatError(
+            "holds no table of numbers", path=path, expected=" or ".join(TABLES), found=shown or "nothing"
+        )
     return found[0]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import OptionError, ShapeError
+from vecstore.sentences.gram_table import GramTable
 from vecstore.sentences.static_table import StaticTable
 from vecstore.sentences.terms import Table
 from vecstore.sentences.word_table import WordTable
@@ -32,7 +33,7 @@ class Encoder:
       sentence-transformers' StaticEmbedding compute of the same numbers.
     - A store of **words**, given as `vecstore.words.Words`. A text is split at white space, and its vector is the mean
       of its words' vectors at length one, which is what fastText does. Words that are not known are what
-      `Words(unknown=...)` says.
+      `Words(unknown=...)` says. With `ngrams`, word n-grams count too, as in fastText's classifiers.
 
     Each distinct token of up to 1,024 texts is decoded once. An encoder may be used from several threads.
 
@@ -41,6 +42,9 @@ class Encoder:
     source : Store or Words
     weights : (n,) array, optional
         What the vector of each row of the store is multiplied by: `sif_weights`, or the model's own by default.
+    ngrams : int, optional
+        Of an imported fastText model: take the mean as its classifiers do (``wordNgrams``), of what words and runs of
+        up to so many of them have in the table, vectors being as long as they are there. Without `weights`.
 
     Attributes
     ----------
@@ -49,7 +53,7 @@ class Encoder:
     Raises
     ------
     OptionError
-        A store without a tokenizer.
+        A store without a tokenizer; `ngrams` for anything else than an imported fastText model.
     MissingExtraError
         The library tokenizers is missing, for a static model.
 
@@ -60,13 +64,19 @@ class Encoder:
     (2, 256)
     """
 
-    def __init__(self, source: Store | Words, *, weights: ArrayLike | None = None) -> None:
+    def __init__(self, source: Store | Words, *, weights: ArrayLike | None = None, ngrams: int | None = None) -> None:
         store = source.store if isinstance(source, Words) else source
         own = None if weights is None else np.asarray(weights, np.float32)
         rows = store.vectors.shape[0]  # with those that were deleted
         if own is not None and own.shape != (rows,):
             raise ShapeError(f"a weight for each of {rows:,} rows, found shape {own.shape}")
-        self._table: Table = WordTable(source, own) if isinstance(source, Words) else _static_table(store, own)
+        self._table: Table
+        if ngrams is not None:
+            if own is not None or not isinstance(source, Words):
+                raise OptionError("ngrams are those of words, without weights: Encoder(Words(store), ngrams=2)")
+            self._table = GramTable(source, ngrams)
+        else:
+            self._table = WordTable(source, own) if isinstance(source, Words) else _static_table(store, own)
         self.dimensions = store.dimensions
 
     def encode(self, texts: str | Sequence[str], *, normalize: bool | None = None) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,6 +83,19 @@ def test_folders_of_model2vec(model_folder, tmp_path, config, beside):
         np.testing.assert_allclose(Encoder(store).encode(texts), theirs.encode(texts), rtol=1e-5, atol=1e-6)
 
 
+def test_a_table_of_whole_numbers_as_model2vec_writes_it(model_folder, tmp_path):
+    from model2vec import StaticModel
+
+    table = np.random.default_rng(2).integers(-127, 128, size=(7, 6)).astype(np.int8)
+    folder = model_folder({"embeddings": table}, config={"normalize": True})
+    vecstore.convert(folder, tmp_path / "a.vecs", "f32")
+    texts = ["a cat sat on the mat", "cat", "the mat"]
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        np.testing.assert_array_equal(np.asarray(store.vectors), table)
+        theirs = StaticModel.from_pretrained(folder)
+        np.testing.assert_allclose(Encoder(store).encode(texts), theirs.encode(texts), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["flat", "nested"])
 @pytest.mark.parametrize("normalizes", [False, True])
 def test_folders_of_sentence_transformers(model_folder, tmp_path, kind, normalizes):
@@ -121,6 +135,34 @@ def test_words_are_averaged_as_fasttext_does(tmp_path):
     with vecstore.open(tmp_path / "a.vecs") as store:
         found = Encoder(Words(store, unknown="store")).encode(texts)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("ngrams", "most"), [(1, 0), (2, 0), (3, 4), (5, 6)])
+def test_word_ngrams_are_those_of_fasttexts_classifiers(tmp_path, ngrams, most):
+    import fasttext
+
+    # A model of words, said to be a classifier: its vectors are what a classifier's could be. Training one by the
+    # wheel gives infinities at times.
+    raw = bytearray(Path(datapath("crime-and-punishment.bin")).read_bytes())
+    for place, value in {7: ngrams, 8: 3, 9: 3, 12: most}.items():  # wordNgrams, loss, model, maxn
+        raw[4 * place : 4 * place + 4] = value.to_bytes(4, "little")
+    (tmp_path / "a.bin").write_bytes(raw)
+    import_subwords(tmp_path / "a.bin", tmp_path / "a.vecs")
+    model = fasttext.load_model(str(tmp_path / "a.bin"))
+    texts = ["the landlady said", "", "zzzz", "landlady   garret zzzzqq überzzz the", "the " * 30]
+    expected = np.stack([model.get_sentence_vector(text) for text in texts])
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        found = Encoder(Words(store, unknown="store" if most else "skip"), ngrams=ngrams).encode(texts)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        with pytest.raises(OptionError, match="number of words"):
+            Encoder(Words(store), ngrams=0)
+        with pytest.raises(OptionError, match="without weights"):
+            Encoder(Words(store), ngrams=2, weights=np.ones(len(store)))
+
+
+def test_word_ngrams_need_a_table_of_them(make_store):
+    with vecstore.open(make_store("f32")) as store, pytest.raises(OptionError, match="imported fastText"):
+        Encoder(Words(store), ngrams=2)
 
 
 def test_words_with_weights_and_unknown_ones(make_store):
