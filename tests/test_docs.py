@@ -23,9 +23,11 @@ RUN = (  # here
     "docs/changing.md",
     "docs/errors.md",
     "docs/filters.md",
+    "docs/fusion.md",
     "docs/migration.md",
     "docs/sentences.md",
     "docs/spaces.md",
+    "docs/sparse.md",
     "docs/words.md",
 )
 RUN_WITH_THE_CODECS = ("docs/codecs.md",)  # in tests/unit/codecs/test_codecs.py
@@ -52,6 +54,15 @@ def test_python_of_the_migration_page_runs(tmp_path: Path, monkeypatch: pytest.M
     for there, here in zip(names["nearest"].tolist(), names["found"].keys, strict=True):  # type: ignore[attr-defined]
         assert there[0] == here[0]
         assert len(set(there) & set(here)) >= 4
+
+
+@pytest.mark.parametrize("page", ["docs/fusion.md", "docs/sparse.md"])
+def test_python_of_the_pages_about_fields_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in python_of(page):
+        exec(compile(block, page, "exec"), names)
+    assert names["found"].certain and len(names["found"]) > 2  # type: ignore[attr-defined]
 
 
 def test_python_of_the_errors_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vecstore.editing.edit import edit
     from vecstore.errors import VecstoreError
     from vecstore.fields.multi.multi import Multi
+    from vecstore.fields.sparse.sparse import Sparse
     from vecstore.search.result import SearchResult
     from vecstore.store.store import Store
     from vecstore.store.store import open_store as open
@@ -41,6 +42,7 @@ _HOMES = {
     "Multi": "vecstore.fields.multi.multi:Multi",
     "Report": "vecstore.conversion.report:Report",
     "SearchResult": "vecstore.search.result:SearchResult",
+    "Sparse": "vecstore.fields.sparse.sparse:Sparse",
     "Store": "vecstore.store.store:Store",
     "Tuned": "vecstore.tuning.result:Tuned",
     "VecstoreError": "vecstore.errors:VecstoreError",
@@ -67,6 +69,7 @@ __all__ = [
     "Multi",
     "Report",
     "SearchResult",
+    "Sparse",
     "Store",
     "Tuned",
     "VecstoreError",

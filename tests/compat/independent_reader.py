@@ -189,6 +189,38 @@ class Shard:
                 found[field["name"]] = Tokens(self, field, f"fields.{number}.").items()
         return found
 
+    def sparse(self):
+        """Return the sparse fields (section 5, Fields): a list of {term: weight} by name."""
+        fields = enumerate(self.about.get("fields", ()))
+        chosen = [(number, field) for number, field in fields if field["kind"] == "sparse"]
+        return {field["name"]: self.terms(field, f"fields.{number}.") for number, field in chosen}
+
+    def terms(self, field, prefix):
+        n, bits, step = self.about["rows"], field["weight_bits"], np.float32(field["step"])
+        assert bits in (0, 4, 8) and 0 < field["step"] < 1e30
+        count = self.about["parts"][f"{prefix}groups"]["shape"][0]
+        groups = self.plain(f"{prefix}groups", "<u4", count, 2).reshape(-1, 2).tolist()
+        terms = self.plain(f"{prefix}terms", "<u4", sum(lists for _, lists in groups)).tolist()
+        sizes = self.plain(f"{prefix}sizes", "<u4", len(terms)).tolist()
+        assert sum(rows for rows, _ in groups) == n
+        items, at = [], 0
+        for number, (rows, lists) in enumerate(groups):
+            assert 1 <= rows <= 65536 and terms[at : at + lists] == sorted(set(terms[at : at + lists]))
+            block = bytes(self.container.block(f"{prefix}lists", number))
+            found, start = [{} for _ in range(rows)], 0
+            for term, size in zip(terms[at : at + lists], sizes[at : at + lists], strict=True):
+                own = block[start : start + size // 2]
+                assert len(own) == size // 2
+                entries = cut_list(own, rows, bits) if size % 2 else whole_list(own, bits)
+                before = -1
+                for row, code in entries:
+                    assert before < row < rows and code
+                    found[row][term], before = float(np.float32(code) * step), row
+                start += size // 2
+            items, at = items + found, at + lists
+        assert sum(map(len, items)) == field["entries"]
+        return items
+
     def column(self, column, prefix):
         n, kind, nulls = self.about["rows"], column["type"], checks.whole(column["nulls"])
         if kind == "bool":
@@ -343,6 +375,53 @@ class Tokens(Shard):
         assert starts[0] == 0 and starts == sorted(starts) and starts[-1] == self.about["vectors"]
         x = self.layer(0) if starts[-1] else np.empty((0, self.about["dimensions"]))
         return [x[start:end] for start, end in pairwise(starts)]
+
+
+def codes_of(data, count, bits):
+    """Return the codes of a sparse list's entries."""
+    assert len(data) == (count * bits + 7) // 8
+    return [1 if bits == 0 else data[i] if bits == 8 else data[i // 2] >> 4 * (i % 2) & 15 for i in range(count)]
+
+
+def whole_list(data, bits):
+    """Return the rows and codes of a sparse list that is not cut by segments."""
+    count = 8 * len(data) // (16 + bits)
+    return zip(struct.unpack_from(f"<{count}H", data), codes_of(data[2 * count :], count, bits), strict=True)
+
+
+def cut_list(data, rows, bits):
+    """Return those of a list that is."""
+    segments = -(-rows // 4096)
+    ends = [5 * segments, *struct.unpack_from(f"<{segments}I", data)]
+    assert len(data) >= 5 * segments and ends == sorted(ends) and ends[-1] <= len(data)
+    found = []
+    for segment, (start, end) in enumerate(pairwise(ends)):
+        own = chunk_entries(data[start:end], min(rows - 4096 * segment, 4096), bits) if start < end else []
+        assert max([0, *(code for _, code in own)]) == data[4 * segments + segment]
+        found += [(4096 * segment + row, code) for row, code in own]
+    return found
+
+
+def chunk_entries(data, held, bits):
+    (count,), data = struct.unpack_from("<H", data), data[2:]
+    if count == 65535:
+        half, every = (held + 1) // 2, range(held)
+        assert len(data) == {8: held, 4: half, 0: (held + 7) // 8}[bits]
+        codes = {
+            8: lambda i: data[i],
+            4: lambda i: data[i % half] >> 4 * (i >= half) & 15,
+            0: lambda i: data[i // 8] >> i % 8 & 1,
+        }[bits]
+        return [(i, codes(i)) for i in every if codes(i)]
+    size = len(data) - (count * bits + 7) // 8
+    rows, row = [], 0
+    for gap in data[:size]:
+        row += gap
+        if gap < 255:
+            rows.append(row)
+            row += 1
+    assert count == len(rows) > 0 and data[size - 1] < 255 and rows[-1] < held
+    return list(zip(rows, codes_of(data[size:], count, bits), strict=True))
 
 
 def code_bytes_of(step, d, model):
@@ -863,6 +942,11 @@ class Store:
     def tokens(self):
         """Return the fields of several vectors a row, where all shards have them."""
         each = [shard.tokens() for shard in self.shards]
+        return {name: [item for own in each for item in own[name]] for name in each[0] if all(name in o for o in each)}
+
+    def sparse(self):
+        """Return the sparse fields, where all shards have them."""
+        each = [shard.sparse() for shard in self.shards]
         return {name: [item for own in each for item in own[name]] for name in each[0] if all(name in o for o in each)}
 
     def keys(self):

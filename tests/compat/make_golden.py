@@ -36,6 +36,7 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "columns": (300, 6, "cells:4,sq:8", "str", {"keep_order": False}),
     "sharded-columns": (450, 8, "sq:8", "int64", {"shard_bytes": 275_000}),
     "tokens": (120, 6, "sq:8", "str", {}),
+    "terms": (200, 6, "sq:8", "str", {}),
     "static": (12, 8, "sq:8", "tokens", {}),
     "models": (2600, 40, "cells:3,tcq:9", "str", {"shard_bytes": 135_000}),
 }
@@ -45,7 +46,7 @@ SINCE = {
     "trellis": "1.1",
     **dict.fromkeys(("cells", "order", "axes", "heads", "tables", "mixed"), "1.2"),
     **dict.fromkeys(WITH_COLUMNS, "1.3"),
-    **dict.fromkeys(("models", "static", "tokens"), "1.3"),
+    **dict.fromkeys(("models", "static", "tokens", "terms"), "1.3"),
 }  # the version that a store needs, where it is not the first
 
 
@@ -81,6 +82,16 @@ def tokens(rows: int) -> list[np.ndarray]:
     """Return the token vectors of golden stores: none to four a row, of five dimensions, one of them constant."""
     rng = np.random.default_rng(2)
     return [rng.uniform(-1, 1, (i % 5, 5)).astype(np.float32) * (1, 1, 0, 1, 1) for i in range(rows)]
+
+
+def terms(rows: int) -> list[dict[int, float]]:
+    """Return the sparse terms of golden stores: of uneven lists, some in most rows, most in few."""
+    rng = np.random.default_rng(3)
+    often = np.minimum(0.9, 2 / np.arange(1, 60))
+    return [
+        {int(term) * 1000: float(rng.uniform(0.1, 2)) for term in np.flatnonzero(rng.random(59) < often)}
+        for _ in range(rows)
+    ]
 
 
 def static_model(folder: Path, rows: int, dimensions: int) -> Path:
@@ -139,7 +150,9 @@ def main() -> int:
         else:
             x, keys = source(rows, dimensions, key_type)
             beside = columns(rows) if name in WITH_COLUMNS else None
-            fields = {"tokens": vecstore.Multi(tokens(rows), codec="sq:8")} if name == "tokens" else None
+            fields: dict | None = {"tokens": vecstore.Multi(tokens(rows), codec="sq:8")} if name == "tokens" else None
+            if name == "terms":
+                fields = {f"{bits}": vecstore.Sparse(terms(rows), weight_bits=bits) for bits in (0, 4, 8)}
             vecstore.write(path, x, keys, codec, columns=beside, fields=fields, **options)
         with vecstore.open(path) as store:
             np.save(HERE / f"{name}.npy", store.vectors[:])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import reference
 import xxhash
-from make_golden import EDITED, SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source, tokens
+from make_golden import EDITED, SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source, terms, tokens
 
 import vecstore
 from vecstore.codecs.codec import codec
@@ -125,6 +125,8 @@ def same(path: Path, x: np.ndarray | None = None) -> independent.Store:
         for name, items in other.tokens().items():
             for ours, theirs in zip(store.field(name).of_rows(range(store.vectors.shape[0])), items, strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+        for name, items in other.sparse().items():
+            assert store.field(name).of_rows(range(store.vectors.shape[0])) == items
         if store.key_type is not None:
             keys = list(store.keys)
             assert other.keys() == keys
@@ -341,6 +343,32 @@ def test_tokens_to_the_byte(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("bits", [0, 4, 8])
+@pytest.mark.parametrize("options", [{}, {"codec": "cells:5,sq:8"}, {"shard_bytes": 190_000}], ids=str)
+def test_terms(tmp_path: Path, bits: int, options: dict) -> None:
+    rows = 4300  # more than a segment
+    field = vecstore.Sparse(terms(rows), weight_bits=bits)
+    vecstore.write(tmp_path / "a.vecs", vectors(rows), fields={"t": field}, **({"codec": "sq:8"} | options))
+    other = same(tmp_path / "a.vecs")
+    assert (len(other.shards) > 1) == ("shard_bytes" in options) and len(other.sparse()["t"]) == rows
+
+
+def test_terms_to_the_byte(tmp_path: Path) -> None:
+    path, rows = tmp_path / "a.vecs", [{} for _ in range(300)]
+    for row in range(20):
+        rows[row * 14 + 5][7] = 255.0 - row
+    rows[9] = {3: 1.0, 8: 2.0}
+    vecstore.write(path, vectors(300, 4), codec="f32", fields={"t": vecstore.Sparse(rows)})
+    values, told = independent.Container(path).values, independent.Container(path).description["fields"]
+    certificate = told[0].pop("certificate")
+    assert told == [{"name": "t", "kind": "sparse", "entries": 22, "weight_bits": 8, "step": 1.0}] and certificate
+    assert values[b"fields.0.groups:00000000"].startswith(struct.pack("<2I", 300, 3))
+    assert values[b"fields.0.terms:00000000"].startswith(struct.pack("<3I", 3, 7, 8))
+    assert values[b"fields.0.sizes:00000000"].startswith(struct.pack("<3I", 6, 95, 6))
+    cut = struct.pack("<IBH", 47, 255, 20) + bytes([5, *[13] * 19]) + bytes(range(255, 235, -1))
+    assert values[b"fields.0.lists:00000000"].startswith(struct.pack("<HB", 9, 1) + cut + struct.pack("<HB", 9, 2))
+
+
 @pytest.mark.parametrize("spec", ["sq:8", "pq:4x4", "f32,zstd", "bin/sq:8"])
 def test_norms(tmp_path: Path, spec: str) -> None:
     x = vectors() * np.arange(ROWS, dtype=np.float32)[:, None]  # with a zero vector
@@ -530,6 +558,11 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
         if name in WITH_COLUMNS:
             found, places = store.columns.to_pydict(), store.rows_of(keys)
             assert {column: [values[place] for place in places] for column, values in found.items()} == columns(rows)
+        if name == "terms":
+            for bits, atol in (("0", 2), ("4", 0.07), ("8", 0.005)):
+                for found, item in zip(store.field(bits)[keys], terms(rows), strict=True):
+                    assert found.keys() == item.keys()
+                    assert all(abs(found[term] - weight) < atol for term, weight in item.items())
         if name == "tokens":
             for found, item in zip(store.field("tokens")[keys], tokens(rows), strict=True):
                 np.testing.assert_allclose(found, item, atol=0.05)
@@ -561,6 +594,7 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
             "sharded-columns": 1e-3,
             "tokens": 1e-3,
             "models": 0.3,
+            "terms": 1e-3,
         }
         assert error < least[name]
 

@@ -18,7 +18,10 @@ from vecstore.shard.shard import Models, Shard
 
 __all__ = ["KINDS", "FieldReader", "described_fields", "fields_of"]
 
-KINDS = {"multi": "vecstore.fields.multi.reader:MultiReader"}  # what reads each kind; others are passed over
+KINDS = {
+    "multi": "vecstore.fields.multi.reader:MultiReader",
+    "sparse": "vecstore.fields.sparse.reader:SparseReader",
+}  # what reads each kind; others are passed over
 
 
 class FieldReader(ABC):
@@ -88,6 +91,12 @@ def described_fields(shard: Shard) -> dict[str, dict[str, Any]]:
 
 def fields_of(shard: Shard) -> dict[str, FieldReader]:
     """Return the fields of a shard whose kind is known, by name."""
+    if shard.field_readers is None:  # two threads may both make them
+        shard.field_readers = _made(shard)
+    return shard.field_readers
+
+
+def _made(shard: Shard) -> dict[str, FieldReader]:
     found: dict[str, FieldReader] = {}
     for name, about in described_fields(shard).items():
         home = KINDS.get(about["kind"])

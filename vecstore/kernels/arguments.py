@@ -17,6 +17,7 @@ __all__ = [
     "UNIT",
     "Decoding",
     "Heap",
+    "Lists",
     "NumberQueries",
     "Stage",
     "TableQueries",
@@ -72,6 +73,29 @@ class Heap(NamedTuple):
     rows: NDArray[np.int64]
     sizes: NDArray[np.int64]
     floors: NDArray[np.float64]
+
+
+class Lists(NamedTuple):
+    """The inverted lists of a group of sparse rows; docs/format.md, section 5, says how they lie.
+
+    Attributes
+    ----------
+    data : (bytes,) uint8
+    begins : (lists + 1,) int64
+        List t is data[begins[t]:begins[t + 1]], which is in data.
+    terms, counts : (lists,) uint32, (lists,) int64
+        Of what each list is, ascending, and how many rows it has; -1 for lists that are cut by segments.
+    rows : int
+    bits : 0, 4 or 8
+        Of a weight.
+    """
+
+    data: NDArray[np.uint8]
+    begins: NDArray[np.int64]
+    terms: NDArray[np.uint32]
+    counts: NDArray[np.int64]
+    rows: int
+    bits: int
 
 
 class TableQueries(NamedTuple):

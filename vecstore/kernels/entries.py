@@ -13,10 +13,12 @@ from vecstore.kernels.entry import Entry
 __all__ = [
     "add_gram",
     "add_targets",
+    "bound_segments",
     "count_grams",
     "decode_pq",
     "decode_rans",
     "decode_trellis",
+    "encode_lists",
     "encode_pq",
     "encode_rabitq",
     "encode_rans",
@@ -27,6 +29,7 @@ __all__ = [
     "find_texts",
     "find_values",
     "four_pieces",
+    "gather_entries",
     "gather_tiled",
     "locate_texts",
     "offer_all",
@@ -34,9 +37,11 @@ __all__ = [
     "parse_lines",
     "peel",
     "scan_batch",
+    "scan_lists",
     "scan_numbers",
     "scan_tiles",
     "scan_trellis",
+    "score_lists",
     "score_numbers",
     "score_tiles",
     "score_trellis",
@@ -89,6 +94,11 @@ score_trellis = Entry("trellis_scores.score_trellis", f"TILES, DECODING, TRELLIS
 gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")
 offer_all = Entry("heap.offer_all", "f4[:, ::1], i8[::1], HEAP", "f4[:, :], i8[::1], HEAP", "f8[:, :], i8[::1], HEAP")
 offer_listed = Entry("heap.offer_listed", "f8[::1], i8[::1], i8[::1], HEAP")
+_QUERY = "LISTS, i8[::1], f8[::1]"  # and which lists, and by what their codes are multiplied
+bound_segments = Entry("sparse.bound_segments", f"{_QUERY}, out(f8[::1])")
+scan_lists = Entry("sparse_scan.scan_lists", f"{_QUERY}, i8[::1], f8[::1], i8, u4[::1], HEAP, i8")
+score_lists = Entry("sparse_scan.score_lists", f"{_QUERY}, i8[::1], out(f8[::1])")
+gather_entries = Entry("sparse.gather_entries", "LISTS, i8[::1], b1[::1], out(i8[::1]), out(u4[::1]), out(u1[::1])")
 
 # Decoding
 _PLAN = "u1[::1], i8[::1], i8[::1], f4[::1], (i8[::1], i8[::1], i8[::1], i8[::1])"  # how `trellis` describes a code
@@ -110,6 +120,7 @@ string_numbers = Entry("subwords.string_numbers", "u1[::1], i8[::1], i8, out(u8[
 
 # Encoding and reading of dumps
 encode_pq = Entry("pq.nearest", "f4[:, ::1], i8[::1], f4[:, :, ::1], out(u1[:, ::1])")
+encode_lists = Entry("sparse_encoding.encode_lists", "i8[::1], u2[::1], u1[::1], i8, i8, out(u4[::1]), out(u1[::1])")
 encode_trellis = Entry("trellis.encode_rows", f"f4[:, ::1], {_PLAN}, i8[::1], out(u1[:, ::1])")
 encode_rabitq = Entry("rabitq.nearest_directions", "f4[:, ::1], i8, out(u1[:, ::1])")
 encode_rans = Entry("rans.encode", "u1[::1], u1[::1], u4[:, ::1], out(u2[::1])")

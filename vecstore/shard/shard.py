@@ -66,6 +66,8 @@ class Shard:
         distances take positions.
     attributes : Attributes
         The columns that rows have beside their vectors, by row.
+    field_readers : dict or None
+        What reads its fields, once `vecstore.fields.reader.fields_of` has made it.
     model_container : Container
         The file that holds the model: that of the shard, or one that shards share.
     """
@@ -101,6 +103,7 @@ class Shard:
         self.norms = self.container.expect("norms", "<f4", (self.rows,)) if has_norms else None
         self.order = Order(self.container, self.rows) if "order" in about["features"] else None
         self.attributes = Attributes(self.container, self.rows)
+        self.field_readers: dict[str, Any] | None = None
         self.model_container = self.container
         if self.model is not None:
             beside = file if not isinstance(file, (str, MappedFile)) else Path(path)

@@ -24,7 +24,7 @@ from vecstore.store.own_rows import OwnRows
 from vecstore.store.shown_scores import ShownScores
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["Finder", "as_queries", "range_search", "refuse_foreign_rows", "search"]
+__all__ = ["Finder", "as_queries", "columns_of", "keys_of", "range_search", "refuse_foreign_rows", "search"]
 
 
 Finder: TypeAlias = Callable[[Prepared, Floats, int, SearchOptions, float], tuple[TopK, NDArray[np.int64]]]
@@ -55,10 +55,10 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
         raise OptionError("range_search needs min_score= (cosine, dot) or max_distance= (l2, hamming)")
     refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), as_array(queries)
-    x, beside = as_queries(snapshot, given), _columns_of(snapshot)
+    x, beside = as_queries(snapshot, given), columns_of(snapshot)
     plan = partial(planned, snapshot.prepared, x[:1].copy(), 0, options)
     results = [
-        SearchResult(_keys_of(snapshot, rows), snapshot.own(rows), shown.shown(scores), rescored, beside, plan)
+        SearchResult(keys_of(snapshot, rows), snapshot.own(rows), shown.shown(scores), rescored, beside, plan)
         for scores, rows, rescored in find_all(snapshot.prepared, x, options, shown.least)
     ]
     return results[0] if given.ndim == 1 else results
@@ -94,23 +94,23 @@ def _result(
     *,
     single: bool,
 ) -> SearchResult:
-    beside = _columns_of(snapshot)
+    beside = columns_of(snapshot)
     if single:
         rows = best.rows[0, : int(best.sizes[0])]
-        own = _keys_of(snapshot, rows), snapshot.own(rows), scores[0, : len(rows)], int(rescored[0])
+        own = keys_of(snapshot, rows), snapshot.own(rows), scores[0, : len(rows)], int(rescored[0])
         return SearchResult(*own, beside, plan)
     scores[best.rows < 0] = np.nan
-    return SearchResult(_keys_of(snapshot, best.rows), snapshot.own(best.rows), scores, rescored, beside, plan)
+    return SearchResult(keys_of(snapshot, best.rows), snapshot.own(best.rows), scores, rescored, beside, plan)
 
 
-def _columns_of(snapshot: Snapshot) -> Callable[[NDArray[np.int64]], Any] | None:
+def columns_of(snapshot: Snapshot) -> Callable[[NDArray[np.int64]], Any] | None:
     """Return what reads the columns of rows; None in a store without columns."""
     if not snapshot.has_columns:
         return None
     return lambda rows: some_columns(snapshot.columns, None, np.asarray(rows))
 
 
-def _keys_of(snapshot: Snapshot, rows: NDArray[np.int64]) -> Callable[[], list[Any]]:
+def keys_of(snapshot: Snapshot, rows: NDArray[np.int64]) -> Callable[[], list[Any]]:
     """Return what reads the keys of rows (k,), or of those of each query (q, k), -1 for none."""
     rows = rows.copy()  # users may write into theirs
 

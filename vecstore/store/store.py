@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from vecstore.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from vecstore.metric import Metric
+    from vecstore.search.fusion import Fuse
     from vecstore.search.options import SearchMetric
     from vecstore.search.result import SearchResult
     from vecstore.store.fields import StoreField
@@ -204,7 +205,7 @@ class Store(Described):
 
     def search(  # noqa: PLR0913 - options are parameters, as users know them
         self,
-        queries: ArrayLike,
+        queries: ArrayLike | Mapping[str, Any],
         k: int = 10,
         *,
         metric: SearchMetric | None = None,
@@ -219,6 +220,9 @@ class Store(Described):
         exact: bool = False,
         nprobe: int | None = None,
         calibrated: bool = False,
+        fuse: Fuse = None,
+        candidates: int | None = None,
+        alpha: float = 1.0,
     ) -> SearchResult:
         """Find the k best rows for each query by scanning all codes, in all threads.
 
@@ -228,8 +232,11 @@ class Store(Described):
 
         Parameters
         ----------
-        queries : (d,) or (q, d) array
-            A truncated store also takes vectors of its full width and cuts them.
+        queries : (d,) or (q, d) array, or mapping of fields to queries
+            A truncated store also takes vectors of its full width and cuts them. Of fields:
+            ``{"dense": q, "terms": {7: 1.5}, "tokens": Q}``, "dense" being the store's vectors; sparse terms take a
+            mapping of terms to weights or a scipy matrix, token vectors a (t, d) array. The result is then a
+            `FusedResult`.
         k : int
         metric : {"cosine", "dot", "l2", "hamming"}, optional
             The store's own by default. "hamming" counts the bits in which a row of a `bin` layer differs from the
@@ -259,6 +266,13 @@ class Store(Described):
             Look only into so many cells (of each shard), those nearest to the query.
         calibrated : bool
             Scores and limits are those of the original vectors, by the map that conversion measured.
+        fuse : "rrf" or mapping of fields to weights, optional
+            How scores of several fields become one: the sum of 1 / (60 + rank), or a weighted sum.
+        candidates : int, optional
+            How many rows of each field to score in all of them. By default 100, or ten for each of `k`; and where all
+            fields find exactly, more until no better row can have been missed, in three rounds.
+        alpha : float
+            Of sparse terms: leave out rows of which this share of the most they can score is not enough; 1 misses none.
 
         Returns
         -------
@@ -266,7 +280,6 @@ class Store(Described):
             Best first: cosine or dot product, largest first; l2 (squared) and hamming distance, smallest first.
         """
         from vecstore.search.options import SearchOptions
-        from vecstore.store.searching import search
 
         options = SearchOptions(
             metric=metric or self.metric,
@@ -282,6 +295,14 @@ class Store(Described):
             nprobe=nprobe,
             calibrated=calibrated,
         )
+        if isinstance(queries, Mapping):
+            from vecstore.store.fused_search import search_fields
+
+            return search_fields(self._snapshot, queries, k, options, fuse=fuse, candidates=candidates, alpha=alpha)
+        if fuse is not None or candidates is not None or alpha != 1:
+            raise OptionError('fuse=, candidates= and alpha= are for queries by field, such as {"terms": {7: 1.5}}')
+        from vecstore.store.searching import search
+
         return search(self._snapshot, queries, k, options)
 
     def range_search(  # noqa: PLR0913 - options are parameters, as users know them

@@ -1,0 +1,1 @@
+"""Sparse terms: weights of few of many terms, kept as inverted lists."""

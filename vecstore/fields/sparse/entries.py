@@ -1,0 +1,142 @@
+"""Sparse rows as they are given: terms and weights, one row behind the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.errors import ShapeError
+
+__all__ = ["Entries", "as_entries", "as_queries", "spread", "starts_of"]
+
+MOST_TERM = (1 << 32) - 1
+
+
+class Entries(NamedTuple):
+    """Sparse rows, as a matrix in CSR: row r has the entries indptr[r] to indptr[r + 1] - 1.
+
+    Attributes
+    ----------
+    indptr : (n + 1,) int64
+    terms : (entries,) uint32
+        Ascending in each row.
+    weights : (entries,) float32
+    """
+
+    indptr: NDArray[np.int64]
+    terms: NDArray[np.uint32]
+    weights: NDArray[np.float32]
+
+    def take(self, rows: NDArray[np.int64]) -> Entries:
+        """Return some rows, in this order."""
+        counts = self.indptr[rows + 1] - self.indptr[rows]
+        places = spread(self.indptr[rows], counts)
+        return Entries(starts_of(counts), self.terms[places], self.weights[places])
+
+
+def starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where runs of so many begin, and where the last one ends: (n + 1,)."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+
+def spread(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers of all members of runs, run after run: (sum of counts,)."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(starts - (ends - counts), counts) + np.arange(total)
+
+
+def as_entries(given: Any) -> Entries:
+    """Return what models give as sparse rows, without the weights that are 0.
+
+    Parameters
+    ----------
+    given : sparse matrix or array (n, terms) of scipy, or n mappings of terms to weights
+        Terms are whole numbers below 2**32, in mappings also as text, as BGE-M3's lexical weights are.
+
+    Raises
+    ------
+    ShapeError
+        Something else, a weight that is negative, NaN or infinite, or a term that comes twice in a row.
+    """
+    found = _entries(given)
+    bad = np.flatnonzero(~(np.isfinite(found.weights) & (found.weights >= 0)))
+    if len(bad):
+        row = int(np.searchsorted(found.indptr, bad[0], side="right")) - 1
+        raise ShapeError(f"row {row}: weights are numbers of 0 or more, found {found.weights[bad[0]]}")
+    return found
+
+
+def as_queries(given: Any) -> tuple[Entries, bool]:
+    """Return queries, and whether one alone was given: a mapping, a matrix of one row, or several of either.
+
+    Their weights may be negative, which rows' may not. Raises `ShapeError`.
+    """
+    single = isinstance(given, Mapping) or (hasattr(given, "tocsr") and len(given.shape) == 1)
+    found = _entries([given] if isinstance(given, Mapping) else given)
+    if not np.isfinite(found.weights).all():
+        raise ShapeError("weights of a query are finite numbers")
+    return found, single
+
+
+def _entries(given: Any) -> Entries:
+    if isinstance(given, Entries):
+        return given
+    if hasattr(given, "tocsr"):
+        return _of_matrix(given)
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable) or isinstance(given, np.ndarray):
+        raise ShapeError(
+            f"sparse rows are a scipy matrix in CSR, or one mapping of terms to weights a row; found "
+            f"{type(given).__name__}"
+        )
+    return _of_mappings(given)
+
+
+def _of_matrix(given: Any) -> Entries:
+    matrix = (given.reshape(1, -1) if len(given.shape) == 1 else given).tocsr()
+    if len(matrix.shape) != 2 or matrix.shape[1] - 1 > MOST_TERM or matrix.dtype.kind not in "fiub":
+        raise ShapeError(f"sparse rows are a matrix (n, terms) of numbers, found {matrix.shape} of {matrix.dtype}")
+    if not matrix.has_canonical_format:  # sorted, and no term twice
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return _kept(matrix.indptr.astype(np.int64), matrix.indices.astype(np.uint32), np.asarray(matrix.data, np.float32))
+
+
+def _of_mappings(given: Iterable[Any]) -> Entries:
+    counts: list[int] = []
+    terms: list[Any] = []
+    weights: list[Any] = []
+    for row, mapping in enumerate(given):
+        if not isinstance(mapping, Mapping):
+            raise ShapeError(f"row {row}: a mapping of terms to weights, found {type(mapping).__name__}")
+        counts.append(len(mapping))
+        terms += mapping.keys()
+        weights += mapping.values()
+    starts = starts_of(np.array(counts, np.int64))
+    try:
+        numbers = np.array([int(term) for term in terms], np.uint32)
+        found = np.array(weights, np.float32).reshape(len(terms))
+    except (ValueError, TypeError, OverflowError):
+        raise ShapeError(
+            "terms are whole numbers below 2**32, and weights numbers: number your words, for instance as a tokenizer "
+            "does"
+        ) from None
+    row_of = np.repeat(np.arange(len(counts)), np.diff(starts))
+    order = np.lexsort((numbers, row_of))
+    numbers, found = numbers[order], found[order]
+    twice = np.flatnonzero((numbers[1:] == numbers[:-1]) & (row_of[1:] == row_of[:-1]))
+    if len(twice):
+        raise ShapeError(f"row {row_of[twice[0]]}: term {numbers[twice[0]]} comes twice")
+    return _kept(starts, numbers, found)
+
+
+def _kept(indptr: NDArray[np.int64], terms: NDArray[np.uint32], weights: NDArray[np.float32]) -> Entries:
+    """Return entries without weights of 0."""
+    there = weights != 0
+    if there.all():
+        return Entries(indptr, terms, weights)
+    before = starts_of(there.astype(np.int64))
+    return Entries(before[indptr], terms[there], weights[there])

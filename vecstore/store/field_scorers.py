@@ -1,0 +1,164 @@
+"""What the fields of a store score: the best rows of each, and any rows at all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.checks import as_array, as_vectors
+from vecstore.errors import OptionError
+from vecstore.fields.multi.agreement import maxsim
+from vecstore.fields.multi.reader import MultiReader
+from vecstore.fields.sparse.entries import as_queries as as_sparse
+from vecstore.fields.sparse.reader import SparseReader
+from vecstore.search.explain import explain
+from vecstore.search.fusion import Found
+from vecstore.search.options import SearchOptions
+from vecstore.search.search import find
+from vecstore.search.topk import TopK
+from vecstore.store.fields import StoreField
+from vecstore.store.scoring import scores
+from vecstore.store.searching import as_queries
+from vecstore.store.snapshot import Snapshot
+
+__all__ = ["DENSE", "Scorer", "scorer_of"]
+
+DENSE = "dense"  # what the store's own vectors are called
+LEAST = np.nextafter(0.0, 1.0)  # rows that share no term with a query are not found
+
+
+class Scorer(ABC):
+    """The queries of one field.
+
+    Attributes
+    ----------
+    queries : int
+    single : bool
+        Whether one query was given by itself.
+    everything : bool
+        Whether the field scores every row.
+    """
+
+    queries: int
+    single: bool
+    everything = False
+
+    @abstractmethod
+    def best(self, query: int, count: int) -> Found:
+        """Return the `count` best rows for a query."""
+
+    @abstractmethod
+    def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what rows score, larger being better; NaN where they score nothing: (n,)."""
+
+    def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return scores as users see them."""
+        return scores.astype(np.float32)
+
+
+def scorer_of(
+    snapshot: Snapshot, name: str, given: Any, options: SearchOptions, allowed: NDArray[np.bool_] | None, alpha: float
+) -> Scorer:
+    """Return what scores rows by a field; raises `OptionError` for one that is not there, `ShapeError` for queries."""
+    if name == DENSE:
+        return _Dense(snapshot, given, options)
+    field = StoreField(name, snapshot)
+    kinds: dict[str, type[_Terms | _Tokens]] = {"sparse": _Terms, "multi": _Tokens}
+    return kinds[field.kind](snapshot, field, given, allowed, alpha)
+
+
+class _Dense(Scorer):
+    everything = True
+
+    def __init__(self, snapshot: Snapshot, given: Any, options: SearchOptions) -> None:
+        array = as_array(given)
+        self._snapshot, self._options, self._x = snapshot, options, as_queries(snapshot, array)
+        self.queries, self.single = len(self._x), array.ndim == 1
+        if options.metric == "hamming":
+            raise OptionError("fusion scores rows exactly, by cosine, dot or l2; hamming does not")
+        self._metric = options.metric
+        told = explain(snapshot.prepared, options.metric)
+        self._exact = options.nprobe is None and (options.exact or told.rescores == 0)
+
+    def best(self, query: int, count: int) -> Found:
+        wanted = min(count, living := max(self._snapshot.living, 1))
+        found, _ = find(self._snapshot.prepared, self._x[query : query + 1], wanted, self._options, -np.inf)
+        size = int(found.sizes[0])
+        return Found(
+            found.rows[0, :size],
+            found.scores[0, :size],
+            self._exact,
+            self._exact and (size < count or wanted == living),
+        )
+
+    def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        found = scores(self._snapshot, self._x[query], self._snapshot.own(rows), self._metric).astype(np.float64)
+        return -found if self._options.distance else found
+
+    def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.asarray(-scores if self._options.distance else scores, np.float32)
+
+
+class _Terms(Scorer):
+    def __init__(
+        self, snapshot: Snapshot, field: StoreField, given: Any, allowed: NDArray[np.bool_] | None, alpha: float
+    ) -> None:
+        self._snapshot, self._alpha, self._readers = snapshot, alpha, field.readers
+        self._given, self.single = as_sparse(given)
+        self.queries = len(self._given.indptr) - 1
+        self._allowed = np.empty(0, np.uint32)
+        if allowed is not None:
+            padding = np.zeros(-len(allowed) % 32, np.bool_)
+            self._allowed = np.packbits(np.concatenate([allowed, padding]), bitorder="little").view("<u4")
+
+    def best(self, query: int, count: int) -> Found:
+        top = TopK(1, min(count, max(self._snapshot.living, 1)))
+        heap = top.heap(np.full(1, LEAST))
+        for number, reader in enumerate(self._readers):
+            if isinstance(reader, SparseReader):
+                first = int(self._snapshot.edges[number])
+                reader.scan(*self._query(query), heap, first=first, allowed=self._allowed, alpha=self._alpha)
+        top.sort()
+        size, exact = int(top.sizes[0]), self._alpha == 1
+        return Found(top.rows[0, :size], top.scores[0, :size], exact, exact and size < count)
+
+    def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        out = np.zeros(len(rows))
+        for number, chosen in self._snapshot.by_shard(rows):
+            reader = self._readers[number]
+            if isinstance(reader, SparseReader):
+                out[chosen] = reader.scores(*self._query(query), rows[chosen] - self._snapshot.edges[number])
+        out[out == 0] = np.nan
+        return out
+
+    def _query(self, query: int) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+        own = slice(self._given.indptr[query], self._given.indptr[query + 1])
+        return self._given.terms[own], self._given.weights[own].astype(np.float64)
+
+
+class _Tokens(Scorer):
+    """Scored only: what is found comes from other fields."""
+
+    def __init__(
+        self, snapshot: Snapshot, field: StoreField, given: Any, allowed: NDArray[np.bool_] | None, alpha: float
+    ) -> None:
+        self._field = field
+        self.single = getattr(given, "ndim", 3) == 2
+        width = next(reader.dimensions for reader in field.readers if isinstance(reader, MultiReader))
+        self._given = [as_vectors(as_array(one), width) for one in ([given] if self.single else given)]
+        self.queries = len(self._given)
+
+    def best(self, query: int, count: int) -> Found:
+        return Found(np.empty(0, np.int64), np.empty(0), exact=False, complete=False)
+
+    def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        items = self._field.items(rows)
+        counts = np.array([len(one) for one in items], np.int64)
+        if not counts.any():
+            return np.full(len(rows), np.nan)
+        found = maxsim(self._given[query], np.concatenate(items), counts).astype(np.float64)
+        found[counts == 0] = np.nan
+        return found
