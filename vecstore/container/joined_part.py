@@ -86,3 +86,11 @@ class JoinedPart(Part):
         before = int(self._chunk_starts[first])
         self._parts[owner]._compare(block - first, [chunk - before for chunk in chunks])
         self._mark(chunks)
+
+    def _compare_many(self, chunks: NDArray[np.int64]) -> None:
+        blocks = np.searchsorted(self._chunk_starts, chunks, side="right") - 1
+        owners = self._owners[blocks]
+        cuts = np.flatnonzero(np.diff(owners)) + 1
+        for owner, own in zip(owners[[0, *cuts]].tolist(), np.split(chunks, cuts), strict=True):
+            self._parts[owner]._compare_many(own - self._chunk_starts[self._first_blocks[owner]])
+        self._mark(chunks)

@@ -108,6 +108,10 @@ class RemotePart(Part):
             self._pieces.bring(map(self._piece, chunks), again=True)
             super()._compare(block, chunks)
 
+    def _compare_many(self, chunks: NDArray[np.int64]) -> None:
+        for chunk in chunks.tolist():
+            self._compare(int(np.searchsorted(self._chunk_starts, chunk, side="right")) - 1, (chunk,))
+
     def _following(self, block: int) -> Iterator[int]:
         """Yield the chunks of the blocks that come next, where blocks are asked for in order: more and more of them."""
         self._ahead = min(2 * self._ahead + 1, MOST_AHEAD) if block == self._next else 0

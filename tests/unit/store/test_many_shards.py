@@ -176,3 +176,21 @@ def test_a_store_of_two_trainings_has_no_single_codec(write, tmp_path, docs):
     snapshot.shards = Shards(snapshot.shards.files + stores[1]._snapshot.shards.files)
     with pytest.raises(OptionError, match="2 codecs, each for some rows: all tcq:24, trained on other vectors"):
         _ = stores[0].codec
+
+
+def test_rows_of_many_shards_are_checked_together(write, docs):
+    store = write("a", vecstore.codec("sq:8").fit(docs[ROWS:]))
+    shards = store._snapshot.shards
+    part = store._snapshot.prepared.sections[0].layers[0].part
+    before = part.unchecked
+    part.check_rows(part.slots_of(np.array([ROWS - 1, 3, 5, 5])))
+    own = [shard.layers[0].part.unchecked for shard in shards]
+    assert part.unchecked == sum(own) == before - 2 and own[0] < own[1] and own[-1] < own[1]
+    path, offset = shards[2].path, int(shards[2].layers[0].part.offsets[0])
+    with open(path, "r+b") as file:
+        file.seek(offset + 9)
+        byte = file.read(1)[0]
+        file.seek(offset + 9)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(CorruptError, match=path.rsplit("/", 1)[1]):
+        part.check_rows(part.slots_of(np.arange(ROWS)))
