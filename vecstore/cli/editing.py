@@ -23,7 +23,9 @@ __all__ = ["append", "clean", "compact", "delete", "register", "restore", "tag",
 
 PANEL = "Change"
 
-DumpPath = Annotated[Path, typer.Argument(metavar="DUMP", help="A file of keys and vectors.", show_default=False)]
+DumpPath = Annotated[
+    str, typer.Argument(metavar="DUMP", help="A file of keys and vectors, a pattern, a URL.", show_default=False)
+]
 Wait = Annotated[float, typer.Option(metavar="SECONDS", help="Wait for another writer to end.", min=0)]
 ToDirectory = Annotated[
     bool, typer.Option("--to-directory", help="Make a directory of a store that is one file; its name stays.")
@@ -225,17 +227,19 @@ def restore(
 
 
 def _put(
-    store: str, path: Path, reading: dict[str, Any], options: dict[str, Any], *, replacing: bool
+    store: str, path: str, reading: dict[str, Any], options: dict[str, Any], *, replacing: bool
 ) -> tuple[int, Edit]:
     import vecstore
     from vecstore.formats import open_dump
+    from vecstore.formats.remote import fetched
 
+    source = fetched(path)
     with vecstore.open(store) as opened:
         key_type, names = opened.key_type, [column["name"] for column in opened.info()["columns"]]
-    dump = open_dump(path, key_type=key_type, **reading)
+    dump = open_dump(source, key_type=key_type, **reading)
     beside = [name for name in names if name in dump.left_out]
     if beside:
-        dump = open_dump(path, key_type=key_type, columns=beside, **reading)
+        dump = open_dump(source, key_type=key_type, columns=beside, **reading)
     if (dump.key_type is None) != (key_type is None):
         expected = f"{key_type} keys" if key_type else "no keys"
         raise FormatError("does not go with the keys of the store", path=path, expected=expected)

@@ -233,7 +233,7 @@ def search(
 def verify(
     store: StorePath,
     dump: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--certificate", metavar="DUMP", help="Measure the certificate again, with the original dump."),
     ] = None,
     keys: Annotated[Path | None, typer.Option(metavar="FILE", help="Keys of that dump, one a line.")] = None,

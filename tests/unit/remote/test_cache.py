@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from faulty_server import Proxy, folder_server
@@ -16,7 +17,7 @@ from faulty_server import Proxy, folder_server
 import vecstore
 from vecstore.editing.bucket import upload
 from vecstore.errors import RemoteError
-from vecstore.remote import fsspec_objects, path
+from vecstore.remote import fsspec_objects, objects, path
 from vecstore.remote.cache import Cache
 from vecstore.remote.heads import HEAD_SUFFIX
 from vecstore.remote.objects import objects_at
@@ -205,3 +206,24 @@ def test_a_web_server_with_another_file_in_the_place_of_one(local: Path, tmp_pat
         np.testing.assert_array_equal(vecstore.open(f"{url}/x.vecs")["key 7"], -X[7])
         with pytest.raises(FileNotFoundError):
             vecstore.open(f"{url}/nothing.vecs")
+
+
+def test_file_systems_that_fsspec_alone_knows(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requests: Any
+) -> None:
+    """They are read, and not written to: no commit would be safe."""
+    monkeypatch.setattr(objects, "OBSTORE_SCHEMES", frozenset())
+    monkeypatch.setenv("VECSTORE_STORE_CACHE", str(tmp_path / "another"))
+    memory = fsspec.filesystem("memory")
+    for file in (served / "x.vecs").iterdir():
+        memory.pipe_file(f"/bench-{tmp_path.name}/x.vecs/{file.name}", file.read_bytes())
+    url = f"memory://bench-{tmp_path.name}/x.vecs"
+    with requests() as cold, vecstore.open(url) as store:
+        np.testing.assert_array_equal(store["key 77"], X[77])
+    assert cold.count <= 5 and cold.received_bytes < 500_000
+    with pytest.raises(
+        RemoteError, match="fsspec cannot write conditionally, so no commit is safe: pip install obstore"
+    ):
+        vecstore.tag(url, "x") if vecstore.restore(url, 0) else None
+    with pytest.raises(FileNotFoundError):
+        vecstore.open(f"{url[:-6]}/nothing.vecs")

@@ -17,6 +17,7 @@ from vecstore.formats import open_dump, write_dump
 from vecstore.formats.remote_files import ROOM_SHARE, RemoteFiles, RemotePart
 
 import vecstore
+from vecstore.cli import main
 from vecstore.errors import DuplicateKeyError, FormatError, RemoteError, VecstoreError
 from vecstore.remote import obstore_objects
 from vecstore.remote.objects import Denied, objects_at
@@ -94,6 +95,20 @@ def test_a_dump_larger_than_the_room_is_fetched_part_by_part(
     held = part._files._folder
     del dump, part, first, second
     assert not held.exists()
+
+
+def test_commands_take_patterns(remote: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "x.vecs")
+    vecstore.write(path, X[:1], ["other"], "f32")
+    for arguments in (
+        ["append", path, f"{remote}/parquet/part-*.parquet", "--to-directory"],
+        ["peek", f"{remote}/parquet/part-*.parquet"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert not ended.value.code, arguments
+    assert "240" in capsys.readouterr().out
+    np.testing.assert_array_equal(vecstore.open(path)[KEYS], X)
 
 
 def test_workers_open_urls_themselves(s3: str, folder: Path, tmp_path: Path) -> None:
