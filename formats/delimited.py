@@ -158,11 +158,20 @@ class _Rows:
         if fields is None or len(fields) != self.dimensions:
             count = "no list" if fields is None else f"{len(fields)} numbers"
             return Problem("wrong number of numbers", f"{count}, expected {self.dimensions} numbers")
-        for field in fields:
-            if not _NUMBER.fullmatch(field):
-                return Problem("not a number", f"{field[:40]!r} is not a number")
-        target[:] = [float(field) for field in fields]
-        return None
+        strange = _filled(target, fields)
+        return None if strange is None else Problem("not a number", f"{strange[:40]!r} is not a number")
+
+
+def _filled(target: np.ndarray, fields: list[str]) -> str | None:
+    """Read the numbers; return the first field that is none. Python takes ``1_0`` and digits of all scripts, too."""
+    together = "".join(fields)
+    try:
+        if "_" not in together and together.isascii():
+            target[:] = list(map(float, fields))
+            return None
+    except ValueError:
+        pass
+    return next((field for field in fields if not _NUMBER.fullmatch(field)), None)
 
 
 def _type_of(fields: list[str]) -> type[int] | type[float] | type[str]:
@@ -250,7 +259,7 @@ def _opener(name: str, delimiter: str) -> Callable[[Head, ReadingOptions], Dump]
         dump.columns = tuple(rows.beside)
         used = {rows.key, rows.listed, *rows.columns, *rows.beside.values()}
         dump.left_out = tuple(
-            rows.names[column] if rows.names else f"column {column + 1}"
+            rows.names[column] if column < len(rows.names) else f"column {column + 1}"
             for column in range(rows.width)
             if column not in used
         )

@@ -1,4 +1,7 @@
-"""Read damaged dumps: ``python -m vecstore.bench.scripts.fuzz_dumps FILE... --count 2000``.
+"""Read damaged dumps: ``python -m vecstore.bench.scripts.fuzz_dumps [FILE...] --count 2000``.
+
+Without files, a small one of every format that is written is attacked. Those that other libraries wrote lie in
+``tests/data/dumps.zip``: unpack it and name what is in it.
 
 Each file is cut off, has bits flipped, numbers replaced by huge ones, pieces removed and repeated. What comes of
 it has to be a dump or a `FormatError`, soon, and in memory that the size of the file bounds.
@@ -7,6 +10,7 @@ it has to be a dump or a `FormatError`, soon, and in memory that the size of the
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import random
 import resource
 import shutil
@@ -14,13 +18,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from vecstore.formats import open_dump
+import numpy as np
+from vecstore.formats import FORMATS, open_dump, write_dump
 
 from vecstore.errors import VecstoreError
 
-__all__ = ["attack", "main", "mutated"]
+__all__ = ["attack", "main", "mutated", "written"]
+
+Case: TypeAlias = tuple[Path, str | None, dict[str, Any]]
 
 MOST_SECONDS = 1.0
 MOST_BYTES = 64 << 20  # beside twice the file
@@ -80,6 +87,27 @@ def attack(path: Path, format: str | None, scratch: Path, *, count: int, seed: i
     return wrong
 
 
+def written(folder: Path) -> list[Case]:
+    """Write a small dump of every format that is written and whose library is there; return how each is read."""
+    vectors = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    found: list[Case] = []
+    shutil.rmtree(folder, ignore_errors=True)
+    for entry in FORMATS.values():
+        if not entry.writable or (entry.library and importlib.util.find_spec(entry.library) is None):
+            continue
+        path = folder / entry.name / f"{entry.name}{''.join(entry.suffixes[:1])}"
+        path.parent.mkdir(parents=True)
+        texts = [f"key{row}" for row in range(len(vectors))]
+        keys: Any = np.arange(len(vectors)) if entry.name == "usearch" else texts
+        kind: Any = "int64" if entry.name == "usearch" else "str"
+        write_dump(
+            path, [(keys, vectors)], dimensions=vectors.shape[1], rows=len(vectors), key_type=kind, format=entry.name
+        )
+        beside = next(path.parent.glob("*.keys.*"), None)
+        found.append((path, entry.name, {} if beside is None else {"keys": beside}))
+    return found
+
+
 def _read(path: Path, format: str | None, options: dict[str, Any]) -> str | None:
     for named in dict.fromkeys((format, None)):
         try:
@@ -100,16 +128,20 @@ def _peak() -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m vecstore.bench.scripts.fuzz_dumps", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--format")
+    parser.add_argument("--dimensions", type=int, help="for annoy and raw")
     parser.add_argument("--scratch", type=Path, required=True, help="a file or folder to write the mutations to")
     given = parser.parse_args(arguments)
+    named = {} if given.dimensions is None else {"dimensions": given.dimensions}
+    cases: list[Case] = [(path, given.format, named) for path in given.files]
     wrong = []
-    for path in given.files:
-        found = attack(path, given.format, given.scratch, count=given.count, seed=given.seed)
-        print(f"{path.name}: {given.count} mutations, {len(found)} wrong")
+    for path, format, options in cases or written(given.scratch.with_name(f"{given.scratch.name}-whole")):
+        scratch = given.scratch.with_name(f"{given.scratch.name}-{path.name}")
+        found = attack(path, format, scratch, count=given.count, seed=given.seed, **options)
+        print(f"{path.name}: {given.count} mutations, {len(found)} wrong", flush=True)
         wrong += found
     print("\n".join(wrong))
     sys.exit(bool(wrong))

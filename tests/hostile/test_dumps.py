@@ -244,3 +244,9 @@ def test_hdf5_that_names_other_files(tmp_path):
     for name in ("a.h5", "b.h5"):
         with pytest.raises(FormatError, match="lies in other files"):
             open_dump(tmp_path / name)
+
+
+def test_csv_with_more_fields_than_names(tmp_path):
+    (tmp_path / "a.csv").write_text("key,x,y,z\na,1,2,3,\nb,3,4,5,\n")
+    dump = open_dump(tmp_path / "a.csv")
+    assert dump.left_out == ("column 5",) and next(dump.batches()).vectors.tolist() == [[1, 2, 3], [3, 4, 5]]
