@@ -36,6 +36,8 @@ class Prepared:
         Rows edges[i] to edges[i + 1] are in section i.
     decoded : dict
         Whether a search by a metric decodes all rows, noted by the first one that asked.
+    exact : dict
+        Whether a search by a metric finds the best rows without rescoring; likewise.
     dead : (n,) int64
         Numbers of rows that no search finds, rising.
     """
@@ -49,6 +51,7 @@ class Prepared:
         self._served: dict[SearchMetric, bool] = {}
         self._oversampling: dict[float | None, int] = {}
         self.decoded: dict[SearchMetric, bool] = {}
+        self.exact: dict[SearchMetric, bool] = {}
         self._plans: dict[tuple[float | None, int | str], Plan] = {}
 
     @property

@@ -80,8 +80,10 @@ class _Dense(Scorer):
         if options.metric == "hamming":
             raise OptionError("fusion scores rows exactly, by cosine, dot or l2; hamming does not")
         self._metric = options.metric
-        told = explain(snapshot.prepared, options.metric)
-        self._exact = options.nprobe is None and (options.exact or told.rescores == 0)
+        exact = snapshot.prepared.exact
+        if self._metric not in exact:
+            exact[self._metric] = explain(snapshot.prepared, self._metric).rescores == 0
+        self._exact = options.nprobe is None and (options.exact or exact[self._metric])
 
     def best(self, query: int, count: int) -> Found:
         wanted = min(count, living := max(self._snapshot.living, 1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.errors import OptionError, ShapeError
 from vecstore.parallel import over_items
 from vecstore.search.fused_result import FusedResult, filled
-from vecstore.search.fusion import Fused, Rrf, Weighted, fusion_of
+from vecstore.search.fusion import Found, Fused, Rrf, Weighted, fusion_of
 from vecstore.search.options import SearchOptions
 from vecstore.search.selection import as_rows
 from vecstore.search.where import mask_of
@@ -78,13 +78,26 @@ def _search(
             rows, scores = lists[0].rows, lists[0].scores[None]
         else:
             rows = np.unique(np.concatenate([one.rows for one in lists]))
-            scores = np.array([scorer.scores(query, rows) for scorer in scorers]).reshape(len(scorers), len(rows))
+            scores = np.full((len(scorers), len(rows)), np.nan)
+            for own, scorer, one in zip(scores, scorers, lists, strict=True):
+                _fill(own, scorer, query, rows, one)
         best: Fused = fusion.best(lists, rows, scores, k)
         whole = any(one.complete and scorer.everything for one, scorer in zip(lists, scorers, strict=True))
         certain = best.certain or whole  # then all rows are candidates
         if certain or not rounds or count >= total or not all(one.exact for one in lists):
             return _One(rows[best.places], best.scores, scores[:, best.places], certain, len(rows))
         count *= GROWTH
+
+
+def _fill(own: NDArray[np.float64], scorer: Scorer, query: int, rows: NDArray[np.int64], listed: Found) -> None:
+    """Set what candidates, whose numbers rise, score in a field, of which some are listed."""
+    places = np.searchsorted(rows, listed.rows)
+    own[places] = listed.scores
+    if not listed.complete:
+        missing = np.ones(len(rows), np.bool_)
+        missing[places] = False
+        if missing.any():
+            own[missing] = scorer.scores(query, rows[missing])
 
 
 def _check(queries: Mapping[str, Any], k: Any, options: SearchOptions, candidates: Any, alpha: Any) -> None:
