@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vecstore.shard.certificate import ROWS_AS_QUERIES, Certificate
 
-__all__ = ["certificate", "recalls"]
+__all__ = ["certificate", "covered", "recalls"]
 
 
 def certificate(found: Certificate) -> list[tuple[str, str]]:
@@ -20,6 +22,21 @@ def certificate(found: Certificate) -> list[tuple[str, str]]:
         size = found.bytes
         lines.append(("bytes", f"{size.row:.1f} a row as budgets count, {size.code} of them the code"))
     return [*lines, *_tables(found), *_rescoring(found)]
+
+
+def covered(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return lines that say of which rows a certificate speaks, where others came since."""
+    if found is None or not found["added"] + found["deleted"]:
+        return []
+    told = f"the {found['measured']:,} rows of the conversion; since then {found['added']:,} were added and "
+    told += f"{found['deleted']:,} deleted, up to generation {found['generation']}"
+    lines = [("speaks of", told)]
+    drift = found["drift"]
+    if drift:
+        lines.append(("", f"R² of added rows {drift['r2']:.3f} at least, of the codec's own {drift['own_r2']:.3f}"))
+    if found["stale"]:
+        lines.append(("", "stale: over 10% of the rows were not measured; convert the store again to measure all"))
+    return lines
 
 
 def recalls(found: Certificate) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from vecstore.cli.certificates import certificate
+from vecstore.cli.certificates import certificate, covered
 from vecstore.cli.console import facts, print_json, say, shown_key, stdout, table
 from vecstore.cli.keys import find_rows, parse_key
 from vecstore.cli.options import AsJson, Force, SearchMetric, ShownColumns, StorePath, examples
@@ -312,7 +312,8 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     if about["columns"]:
         sections.append(("columns", [(column["name"], _column(column)) for column in about["columns"]]))
     if about["certificate"]:
-        sections.append(("certificate", certificate(Certificate.from_dict(about["certificate"]))))
+        lines = certificate(Certificate.from_dict(about["certificate"]))
+        sections.append(("certificate", [*lines, *covered(about["certified"])]))
     if about["provenance"]:
         sections.append(("provenance", [(name, _plain(value)) for name, value in about["provenance"].items()]))
     if about["user"]:

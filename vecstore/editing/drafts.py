@@ -23,7 +23,7 @@ __all__ = ["Drafts", "OnDrift"]
 
 OnDrift: TypeAlias = Literal["warn", "error", "ignore", "refit"]
 
-MEASURED_ROWS = 256  # of a shard, by which drift is measured
+MEASURED_ROWS = 128  # of a shard, by which drift is measured: many small appends should not wait for it
 COPIED = ("user", "certificate", "calibration", "reference")  # of the shard that has the codec
 
 

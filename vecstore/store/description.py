@@ -9,6 +9,7 @@ from vecstore.shard.certificate import Certificate, certificate_in
 from vecstore.shard.shard import Shard
 from vecstore.store import fields
 from vecstore.store.columns import described
+from vecstore.store.coverage import coverage_of
 from vecstore.store.snapshot import Snapshot
 
 __all__ = ["codec_text", "describe", "facts", "summary"]
@@ -23,7 +24,8 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     ``importance``; ``left_out`` how many of the dump's rows are not there. ``columns`` lists name, type, nulls and
     bytes of what rows have beside their vectors, ``fields`` name, kind, bytes and facts of what is searched beside
     them. ``search`` says what a search for ten rows does: which layer it
-    scans, whether that has to be decoded, and how many rows are scored again.
+    scans, whether that has to be decoded, and how many rows are scored again. ``certified`` counts the rows that the
+    certificate speaks of, those that came since, and whether they are so many that it is ``stale``.
     """
     from vecstore.search.explain import explain  # what only looks up need not load
 
@@ -59,6 +61,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
             "parts": parts,
         },
         "certificate": certificate_in(about).to_dict() or None,
+        "certified": None if snapshot.stores else coverage_of(snapshot).to_dict(),
         "provenance": _object(about, "provenance"),
         "user": _object(about, "user") or {},
     }
