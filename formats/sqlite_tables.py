@@ -47,7 +47,7 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
             database.set_progress_handler(step, 100_000)
             database.text_factory = bytes
             yield database
-    except (sqlite3.Error, sqlite3.Warning, MemoryError, OverflowError) as error:
+    except (sqlite3.Error, sqlite3.Warning, MemoryError, OverflowError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(f"the SQLite data is truncated or damaged ({reason}); fetch it again", path=path) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sqlite3
 import struct
 import tempfile
 import tracemalloc
@@ -250,3 +251,13 @@ def test_csv_with_more_fields_than_names(tmp_path):
     (tmp_path / "a.csv").write_text("key,x,y,z\na,1,2,3,\nb,3,4,5,\n")
     dump = open_dump(tmp_path / "a.csv")
     assert dump.left_out == ("column 5",) and next(dump.batches()).vectors.tolist() == [[1, 2, 3], [3, 4, 5]]
+
+
+def test_sqlite_whose_own_messages_are_no_text(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("CREATE TABLE magnitude (key TEXT, dim_0 INTEGER)")
+    database.close()
+    data = (tmp_path / "a.db").read_bytes()
+    (tmp_path / "a.db").write_bytes(data.replace(b"CREATE TABLE magnitude (", b"CREATE TABLX \xff\xff\xffnitude ("))
+    with pytest.raises(FormatError):
+        open_dump(tmp_path / "a.db", format="magnitude")
