@@ -21,6 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUN = (  # here
     "docs/buckets.md",
     "docs/changing.md",
+    "docs/cluster.md",
     "docs/errors.md",
     "docs/filters.md",
     "docs/fusion.md",
@@ -83,6 +84,17 @@ def test_python_of_the_filters_page_runs(
         exec(compile(block, "docs/filters.md", "exec"), names)
     shown = capsys.readouterr().out.strip()
     assert f"print(found.plan)  # {shown}\n" in python_of("docs/filters.md")[0]
+
+
+def test_python_of_the_cluster_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in python_of("docs/cluster.md"):
+        exec(compile(block, "docs/cluster.md", "exec"), names)
+        shown = re.findall(r"^print\(.*  # (.*)$", block, re.MULTILINE)
+        assert capsys.readouterr().out.split() == shown
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec, CodecSpec, codec
+    from vecstore.conversion.capacity import plan
     from vecstore.conversion.conversion import convert, write
     from vecstore.conversion.report import Report
     from vecstore.conversion.writer import Writer
@@ -55,6 +56,7 @@ _HOMES = {
     "convert": "vecstore.conversion.conversion:convert",
     "edit": "vecstore.editing.edit:edit",
     "open": "vecstore.store.store:open_store",
+    "plan": "vecstore.conversion.capacity:plan",
     "restore": "vecstore.editing.cleaning:restore",
     "tag": "vecstore.editing.cleaning:tag",
     "tune": "vecstore.tuning.tuner:tune",
@@ -82,6 +84,7 @@ __all__ = [
     "convert",
     "edit",
     "open",
+    "plan",
     "restore",
     "tag",
     "tune",

@@ -11,6 +11,7 @@ import argparse
 import filecmp
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -156,7 +157,8 @@ def _costs(do: Callable[[], object], workers: Callable[[], list[tuple[float, int
 def usage() -> tuple[float, int]:
     """Return CPU seconds and the most memory that this process has used, in bytes."""
     found = resource.getrusage(resource.RUSAGE_SELF)
-    return found.ru_utime + found.ru_stime, found.ru_maxrss * 1024
+    peak = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())  # ru_maxrss tells of parents, too
+    return found.ru_utime + found.ru_stime, int(peak[0]) * 1024
 
 
 # Searches

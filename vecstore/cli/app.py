@@ -20,6 +20,7 @@ from vecstore.cli import (
     listing,
     looking,
     peeking,
+    planning,
     tuning,
     writing,
 )
@@ -60,7 +61,7 @@ app = typer.Typer(
         "vecstore search vectors.vecs --key 'some key'",
     ),
 )
-for module in (writing, editing, peeking, importing, looking, tuning, judging, listing, demonstration, benching):
+for module in (writing, editing, peeking, importing, looking, tuning, planning, judging, listing, demonstration, benching):
     module.register(app)
 
 

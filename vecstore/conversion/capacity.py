@@ -1,0 +1,283 @@
+"""What a large conversion will take: bytes, hours and machines, from what a small one takes on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vecstore.conversion.conversion import convert
+from vecstore.conversion.sampler import training_rows
+from vecstore.errors import OptionError, require
+from vecstore.keys.map import VALUE_BITS, made_segment
+from vecstore.progress import Step
+from vecstore.store.store import Store
+
+__all__ = ["Plan", "Rates", "measure_rates", "plan"]
+
+PROBE_ROWS = 1 << 15  # at least, for what a row takes; training needs as many as it takes of any dump
+MAPPED_KEYS = 1 << 18
+CELLS = 1.23  # of a key map, for each key
+SCRATCH_KEY, SCRATCH_ROW = 24 + 8, 4  # bytes that tasks leave to each other: of a key, of a row
+FIXED_PARTS = ("model", "cells", "reference")  # that do not grow with the rows
+FILE_BYTES = 1 << 30  # of the dump, where it is not said how many files it has
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a conversion takes on one core of a machine.
+
+    Attributes
+    ----------
+    codec : str
+    dimensions, key_bytes : int
+        What it was measured for.
+    reading_s, encoding_s, mapping_s : float
+        CPU seconds a row: of the survey, of the second pass, of the key map.
+    fitting_s : float
+        CPU seconds of training and measuring, once.
+    row_bytes, code_bytes, fixed_bytes : float
+        Of a row in the store; its codes alone; of each shard beside its rows.
+    dump_bytes : float
+        Of a row in the dump.
+    """
+
+    codec: str
+    dimensions: int
+    key_bytes: int
+    reading_s: float
+    encoding_s: float
+    mapping_s: float
+    fitting_s: float
+    row_bytes: float
+    code_bytes: float
+    fixed_bytes: float
+    dump_bytes: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a conversion and its store will take. As text: a table for people.
+
+    Attributes
+    ----------
+    rows, machines, cores : int
+    dump_bytes, stored_bytes, scratch_bytes : int
+        Of the dump as Parquet of float32, of the store, of what tasks leave to each other meanwhile.
+    shards, tasks : int
+    cpu_hours : dict of str to float
+        By stage: ``reading``, ``fitting``, ``encoding``, ``mapping``.
+    hours : dict of str to float
+        The same on the clock; ``fitting`` is one task.
+    scanned_bytes : int
+        What a search of all rows has to have in memory.
+    search_machines : int
+        How many hold that in three quarters of their memory.
+    rates : Rates
+    """
+
+    rows: int
+    machines: int
+    cores: int
+    dump_bytes: int
+    stored_bytes: int
+    scratch_bytes: int
+    shards: int
+    tasks: int
+    cpu_hours: dict[str, float]
+    hours: dict[str, float]
+    scanned_bytes: int
+    search_machines: int
+    rates: Rates
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the members, ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        stages = ", ".join(f"{stage} {hours:.2g}" for stage, hours in self.hours.items())
+        lines = {
+            "dump": f"{self.dump_bytes / 1e9:,.1f} GB",
+            "store": f"{self.stored_bytes / 1e9:,.1f} GB in {self.shards:,} shards, {self.rates.row_bytes:.1f} B a row",
+            "scratch": f"{self.scratch_bytes / 1e9:,.1f} GB until the store is there",
+            "CPU": f"{sum(self.cpu_hours.values()):,.2f} hours in {self.tasks:,} tasks",
+            "clock": f"{sum(self.hours.values()):,.2f} hours on {self.machines} x {self.cores} cores: {stages}",
+            "search": f"{self.scanned_bytes / 1e9:,.1f} GB scanned; {self.search_machines} machines hold it in memory",
+        }
+        return "\n".join(f"{name:<8} {text}" for name, text in lines.items())
+
+
+def plan(
+    rows: float,
+    dimensions: int,
+    codec: str = "sq:8",
+    *,
+    machines: int = 1,
+    cores: int = 8,
+    shard_bytes: int = 1 << 30,
+    files: int | None = None,
+    key_bytes: int = 16,
+    memory_bytes: int = 64 << 30,
+    disk_bytes_s: float = 500e6,
+    rates: Rates | None = None,
+) -> Plan:
+    """Predict what a conversion takes, on machines whose cores are as fast as this one.
+
+    A small conversion of made-up vectors is measured here first, from Parquet, in one thread: ten seconds to a few
+    minutes. Tasks are taken to be handed out as workers become free, so that a stage ends at most one task later than
+    it would if work could be divided at will (Graham, Bounds for certain multiprocessing anomalies, 1966).
+
+    Parameters
+    ----------
+    rows : float
+        A whole number, such as ``1e9``.
+    dimensions : int
+    codec : str
+    machines, cores : int
+        How many, and cores of each, which are one worker each.
+    shard_bytes : int
+    files : int, optional
+        Of the dump; by default one for each GiB, and at least one for each worker.
+    key_bytes : int
+        Of the text of a key, on average; 0 for rows without keys.
+    memory_bytes : int
+        Of a machine that searches.
+    disk_bytes_s : float
+        What a machine reads and writes in a second.
+    rates : Rates, optional
+        Measured before, for the same codec and dimensions: nothing is measured then.
+
+    Raises
+    ------
+    OptionError
+        A number that is none or not positive, or rates of another codec. `MissingExtraError` without pyarrow.
+    CodecError
+        The specification does not fit.
+    """
+    given = {"rows": rows, "dimensions": dimensions, "machines": machines, "cores": cores, "shard_bytes": shard_bytes}
+    given |= {"memory_bytes": memory_bytes, "disk_bytes_s": disk_bytes_s} | ({} if files is None else {"files": files})
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 1e18:
+            raise OptionError(f"{name} is a positive number, found {value!r}")
+    if rates is None:
+        rates = measure_rates(codec, int(dimensions), key_bytes=key_bytes)
+    elif (rates.codec, rates.dimensions, rates.key_bytes) != (codec, dimensions, key_bytes):
+        raise OptionError(
+            f"rates are those of {rates.codec}, {rates.dimensions} dimensions, {rates.key_bytes} bytes a key"
+        )
+    if shard_bytes <= rates.fixed_bytes + rates.row_bytes:
+        raise OptionError(f"shard_bytes={shard_bytes:,}: a shard takes {rates.fixed_bytes:,.0f} bytes beside its rows")
+    n, workers = int(rows), int(machines) * int(cores)
+    dump_bytes = int(n * rates.dump_bytes)
+    shards = ceil(n * rates.row_bytes / (shard_bytes - rates.fixed_bytes))
+    files = files or max(ceil(dump_bytes / FILE_BYTES), workers)
+    stored = int(n * rates.row_bytes + shards * rates.fixed_bytes)
+    tasks = {"reading": files, "fitting": 1, "encoding": shards}
+    seconds = {"reading": n * rates.reading_s, "fitting": rates.fitting_s, "encoding": n * rates.encoding_s}
+    moved = {"reading": dump_bytes, "fitting": 0, "encoding": dump_bytes + stored}
+    if key_bytes and shards > 1:
+        stored += int(n * CELLS * next(bits for bits in VALUE_BITS if shards <= 1 << bits) / 8)
+        tasks["mapping"], moved["mapping"] = ceil(n / (4 << 20)), 8 * n
+        seconds["mapping"] = n * rates.mapping_s
+    hours = {
+        stage: max(_makespan(seconds[stage], tasks[stage], workers), moved[stage] / (machines * disk_bytes_s)) / HOUR
+        for stage in tasks
+    }
+    return Plan(
+        n,
+        int(machines),
+        int(cores),
+        dump_bytes,
+        stored,
+        n * (SCRATCH_ROW + (SCRATCH_KEY if key_bytes else 0)),
+        shards,
+        sum(tasks.values()),
+        {stage: own / HOUR for stage, own in seconds.items()},
+        hours,
+        int(n * rates.code_bytes),
+        ceil(n * rates.code_bytes / (0.75 * memory_bytes)),
+        rates,
+    )
+
+
+def _makespan(total_s: float, tasks: int, workers: int) -> float:
+    """Return how long tasks of equal length take at most that are handed out as workers become free."""
+    return total_s / workers + (1 - 1 / workers) * total_s / tasks
+
+
+def measure_rates(spec: str, dimensions: int, *, key_bytes: int = 16) -> Rates:
+    """Convert made-up vectors, and return what that took."""
+    rows = max(training_rows(dimensions), PROBE_ROWS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        dump = _probe(folder / "probe.parquet", rows, dimensions, key_bytes)
+        small = _probe(folder / "small.parquet", 2048, dimensions, key_bytes)
+        convert(small, folder / "small.vecs", spec, accept_dominated=True)  # what is loaded and compiled once
+        clock = _Clock()
+        convert(dump, folder / "probe.vecs", spec, accept_dominated=True, progress=clock)
+        spent = clock.stopped("encoding")
+        with Store(folder / "probe.vecs") as store:
+            size = store.info()["bytes"]
+        growing = sum(part for label, part in size["parts"].items() if label not in FIXED_PARTS)
+        return Rates(
+            spec,
+            dimensions,
+            key_bytes,
+            spent["reading"] / rows,
+            spent["encoding"] / rows,
+            _mapping_s(),
+            sum(own for stage, own in spent.items() if stage not in ("reading", "encoding")),
+            growing / rows,
+            float(size["code"][0]),
+            size["stored"] - growing,
+            dump.stat().st_size / rows,
+        )
+
+
+class _Clock:
+    """Adds up the CPU seconds of this process by stage, as it is told the steps."""
+
+    def __init__(self) -> None:
+        self._spent, self._last, self._stage = defaultdict[str, float](float), time.process_time(), ""
+
+    def __call__(self, step: Step) -> None:
+        self.stopped(self._stage or step.stage if step.done == 0 else step.stage)
+        self._stage = step.stage
+
+    def stopped(self, stage: str) -> dict[str, float]:
+        """Count what has been spent since the last step for a stage; return all."""
+        now = time.process_time()
+        self._spent[stage] += now - self._last
+        self._last = now
+        return dict(self._spent)
+
+
+def _probe(path: Path, rows: int, dimensions: int, key_bytes: int) -> Path:
+    """Write vectors whose spectrum falls off as that of embeddings does, around some centres."""
+    pa, pq = (require(name, purpose="measuring a conversion") for name in ("pyarrow", "pyarrow.parquet"))
+    rng = np.random.default_rng(0)
+    scales = (np.arange(1, dimensions + 1) ** -0.5).astype(np.float32)
+    centres = rng.standard_normal((256, dimensions), np.float32)
+    x = (centres[rng.integers(256, size=rows)] + rng.standard_normal((rows, dimensions), np.float32) / 2) * scales
+    columns = {"vector": pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), dimensions)}
+    if key_bytes:
+        columns = {"key": pa.array([f"{row:x}".zfill(key_bytes) for row in range(rows)])} | columns
+    pq.write_table(pa.table(columns), path, row_group_size=1 << 14)
+    return path
+
+
+def _mapping_s() -> float:
+    """Return the CPU seconds of a key in a key map."""
+    hashes = np.random.default_rng(0).integers(0, 1 << 63, MAPPED_KEYS).astype(np.uint64)
+    values = (np.arange(MAPPED_KEYS) % 16).astype(np.uint16)
+    made_segment(hashes[:1000], values[:1000], 4)
+    start = time.process_time()
+    made_segment(hashes, values, 4)
+    return (time.process_time() - start) / MAPPED_KEYS
