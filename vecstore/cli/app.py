@@ -61,7 +61,19 @@ app = typer.Typer(
         "vecstore search vectors.vecs --key 'some key'",
     ),
 )
-for module in (writing, editing, peeking, importing, looking, tuning, planning, judging, listing, demonstration, benching):
+for module in (
+    writing,
+    editing,
+    peeking,
+    importing,
+    looking,
+    tuning,
+    planning,
+    judging,
+    listing,
+    demonstration,
+    benching,
+):
     module.register(app)
 
 

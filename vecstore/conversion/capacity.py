@@ -114,7 +114,7 @@ class Plan:
         return "\n".join(f"{name:<8} {text}" for name, text in lines.items())
 
 
-def plan(
+def plan(  # noqa: PLR0913 - options are parameters, as users know them
     rows: float,
     dimensions: int,
     codec: str = "sq:8",
@@ -163,17 +163,9 @@ def plan(
     """
     given = {"rows": rows, "dimensions": dimensions, "machines": machines, "cores": cores, "shard_bytes": shard_bytes}
     given |= {"memory_bytes": memory_bytes, "disk_bytes_s": disk_bytes_s} | ({} if files is None else {"files": files})
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 1e18:
-            raise OptionError(f"{name} is a positive number, found {value!r}")
-    if rates is None:
-        rates = measure_rates(codec, int(dimensions), key_bytes=key_bytes)
-    elif (rates.codec, rates.dimensions, rates.key_bytes) != (codec, dimensions, key_bytes):
-        raise OptionError(
-            f"rates are those of {rates.codec}, {rates.dimensions} dimensions, {rates.key_bytes} bytes a key"
-        )
-    if shard_bytes <= rates.fixed_bytes + rates.row_bytes:
-        raise OptionError(f"shard_bytes={shard_bytes:,}: a shard takes {rates.fixed_bytes:,.0f} bytes beside its rows")
+    _require_positive(given)
+    rates = rates or measure_rates(codec, int(dimensions), key_bytes=key_bytes)
+    _require_of(rates, codec, dimensions, key_bytes, shard_bytes)
     n, workers = int(rows), int(machines) * int(cores)
     dump_bytes = int(n * rates.dump_bytes)
     shards = ceil(n * rates.row_bytes / (shard_bytes - rates.fixed_bytes))
@@ -205,6 +197,21 @@ def plan(
         ceil(n * rates.code_bytes / (0.75 * memory_bytes)),
         rates,
     )
+
+
+def _require_positive(given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 1e18:
+            raise OptionError(f"{name} is a positive number, found {value!r}")
+
+
+def _require_of(rates: Rates, codec: str, dimensions: int, key_bytes: int, shard_bytes: int) -> None:
+    if (rates.codec, rates.dimensions, rates.key_bytes) != (codec, dimensions, key_bytes):
+        raise OptionError(
+            f"rates are those of {rates.codec}, {rates.dimensions} dimensions, {rates.key_bytes} bytes a key"
+        )
+    if shard_bytes <= rates.fixed_bytes + rates.row_bytes:
+        raise OptionError(f"shard_bytes={shard_bytes:,}: a shard takes {rates.fixed_bytes:,.0f} bytes beside its rows")
 
 
 def _makespan(total_s: float, tasks: int, workers: int) -> float:
