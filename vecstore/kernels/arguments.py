@@ -76,7 +76,7 @@ class Heap(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """The inverted lists of a group of sparse rows; docs/format.md, section 5, says how they lie.
+    """The inverted lists of a group of sparse rows; docs/format.md, section 5 (Shards), says how they lie.
 
     Attributes
     ----------

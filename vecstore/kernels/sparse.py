@@ -1,6 +1,6 @@
 """Inverted lists of sparse vectors, read: sums of scores, and rows again.
 
-docs/format.md, section 5 (Fields), says how lists lie. Rows of a group are cut into segments of `SEGMENT_ROWS`. A
+docs/format.md, section 5 (Shards), says how lists lie. Rows of a group are cut into segments of `SEGMENT_ROWS`. A
 short list is one piece; others have a chunk for each segment.
 
 Every list is checked before it is used. The sum of a chunk's gaps says whether all its rows are in the segment; vector

@@ -1,6 +1,6 @@
 """Models: what codecs were trained to, in files of their own that shards refer to, and the codecs made of them.
 
-docs/format.md, section 8 (Models), has the bytes.
+docs/format.md, section 8 (Sharded stores), has the bytes.
 """
 
 from __future__ import annotations
