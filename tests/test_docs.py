@@ -29,6 +29,7 @@ RUN = (  # here
     "docs/sentences.md",
     "docs/spaces.md",
     "docs/sparse.md",
+    "docs/tokens.md",
     "docs/words.md",
 )
 RUN_WITH_THE_CODECS = ("docs/codecs.md",)  # in tests/unit/codecs/test_codecs.py
@@ -98,7 +99,14 @@ def test_python_of_the_cluster_page_runs(
 
 
 @pytest.mark.parametrize(
-    ("page", "least"), [("docs/changing.md", 2), ("docs/words.md", 11), ("docs/sentences.md", 4), ("docs/spaces.md", 6)]
+    ("page", "least"),
+    [
+        ("docs/changing.md", 2),
+        ("docs/words.md", 11),
+        ("docs/sentences.md", 4),
+        ("docs/spaces.md", 6),
+        ("docs/tokens.md", 4),
+    ],
 )
 def test_python_of_a_page_prints_what_it_shows(
     page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

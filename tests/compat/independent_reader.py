@@ -360,6 +360,7 @@ class Tokens(Shard):
         checks.whole(field["vectors"], most=2**32)
         checks.whole(field["dimensions"], 1, 2**20)
         checks.whole(field["pool"], 1, 65536)
+        assert isinstance(field.get("unit", False), bool)
         checks.codec(field["codec"], field["dimensions"], single=True)
         assert len(field["codec"]) == 1 and not any(tables.knows_numbers(step) for step in field["codec"][0])
         parts = shard.about["parts"].items()
@@ -374,6 +375,9 @@ class Tokens(Shard):
         starts = self.starts_of_rows
         assert starts[0] == 0 and starts == sorted(starts) and starts[-1] == self.about["vectors"]
         x = self.layer(0) if starts[-1] else np.empty((0, self.about["dimensions"]))
+        if self.about.get("unit", False) is True:
+            lengths = np.linalg.norm(x, axis=1, keepdims=True)
+            x = x / np.where(lengths > 0, lengths, 1)
         return [x[start:end] for start, end in pairwise(starts)]
 
 

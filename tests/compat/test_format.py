@@ -323,7 +323,8 @@ def test_columns_to_the_byte(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{}, {"codec": "cells:5,sq:8"}, {"shard_bytes": 190_000}], ids=str)
 def test_tokens(tmp_path: Path, spec: str, options: dict) -> None:
     rows = 6000 if "shard_bytes" in options else 2000
-    field = vecstore.Multi(tokens(rows), codec=spec)
+    items = [item / np.maximum(np.linalg.norm(item, axis=1, keepdims=True), 1e-9) for item in tokens(rows)]
+    field = vecstore.Multi(items if ":" in spec else tokens(rows), codec=spec)
     vecstore.write(tmp_path / "a.vecs", vectors(rows), fields={"t": field}, **({"codec": "sq:8"} | options))
     other = same(tmp_path / "a.vecs")
     assert (len(other.shards) > 1) == ("shard_bytes" in options) and len(other.tokens()["t"]) == rows
@@ -338,7 +339,7 @@ def test_tokens_to_the_byte(tmp_path: Path) -> None:
     assert values[b"fields.0.codes.0:00000000"].startswith(struct.pack("<3f", 1, 1, 3))
     told = independent.Container(path).description["fields"]
     assert told[0] == {
-        **{"name": "t", "kind": "multi", "vectors": 3, "dimensions": 1, "pool": 1},
+        **{"name": "t", "kind": "multi", "vectors": 3, "dimensions": 1, "pool": 1, "unit": False},
         **{"codec": [[{"name": "f32", "configuration": {}}]], "certificate": {"training_vectors": 3}},
     }
 

@@ -67,6 +67,7 @@ def member(**members: Any) -> Callable[[dict[str, Any]], Any]:
         member(dimensions=0),
         member(dimensions=1 << 20),
         member(pool=0),
+        member(unit=1),
         member(codec=[]),
         member(codec="sq:8"),
         member(codec=[[{"name": "hash", "configuration": {"entries": 5}}]]),

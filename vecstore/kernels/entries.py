@@ -32,6 +32,7 @@ __all__ = [
     "gather_entries",
     "gather_tiled",
     "locate_texts",
+    "maxsim_trellis",
     "offer_all",
     "offer_listed",
     "parse_lines",
@@ -89,6 +90,10 @@ scan_batch = Entry(
 score_numbers = Entry("number_scan.score_numbers", *(f"{kind}, TILES, NUMBER_QUERIES, {_LISTED}" for kind in _NUMBERS))
 scan_trellis = Entry(
     "trellis_scan.scan_trellis", "level, i8, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, HEAP, i8[:, ::1], u4[::1]"
+)
+maxsim_trellis = Entry(
+    "maxsim.maxsim_trellis",
+    "level, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])",
 )
 score_trellis = Entry("trellis_scores.score_trellis", f"TILES, DECODING, TRELLIS_SCORES, {_LISTED}")
 gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")

@@ -26,6 +26,7 @@ from vecstore.kernels.levels import BITS, tag
 from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
 
 __all__ = [
+    "maxsim_trellis",
     "scan_batch",
     "scan_numbers",
     "scan_tiles",
@@ -144,6 +145,38 @@ def score_trellis(
 ) -> None:
     """out[i]: the exact score of row rows[i], listed as in `score_tiles`; the rest as in `scan_trellis`."""
     entries.score_trellis(tiles, decoding, queries, indptr, rows, out)
+
+
+def maxsim_trellis(
+    tiles: Tiles,
+    stage: Stage,
+    queries: TrellisQueries,
+    starts: NDArray[np.int64],
+    items: NDArray[np.int64],
+    most: int,
+    out: NDArray[np.float64],
+    level: str | None = None,
+) -> None:
+    """Score items of several rows: the sum over all queries of the best product with one of an item's rows, about.
+
+    Parameters
+    ----------
+    tiles, level
+        As in `scan_trellis`.
+    stage : Stage
+        That looks at all bytes.
+    queries : TrellisQueries
+        Of products, the query's vectors.
+    starts : (all items + 1,) int64
+        An item has the rows with slots starts[item] to starts[item + 1].
+    items : (n,) int64
+        Rising.
+    most : int
+        How many of an item's rows count, the first ones.
+    out : (n,) float64
+        The scores; -inf for an item without rows.
+    """
+    entries.maxsim_trellis(tag(level), tiles, MOST_STAGES * (stage,), queries, starts, items, most, out)
 
 
 def scan_trellis(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import islice
 from typing import Any
 
 from vecstore.codecs.codec import Codec
+from vecstore.keys.kind import Key
 from vecstore.progress import Progress, reported
 from vecstore.store.handle import Handle
 
 __all__ = ["Described"]
+
+COMPLETED = 1000  # keys that IPython is told of for completion
 
 
 class Described(Handle):
@@ -59,6 +63,14 @@ class Described(Handle):
         from vecstore.store.description import facts
 
         return facts_html(f"vecstore: {self.path}", {"": "closed"} if self._held is None else facts(self._held))
+
+    @property
+    def columns(self) -> Any:
+        """What rows have beside their vectors, by row number: a `pyarrow.Table` over the map."""
+        return self._open().columns
+
+    def _ipython_key_completions_(self) -> list[Key]:
+        return list(islice(self._snapshot.keys(), COMPLETED)) if self.key_type == "str" else []
 
     @abstractmethod
     def _search_once(self) -> None:

@@ -24,7 +24,16 @@ from vecstore.store.own_rows import OwnRows
 from vecstore.store.shown_scores import ShownScores
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["Finder", "as_queries", "columns_of", "keys_of", "range_search", "refuse_foreign_rows", "search"]
+__all__ = [
+    "Finder",
+    "as_queries",
+    "columns_of",
+    "keys_of",
+    "range_search",
+    "refuse_foreign_rows",
+    "result_of",
+    "search",
+]
 
 
 Finder: TypeAlias = Callable[[Prepared, Floats, int, SearchOptions, float], tuple[TopK, NDArray[np.int64]]]
@@ -46,7 +55,7 @@ def search(
     if shown.least > -np.inf or any(given is not None for given in (options.rows, options.exclude, options.where)):
         best = best.cut(int(best.sizes.max(initial=0)))
     plan = partial(planned, snapshot.prepared, x[:1].copy(), wanted, options)
-    return _result(snapshot, best, shown.shown(best.scores), rescored, plan, single=given.ndim == 1)
+    return result_of(snapshot, best, shown.shown(best.scores), rescored, plan, single=given.ndim == 1)
 
 
 def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions) -> SearchResult | list[SearchResult]:
@@ -85,15 +94,16 @@ def as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:
     return as_vectors(x, snapshot.dimensions)
 
 
-def _result(
+def result_of(
     snapshot: Snapshot,
     best: TopK,
     scores: Floats,
     rescored: NDArray[np.int64],
-    plan: Callable[[], Planned],
+    plan: Callable[[], Planned] | None,
     *,
     single: bool,
 ) -> SearchResult:
+    """Return what was found as users see it."""
     beside = columns_of(snapshot)
     if single:
         rows = best.rows[0, : int(best.sizes[0])]

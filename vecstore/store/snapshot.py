@@ -71,6 +71,8 @@ class Snapshot:
         Those that were opened as one (see `JoinedSnapshot`); none otherwise.
     prefix, code_bytes : int or None
         Dimensions, or bytes of each code, of which only the first are read.
+    ready : dict
+        What searches of fields work on, by name of the field.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Snapshot:
     ) -> None:
         self.path, self.shards, self.manifest, self._key_maps, self.dead = path, shards, manifest, key_maps, dead
         self.stores: list[Snapshot] = []
+        self.ready: dict[str, Any] = {}
         first = shards[0]
         self.prefix, self.code_bytes = first.prefix, first.code_bytes
         self.dimensions, self.metric = first.dimensions, first.metric

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from vecstore.store.fields import StoreField
 
 __all__ = ["Store", "open_store"]
-
-COMPLETED = 1000  # keys that IPython is told of for completion
 
 
 def open_store(
@@ -169,11 +166,6 @@ class Store(Described):
         """All vectors by row number, the dump's unless the store is `renumbered`; decoded when read."""
         return Vectors((self._open().rows, self.dimensions), self._open)
 
-    @property
-    def columns(self) -> Any:
-        """What rows have beside their vectors, by row number: a `pyarrow.Table` over the map."""
-        return self._open().columns
-
     def field(self, name: str) -> StoreField:
         """Return what rows have in a field, such as their token vectors; raises `OptionError` where there is none."""
         from vecstore.store.fields import StoreField
@@ -223,6 +215,9 @@ class Store(Described):
         fuse: Fuse = None,
         candidates: int | None = None,
         alpha: float = 1.0,
+        field: str | None = None,
+        dense: ArrayLike | None = None,
+        vectors: int | None = None,
     ) -> SearchResult:
         """Find the k best rows for each query by scanning all codes, in all threads.
 
@@ -273,6 +268,14 @@ class Store(Described):
             fields find exactly, more until no better row can have been missed, in three rounds.
         alpha : float
             Of sparse terms: leave out rows of which this share of the most they can score is not enough; 1 misses none.
+        field : str, optional
+            Search token vectors: a query is a (t, d) array, a batch a list of these. A row scores the sum, over the
+            query's vectors, of the largest product with one of its own; of `tcq` about, and the best `rescore` * k (4)
+            exactly. With `candidates`, only the best so many rows by dense vectors are scored.
+        dense : (d,) or (q, d) array, optional
+            The query for these; where dimensions agree, the mean of the query's vectors by default.
+        vectors : int, optional
+            With `field`: only so many first vectors of each row count, for models whose vectors are nested.
 
         Returns
         -------
@@ -295,15 +298,31 @@ class Store(Described):
             nprobe=nprobe,
             calibrated=calibrated,
         )
+        if field is None and (dense is not None or vectors is not None):
+            raise OptionError("dense= and vectors= go with field=")
         if isinstance(queries, Mapping):
             from vecstore.store.fused_search import search_fields
 
             return search_fields(self._snapshot, queries, k, options, fuse=fuse, candidates=candidates, alpha=alpha)
-        if fuse is not None or candidates is not None or alpha != 1:
+        if fuse is not None or (candidates is not None and field is None) or alpha != 1:
             raise OptionError('fuse=, candidates= and alpha= are for queries by field, such as {"terms": {7: 1.5}}')
+        if field is not None:
+            from vecstore.store.field_search import FieldRequest, search_field
+
+            return search_field(self._snapshot, queries, k, FieldRequest(field, candidates, dense, vectors), options)
         from vecstore.store.searching import search
 
         return search(self._snapshot, queries, k, options)
+
+    def maxsim(self, query: ArrayLike, keys: Sequence[Any] | NDArray[Any], *, field: str | None = None) -> Floats:
+        """Return the scores of keys for the vectors (t, d) of a query, such as to rank them again: (n,) float32.
+
+        The sum, over the query's vectors, of the largest product with a token vector of the key's row, as decoded;
+        -inf for a row without any. `field` may be left out where one field has token vectors.
+        """
+        from vecstore.store.field_search import maxsim_of
+
+        return maxsim_of(self._snapshot, query, keys, field)
 
     def range_search(  # noqa: PLR0913 - options are parameters, as users know them
         self,
@@ -376,6 +395,3 @@ class Store(Described):
 
     def _search_once(self) -> None:
         self.search(np.ones(self.dimensions, np.float32), k=1)
-
-    def _ipython_key_completions_(self) -> list[Key]:
-        return list(islice(self, COMPLETED)) if self.key_type == "str" else []

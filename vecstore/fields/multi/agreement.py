@@ -38,7 +38,7 @@ def agreement(trained: TrainedMulti, x: Floats, counts: NDArray[np.int64]) -> di
     if len(counts) < LEAST_ITEMS:
         return {}
     coded = trained.encode(x, counts)
-    decoded, starts, same = trained.codec.decode(coded.codes), starts_of(counts), []
+    decoded, starts, same = trained.decode(coded.codes), starts_of(counts), []
     for query in range(0, len(counts), max(len(counts) // QUERIES, 1)):
         tokens = x[starts[query] : min(starts[query + 1], starts[query] + QUERY_VECTORS)]
         best: list[set[int]] = []

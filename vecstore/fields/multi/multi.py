@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = ["Multi"]
 TRAINING_VECTORS = 1 << 16
 HELD_OUT_ITEMS = 512
 MOST_POOL = 64
+NEARLY = 0.01  # of one: lengths of vectors that models give in float16
 
 
 class Multi(Field):
@@ -86,9 +88,10 @@ class Multi(Field):
         codec = codec if isinstance(codec, Codec) else codec.fit(training, seed=seed)
         if codec.layers[0].table is not None:
             raise CodecError(f"{codec.spec} knows rows by their numbers, which token vectors do not have")
-        trained = TrainedMulti(codec, self._pool)
+        lengths = np.linalg.norm(training, axis=1)
+        trained = TrainedMulti(codec, self._pool, bool((np.abs(lengths - 1) <= NEARLY).all()))
         certificate = {"training_vectors": len(training)} | agreement(trained, *self._items.of(np.sort(held)))
-        return TrainedMulti(codec, self._pool, certificate)
+        return replace(trained, certificate=certificate)
 
     def _enough(self, rows: NDArray[np.int64]) -> int:
         """Return how many of these rows have vectors enough to train on."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec, CodecSpec
+from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.document import field, whole
 from vecstore.errors import CorruptError
 from vecstore.fields.multi.tokens import CodedTokens, spread
@@ -48,9 +49,14 @@ class MultiReader(FieldReader):
 
     @cached_property
     def likeness(self) -> Hashable:
-        told = json.dumps([field(self.about, "codec", list, self._container.path), self._pool])
+        told = json.dumps([field(self.about, "codec", list, self._container.path), self._pool, self.unit])
         model = self._container.identity(f"{self.prefix}model.")
         return "multi", told, self.dimensions, *((name.removeprefix(self.prefix), *own) for name, *own in model)
+
+    @property
+    def unit(self) -> bool:
+        """Whether vectors are scaled to length one when they are decoded."""
+        return "unit" in self.about and field(self.about, "unit", bool, self._container.path)
 
     @property
     def _pool(self) -> int:
@@ -91,11 +97,12 @@ class MultiReader(FieldReader):
     @property
     def trained(self) -> TrainedMulti:
         found = self.about.get("certificate")
-        return TrainedMulti(self.codec, self._pool, found if isinstance(found, dict) else {})
+        return TrainedMulti(self.codec, self._pool, self.unit, found if isinstance(found, dict) else {})
 
     def items(self, rows: NDArray[np.int64]) -> list[Floats]:
         counts, positions = self._places(rows)
         found = self.codes.decode(self.codes.gather(positions), positions)
+        found = unit(found) if self.unit else found
         ends = np.cumsum(counts)
         return [found[end - count : end] for count, end in zip(counts.tolist(), ends.tolist(), strict=True)]
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Floats
+from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.container import ColumnWriter, ContainerWriter
 from vecstore.fields.multi.pooling import pooled, pooled_counts
 from vecstore.fields.multi.tokens import CodedTokens, TokenRows, as_items
@@ -29,12 +30,16 @@ class TrainedMulti(TrainedField):
         Of one vector.
     pool : int
         How many vectors of an item become one, on average; 1 where all are kept.
+    unit : bool
+        Vectors have length one, and are scaled to that when they are decoded: what coding did to their lengths is
+        undone, which keeps a third of the rows that would else be lost.
     certificate : dict
         What coding costs, as it was measured.
     """
 
     codec: Codec
     pool: int = 1
+    unit: bool = False
     certificate: dict[str, Any] = field(default_factory=dict)
 
     kind = "multi"
@@ -53,6 +58,11 @@ class TrainedMulti(TrainedField):
         """Return items coded: their vectors (T, d), one item behind the other, and how many each has (n,)."""
         x, counts = pooled(x, counts, self.pool)
         return CodedTokens(counts, self.codec.encode(x)) if len(x) else self.empty(len(counts))
+
+    def decode(self, codes: Codes) -> Floats:
+        """Return the vectors of codes: (T, d) float32."""
+        x = self.codec.decode(codes)
+        return unit(x) if self.unit else x
 
     def writer(self, container: ContainerWriter, prefix: str) -> MultiWriter:
         return MultiWriter(container, prefix, self)
@@ -89,5 +99,6 @@ class MultiWriter(FieldWriter):
             "dimensions": trained.codec.dimensions,
             "codec": trained.codec.spec.to_dict(),
             "pool": trained.pool,
+            "unit": trained.unit,
             "certificate": trained.certificate,
         }

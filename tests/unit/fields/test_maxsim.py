@@ -1,0 +1,231 @@
+"""Searches of token vectors, against MaxSim in numpy over what the codes decode to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vecstore
+from vecstore.errors import KeyNotFoundError, OptionError, ShapeError
+from vecstore.kernels.levels import levels
+from vecstore.search.maxsim import MaxSim
+from vecstore.store.fields import readers_of
+
+ROWS, D = 700, 16
+RNG = np.random.default_rng(5)
+# Of many lengths, so that items begin and end everywhere in tiles and in the 64 rows that are scanned at once.
+TOKENS = [RNG.normal(size=(int(size), D)).astype(np.float32) for size in RNG.integers(0, 40, ROWS)]
+TOKENS[10:13] = [np.empty((0, D), np.float32)] * 3
+for item in TOKENS:
+    item[:, 5] = 0.25  # a constant dimension
+    item /= np.maximum(np.linalg.norm(item, axis=1, keepdims=True), 1e-9)
+DENSE = np.array([item.mean(axis=0) if len(item) else np.full(D, 0.01) for item in TOKENS])
+QUERIES = [RNG.normal(size=(size, D)).astype(np.float32) for size in (1, 3, 7, 12, 40)]
+KEYS = [f"key {i}" for i in range(ROWS)]
+CODECS = ["tcq:6", "tcq:10", "pca:8,tcq:4", "sq:8", "f32", "pq:4"]
+
+
+def expected(query: np.ndarray, items: list[np.ndarray]) -> np.ndarray:
+    """Return the score of every row, the plain way."""
+    return np.array([(query @ item.T).max(axis=1).sum() if len(item) else -np.inf for item in items])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stores")
+    columns = {"n": list(range(ROWS))}
+    for codec in CODECS:
+        field = vecstore.Multi(TOKENS, codec=codec)
+        vecstore.write(folder / f"{codec}.vecs", DENSE, KEYS, "sq:8", columns=columns, fields={"tokens": field})
+    return folder
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_exact_scores(folder: Path, codec: str) -> None:
+    with vecstore.open(folder / f"{codec}.vecs") as store:
+        items = list(store.field("tokens"))
+        for query in QUERIES:
+            scores = expected(query, items)
+            found = store.search(query, 20, field="tokens", exact=True)
+            best = np.lexsort((np.arange(ROWS), -scores))[:20]
+            np.testing.assert_allclose(found.scores, scores[best], rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(scores[found.rows], scores[best], rtol=1e-4, atol=1e-4)
+            keys = [KEYS[i] for i in (300, 5, 11, 699, 5)]
+            np.testing.assert_allclose(store.maxsim(query, keys), scores[[300, 5, 11, 699, 5]], rtol=1e-4, atol=1e-4)
+            found = store.search(query, 10, field="tokens")
+            assert len(set(found.rows) & set(best[:10])) >= 9  # of codes of a trellis, by approximate scores
+            np.testing.assert_allclose(found.scores, scores[found.rows], rtol=1e-4, atol=1e-4)
+            assert len(store.search(query, ROWS, field="tokens")) == sum(len(item) > 0 for item in TOKENS)
+
+
+@pytest.mark.parametrize("level", levels())
+@pytest.mark.parametrize("most", [4, 1 << 40])
+def test_approximate_scores_are_near(folder: Path, monkeypatch: pytest.MonkeyPatch, level: str, most: int) -> None:
+    monkeypatch.setenv("VECSTORE_SIMD", level)
+    from vecstore.kernels.levels import best_level
+
+    best_level.cache_clear()
+    try:
+        with vecstore.open(folder / "tcq:10.vecs") as store:
+            items = [item[:most] for item in store.field("tokens")]
+            (shard,) = MaxSim(readers_of(store._snapshot.shards, "tokens", ""), [0, ROWS])._shards
+            assert shard.trellis is not None
+            some = np.array([0, 1, 2, 10, 11, 12, 13, 50, 350, 351, 352, 699])
+            for query in QUERIES:
+                scores = expected(query, items)
+                for rows in (np.arange(ROWS), some):
+                    found, there = shard.scores(query, rows, most), scores[rows] > -np.inf
+                    assert ((found > -np.inf) == there).all()
+                    errors = found[there] - scores[rows][there]  # tables are made for the best scores
+                    assert np.sqrt((errors**2).mean()) < 0.3 * scores[scores > -np.inf].std()
+    finally:
+        monkeypatch.undo()
+        best_level.cache_clear()
+
+
+def test_batches_filters_and_limits(folder: Path) -> None:
+    with vecstore.open(folder / "tcq:10.vecs") as store:
+        batch = store.search(QUERIES, 5, field="tokens")
+        assert len(batch) == len(QUERIES)
+        for query, found in zip(QUERIES, batch, strict=True):
+            alone = store.search(query, 5, field="tokens")
+            assert found.keys == alone.keys and alone.single
+        query, rows = QUERIES[2], np.arange(100, 300)
+        assert set(store.search(query, 8, field="tokens", rows=rows).rows) <= set(rows)
+        assert set(store.search(query, 8, field="tokens", where="n < 50").rows) <= set(range(50))
+        first = store.search(query, 8, field="tokens")
+        without = store.search(query, 8, field="tokens", exclude=first.rows[:3])
+        assert without.keys[:5] == first.keys[3:]
+        limit = float(first.scores[2])
+        assert store.search(query, 8, field="tokens", min_score=limit).keys == first.keys[:3]
+        assert (
+            store.search(QUERIES[1].tolist(), 3, field="tokens").keys
+            == store.search(QUERIES[1], 3, field="tokens").keys
+        )
+        assert first.columns["n"].to_pylist() == first.rows.tolist()
+
+
+def test_candidates(folder: Path) -> None:
+    with vecstore.open(folder / "tcq:10.vecs") as store:
+        query = QUERIES[2]
+        dense = store.search(query.mean(axis=0), 30)
+        found = store.search(query, 5, field="tokens", candidates=30)
+        assert set(found.keys) <= set(dense.keys)
+        assert found.keys == store.search(query, 5, field="tokens", candidates=30, dense=query.mean(axis=0)).keys
+        by = store.search(query, 5, field="tokens", candidates=30, dense=DENSE[7])
+        assert set(by.keys) <= set(store.search(DENSE[7], 30).keys)
+        every = store.search(query, 5, field="tokens", candidates=ROWS)
+        assert every.keys == store.search(query, 5, field="tokens").keys
+        some = store.search(query, 5, field="tokens", candidates=30, rows=np.arange(40))
+        assert set(some.rows) <= set(range(40))
+
+
+def test_first_vectors(folder: Path) -> None:
+    with vecstore.open(folder / "f32.vecs") as store:
+        scores = expected(QUERIES[1], [item[:4] for item in TOKENS])
+        found = store.search(QUERIES[1], 10, field="tokens", vectors=4)
+        assert found.rows.tolist() == np.argsort(-scores, kind="stable")[:10].tolist()
+
+
+def test_edited_stores(tmp_path: Path) -> None:
+    path = tmp_path / "a.vecs"
+    field = vecstore.Multi(TOKENS[:600], codec="tcq:10")
+    vecstore.write(path, DENSE[:600], KEYS[:600], "sq:8", shard_bytes=1 << 20, fields={"tokens": field})
+    query = QUERIES[2]
+    with vecstore.open(path) as store:
+        gone = store.search(query, 2, field="tokens").keys
+    with vecstore.edit(path) as e:
+        e.append(DENSE[600:], KEYS[600:], fields={"tokens": TOKENS[600:]})
+        e.delete(gone)
+    with vecstore.open(path) as store:
+        assert len(store._snapshot.shards) == 2
+        items = dict(zip(store, store.field("tokens"), strict=True))
+        scores = dict(zip(items, expected(query, list(items.values())), strict=True))
+        found = store.search(query, 10, field="tokens", exact=True)
+        assert found.keys == sorted(scores, key=lambda key: -scores[key])[:10] and not set(found.keys) & set(gone)
+        keys = ["key 650", "key 3", "key 699", "key 5"]
+        np.testing.assert_allclose(store.maxsim(query, keys), [scores[key] for key in keys], rtol=1e-4)
+
+
+def test_wrong_options(folder: Path, tmp_path: Path) -> None:
+    with vecstore.open(folder / "sq:8.vecs") as store:
+        for options, told in (
+            ({"field": "token"}, "no field 'token'"),
+            ({"field": "tokens", "metric": "l2"}, "for dense vectors"),
+            ({"field": "tokens", "nprobe": 3}, "nprobe="),
+            ({"field": "tokens", "candidates": 0}, "positive number of rows"),
+            ({"field": "tokens", "vectors": 0}, "positive number of first vectors"),
+            ({"field": "tokens", "dense": DENSE[0]}, "give both"),
+            ({"candidates": 4}, "for queries by field"),
+            ({"field": "tokens", "k": 0}, "positive whole number"),
+        ):
+            with pytest.raises(OptionError, match=told):
+                store.search(QUERIES[1], **options)
+        for query, told in (
+            (np.ones((2, D + 1)), f"queries: item 0: token vectors are a .t, {D}. array"),
+            (np.full((2, D), np.nan), "NaN"),
+            (np.empty((0, D)), "one has none"),
+            (np.ones(D), "a list of"),
+            ([], "one has none"),
+        ):
+            with pytest.raises(ShapeError, match=told):
+                store.search(query, field="tokens")
+        with pytest.raises(KeyNotFoundError, match="no key 'x'"):
+            store.maxsim(QUERIES[0], ["x"])
+    vecstore.write(tmp_path / "a.vecs", np.ones((5, 3)), fields={"tokens": vecstore.Multi(TOKENS[:5], codec="f32")})
+    with vecstore.open(tmp_path / "a.vecs") as store, pytest.raises(OptionError, match="of 3 dimensions; give"):
+        store.search(QUERIES[0], field="tokens", candidates=2)
+
+
+def test_pooled(tmp_path: Path) -> None:
+    field = vecstore.Multi(TOKENS, codec="f32", pool=3)
+    vecstore.write(tmp_path / "a.vecs", DENSE, KEYS, fields={"tokens": field})
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        pooled = list(store.field("tokens"))
+        assert [len(item) for item in pooled] == [-(-len(item) // 3) for item in TOKENS]
+        assert all(np.abs(np.linalg.norm(item, axis=1) - 1).max(initial=0) < 1e-4 for item in pooled)
+        few = next(i for i in range(ROWS) if len(TOKENS[i]) == 1)
+        np.testing.assert_allclose(pooled[few], TOKENS[few], atol=1e-6)
+        with pytest.raises(OptionError, match="merged"):
+            store.search(QUERIES[0], field="tokens", vectors=2)
+
+
+class Tensor:
+    """What a tensor of torch offers here, of a type that numpy lacks."""
+
+    dtype = "torch.bfloat16"
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array, self.ndim, self.shape = array, array.ndim, array.shape
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def detach(self) -> Tensor:
+        return self
+
+    def cpu(self) -> Tensor:
+        return self
+
+    def float(self) -> np.ndarray:
+        return self._array
+
+
+def test_what_models_return(folder: Path) -> None:
+    kinds = (TOKENS, tuple(TOKENS), [Tensor(item) for item in TOKENS], [item.tolist() or item for item in TOKENS])
+    flat = np.concatenate(TOKENS)
+    fields = [vecstore.Multi(kind, codec="f32") for kind in kinds]
+    fields.append(vecstore.Multi(flat, [len(item) for item in TOKENS], codec="f32"))
+    for field in fields:
+        rows = field.rows(field.fit()).coded()
+        assert rows.counts.tolist() == [len(item) for item in TOKENS] and (rows.codes.view("<f4") == flat).all()
+    square = RNG.normal(size=(20, 3, D))
+    assert vecstore.Multi(square, codec="f32").fit().rows(square).coded().counts.tolist() == [3] * 20
+    with pytest.raises(ShapeError, match="counts="):
+        vecstore.Multi(flat, [1, 2])
+    with vecstore.open(folder / "f32.vecs") as store:
+        assert (
+            store.search(Tensor(QUERIES[1]), 3, field="tokens").keys == store.search(QUERIES[1], 3, field="tokens").keys
+        )

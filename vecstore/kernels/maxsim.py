@@ -1,0 +1,80 @@
+"""Score items of several vectors whose codes are those of a trellis: the sum of each query vector's best product.
+
+A tile's sums of table entries are made for all query vectors, as scans do (`trellis_rows`). What is left of them is the
+largest of each item, so nothing but a number an item leaves the cache. Scores are approximate, by tables of 8 bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from vecstore.kernels.arguments import Stage, Tiles, TrellisQueries
+from vecstore.kernels.borrowing import borrowing
+from vecstore.kernels.gather import tile_of
+from vecstore.kernels.layout import LANES
+from vecstore.kernels.trellis_planes import CHUNK
+from vecstore.kernels.trellis_rows import Lying, room_of, sum_rows, sums_of
+from vecstore.kernels.trellis_tables import tables_of
+
+__all__ = ["maxsim_trellis"]
+
+
+@njit(cache=True, nogil=True)
+def maxsim_trellis(level, where, stages, asked, starts, items, most, out):
+    """out[i] = the score of item items[i], which has rows starts[item] to starts[item + 1], of which the first `most`.
+
+    Items rise. One without rows scores -inf.
+    """
+    tiles, queries, stage = Tiles(*where), TrellisQueries(*asked), Stage(*stages[0])
+    count = len(queries.weights)
+    tables, scales = tables_of(stages, 1, queries)
+    room = room_of(level, stage.size_bytes, len(stage.norm_terms), tiles.tile_rows)
+    sums, best = sums_of(level, count, tiles.tile_rows), np.zeros(count, np.uint16)
+    at = 0
+    while at < len(items):
+        stop_at = at + 1
+        while stop_at < len(items) and items[stop_at] == items[stop_at - 1] + 1:
+            stop_at += 1
+        row, last = starts[items[at]], starts[items[stop_at - 1] + 1]
+        at = close(at, stop_at, row, starts, items, queries, scales, best, out)
+        while row < last:
+            tile, held, start = tile_of(tiles, row)
+            stop, begin = min(last, tile + held), row // LANES * LANES
+            ahead, ahead_bytes = 0, 0
+            if stop < last:
+                _, after, then = tile_of(tiles, stop)
+                ahead, ahead_bytes = then - start, min(-(-stage.size_bytes // CHUNK) * CHUNK, tiles.row_bytes) * after
+            codes, vectors = Lying(tiles.data, start, held, tiles.row_bytes), (stop - begin + LANES - 1) // LANES
+            sum_rows(level, codes, begin - tile, vectors, stage, tables[0], room, sums, ahead, ahead_bytes)
+            while row < stop:
+                end, first = min(starts[items[at] + 1], stop), starts[items[at]]
+                raise_to(sums, row - begin, min(end, first + most) - begin, best)
+                row = end
+                at = close(at, stop_at, row, starts, items, queries, scales, best, out)
+
+
+@borrowing
+def raise_to(sums, first, end, best):
+    """Raise what is best of each query vector to its largest sum of some rows."""
+    for q in range(len(best)):
+        own, most = sums[q], best[q]
+        for row in range(first, end):
+            most = max(most, own[row])
+        best[q] = most
+
+
+@borrowing
+def close(at, stop_at, row, starts, items, queries, scales, best, out):
+    """Write the scores of items that end before `row`; return the first one that does not."""
+    while at < stop_at and starts[items[at] + 1] <= row:
+        if starts[items[at]] == starts[items[at] + 1]:
+            out[at] = -np.inf
+        else:
+            total = 0.0
+            for q in range(len(best)):
+                total += queries.biases[q, 0] * scales[0, q, 0] + scales[0, q, 1] + scales[0, q, 2] * best[q]
+                best[q] = np.uint16(0)
+            out[at] = total
+        at += 1
+    return at

@@ -1,0 +1,187 @@
+"""Search by several vectors a row: the sum, over the query's vectors, of the largest product with one of the row's.
+
+Khattab and Zaharia, ColBERT, 2020, equation 3. Codes of a trellis are scored where they lie, by tables of 8 bits; the
+best are scored again by what they decode to. Other codes are decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.fields.multi.agreement import maxsim
+from vecstore.fields.multi.reader import MultiReader
+from vecstore.kernels.arguments import PRODUCT, UNIT, TrellisQueries
+from vecstore.kernels.scans import maxsim_trellis
+from vecstore.parallel import over_items, over_slices, thread_count
+from vecstore.search.trellis import Trellis
+
+__all__ = ["MaxSim"]
+
+QUERY_VECTORS = 32  # at once: their sums of a tile stay in the second cache
+DECODED_NUMBERS = 1 << 20  # at once: 4 MiB
+EVERYTHING = (1 << 62) - 1
+LEAST_ITEMS = 64  # of a thread
+EXPECTED = 2.0  # standard deviations by which an item's best vector scores above the mean
+
+
+class MaxSim:
+    """The token vectors of a store's shards, ready to be searched.
+
+    Parameters
+    ----------
+    readers : sequence of MultiReader or None
+        One a shard; None where one has none, whose rows are not found.
+    edges : sequence of int
+        Rows edges[i] to edges[i + 1] are those of readers[i].
+    """
+
+    def __init__(self, readers: Sequence[MultiReader | None], edges: Sequence[int]) -> None:
+        self._shards = [_Shard(reader) for reader in readers if reader is not None]
+        self._firsts = [first for reader, first in zip(readers, edges, strict=False) if reader is not None]
+
+    @property
+    def dimensions(self) -> int:
+        """Of the vectors."""
+        return self._shards[0].reader.dimensions
+
+    @property
+    def pooled(self) -> bool:
+        """Whether vectors of rows were merged."""
+        return any(shard.reader.trained.pool > 1 for shard in self._shards)
+
+    def find(
+        self, query: Floats, k: int, rows: NDArray[np.int64] | None, *, rescore: int, most: int = EVERYTHING
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+        """Return scores and numbers of the best k rows, best first, and how many were scored again.
+
+        Parameters
+        ----------
+        query : (t, d) float32
+        k : int
+        rows : (n,) int64, rising, or None
+            Which may be found; all for None.
+        rescore : int
+            So many times k rows are scored again, where scores are approximate; 0: none.
+        most : int
+            How many vectors of a row count, the first ones.
+        """
+        found, numbers = [np.empty(0)], [np.empty(0, np.int64)]
+        for shard, first, own in self._of_shards(rows):
+            found.append(shard.scores(query, own, most))
+            numbers.append(own + first)
+        scores, every = np.concatenate(found), np.concatenate(numbers)
+        again = rescore and any(shard.trellis is not None for shard in self._shards)
+        best = _best(scores, every, k * rescore if again else k)
+        scores, every = scores[best], every[best]
+        if again:
+            scores = self.exactly(query, every, most=most)
+            best = _best(scores, every, k)
+            return scores[best], every[best], len(scores)
+        return scores, every, 0
+
+    def exactly(self, query: Floats, rows: NDArray[np.int64], *, most: int = EVERYTHING) -> NDArray[np.float64]:
+        """Return the scores (n,) of rows for a query (t, d), by what their codes decode to."""
+        order = np.argsort(rows, kind="stable")
+        out, done = np.full(len(rows), -np.inf), 0
+        for shard, first, own in self._of_shards(rows[order]):
+            at = np.searchsorted(rows[order], own[:1] + first)[0] if len(own) else done
+            done = int(at) + len(own)
+            out[order[int(at) : done]] = shard.decoded_scores(query, own, most)
+        return out
+
+    def _of_shards(self, rows: NDArray[np.int64] | None) -> Iterator[tuple[_Shard, int, NDArray[np.int64]]]:
+        """Yield each shard, its first row, and which of its rows are meant, as it counts them."""
+        for shard, first in zip(self._shards, self._firsts, strict=True):
+            if rows is None:
+                yield shard, first, np.arange(shard.reader.rows)
+            else:
+                low, high = np.searchsorted(rows, [first, first + shard.reader.rows])
+                yield shard, first, rows[low:high] - first
+
+
+class _Shard:
+    """The token vectors of one shard."""
+
+    def __init__(self, reader: MultiReader) -> None:
+        self.reader = reader
+
+    @cached_property
+    def trellis(self) -> Trellis | None:
+        """What scores codes where they lie; None where they have to be decoded."""
+        codes = self.reader.codes
+        return Trellis.of(codes) if codes.layer.quantizer.code_kind == "trellis" and codes.rows else None
+
+    def scores(self, query: Floats, rows: NDArray[np.int64], most: int) -> NDArray[np.float64]:
+        """Return the scores of rising rows: approximate ones where codes are scored where they lie."""
+        if self.trellis is None:
+            return self.decoded_scores(query, rows, most)
+        starts, part = self.reader.starts, self.reader.codes.part
+        if part.unchecked:
+            runs = np.flatnonzero(np.diff(rows, prepend=-2, append=EVERYTHING) != 1)
+            ranges = np.stack([starts[rows[runs[:-1]]], starts[rows[runs[1:] - 1] + 1]], axis=1)
+            for _ in part.checked(ranges[ranges[:, 0] < ranges[:, 1]]):
+                pass
+        out = np.zeros(len(rows))
+        for first in range(0, len(query), QUERY_VECTORS):
+            asked, stage = self._asked(query[first : first + QUERY_VECTORS]), self.trellis.stage(self._code_bytes)
+            own = np.empty(len(rows))
+
+            def over(piece: slice, asked: TrellisQueries = asked, own: NDArray[np.float64] = own) -> None:
+                maxsim_trellis(part.tiles, stage.kernel, asked, starts, rows[piece], most, own[piece])  # noqa: B023
+
+            over_slices(over, len(rows), at_least=LEAST_ITEMS)
+            out += own
+        return out
+
+    @property
+    def _code_bytes(self) -> int:
+        return self.reader.codes.layer.code_bytes
+
+    def _asked(self, query: Floats) -> TrellisQueries:
+        assert self.trellis is not None
+        trellis, none = self.trellis, np.zeros((1, len(query)))
+        weights, biases = trellis.coefficients.weights(query)
+        kind, made_for = PRODUCT, none
+        if self.reader.unit:  # tables are most exact about the scores that an item's best vectors have
+            moments = trellis.scores(self._code_bytes, "unit")
+            features = trellis.coefficients.feature_weights(weights, biases[:, None], "unit")
+            mean, variance = moments.along(features[:, : len(moments.mean)])
+            kind, made_for = UNIT, (mean + EXPECTED * np.sqrt(variance))[None]
+        return TrellisQueries(kind, weights, biases[:, None], trellis.edges, made_for, none[0], none, 1)
+
+    def decoded_scores(self, query: Floats, rows: NDArray[np.int64], most: int) -> NDArray[np.float64]:
+        """Return the scores of rows, by what their codes decode to."""
+        reader, out = self.reader, np.empty(len(rows))
+        ends = np.cumsum(reader.starts[rows + 1] - reader.starts[rows]) * reader.dimensions
+        edges = [0]
+        while edges[-1] < len(rows):
+            before = int(ends[edges[-1] - 1]) if edges[-1] else 0
+            edges.append(max(int(np.searchsorted(ends, before + DECODED_NUMBERS, side="right")), edges[-1] + 1))
+
+        def over(piece: slice) -> None:
+            items = [item[:most] for item in reader.items(rows[piece])]
+            counts = np.array([len(item) for item in items], np.int64)
+            out[piece] = maxsim(query, np.concatenate(items), counts)
+
+        pieces = [slice(*edge) for edge in pairwise(edges)]
+        if pieces and thread_count() > 1:
+            over_items(over, pieces)
+        else:
+            for piece in pieces:
+                over(piece)
+        return out
+
+
+def _best(scores: NDArray[np.float64], rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Return where the best k scores are, best first; of equal ones the first rows. Rows that score -inf are none."""
+    there = np.flatnonzero(scores > -np.inf)
+    if len(there) > k:
+        worst = np.partition(scores[there], len(there) - k)[len(there) - k]
+        there = there[scores[there] >= worst]
+    return there[np.lexsort((rows[there], -scores[there]))][:k]

@@ -1,0 +1,178 @@
+"""Searches of a field of a snapshot: what users give, checked, and what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.codecs.base import Floats
+from vecstore.errors import OptionError, ShapeError
+from vecstore.fields.multi.reader import MultiReader
+from vecstore.fields.multi.tokens import as_items
+from vecstore.search.maxsim import EVERYTHING, MaxSim
+from vecstore.search.options import SearchOptions
+from vecstore.search.result import SearchResult
+from vecstore.search.selection import as_numbers
+from vecstore.search.topk import TopK
+from vecstore.search.where import mask_of
+from vecstore.store.fields import described, readers_of
+from vecstore.store.searching import refuse_foreign_rows, result_of, search
+from vecstore.store.snapshot import Snapshot
+
+__all__ = ["FieldRequest", "findable", "maxsim_of", "search_field"]
+
+RESCORE = 4  # times k rows are scored again by what their codes decode to
+
+
+@dataclass(frozen=True)
+class FieldRequest:
+    """How a field is searched; see `vecstore.store.store.Store.search` for what each means."""
+
+    name: str
+    candidates: int | None = None
+    dense: Any = None
+    vectors: int | None = None
+
+
+def search_field(
+    snapshot: Snapshot, queries: Any, k: int, request: FieldRequest, options: SearchOptions
+) -> SearchResult:
+    """Return the k best rows by the sum of the largest products of token vectors; see `Store.search`."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise OptionError(f"k is a positive whole number, found {k!r}")
+    _refuse_unfit(snapshot, options)
+    refuse_foreign_rows(snapshot, options)
+    ready = _ready(snapshot, request.name)
+    each, single = _queries(queries, ready.dimensions)
+    most = _vectors(ready, request.vectors)
+    rows = findable(snapshot, options)
+    wanted = min(int(k), max(snapshot.living, 1))
+    candidates = _candidates(snapshot, request, each, rows)
+    best, rescored = TopK(len(each), wanted), np.zeros(len(each), np.int64)
+    factor = RESCORE if options.rescore == "auto" else int(options.rescore)
+    for number, query in enumerate(each):
+        own = rows if candidates is None else candidates[number]
+        if options.exact:
+            chosen = np.arange(snapshot.rows) if own is None else own
+            best.put(number, ready.exactly(query, chosen, most=most), chosen)
+        else:
+            scores, found, rescored[number] = ready.find(query, wanted, own, rescore=factor, most=most)
+            best.put(number, scores, found)
+    best = best.least(np.full(len(each), max(options.least, np.finfo(np.float64).min)))
+    best = best.cut(int(best.sizes.max(initial=0)))
+    return result_of(snapshot, best, np.asarray(best.scores, np.float32), rescored, None, single=single)
+
+
+def maxsim_of(snapshot: Snapshot, query: Any, keys: Any, name: str | None) -> Floats:
+    """Return the exact scores of keys for a query (t, d): (n,) float32; see `Store.maxsim`."""
+    if name is None:
+        known = [field["name"] for field in described(snapshot.shards) if field["kind"] == "multi"]
+        if len(known) != 1:
+            raise OptionError(f"field= names token vectors; there are {', '.join(known) or 'none'}")
+        (name,) = known
+    ready, rows = _ready(snapshot, name), snapshot.rows_of(keys)
+    missing = np.flatnonzero(rows < 0).tolist()
+    if missing:
+        raise snapshot.not_found(*(keys[at] for at in missing))
+    each, single = _queries(query, ready.dimensions)
+    if not single:
+        raise ShapeError("maxsim takes the vectors of one query, (t, d)")
+    return np.asarray(ready.exactly(each[0], rows), np.float32)
+
+
+def findable(snapshot: Snapshot, options: SearchOptions) -> NDArray[np.int64] | None:
+    """Return the numbers of the rows that a search may find, rising; None for all."""
+    if options.rows is options.exclude is options.where is None and not snapshot.dead:
+        return None
+    mask = np.full(snapshot.rows, options.rows is None)
+    if options.rows is not None:
+        mask[as_numbers(snapshot.rows, options.rows, "rows")] = True
+    if options.where is not None:
+        mask &= mask_of(options.where, snapshot.shards)
+    if options.exclude is not None:
+        mask[as_numbers(snapshot.rows, options.exclude, "exclude")] = False
+    mask[snapshot.dead.rows] = False
+    return np.flatnonzero(mask)
+
+
+def _ready(snapshot: Snapshot, name: str) -> MaxSim:
+    """Return a field ready to be searched, made once."""
+    if name not in snapshot.ready:  # two threads may both make it
+        readers = readers_of(snapshot.shards, name, snapshot.path)
+        there = [reader for reader in readers if reader is not None]
+        of_tokens = [reader for reader in there if isinstance(reader, MultiReader)]
+        if len(of_tokens) < len(there):
+            raise OptionError(f"field {name!r} is {there[0].about['kind']}, and not searched by token vectors")
+        if len({reader.dimensions for reader in of_tokens}) > 1:
+            raise OptionError(f"{snapshot.path}: shards have other dimensions in field {name!r}; search one by one")
+        snapshot.ready[name] = MaxSim([r if isinstance(r, MultiReader) else None for r in readers], snapshot.edges)
+    found: MaxSim = snapshot.ready[name]
+    return found
+
+
+def _queries(given: Any, dimensions: int) -> tuple[list[Floats], bool]:
+    """Return the vectors of each query, and whether there is one query that stands alone."""
+    first = given[0] if isinstance(given, (list, tuple)) and len(given) else None
+    single = np.ndim(first) == 1 if first is not None else getattr(given, "ndim", 0) == 2
+    try:
+        items = as_items([given] if single else given)
+        found = [items.of(np.array([number]), dimensions)[0] for number in range(len(items))]
+    except ShapeError as error:
+        raise ShapeError(f"queries: {error}") from None
+    if not found or not all(map(len, found)):
+        raise ShapeError("queries: each has one vector or more, (t, d); one has none")
+    return found, single
+
+
+def _vectors(ready: MaxSim, vectors: int | None) -> int:
+    if vectors is None:
+        return EVERYTHING
+    if isinstance(vectors, bool) or not isinstance(vectors, (int, np.integer)) or vectors < 1:
+        raise OptionError(f"vectors is a positive number of first vectors of a row, found {vectors!r}")
+    if ready.pooled:
+        raise OptionError("vectors: those of this field were merged (pool=), so that none of them comes first")
+    return int(vectors)
+
+
+def _candidates(
+    snapshot: Snapshot, request: FieldRequest, queries: list[Floats], rows: NDArray[np.int64] | None
+) -> list[NDArray[np.int64]] | None:
+    """Return the rows, rising, that are scored for each query; None where all are."""
+    wanted, dense = request.candidates, request.dense
+    if wanted is None:
+        if dense is not None:
+            raise OptionError("dense= is the query that finds candidates=; give both")
+        return None
+    if isinstance(wanted, bool) or not isinstance(wanted, (int, np.integer)) or wanted < 1:
+        raise OptionError(f"candidates is a positive number of rows, found {wanted!r}")
+    if dense is None:
+        if queries[0].shape[1] != snapshot.dimensions:
+            raise OptionError(
+                f"candidates= are the best by dense vectors, of {snapshot.dimensions} dimensions; give dense="
+            )
+        dense = np.stack([query.mean(axis=0) for query in queries])
+    asked = np.atleast_2d(np.asarray(dense))
+    if len(asked) != len(queries):
+        raise ShapeError(f"dense= has {len(asked)} queries, there are {len(queries)}")
+    allowed = None if rows is None else snapshot.own(rows)
+    options = SearchOptions(metric=snapshot.metric, rows=allowed)
+    found = search(snapshot, asked, int(wanted), options).rows
+    return [np.sort(own[own >= 0]).view(np.ndarray) for own in np.asarray(found)]
+
+
+def _refuse_unfit(snapshot: Snapshot, options: SearchOptions) -> None:
+    """Raise `OptionError` for options of dense vectors."""
+    given = {
+        "metric=": options.metric != snapshot.metric,
+        "max_distance=": options.max_distance is not None,
+        "recall=": options.recall is not None,
+        "scan_bytes=": options.scan_bytes != "auto",
+        "nprobe=": options.nprobe is not None,
+        "calibrated=": options.calibrated,
+    }
+    named = [name for name, is_given in given.items() if is_given]
+    if named:
+        raise OptionError(f"{' and '.join(named)}: for dense vectors; a field is scored by sums of largest products")
