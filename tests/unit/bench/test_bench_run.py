@@ -30,8 +30,9 @@ def test_bytes_agree_with_the_files(done, split, spec, tmp_path):
     trained = vecstore.codec(spec).fit(split.train, seed=0)
     vecstore.write(tmp_path / "again.vecs", split.base, split.keys, trained)
     on_disk = (tmp_path / "again.vecs").stat().st_size
-    assert found["stored"] == pytest.approx(on_disk, rel=0.01)
-    assert found["amortised"] == pytest.approx(on_disk / len(split.base), rel=0.01)
+    page = 4096  # digits of a measured number may fill one more
+    assert found["stored"] == pytest.approx(on_disk, rel=0.01, abs=page)
+    assert found["amortised"] == pytest.approx(on_disk / len(split.base), rel=0.01, abs=page / len(split.base))
     assert found["code"] == trained.code_bytes + (4 if trained.partition else 0), "cells keep the number of each row"
     assert found["model"] == trained.model_bytes
 
