@@ -63,11 +63,11 @@ class Sampler:
     def __init__(self, dimensions: int, seed: int, capacity: int, *, part: int = 0) -> None:
         self.capacity, self.limit = capacity, (1 << 64) - 1
         self._seed = np.uint64((seed + part * NEXT_PART) % (1 << 64))
-        # A place holds a row or waits for one; memory is taken when it is written to.
-        places = self.capacity + max(self.capacity // 4, 1)
-        self._vectors = np.empty((places, dimensions), np.float32)
-        self._rows, self._priorities = np.empty(places, np.int64), np.empty(places, np.uint64)
-        self._free = np.arange(places)[::-1]  # the last ones are taken first
+        # A place holds a row or waits for one; there are more and more, up to a quarter over the capacity.
+        self._most_places = capacity + max(capacity // 4, 1)
+        self._vectors = np.empty((0, dimensions), np.float32)
+        self._rows, self._priorities = np.empty(0, np.int64), np.empty(0, np.uint64)
+        self._free = self._rows  # the last ones are taken first
 
     def offer(self, vectors: Floats, rows: NDArray[np.int64]) -> None:
         """Consider rows of the stream."""
@@ -78,14 +78,14 @@ class Sampler:
         """Consider rows that another one has found."""
         low = np.flatnonzero(priorities < np.uint64(self.limit))
         while len(low):
+            if not len(self._free):
+                self._make_room()
+                low = low[priorities[low] < np.uint64(self.limit)]
             count = min(len(low), len(self._free))
             some, places = low[:count], self._free[len(self._free) - count :]
             self._vectors[places], self._rows[places] = vectors[some], rows[some]
             self._priorities[places] = priorities[some]
             self._free, low = self._free[: len(self._free) - count], low[count:]
-            if not len(self._free):
-                self._prune()
-                low = low[priorities[low] < np.uint64(self.limit)]
 
     def found(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.uint64]]:
         """Return the sample in random order, its row numbers and their priorities, which rise."""
@@ -99,8 +99,18 @@ class Sampler:
         places = np.flatnonzero(taken)
         return places[np.lexsort((self._rows[places], self._priorities[places]))]
 
-    def _prune(self) -> None:
-        """Free the places of rows beyond the capacity; the others stay where they are."""
+    def _make_room(self) -> None:
+        """Make as many places again, or free those of rows beyond the capacity; the other rows stay where they are."""
+        held = len(self._rows)
+        if held < self._most_places:
+            count = min(max(2 * held, 256), self._most_places)
+            old = self._vectors, self._rows, self._priorities
+            new = tuple(np.empty((count, *array.shape[1:]), array.dtype) for array in old)
+            for array, into in zip(old, new, strict=True):
+                into[:held] = array
+            self._vectors, self._rows, self._priorities = new
+            self._free = np.arange(held, count)[::-1]
+            return
         places = self._in_order()
         self.limit = int(self._priorities[places[self.capacity - 1]])
         self._free = places[self.capacity :][::-1]
