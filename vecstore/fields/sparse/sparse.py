@@ -34,7 +34,7 @@ class Sparse(Field):
     >>> x = np.random.default_rng(0).normal(size=(100, 8))
     >>> _ = vecstore.write("terms.vecs", x, codec="sq:8", fields={"terms": vecstore.Sparse(terms)})
     >>> vecstore.open("terms.vecs").field("terms")[12]
-    {5: 1.0, 22: 0.501...}
+    {5: 0.9999..., 22: 0.4999...}
     """
 
     def __init__(self, given: Any, *, weight_bits: int = 8) -> None:
