@@ -175,7 +175,8 @@ def _table(arrays: dict[str, NDArray[Any]], path: Path) -> NDArray[Any]:
     named = [arrays[name] for name in TABLES if name in arrays]
     found = named or [array for array in arrays.values() if array.ndim == 2]
     # Whole numbers of a byte are what model2vec makes of a table for less memory: they are taken as they are.
-    if len(found) != 1 or found[0].ndim != 2 or found[0].dtype.kind not in "fi" or 0 in found[0].shape:
+    sound = len(found) == 1 and found[0].ndim == 2 and 0 not in found[0].shape
+    if not sound or not (found[0].dtype.kind == "f" or found[0].dtype == np.int8):
         shown = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in sorted(arrays.items())[:10])
         raise FormatError(
             "holds no table of numbers", path=path, expected=" or ".join(TABLES), found=shown or "nothing"
