@@ -370,6 +370,7 @@ class Tokens(Shard):
         self.container.description = self.about
         values, start = shard.container.values.items(), prefix.encode()
         self.container.values = {name.removeprefix(start): value for name, value in values if name.startswith(start)}
+        self.holder = self.container  # a field keeps the arrays of its codec itself
 
     def items(self):
         starts = self.starts_of_rows
