@@ -71,7 +71,7 @@ def restore(path: str | os.PathLike[str], generation: int | str, *, wait: float 
     a bucket `ConflictError` where another writer was first.
     """
     directory = _directory(path)
-    with _changing(directory, wait):
+    with lock_of(directory, wait):  # the commit makes itself last
         found = manifest_of(directory, generation)
         open_snapshot(directory, check=True, generation=found.generation)  # raises where a file is missing
         if not isinstance(directory, Path):
