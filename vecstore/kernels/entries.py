@@ -32,6 +32,7 @@ __all__ = [
     "gather_entries",
     "gather_tiled",
     "locate_texts",
+    "maxsim_decoded",
     "maxsim_trellis",
     "offer_all",
     "offer_listed",
@@ -96,6 +97,9 @@ maxsim_trellis = Entry(
     "level, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])",
 )
 score_trellis = Entry("trellis_scores.score_trellis", f"TILES, DECODING, TRELLIS_SCORES, {_LISTED}")
+maxsim_decoded = Entry(
+    "trellis_scores.maxsim_decoded", "TILES, DECODING, TRELLIS_SCORES, i8[::1], i8[::1], out(f8[::1])"
+)
 gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")
 offer_all = Entry("heap.offer_all", "f4[:, ::1], i8[::1], HEAP", "f4[:, :], i8[::1], HEAP", "f8[:, :], i8[::1], HEAP")
 offer_listed = Entry("heap.offer_listed", "f8[::1], i8[::1], i8[::1], HEAP")

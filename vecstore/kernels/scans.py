@@ -26,6 +26,7 @@ from vecstore.kernels.levels import BITS, tag
 from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
 
 __all__ = [
+    "maxsim_decoded",
     "maxsim_trellis",
     "scan_batch",
     "scan_numbers",
@@ -145,6 +146,31 @@ def score_trellis(
 ) -> None:
     """out[i]: the exact score of row rows[i], listed as in `score_tiles`; the rest as in `scan_trellis`."""
     entries.score_trellis(tiles, decoding, queries, indptr, rows, out)
+
+
+def maxsim_decoded(
+    tiles: Tiles,
+    decoding: Decoding,
+    queries: TrellisScores,
+    rows: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Score items of several rows: the sum over all queries of the best product with one of an item's rows, exactly.
+
+    Parameters
+    ----------
+    tiles
+        As in `scan_trellis`.
+    decoding : Decoding
+    queries : TrellisScores
+        In one cell, the query's vectors.
+    rows, ends : (t,) int64, (n,) int64
+        The slots of item i's rows are rows[ends[i - 1]:ends[i]].
+    out : (n,) float64
+        The scores; -inf for an item without rows.
+    """
+    entries.maxsim_decoded(tiles, decoding, queries, rows, ends, out)
 
 
 def maxsim_trellis(

@@ -1,4 +1,7 @@
-"""Score single rows of trellis codes exactly: copied out of their tiles, decoded, and multiplied, some at a time."""
+"""Score single rows of trellis codes exactly: copied out of their tiles, decoded, and multiplied, some at a time.
+
+Or items of several rows, by the sum of each query's best product with one of them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from vecstore.kernels.number_scan import score_of
 from vecstore.kernels.trellis import DECODED, LANE_ARRAYS, decode_lanes, lane_bytes
 from vecstore.kernels.trellis_planes import CHUNK, copy_chunk, fetch
 
-__all__ = ["score_trellis"]
+__all__ = ["maxsim_decoded", "score_trellis"]
 
 SUMMED = 32  # coefficients that are added up in float32, before digits get lost
 
@@ -44,6 +47,41 @@ def score_trellis(where, how, asked, indptr, rows, out):
                 product = sums[lane] + queries.biases[q, cells[lane]]
                 square = max(squares[lane] + queries.constants[cells[lane]], 0.0)
                 out[first + lane] = score_of(product, square, queries.kind)
+
+
+@njit(cache=True, nogil=True)
+def maxsim_decoded(where, how, asked, rows, ends, out):
+    """out[i] = the score of an item that has the rows rows[ends[i - 1]:ends[i]]; -inf of one without rows."""
+    tiles, plan, queries = Tiles(*where), Decoding(*how), TrellisScores(*asked)
+    size_bytes, count = queries.size_bytes, len(queries.weights)
+    codes = np.zeros((DECODED, lane_bytes(plan, size_bytes)), np.uint8)
+    y, lanes = np.empty((queries.weights.shape[1], DECODED), np.float32), np.empty((LANE_ARRAYS, DECODED), np.uint64)
+    part, sums, squares = np.empty(DECODED, np.float32), np.empty(DECODED), np.zeros(DECODED)
+    best, item = np.full(count, -np.inf), 0
+    out[:] = -np.inf
+    fetch_codes(tiles, rows, 0, min(DECODED, len(rows)), size_bytes)
+    for first in range(0, len(rows), DECODED):
+        end = min(first + DECODED, len(rows))
+        fetch_codes(tiles, rows, end, min(end + DECODED, len(rows)), size_bytes)
+        copy_codes(tiles, rows, first, end, size_bytes, codes)
+        decode_lanes(plan, codes, end - first, lanes, y)
+        if queries.kind != PRODUCT:
+            add_up(y, queries.scale, queries.linear[0], part, squares)
+        begun = item
+        for q in range(count):
+            add_up(y, 0.0, queries.weights[q], part, sums)
+            item, at = begun, first
+            while at < end:
+                while ends[item] <= at:
+                    item += 1
+                stop = min(end, ends[item])
+                for lane in range(at - first, stop - first):
+                    product, square = sums[lane] + queries.biases[q, 0], squares[lane] + queries.constants[0]
+                    best[q] = max(best[q], score_of(product, max(square, 0.0), queries.kind))
+                if stop == ends[item]:
+                    out[item] = best[q] + (out[item] if q else 0.0)
+                    best[q] = -np.inf
+                at = stop
 
 
 @borrowing

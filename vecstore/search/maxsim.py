@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.fields.multi.agreement import maxsim
 from vecstore.fields.multi.reader import MultiReader
-from vecstore.kernels.arguments import PRODUCT, UNIT, TrellisQueries
-from vecstore.kernels.scans import maxsim_trellis
+from vecstore.fields.multi.tokens import spread
+from vecstore.kernels.arguments import PRODUCT, UNIT, TrellisQueries, TrellisScores
+from vecstore.kernels.scans import maxsim_decoded, maxsim_trellis
 from vecstore.parallel import over_items, over_slices, thread_count
 from vecstore.search.trellis import Trellis
 
@@ -71,12 +72,8 @@ class MaxSim:
         most : int
             How many vectors of a row count, the first ones.
         """
-        found, numbers = [np.empty(0)], [np.empty(0, np.int64)]
-        for shard, first, own in self._of_shards(rows):
-            found.append(shard.scores(query, own, most))
-            numbers.append(own + first)
-        scores, every = np.concatenate(found), np.concatenate(numbers)
-        again = rescore and any(shard.trellis is not None for shard in self._shards)
+        scores, every = self._scores(query, rows, most)
+        again = rescore and self.approximate
         best = _best(scores, every, k * rescore if again else k)
         scores, every = scores[best], every[best]
         if again:
@@ -84,6 +81,27 @@ class MaxSim:
             best = _best(scores, every, k)
             return scores[best], every[best], len(scores)
         return scores, every, 0
+
+    @property
+    def approximate(self) -> bool:
+        """Whether scores of codes, as they lie, are not those of what they decode to."""
+        return any(shard.trellis is not None for shard in self._shards)
+
+    def scores(self, query: Floats, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the scores (n,) of rising rows for a query (t, d), by codes as they lie; -inf of rows without any."""
+        found, there = self._scores(query, rows, EVERYTHING)
+        out = np.full(len(rows), -np.inf)
+        out[np.searchsorted(rows, there)] = found
+        return out
+
+    def _scores(
+        self, query: Floats, rows: NDArray[np.int64] | None, most: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        found, numbers = [np.empty(0)], [np.empty(0, np.int64)]
+        for shard, first, own in self._of_shards(rows):
+            found.append(shard.scores(query, own, most))
+            numbers.append(own + first)
+        return np.concatenate(found), np.concatenate(numbers)
 
     def exactly(self, query: Floats, rows: NDArray[np.int64], *, most: int = EVERYTHING) -> NDArray[np.float64]:
         """Return the scores (n,) of rows for a query (t, d), by what their codes decode to."""
@@ -157,6 +175,8 @@ class _Shard:
 
     def decoded_scores(self, query: Floats, rows: NDArray[np.int64], most: int) -> NDArray[np.float64]:
         """Return the scores of rows, by what their codes decode to."""
+        if self.trellis is not None:
+            return self._trellis_scores(self.trellis, query, rows, most)
         reader, out = self.reader, np.empty(len(rows))
         ends = np.cumsum(reader.starts[rows + 1] - reader.starts[rows]) * reader.dimensions
         edges = [0]
@@ -176,6 +196,36 @@ class _Shard:
             for piece in pieces:
                 over(piece)
         return out
+
+    def _trellis_scores(
+        self, trellis: Trellis, query: Floats, rows: NDArray[np.int64], most: int
+    ) -> NDArray[np.float64]:
+        """Do what `decoded_scores` does among coefficients, of which no rotation has to be undone."""
+        codes, starts, out = self.reader.codes, self.reader.starts, np.empty(len(rows))
+        counts = np.minimum(starts[rows + 1] - starts[rows], most)
+        ends, tokens = np.cumsum(counts), codes.part.slots_of(spread(starts[rows], counts))
+        if codes.part.unchecked:
+            codes.part.check_rows(tokens)
+        weights, biases = trellis.coefficients.weights(query)
+        asked = TrellisScores(
+            kind=UNIT if self.reader.unit else PRODUCT,
+            weights=weights,
+            biases=biases[:, None],
+            edges=trellis.edges,
+            size_bytes=self._code_bytes,
+            scale=trellis.coefficients.scale,
+            linear=trellis.norm_weights[0],
+            constants=trellis.norm_weights[1],
+        )
+
+        def over(piece: slice) -> None:
+            first = int(ends[piece.start] - counts[piece.start])
+            own = tokens[first : int(ends[piece.stop - 1])], ends[piece] - first
+            maxsim_decoded(codes.part.tiles, trellis.coefficients.quantizer.decoding, asked, *own, out[piece])
+
+        if len(rows):
+            over_slices(over, len(rows), at_least=LEAST_ITEMS)
+        return out.astype(np.float32).astype(np.float64)  # as shown: a limit that was read from a score lets it in
 
 
 def _best(scores: NDArray[np.float64], rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:

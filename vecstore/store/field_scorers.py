@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.checks import as_array, as_vectors
+from vecstore.codecs.checks import as_array
 from vecstore.errors import OptionError
-from vecstore.fields.multi.agreement import maxsim
-from vecstore.fields.multi.reader import MultiReader
 from vecstore.fields.sparse.entries import as_queries as as_sparse
 from vecstore.fields.sparse.reader import SparseReader
 from vecstore.search.explain import explain
@@ -19,6 +17,7 @@ from vecstore.search.fusion import Found
 from vecstore.search.options import SearchOptions
 from vecstore.search.search import find
 from vecstore.search.topk import TopK
+from vecstore.store.field_search import queries_of, ready_of
 from vecstore.store.fields import StoreField
 from vecstore.store.scoring import scores
 from vecstore.store.searching import as_queries
@@ -40,11 +39,14 @@ class Scorer(ABC):
         Whether one query was given by itself.
     everything : bool
         Whether the field scores every row.
+    approximate : bool
+        Whether `scores` are about what `exactly` finds.
     """
 
     queries: int
     single: bool
     everything = False
+    approximate = False
 
     @abstractmethod
     def best(self, query: int, count: int) -> Found:
@@ -52,7 +54,11 @@ class Scorer(ABC):
 
     @abstractmethod
     def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return what rows score, larger being better; NaN where they score nothing: (n,)."""
+        """Return what rising rows score, larger being better; NaN where they score nothing: (n,)."""
+
+    def exactly(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what rows score, by what their codes decode to."""
+        return self.scores(query, rows)
 
     def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return scores as users see them."""
@@ -147,20 +153,19 @@ class _Tokens(Scorer):
     def __init__(
         self, snapshot: Snapshot, field: StoreField, given: Any, allowed: NDArray[np.bool_] | None, alpha: float
     ) -> None:
-        self._field = field
-        self.single = getattr(given, "ndim", 3) == 2
-        width = next(reader.dimensions for reader in field.readers if isinstance(reader, MultiReader))
-        self._given = [as_vectors(as_array(one), width) for one in ([given] if self.single else given)]
-        self.queries = len(self._given)
+        self._ready = ready_of(snapshot, field.name)
+        self._given, self.single = queries_of(given, self._ready.dimensions)
+        self.queries, self.approximate = len(self._given), self._ready.approximate
 
     def best(self, query: int, count: int) -> Found:
         return Found(np.empty(0, np.int64), np.empty(0), exact=False, complete=False)
 
     def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        items = self._field.items(rows)
-        counts = np.array([len(one) for one in items], np.int64)
-        if not counts.any():
-            return np.full(len(rows), np.nan)
-        found = maxsim(self._given[query], np.concatenate(items), counts).astype(np.float64)
-        found[counts == 0] = np.nan
-        return found
+        return _or_nan(self._ready.scores(self._given[query], rows))
+
+    def exactly(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return _or_nan(self._ready.exactly(self._given[query], rows))
+
+
+def _or_nan(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(scores == -np.inf, np.nan, scores)

@@ -22,7 +22,7 @@ from vecstore.store.fields import described, readers_of
 from vecstore.store.searching import refuse_foreign_rows, result_of, search
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["FieldRequest", "findable", "maxsim_of", "search_field"]
+__all__ = ["RESCORE", "FieldRequest", "findable", "maxsim_of", "queries_of", "ready_of", "search_field"]
 
 RESCORE = 4  # times k rows are scored again by what their codes decode to
 
@@ -45,8 +45,8 @@ def search_field(
         raise OptionError(f"k is a positive whole number, found {k!r}")
     _refuse_unfit(snapshot, options)
     refuse_foreign_rows(snapshot, options)
-    ready = _ready(snapshot, request.name)
-    each, single = _queries(queries, ready.dimensions)
+    ready = ready_of(snapshot, request.name)
+    each, single = queries_of(queries, ready.dimensions)
     most = _vectors(ready, request.vectors)
     rows = findable(snapshot, options)
     wanted = min(int(k), max(snapshot.living, 1))
@@ -73,11 +73,11 @@ def maxsim_of(snapshot: Snapshot, query: Any, keys: Any, name: str | None) -> Fl
         if len(known) != 1:
             raise OptionError(f"field= names token vectors; there are {', '.join(known) or 'none'}")
         (name,) = known
-    ready, rows = _ready(snapshot, name), snapshot.rows_of(keys)
+    ready, rows = ready_of(snapshot, name), snapshot.rows_of(keys)
     missing = np.flatnonzero(rows < 0).tolist()
     if missing:
         raise snapshot.not_found(*(keys[at] for at in missing))
-    each, single = _queries(query, ready.dimensions)
+    each, single = queries_of(query, ready.dimensions)
     if not single:
         raise ShapeError("maxsim takes the vectors of one query, (t, d)")
     return np.asarray(ready.exactly(each[0], rows), np.float32)
@@ -98,7 +98,7 @@ def findable(snapshot: Snapshot, options: SearchOptions) -> NDArray[np.int64] | 
     return np.flatnonzero(mask)
 
 
-def _ready(snapshot: Snapshot, name: str) -> MaxSim:
+def ready_of(snapshot: Snapshot, name: str) -> MaxSim:
     """Return a field ready to be searched, made once."""
     if name not in snapshot.ready:  # two threads may both make it
         readers = readers_of(snapshot.shards, name, snapshot.path)
@@ -113,7 +113,7 @@ def _ready(snapshot: Snapshot, name: str) -> MaxSim:
     return found
 
 
-def _queries(given: Any, dimensions: int) -> tuple[list[Floats], bool]:
+def queries_of(given: Any, dimensions: int) -> tuple[list[Floats], bool]:
     """Return the vectors of each query, and whether there is one query that stands alone."""
     first = given[0] if isinstance(given, (list, tuple)) and len(given) else None
     single = np.ndim(first) == 1 if first is not None else getattr(given, "ndim", 0) == 2

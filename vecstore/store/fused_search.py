@@ -17,6 +17,7 @@ from vecstore.search.options import SearchOptions
 from vecstore.search.selection import as_rows
 from vecstore.search.where import mask_of
 from vecstore.store.field_scorers import Scorer, scorer_of
+from vecstore.store.field_search import RESCORE
 from vecstore.store.searching import columns_of, keys_of, refuse_foreign_rows
 from vecstore.store.snapshot import Snapshot
 
@@ -81,6 +82,11 @@ def _search(
             scores = np.full((len(scorers), len(rows)), np.nan)
             for own, scorer, one in zip(scores, scorers, lists, strict=True):
                 _fill(own, scorer, query, rows, one)
+        if any(scorer.approximate for scorer in scorers):
+            near = fusion.best(lists, rows, scores, RESCORE * k).places
+            for own, scorer in zip(scores, scorers, strict=True):
+                if scorer.approximate:
+                    own[near] = scorer.exactly(query, rows[near])
         best: Fused = fusion.best(lists, rows, scores, k)
         whole = any(one.complete and scorer.everything for one, scorer in zip(lists, scorers, strict=True))
         certain = best.certain or whole  # then all rows are candidates
