@@ -215,23 +215,12 @@ def trellis_means(levels: list[np.ndarray], bits: list[int], widths: list[int], 
     return found
 
 
-def gram_table(marked: bytes, bits: int) -> np.ndarray:
-    """Return the table (2**bits,) that is 1 for a word's pieces of three bytes."""
-    table = np.zeros(1 << bits, np.uint8)
-    table[[_gram_slot(marked[at : at + 3], bits) for at in range(len(marked) - 2)]] = 1
-    return table
-
-
-def count_grams(key: bytes, table: np.ndarray, bits: int) -> int:
-    """Return how many n-grams of 3 to 6 bytes of a key between marks consist of pieces in the table, up to 255."""
+def count_grams(key: bytes, word: bytes) -> int:
+    """Return how many n-grams of 3 to 6 bytes of a key between marks consist of pieces that a word has, up to 255."""
     if not key:
         return 0
-    marked = b"\x02" + key + b"\x03"
-    hits = [bool(table[_gram_slot(marked[at : at + 3], bits)]) for at in range(len(marked) - 2)]
+    marked, other = (bytes(letter & 0xDF for letter in b"\x02" + text + b"\x03") for text in (key, word))
+    known = {other[at : at + 3] for at in range(len(other) - 2)}
+    hits = [marked[at : at + 3] in known for at in range(len(marked) - 2)]
     grams = (hits[at : at + n - 2] for n in range(3, 7) for at in range(len(marked) - n + 1))
     return min(sum(map(all, grams)), 255)
-
-
-def _gram_slot(piece: bytes, bits: int) -> int:
-    caseless = int.from_bytes(piece, "big") & 0xDFDFDF
-    return (caseless * 0x9E3779B1 & 0xFFFFFFFF) >> 32 - bits

@@ -65,7 +65,7 @@ locate_texts = Entry("lookup.locate_texts", "u1[::1], u4[::1], i8[::1], i8[::1],
 find_integers = Entry("lookup.find_integers", f"u4[::1], i8[::1], i8[::1], i8[::1], {_INDEXES}, i8[::1], out(i8[::1])")
 find_values = Entry("keymap.find_values", "u1[::1], i8[::1], i8[::1], i8[::1], i8, i8, u8[::1], out(i8[::1])")
 peel = Entry("keymap.peel", "u8[::1], u2[::1], u8, i8, out(u2[::1])")
-count_grams = Entry("grams.count_grams", "u1[::1], i8[::1], u1[::1], i8, i8, i8, out(u1[::1]), out(i8[::1])")
+count_grams = Entry("grams.count_grams", "u1[::1], i8[::1], u1[::1], u1[::1], i8, i8, out(u1[::1]), out(i8[::1])")
 
 # Search
 scan_tiles = Entry(

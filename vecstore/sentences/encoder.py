@@ -15,6 +15,7 @@ from vecstore.sentences.static_table import StaticTable
 from vecstore.sentences.terms import Table
 from vecstore.sentences.word_table import WordTable
 from vecstore.shard.static_tokens import read_tokens
+from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store
 from vecstore.words import Words
 
@@ -111,7 +112,7 @@ def sif_weights(rows: int, a: float = 1e-4) -> Floats:
 
 
 def _static_table(store: Store, weights: Floats | None) -> StaticTable:
-    tokens = read_tokens(store._snapshot.shards[0].container)
+    tokens = read_tokens(snapshot_of(store).shards[0].container)
     if tokens is None:
         raise OptionError(
             f"{store.path} holds no tokenizer: import a static model with import_static, or give words as Words(store)"

@@ -20,6 +20,7 @@ from vecstore.formats import Batch, Dump
 from vecstore.search.result import SearchResult
 from vecstore.search.topk import TopK
 from vecstore.spaces.blends import blends
+from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store
 
 __all__ = ["Combined", "combine"]
@@ -163,7 +164,7 @@ class Combined:
         for pattern, matrices in self._blends.items():
             chosen = np.flatnonzero(patterns == pattern)
             for store, matrix in matrices.items() if len(chosen) else ():
-                of_store = self.stores[store]._snapshot.own(self.rows[rows[chosen], store])
+                of_store = snapshot_of(self.stores[store]).own(self.rows[rows[chosen], store])
                 yield chosen, self.stores[store], matrix, of_store
 
     @cached_property
@@ -193,7 +194,7 @@ class _CombinedDump(Dump):
     """The rows of a combination, made as they are read."""
 
     def __init__(self, combined: Combined) -> None:
-        path = Path(combined.stores[0]._snapshot.shards[0].path)
+        path = Path(snapshot_of(combined.stores[0]).shards[0].path)
         key_type: Any = combined.stores[0].key_type
         rows, dimensions = len(combined), combined.dimensions
         super().__init__(path, format="combination", rows=rows, dimensions=dimensions, key_type=key_type)

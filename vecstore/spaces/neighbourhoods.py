@@ -18,6 +18,7 @@ from vecstore.errors import CorruptError, OptionError
 from vecstore.search.result import SearchResult
 from vecstore.search.topk import TopK
 from vecstore.spaces.map import Map
+from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store
 
 __all__ = ["Neighbourhoods"]
@@ -109,7 +110,7 @@ class Neighbourhoods:
                 rows = np.argpartition(-of_query, best.k - 1)[: best.k]
                 best.put(start + at, of_query[rows].astype(np.float64), rows)
         rows = self.b.living_rows[best.rows]
-        keys: list[Any] = [self.b._snapshot.keys_of(np.asarray(own)) for own in rows]
+        keys: list[Any] = [snapshot_of(self.b).keys_of(np.asarray(own)) for own in rows]
         found = SearchResult(keys, rows, best.scores.astype(np.float32), np.zeros(len(asked), np.int64))
         return found.each()[0] if given.ndim == 1 else found
 
@@ -148,7 +149,7 @@ class Neighbourhoods:
 
 
 def _identity(store: Store) -> list[str]:
-    return [shard.container.fingerprint for shard in store._snapshot.shards]
+    return [shard.container.fingerprint for shard in snapshot_of(store).shards]
 
 
 def _corrected(by: str, cosines: Floats, near_a: Floats, near_b: Floats) -> NDArray[np.float64]:

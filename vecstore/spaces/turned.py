@@ -11,6 +11,7 @@ from vecstore.container.container import Container, ContainerWriter
 from vecstore.conversion.conversion import convert
 from vecstore.conversion.workplace import Workplace
 from vecstore.formats import Batch, Dump
+from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store
 
 __all__ = ["turnable", "write_mapped", "write_turned"]
@@ -22,14 +23,14 @@ NAME = "shard-00000.vecs"
 
 def turnable(store: Store) -> bool:
     """Return whether the codes of a store can be kept when its vectors are turned."""
-    snapshot = store._snapshot
+    snapshot = snapshot_of(store)
     plain = len(snapshot.shards) == 1 and snapshot.manifest is None and not snapshot.truncated
     return plain and not {"cells", "model"} & snapshot.shards[0].description.keys()
 
 
 def write_turned(store: Store, matrix: Floats, path: str | Path, *, force: bool) -> None:
     """Copy a store, with an orthogonal map before all steps of its codec: lookups undo it, searches map the query."""
-    source = store._snapshot.shards[0].container
+    source = snapshot_of(store).shards[0].container
     workplace = Workplace(path, sharded=False, force=force)
     try:
         writer = ContainerWriter(workplace.path / NAME)
@@ -73,7 +74,7 @@ class _Mapped(Dump):
 
     def __init__(self, store: Store, matrix: Floats) -> None:
         rows, key_type = len(store), store.key_type
-        path = Path(store._snapshot.shards[0].path)
+        path = Path(snapshot_of(store).shards[0].path)
         super().__init__(path, format="store", rows=rows, dimensions=matrix.shape[1], key_type=key_type)
         self._store, self._matrix, self._living = store, matrix, store.living_rows
 

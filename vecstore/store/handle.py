@@ -16,7 +16,7 @@ from vecstore.store.snapshot import Snapshot
 if TYPE_CHECKING:
     from vecstore.store.history import Version
 
-__all__ = ["Handle", "Paths"]
+__all__ = ["Handle", "Paths", "snapshot_of"]
 
 Paths: TypeAlias = str | Path | Sequence[str | Path]
 
@@ -102,3 +102,8 @@ class Handle:
 
     def _closed(self, *_: Any) -> Any:
         raise ClosedError(f"the store {self.path} is closed; open it again")
+
+
+def snapshot_of(handle: Handle) -> Snapshot:
+    """Return the snapshot that is open, for rooms above that read more of a store than its methods give."""
+    return handle._snapshot

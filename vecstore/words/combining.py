@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.search.result import SearchResult
 from vecstore.search.topk import TopK
+from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store
 from vecstore.words.mixtures import Mixtures
 
@@ -68,7 +69,7 @@ def without(found: SearchResult, rows: Sequence[NDArray[np.int64]], k: int) -> S
 
 def result_of(store: Store, rows: NDArray[np.int64], scores: Floats) -> SearchResult:
     """Return rows (q, k), -1 for none, and their scores as the result of a search."""
-    snapshot = store._snapshot
+    snapshot = snapshot_of(store)
     keys = [snapshot.keys_of(own[own >= 0]) for own in rows]
     scores = np.where(rows >= 0, scores, np.float32(np.nan))
     return SearchResult(keys, snapshot.own(rows), scores, np.zeros(len(rows), np.int64))

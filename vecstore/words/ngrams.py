@@ -13,6 +13,7 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.kernels import entries
 from vecstore.keys.packed import PackedKeys
 from vecstore.parallel import over_items
+from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store
 from vecstore.words.spellings import edits, same_letters, squeezed, stems
 
@@ -24,7 +25,6 @@ NEIGHBOURS = 3
 SHARE = np.float32(0.7)  # of the neighbours; the rest is drawn from the word's own n-grams
 TYPO_LETTERS = 4  # of a word that may have a letter amiss; shorter ones are a letter from anything
 CANDIDATES = 64  # whose n-grams are compared one by one
-TABLE_BITS = 14  # of the table of n-grams: 16 KB, which stays in a processor's first cache
 
 
 class NgramVectors:
@@ -85,10 +85,9 @@ class NgramVectors:
 
     def _candidates(self, word: str) -> list[int]:
         """Return the rows that share most pieces of three bytes, those in a row counted more: a scan of all keys."""
-        raw, table = (MARKS[0] + word + MARKS[1]).encode(), np.zeros(1 << TABLE_BITS, np.uint8)
-        table[_slots(raw)] = 1
+        tables = known_pieces((MARKS[0] + word + MARKS[1]).encode())
         if self._pages is None:
-            shards = self._store._snapshot.shards
+            shards = snapshot_of(self._store).shards
             self._pages = [page for shard in shards if shard.keys for page in shard.keys.packed_pages()]
         starts = np.cumsum([0, *map(len, self._pages)]).tolist()
         scores = np.empty(starts[-1], np.uint8)
@@ -98,7 +97,7 @@ class NgramVectors:
             assert self._pages is not None
             keys, out = self._pages[page], scores[starts[page] : starts[page + 1]]
             marks = ord(MARKS[0]), ord(MARKS[1])
-            entries.count_grams(keys.text, keys.starts, table, TABLE_BITS, *marks, out, histograms[page])
+            entries.count_grams(keys.text, keys.starts, *tables, *marks, out, histograms[page])
 
         over_items(count, range(len(self._pages)))
         if len(self._store) < len(scores):  # rows were deleted
@@ -144,9 +143,22 @@ def hash_vector(word: str, dimensions: int) -> Floats:
     return unit(drawn.sum(axis=0).astype(np.float32))
 
 
-def _slots(raw: bytes) -> NDArray[np.int64]:
-    """Return where the pieces of three bytes stand in the table; see `kernels.grams.gram_slot`."""
-    text = np.frombuffer(raw, np.uint8).astype(np.uint64)
-    codes = (text[:-2] << np.uint64(16)) | (text[1:-1] << np.uint64(8)) | text[2:]
-    hashed = ((codes & np.uint64(0xDFDFDF)) * np.uint64(0x9E3779B1)) & np.uint64(0xFFFFFFFF)
-    return (hashed >> np.uint64(32 - TABLE_BITS)).astype(np.int64)
+def known_pieces(marked: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the pieces of three bytes of a word between its marks, as `kernels.grams.count_grams` takes them.
+
+    Their pairs of bytes by what is beside them, (65536,), and one bit for each piece, (2**18,).
+    """
+    pairs, grams = np.zeros((256, 256), np.uint8), np.zeros(1 << 18, np.uint8)  # pairs[second, first]
+    for at in range(len(marked) - 2):
+        one, two, three = piece = marked[at : at + 3]
+        caseless = [letter & 0x1F | (letter & 0xC0) >> 1 for letter in piece]
+        code = caseless[0] << 14 | caseless[1] << 7 | caseless[2]
+        grams[code >> 3] |= 1 << (code & 7)
+        for first, second, what in ((one, two, 1), (two, three, 1), (two, three, 2), (one, two, 4)):
+            if what == 1 or (what == 2 and _alike(one, MARKS[0])) or (what == 4 and _alike(three, MARKS[1])):
+                pairs[np.ix_([second & 0xDF, second | 0x20], [first & 0xDF, first | 0x20])] |= what
+    return pairs.reshape(-1), grams
+
+
+def _alike(letter: int, mark: str) -> bool:
+    return letter & 0xDF == ord(mark)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.errors import OptionError
+from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store
 from vecstore.words.folding import FoldedKeys
 from vecstore.words.ngrams import NgramVectors
@@ -92,7 +93,7 @@ class Vocabulary:
             return {word: self._checked(self._unknown(word)) for word in words}
         if self._unknown == "store":
             return dict(zip(words, self._store.lookup(words).vectors, strict=True))
-        raise self._store._snapshot.not_found(*words)
+        raise snapshot_of(self._store).not_found(*words)
 
     def _checked(self, vector: Any) -> Floats | None:
         return None if vector is None else as_vectors(np.atleast_2d(vector), self._store.dimensions)[0]

@@ -14,6 +14,7 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import KeyNotFoundError, OptionError
 from vecstore.keys.kind import Key
 from vecstore.search.result import SearchResult
+from vecstore.store.handle import snapshot_of
 from vecstore.store.snapshot import Lookup
 from vecstore.store.store import Store
 from vecstore.words.combining import by_products, result_of, without
@@ -186,7 +187,7 @@ class Words:
             excluded = np.asarray(self._vocabulary.rows_of(exclude)) if len(exclude) else np.empty(0, np.int64)
             left_out = [excluded[excluded >= 0]] * len(queries)
         if combine == "add" and (exclude is not None or len(queries) == 1):
-            own = self.store._snapshot.own(left_out[0]) if queries and len(left_out[0]) else None
+            own = snapshot_of(self.store).own(left_out[0]) if queries and len(left_out[0]) else None
             asked = mixtures.sums[0] if single else mixtures.sums
             return self.store.search(asked, k, metric="cosine", rows=rows, min_score=min_score, exclude=own)
         deeper = k + max(map(len, left_out), default=0)
@@ -258,11 +259,11 @@ class Words:
         """Return the rows that may be found; None for all."""
         if among is None and first is None:
             return None
-        if first is not None and self.store._snapshot.numbering.order == "cells":
+        if first is not None and snapshot_of(self.store).numbering.order == "cells":
             raise OptionError("first: the rows of this store do not lie in the order of the dump; give among=")
         if first is not None and (not isinstance(first, (int, np.integer)) or first < 1):
             raise OptionError(f"first is a positive whole number of rows, found {first!r}")
         if among is None:
-            return self.store._snapshot.own(np.arange(min(int(first or 0), len(self.store.vectors))))
+            return snapshot_of(self.store).own(np.arange(min(int(first or 0), len(self.store.vectors))))
         rows = self._vocabulary.rows_of(among)
         return rows[(rows >= 0) & (rows < (first or len(self.store.vectors)))]

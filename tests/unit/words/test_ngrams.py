@@ -10,7 +10,7 @@ import vecstore
 from vecstore.kernels import entries
 from vecstore.keys.packed import PackedKeys
 from vecstore.words import Words
-from vecstore.words.ngrams import NgramVectors, grams, hash_vector
+from vecstore.words.ngrams import NgramVectors, grams, hash_vector, known_pieces
 from vecstore.words.spellings import edits, same_letters, stems
 
 PINNED = [-0.39745677, -0.91472316, -0.07286726]  # of "king", in three dimensions
@@ -25,16 +25,18 @@ def words(store):
     return Words(store, unknown="ngrams")
 
 
+@pytest.mark.parametrize("word", ["governments", "a", "in", "INGing", "über", '"#', "\x02\x03q"])
 @pytest.mark.parametrize("rows", [0, 1, 31, 33, 5000])
-def test_the_scan_counts_what_its_plain_twin_does(word_keys, rows):
-    keys = [*word_keys[:rows], "", "a", "ü", "governmentgovernmentgovernment" * 5][-max(rows, 1) :]
+def test_the_scan_counts_what_its_plain_twin_does(word_keys, rows, word):
+    odd = ["", "a", "ü", "Inging", '"#"#', "\x03\x02\x03q", "governmentgovernmentgovernment" * 5, "", "n", ""]
+    keys = [*word_keys[:rows], *odd][-max(rows, 1) :]
     packed = PackedKeys.of_text(
         np.frombuffer("".join(keys).encode(), np.uint8), np.array([len(key.encode()) for key in keys]), "str"
     )
-    table = reference.gram_table(b"\x02governments\x03", 14)
+    tables = known_pieces(f"\x02{word}\x03".encode())
     scores, histogram = np.empty(len(keys), np.uint8), np.zeros(256, np.int64)
-    entries.count_grams(packed.text, packed.starts, table, 14, 2, 3, scores, histogram)
-    expected = [reference.count_grams(key.encode(), table, 14) for key in keys]
+    entries.count_grams(packed.text, packed.starts, *tables, 2, 3, scores, histogram)
+    expected = [reference.count_grams(key.encode(), word.encode()) for key in keys]
     assert scores.tolist() == expected
     assert histogram.tolist() == np.bincount(expected, minlength=256).tolist()
 

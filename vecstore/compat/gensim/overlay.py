@@ -14,6 +14,7 @@ from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.errors import KeyNotFoundError
 from vecstore.keys.kind import Key
+from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store
 from vecstore.store.tombstones import NO_TOMBSTONES, Tombstones
 from vecstore.store.vectors import Vectors
@@ -68,7 +69,7 @@ class Overlay:
         """Return the position of a key, -1 for one that is not there."""
         slot = self._slot_of.get(key, -1)
         if slot < 0 and self.store is not None:
-            slot = self.store._snapshot.find(key)
+            slot = snapshot_of(self.store).find(key)
         return slot if slot < 0 or self._position is None else int(self._position[slot])
 
     def key(self, position: int) -> Any:
@@ -197,7 +198,7 @@ class Overlay:
         store = self.store
         if store is None or not store:
             return None
-        own = store._snapshot.own
+        own = snapshot_of(store).own
         rows = None
         if (start, stop) != (0, len(self)):
             rows = self._slots(np.arange(start, stop))
