@@ -102,26 +102,28 @@ class ColumnarDump(Dump):
                 problems[index] = Problem("null among the numbers", why)
             values = _flattened(column, regular)
         vectors = np.full((len(column), self.dimensions), np.nan, np.float32)
-        vectors[regular] = to_float32(values.to_numpy(zero_copy_only=False)).reshape(-1, self.dimensions)
+        vectors[regular] = to_float32(_numbers(values)).reshape(-1, self.dimensions)
         return vectors
 
     def _keys(self, column: Any, first: int, problems: dict[int, Problem]) -> Keys:
         pa = _pyarrow(self.format)
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        for index in np.flatnonzero(np.asarray(column.is_null())).tolist():
+        nulls = np.flatnonzero(np.asarray(column.is_null())).tolist() if column.null_count else []
+        for index in nulls:
             problems.setdefault(index, Problem("no key (null)", f"row {first + index}: no key (null)"))
         key_type = self.key_type or "str"
         if is_integer(column.type):
             try:
-                integers = column.cast(pa.int64()).fill_null(0)
+                integers = column.cast(pa.int64())
+                integers = integers.fill_null(0) if integers.null_count else integers
             except pa.ArrowInvalid as error:
                 raise FormatError(
                     "a key does not fit a signed 64-bit integer; save the keys as strings",
                     path=self.path,
                     where=f"column {self.key_column!r}, rows {first} to {first + len(column) - 1}",
                 ) from error
-            return convert_integers(integers.to_numpy(zero_copy_only=False), key_type)
+            return convert_integers(_numbers(integers), key_type)
         # As bytes: the file may call text what is not valid UTF-8.
         raw = [value or b"" for value in column.cast(pa.large_binary()).to_pylist()]
         return convert_text(raw, key_type, row_place(first), problems)
@@ -291,8 +293,18 @@ def _checked(column: Any) -> Any:
 def _lengths(column: Any) -> NDArray[np.int64]:
     """Return the length of each list; -1 for null."""
     compute = require("pyarrow.compute", purpose="reading lists")
-    lengths: NDArray[Any] = compute.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
-    return lengths.astype(np.int64)
+    lengths = _numbers(compute.list_value_length(column))
+    return (np.nan_to_num(lengths, nan=-1) if column.null_count else lengths).astype(np.int64)
+
+
+def _numbers(column: Any) -> NDArray[Any]:
+    """Return numbers, NaN for null. Where nothing is null, pandas stays out, which pyarrow imports to make arrays."""
+    pa = _pyarrow("arrow")
+    plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    found: NDArray[Any] = (
+        column.to_numpy(zero_copy_only=False) if column.null_count or not plain else np.from_dlpack(column)
+    )
+    return found
 
 
 def _flattened(column: Any, chosen: NDArray[np.bool_]) -> Any:

@@ -19,7 +19,8 @@ from vecstore.formats.remote_files import MARKS, RemoteFiles
 
 from vecstore.errors import ExistsError, FormatError, RemoteError, require
 from vecstore.remote.fsspec_objects import FsspecObjects
-from vecstore.remote.objects import Objects, objects_at, objects_of_bucket
+from vecstore.remote.libraries import objects_at, objects_of_bucket
+from vecstore.remote.objects import Objects
 from vecstore.remote.urls import is_url, local_path
 
 __all__ = ["FetchedFile", "fetched", "written"]

@@ -22,7 +22,8 @@ import numpy as np
 from vecstore.bench.timing import add_page, show, table
 
 import vecstore
-from vecstore.remote.objects import objects_at, traffic
+from vecstore.remote.libraries import objects_at
+from vecstore.remote.objects import traffic
 
 __all__ = ["main", "measured"]
 

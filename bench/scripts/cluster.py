@@ -38,6 +38,13 @@ SHARDS, SEARCH_WORKERS, QUERIES = 16, 4, 64
 SEARCHES = 20, 2
 SEARCHED = ("sq:8", "tcq:48"), ("sq:8",)
 MEMORY_LIMIT = "1GB"  # of a worker
+DASK = {  # what its workers do beside their tasks: docs/cluster.md says why these
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1},
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 ONE_THREAD = {"VECSTORE_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -135,6 +142,7 @@ def driven(folder: str, store: str, codec: str, workers: str) -> dict[str, Any]:
     if not int(workers):
         return _costs(lambda: vecstore.convert(source, store, **options), list)
     dask: Any = import_module("distributed")
+    import_module("dask").config.set(DASK)
     warnings.simplefilter("ignore")
     size = {"n_workers": int(workers), "threads_per_worker": 1, "memory_limit": MEMORY_LIMIT}
     with dask.LocalCluster(**size, dashboard_address=None) as cluster, dask.Client(cluster) as client:

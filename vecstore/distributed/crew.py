@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from typing import Any, TypeVar
 
-from vecstore.errors import OptionError, VecstoreError
+from vecstore.distributed.workers import checked_executor
+from vecstore.errors import VecstoreError
 from vecstore.progress import Listener, Step
 
 __all__ = ["Crew", "silent"]
@@ -32,12 +33,7 @@ class Crew:
     """
 
     def __init__(self, executor: Executor | None = None) -> None:
-        if executor is not None and not callable(getattr(executor, "submit", None)):
-            raise OptionError(
-                f"executor= is a concurrent.futures.Executor, found {type(executor).__name__}; of a Dask client take "
-                "client.get_executor()"
-            )
-        self.executor = executor
+        self.executor = None if executor is None else checked_executor(executor)
 
     def each(
         self, task: Callable[[Work, Listener], Result], works: Sequence[Work], report: Listener

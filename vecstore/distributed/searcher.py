@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.distributed.crew import Crew, silent
-from vecstore.distributed.workers import Kept, workers_of
+from vecstore.distributed.workers import Kept, checked_executor, workers_of
 from vecstore.errors import FormatError, OptionError
 from vecstore.progress import Listener
 from vecstore.search.candidates import Candidates
@@ -72,12 +72,11 @@ class Searcher(Handle):
     ) -> None:
         if executor is None:
             raise OptionError("executor= is a concurrent.futures.Executor; without one, vecstore.open(...).search")
-        Crew(executor)
+        crew = Crew(Kept(checked_executor(executor), lambda work: int(work.number)))
         if parts is not None and (isinstance(parts, bool) or not isinstance(parts, int) or parts < 1):
             raise OptionError(f"parts are a positive number, found {parts!r}")
         super().__init__(path, generation=generation, cache=cache)
-        self._crew = Crew(Kept(executor, lambda work: int(work.number)))
-        self._parts = parts or workers_of(executor)
+        self._crew, self._parts = crew, parts or workers_of(executor)
 
     def search(  # noqa: PLR0913 - options are parameters, as users know them
         self,

@@ -1,7 +1,6 @@
 """What lies in a bucket, or behind a web server: objects with names, read in ranges, written whole.
 
-The few things that stores need, in two implementations: obstore, which can write conditionally, and fsspec for what
-obstore does not know, or where it is not installed.
+The few things that stores need. `vecstore.remote.libraries` has the implementations.
 """
 
 from __future__ import annotations
@@ -12,9 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from vecstore.errors import RemoteError, VecstoreError
 
@@ -25,15 +22,9 @@ __all__ = [
     "Objects",
     "Refused",
     "Traffic",
-    "objects_at",
-    "objects_of_bucket",
     "traffic",
+    "translated",
 ]
-
-OBSTORE_SCHEMES = frozenset(
-    ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https", "memory")  # as obstore.store.from_url
-)
-
 
 DENIED = ("PermissionDeniedError", "UnauthenticatedError")  # of obstore
 
@@ -130,33 +121,6 @@ class Objects(ABC):
     def names(self, prefix: str = "") -> Iterator[str]:
         """List the names of objects by their beginning."""
         return (name for name, _ in self.listed(prefix))
-
-
-def objects_at(url: str) -> Objects:
-    """Return the objects below a URL.
-
-    Raises
-    ------
-    RemoteError
-        No library that is installed knows this kind of URL.
-    MissingExtraError
-        Neither obstore nor fsspec is installed.
-    """
-    found = objects_of_bucket(url)
-    if found is not None:
-        return found
-    from vecstore.remote.fsspec_objects import FsspecObjects
-
-    return FsspecObjects(url)
-
-
-def objects_of_bucket(url: str) -> Objects | None:
-    """Return the objects below a URL that obstore knows, None for others, or where it is not installed."""
-    if urlsplit(url).scheme not in OBSTORE_SCHEMES or find_spec("obstore") is None:
-        return None
-    from vecstore.remote.obstore_objects import ObstoreObjects
-
-    return ObstoreObjects(url)
 
 
 @contextmanager

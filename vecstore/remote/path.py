@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from vecstore.errors import CorruptError, RemoteError
 from vecstore.remote.cache import Cache
 from vecstore.remote.heads import HEAD_SUFFIX, Head, Spans
-from vecstore.remote.objects import Answer, NoRanges, Objects, Refused, objects_at
+from vecstore.remote.libraries import objects_at
+from vecstore.remote.objects import Answer, NoRanges, Objects, Refused
 from vecstore.remote.pieces import Pieces
 
 __all__ = ["RemotePath", "remote_path"]

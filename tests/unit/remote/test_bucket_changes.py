@@ -23,7 +23,8 @@ from vecstore.errors import (
     OptionError,
     RemoteError,
 )
-from vecstore.remote.objects import Denied, objects_at
+from vecstore.remote.libraries import objects_at
+from vecstore.remote.objects import Denied
 from vecstore.remote.obstore_objects import ObstoreObjects
 
 ROWS = 500

@@ -14,7 +14,7 @@ import vecstore
 from vecstore.editing.bucket import upload
 from vecstore.errors import ExistsError, FormatError, OptionError, RemoteError
 from vecstore.remote import pieces
-from vecstore.remote.objects import objects_at
+from vecstore.remote.libraries import objects_at
 
 ROWS = 3000
 X = np.random.default_rng(0).normal(size=(ROWS, 32)).astype(np.float32)

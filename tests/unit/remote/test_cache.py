@@ -17,10 +17,10 @@ from faulty_server import Proxy, folder_server
 import vecstore
 from vecstore.editing.bucket import upload
 from vecstore.errors import RemoteError
-from vecstore.remote import fsspec_objects, objects, path
+from vecstore.remote import fsspec_objects, libraries, path
 from vecstore.remote.cache import Cache
 from vecstore.remote.heads import HEAD_SUFFIX
-from vecstore.remote.objects import objects_at
+from vecstore.remote.libraries import objects_at
 
 ROWS = 3000
 X = np.random.default_rng(0).normal(size=(ROWS, 64)).astype(np.float32)
@@ -212,7 +212,7 @@ def test_file_systems_that_fsspec_alone_knows(
     served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requests: Any
 ) -> None:
     """They are read, and not written to: no commit would be safe."""
-    monkeypatch.setattr(objects, "OBSTORE_SCHEMES", frozenset())
+    monkeypatch.setattr(libraries, "OBSTORE_SCHEMES", frozenset())
     monkeypatch.setenv("VECSTORE_STORE_CACHE", str(tmp_path / "another"))
     memory = fsspec.filesystem("memory")
     for file in (served / "x.vecs").iterdir():

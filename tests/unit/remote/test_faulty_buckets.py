@@ -14,7 +14,7 @@ from vecstore.formats import write_dump
 import vecstore
 from vecstore.editing.bucket import upload
 from vecstore.errors import CommitUncertainError, ConflictError, CorruptError, VecstoreError
-from vecstore.remote.objects import objects_at
+from vecstore.remote.libraries import objects_at
 
 ROWS = 2000
 X = np.random.default_rng(0).normal(size=(ROWS, 48)).astype(np.float32)

@@ -22,7 +22,8 @@ from faulty_server import QuietHandler, Server
 
 import vecstore
 from vecstore.errors import ConflictError
-from vecstore.remote.objects import Refused, objects_at
+from vecstore.remote.libraries import objects_at
+from vecstore.remote.objects import Refused
 
 X = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
 KEYS = [f"key {i}" for i in range(300)]

@@ -20,7 +20,8 @@ import vecstore
 from vecstore.cli import main
 from vecstore.errors import DuplicateKeyError, FormatError, RemoteError, VecstoreError
 from vecstore.remote import obstore_objects
-from vecstore.remote.objects import Denied, objects_at
+from vecstore.remote.libraries import objects_at
+from vecstore.remote.objects import Denied
 
 ROWS, PARTS = 240, 4
 X = np.random.default_rng(0).normal(size=(ROWS, 8)).astype(np.float32)
