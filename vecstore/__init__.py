@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from vecstore.editing.compaction import compact
     from vecstore.editing.edit import edit
     from vecstore.errors import VecstoreError
+    from vecstore.fields.dense.dense import Dense
+    from vecstore.fields.dense.muvera import Muvera
     from vecstore.fields.multi.multi import Multi
     from vecstore.fields.sparse.sparse import Sparse
     from vecstore.search.result import SearchResult
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "Codec": "vecstore.codecs.codec:Codec",
     "CodecSpec": "vecstore.codecs.codec:CodecSpec",
+    "Dense": "vecstore.fields.dense.dense:Dense",
     "Multi": "vecstore.fields.multi.multi:Multi",
+    "Muvera": "vecstore.fields.dense.muvera:Muvera",
     "Report": "vecstore.conversion.report:Report",
     "SearchResult": "vecstore.search.result:SearchResult",
     "Sparse": "vecstore.fields.sparse.sparse:Sparse",
@@ -68,7 +72,9 @@ _HOMES = {
 __all__ = [
     "Codec",
     "CodecSpec",
+    "Dense",
     "Multi",
+    "Muvera",
     "Report",
     "SearchResult",
     "Sparse",

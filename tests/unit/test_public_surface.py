@@ -31,7 +31,9 @@ def test_names_of_the_package():
         == [
             "Codec",
             "CodecSpec",
+            "Dense",
             "Multi",
+            "Muvera",
             "Report",
             "SearchResult",
             "Sparse",

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vecstore.errors import OptionError, ShapeError
-from vecstore.shard.field import FieldRows, TrainedField
+from vecstore.shard.field import FieldRows, TrainedField, check_source
 
-__all__ = ["Field", "FieldSource", "sources_of", "trained_fields"]
+__all__ = ["Derived", "Field", "FieldSource", "sources_of", "trained_fields"]
 
 
 class Field(ABC):
@@ -22,6 +22,22 @@ class Field(ABC):
     @abstractmethod
     def rows(self, trained: TrainedField) -> FieldRows:
         """Return the rows, to be coded by what was trained."""
+
+
+class Derived(ABC):
+    """A field that is made of another one: `vecstore.fields.dense.muvera.Muvera`, for one.
+
+    Attributes
+    ----------
+    of : str
+        The name of the other.
+    """
+
+    of: str
+
+    @abstractmethod
+    def fit(self, source: Any, *, seed: int = 0) -> TrainedField:
+        """Train on what rows have in the other field; raises as `Field.fit`."""
 
 
 class FieldSource(NamedTuple):
@@ -41,8 +57,10 @@ def sources_of(given: Mapping[str, Any] | None, rows: int, *, seed: int) -> dict
     ShapeError
         A field of another number of rows.
     """
-    found = {}
-    for name, field in (given or {}).items():
+    given, found = dict(given or {}), {}
+    for name, field in given.items():
+        if isinstance(field, Derived):
+            continue
         if not isinstance(field, Field):
             raise OptionError(
                 f"fields: {name!r} is {type(field).__name__}; give fields={{{name!r}: vecstore.Multi(list_of_arrays)}}"
@@ -52,7 +70,14 @@ def sources_of(given: Mapping[str, Any] | None, rows: int, *, seed: int) -> dict
         if len(own) != rows:
             raise ShapeError(f"fields: {name!r} has {len(own):,} rows for {rows:,} vectors")
         found[name] = FieldSource(trained, own)
-    return found
+    plain = {name: source.trained for name, source in found.items()}
+    for name, field in given.items():
+        if isinstance(field, Derived):
+            check_source(name, field.of, plain)
+            source = found[field.of].rows
+            trained = field.fit(source, seed=seed)
+            found[name] = FieldSource(trained, trained.derived(source))
+    return {name: found[name] for name in given}
 
 
 def trained_fields(given: Mapping[str, Any] | None, *, keep_order: bool) -> dict[str, TrainedField]:
@@ -63,6 +88,8 @@ def trained_fields(given: Mapping[str, Any] | None, *, keep_order: bool) -> dict
             raise OptionError(
                 f"fields: {name!r} is {type(field).__name__}, no trained field; give vecstore.Multi(sample).fit()"
             )
+        if field.of is not None:
+            check_source(name, field.of, found)
     if found and not keep_order:
         raise OptionError("rows with fields keep their numbers: leave keep_order=False away")
     return found

@@ -19,6 +19,7 @@ from vecstore.shard.shard import Models, Shard
 __all__ = ["KINDS", "FieldReader", "described_fields", "fields_of"]
 
 KINDS = {
+    "dense": "vecstore.fields.dense.reader:DenseReader",
     "multi": "vecstore.fields.multi.reader:MultiReader",
     "sparse": "vecstore.fields.sparse.reader:SparseReader",
 }  # what reads each kind; others are passed over

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vecstore.container.container import ContainerWriter
 from vecstore.errors import OptionError, ShapeError, did_you_mean
 
-__all__ = ["Coded", "FieldRows", "FieldWriter", "FieldWriters", "TrainedField", "coded_rows"]
+__all__ = ["Coded", "FieldRows", "FieldWriter", "FieldWriters", "TrainedField", "check_source", "coded_rows"]
 
 MOST_FIELDS = 64
 
@@ -87,13 +87,20 @@ class TrainedField(ABC):
     ----------
     kind : str
         Its name in a description.
+    of : str or None
+        The field that it is made of: rows are not given for it.
     """
 
     kind: ClassVar[str]
+    of: str | None = None
 
     @abstractmethod
     def rows(self, given: Any) -> FieldRows:
         """Return rows of what users give for them; raises `ShapeError` for what is none."""
+
+    def derived(self, source: FieldRows) -> FieldRows:
+        """Return the rows that are made of what rows have in the field `of`; raises `OptionError` for another kind."""
+        raise NotImplementedError
 
     @abstractmethod
     def empty(self, rows: int) -> Coded:
@@ -155,11 +162,19 @@ def coded_rows(given: Mapping[str, Any] | None, fields: Mapping[str, TrainedFiel
         if name not in fields:
             known = f"fields are {', '.join(fields)}" if fields else "there are none; give fields= when it is written"
             raise OptionError(f"no field {name!r}{did_you_mean(name, fields)}; {known}")
-    found = {}
-    for name, field in fields.items():
+    made: dict[str, FieldRows] = {}
+    for name, field in sorted(fields.items(), key=lambda each: each[1].of is not None):  # what others are made of first
         own = given.get(name)
-        made = field.empty(rows) if own is None else own if isinstance(own, FieldRows) else field.rows(own)
-        if len(made) != rows:
-            raise ShapeError(f"fields: {name!r} has {len(made):,} rows for {rows:,} vectors")
-        found[name] = made.coded()
-    return found
+        if own is None and field.of is not None and given.get(field.of) is not None:
+            made[name] = field.derived(made[field.of])
+        else:
+            made[name] = field.empty(rows) if own is None else own if isinstance(own, FieldRows) else field.rows(own)
+        if len(made[name]) != rows:
+            raise ShapeError(f"fields: {name!r} has {len(made[name]):,} rows for {rows:,} vectors")
+    return {name: made[name].coded() for name in fields}
+
+
+def check_source(name: str, of: str, fields: Mapping[str, TrainedField]) -> None:
+    """Raise `OptionError` unless a field that others are made of is there, and is made of none itself."""
+    if of not in fields or fields[of].kind != "multi":
+        raise OptionError(f"fields: {name!r} is made of {of!r}, which is no field of token vectors here; add it")

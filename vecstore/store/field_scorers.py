@@ -17,6 +17,7 @@ from vecstore.search.fusion import Found
 from vecstore.search.options import SearchOptions
 from vecstore.search.search import find
 from vecstore.search.topk import TopK
+from vecstore.store.dense_field import dense_field
 from vecstore.store.field_search import queries_of, ready_of
 from vecstore.store.fields import StoreField
 from vecstore.store.scoring import scores
@@ -72,6 +73,8 @@ def scorer_of(
     if name == DENSE:
         return _Dense(snapshot, given, options)
     field = StoreField(name, snapshot)
+    if field.kind == "dense":
+        return _Vectors(snapshot, name, given, allowed)
     kinds: dict[str, type[_Terms | _Tokens]] = {"sparse": _Terms, "multi": _Tokens}
     return kinds[field.kind](snapshot, field, given, allowed, alpha)
 
@@ -105,6 +108,32 @@ class _Dense(Scorer):
     def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         found = scores(self._snapshot, self._x[query], self._snapshot.own(rows), self._metric).astype(np.float64)
         return -found if self._options.distance else found
+
+    def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.asarray(-scores if self._options.distance else scores, np.float32)
+
+
+class _Vectors(Scorer):
+    """A dense field, by its own metric."""
+
+    def __init__(self, snapshot: Snapshot, name: str, given: Any, allowed: NDArray[np.bool_] | None) -> None:
+        self._field = field = dense_field(snapshot, name)
+        self._x, self.single = field.queries(given)
+        self.queries = len(self._x)
+        self._rows = None if allowed is None else np.flatnonzero(allowed)
+        self._options = SearchOptions(metric=field.metric)
+        exact = field.prepared.exact
+        if field.metric not in exact:
+            exact[field.metric] = explain(field.prepared, field.metric).rescores == 0
+        self._exact = exact[field.metric]
+
+    def best(self, query: int, count: int) -> Found:
+        found, _ = self._field.find(self._x[query : query + 1], count, self._options, self._rows)
+        size = int(found.sizes[0])
+        return Found(found.rows[0, :size], found.scores[0, :size], self._exact, self._exact and size < count)
+
+    def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._field.scores(self._x[query], rows, self._field.metric)
 
     def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.asarray(-scores if self._options.distance else scores, np.float32)

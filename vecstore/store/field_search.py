@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,14 @@ from vecstore.search.result import SearchResult
 from vecstore.search.selection import as_numbers
 from vecstore.search.topk import TopK
 from vecstore.search.where import mask_of
-from vecstore.store.fields import described, readers_of
+from vecstore.store.dense_field import dense_field
+from vecstore.store.fields import described, kind_of, readers_of
 from vecstore.store.searching import refuse_foreign_rows, result_of, search
 from vecstore.store.snapshot import Snapshot
 
 __all__ = ["RESCORE", "FieldRequest", "findable", "maxsim_of", "queries_of", "ready_of", "search_field"]
 
+DENSE = "dense"  # what the store's own vectors are called
 RESCORE = 4  # times k rows are scored again by what their codes decode to
 
 
@@ -32,19 +34,22 @@ class FieldRequest:
     """How a field is searched; see `vecstore.store.store.Store.search` for what each means."""
 
     name: str
-    candidates: int | None = None
+    candidates: int | tuple[str, int] | None = None
     dense: Any = None
     vectors: int | None = None
+    metric: Any = None
 
 
 def search_field(
     snapshot: Snapshot, queries: Any, k: int, request: FieldRequest, options: SearchOptions
 ) -> SearchResult:
-    """Return the k best rows by the sum of the largest products of token vectors; see `Store.search`."""
+    """Return the k best rows by what they have in a field; see `Store.search`."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise OptionError(f"k is a positive whole number, found {k!r}")
-    _refuse_unfit(snapshot, options)
     refuse_foreign_rows(snapshot, options)
+    if kind_of(snapshot, request.name) == "dense":
+        return _search_dense(snapshot, queries, int(k), request, options)
+    _refuse_unfit(snapshot, options)
     ready = ready_of(snapshot, request.name)
     each, single = queries_of(queries, ready.dimensions)
     most = _vectors(ready, request.vectors)
@@ -64,6 +69,20 @@ def search_field(
     best = best.least(np.full(len(each), max(options.least, np.finfo(np.float64).min)))
     best = best.cut(int(best.sizes.max(initial=0)))
     return result_of(snapshot, best, np.asarray(best.scores, np.float32), rescored, None, single=single)
+
+
+def _search_dense(
+    snapshot: Snapshot, queries: Any, k: int, request: FieldRequest, options: SearchOptions
+) -> SearchResult:
+    """Return the k best rows by a dense field."""
+    if any(given is not None for given in (request.candidates, request.dense, request.vectors)) or options.calibrated:
+        raise OptionError("candidates=, dense= and vectors= are for token vectors, calibrated= for the store's own")
+    ready = dense_field(snapshot, request.name)
+    x, single = ready.queries(queries)
+    asked = replace(options, metric=request.metric or ready.metric)
+    best, rescored = ready.find(x, k, asked, findable(snapshot, options))
+    shown = np.asarray(-best.scores if asked.distance else best.scores, np.float32)
+    return result_of(snapshot, best, shown, rescored, None, single=single)
 
 
 def maxsim_of(snapshot: Snapshot, query: Any, keys: Any, name: str | None) -> Floats:
@@ -100,17 +119,19 @@ def findable(snapshot: Snapshot, options: SearchOptions) -> NDArray[np.int64] | 
 
 def ready_of(snapshot: Snapshot, name: str) -> MaxSim:
     """Return a field ready to be searched, made once."""
-    if name not in snapshot.ready:  # two threads may both make it
+    known = snapshot.ready.get(name)
+    if not isinstance(known, MaxSim):  # two threads may both make it
         readers = readers_of(snapshot.shards, name, snapshot.path)
         there = [reader for reader in readers if reader is not None]
         of_tokens = [reader for reader in there if isinstance(reader, MultiReader)]
         if len(of_tokens) < len(there):
-            raise OptionError(f"field {name!r} is {there[0].about['kind']}, and not searched by token vectors")
+            raise OptionError(f"field {name!r} is {there[0].about['kind']}: search({{{name!r}: query}})")
         if len({reader.dimensions for reader in of_tokens}) > 1:
             raise OptionError(f"{snapshot.path}: shards have other dimensions in field {name!r}; search one by one")
-        snapshot.ready[name] = MaxSim([r if isinstance(r, MultiReader) else None for r in readers], snapshot.edges)
-    found: MaxSim = snapshot.ready[name]
-    return found
+        known = snapshot.ready[name] = MaxSim(
+            [r if isinstance(r, MultiReader) else None for r in readers], snapshot.edges
+        )
+    return known
 
 
 def queries_of(given: Any, dimensions: int) -> tuple[list[Floats], bool]:
@@ -141,26 +162,44 @@ def _candidates(
     snapshot: Snapshot, request: FieldRequest, queries: list[Floats], rows: NDArray[np.int64] | None
 ) -> list[NDArray[np.int64]] | None:
     """Return the rows, rising, that are scored for each query; None where all are."""
-    wanted, dense = request.candidates, request.dense
-    if wanted is None:
-        if dense is not None:
+    if request.candidates is None:
+        if request.dense is not None:
             raise OptionError("dense= is the query that finds candidates=; give both")
         return None
-    if isinstance(wanted, bool) or not isinstance(wanted, (int, np.integer)) or wanted < 1:
-        raise OptionError(f"candidates is a positive number of rows, found {wanted!r}")
+    name, wanted = _wanted(request.candidates)
+    if name != DENSE:
+        ready = dense_field(snapshot, name)
+        x = ready.queries(queries if ready.encoding is not None else _asked(request.dense, queries, ready.dimensions))[
+            0
+        ]
+        options = SearchOptions(metric=ready.metric)
+        found = ready.find(x, wanted, options, rows)[0].rows
+    else:
+        x = _asked(request.dense, queries, snapshot.dimensions)
+        options = SearchOptions(metric=snapshot.metric, rows=None if rows is None else snapshot.own(rows))
+        found = np.asarray(search(snapshot, x, wanted, options).rows)
+    return [np.sort(own[own >= 0]).view(np.ndarray) for own in found]
+
+
+def _wanted(candidates: Any) -> tuple[str, int]:
+    """Return the field that finds candidates, and how many."""
+    name, wanted = candidates if isinstance(candidates, (tuple, list)) and len(candidates) == 2 else (DENSE, candidates)
+    fits = isinstance(name, str) and isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool)
+    if not fits or wanted < 1:
+        raise OptionError(f'candidates is a positive number of rows, or ("field", number); found {candidates!r:.60}')
+    return name, int(wanted)
+
+
+def _asked(dense: Any, queries: list[Floats], dimensions: int) -> Floats:
+    """Return the queries of a dense vector: those given, or the means of queries' token vectors: (q, d)."""
     if dense is None:
-        if queries[0].shape[1] != snapshot.dimensions:
-            raise OptionError(
-                f"candidates= are the best by dense vectors, of {snapshot.dimensions} dimensions; give dense="
-            )
-        dense = np.stack([query.mean(axis=0) for query in queries])
+        if queries[0].shape[1] != dimensions:
+            raise OptionError(f"candidates= are the best by dense vectors, of {dimensions} dimensions; give dense=")
+        return np.stack([query.mean(axis=0) for query in queries])
     asked = np.atleast_2d(np.asarray(dense))
     if len(asked) != len(queries):
         raise ShapeError(f"dense= has {len(asked)} queries, there are {len(queries)}")
-    allowed = None if rows is None else snapshot.own(rows)
-    options = SearchOptions(metric=snapshot.metric, rows=allowed)
-    found = search(snapshot, asked, int(wanted), options).rows
-    return [np.sort(own[own >= 0]).view(np.ndarray) for own in np.asarray(found)]
+    return asked
 
 
 def _refuse_unfit(snapshot: Snapshot, options: SearchOptions) -> None:

@@ -16,7 +16,7 @@ from vecstore.shard.shard import Shard
 from vecstore.store.snapshot import Snapshot
 from vecstore.store.vectors import row_numbers
 
-__all__ = ["StoreField", "described", "field_names", "reader_of", "trained_fields_of"]
+__all__ = ["StoreField", "described", "field_names", "kind_of", "reader_of", "trained_fields_of"]
 
 
 class StoreField:
@@ -33,7 +33,7 @@ class StoreField:
     def __init__(self, name: str, snapshot: Snapshot) -> None:
         self.name, self._snapshot = name, snapshot
         self.readers = readers_of(snapshot.shards, name, snapshot.path)
-        self.kind = next(reader.about["kind"] for reader in self.readers if reader is not None)
+        self.kind = kind_of(snapshot, name)
 
     def __len__(self) -> int:
         """Return how many rows there are; deleted ones do not count."""
@@ -103,6 +103,12 @@ def readers_of(shards: Sequence[Shard], name: str, path: str) -> list[FieldReade
 def reader_of(shard: Shard, name: str) -> FieldReader | None:
     """Return what reads a field of a shard."""
     return fields_of(shard).get(name)
+
+
+def kind_of(snapshot: Snapshot, name: str) -> str:
+    """Return the kind of a field; raises `OptionError` where there is none of this name."""
+    found = readers_of(snapshot.shards, name, snapshot.path)
+    return str(next(reader.about["kind"] for reader in found if reader is not None))
 
 
 def trained_fields_of(shards: Sequence[Shard]) -> dict[str, TrainedField]:

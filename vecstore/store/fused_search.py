@@ -34,7 +34,7 @@ def search_fields(
     options: SearchOptions,
     *,
     fuse: Any = None,
-    candidates: int | None = None,
+    candidates: Any = None,
     alpha: float = 1.0,
 ) -> FusedResult:
     """Return the k best rows for queries by name of field; see `Store.search`."""

@@ -213,7 +213,7 @@ class Store(Described):
         nprobe: int | None = None,
         calibrated: bool = False,
         fuse: Fuse = None,
-        candidates: int | None = None,
+        candidates: int | tuple[str, int] | None = None,
         alpha: float = 1.0,
         field: str | None = None,
         dense: ArrayLike | None = None,
@@ -263,7 +263,7 @@ class Store(Described):
             Scores and limits are those of the original vectors, by the map that conversion measured.
         fuse : "rrf" or mapping of fields to weights, optional
             How scores of several fields become one: the sum of 1 / (60 + rank), or a weighted sum.
-        candidates : int, optional
+        candidates : int, or name of a field and int, optional
             How many rows of each field to score in all of them. By default 100, or ten for each of `k`; and where all
             fields find exactly, more until no better row can have been missed, in three rounds.
         alpha : float
@@ -271,9 +271,10 @@ class Store(Described):
         field : str, optional
             Search token vectors: a query is a (t, d) array, a batch a list of these. A row scores the sum, over the
             query's vectors, of the largest product with one of its own; of `tcq` about, and the best `rescore` * k (4)
-            exactly. With `candidates`, only the best so many rows by dense vectors are scored.
+            exactly. With `candidates`, only the best so many rows by dense vectors are scored, with ``("fde", 500)``
+            those by that dense field. A dense field is searched as the store's own vectors are, by its own metric.
         dense : (d,) or (q, d) array, optional
-            The query for these; where dimensions agree, the mean of the query's vectors by default.
+            The query for candidates; where dimensions agree, the mean of the query's vectors by default.
         vectors : int, optional
             With `field`: only so many first vectors of each row count, for models whose vectors are nested.
 
@@ -309,7 +310,8 @@ class Store(Described):
         if field is not None:
             from vecstore.store.field_search import FieldRequest, search_field
 
-            return search_field(self._snapshot, queries, k, FieldRequest(field, candidates, dense, vectors), options)
+            asked = FieldRequest(field, candidates, dense, vectors, metric)
+            return search_field(self._snapshot, queries, k, asked, options)
         from vecstore.store.searching import search
 
         return search(self._snapshot, queries, k, options)

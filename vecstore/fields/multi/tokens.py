@@ -158,6 +158,15 @@ class TokenRows(FieldRows):
         return TokenRows(self._trained, self._items, self._rows[rows])
 
     @property
+    def items(self) -> Items:
+        """What was given: of all rows that these were taken from."""
+        return self._items
+
+    def vectors(self, rows: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+        """Return the vectors of some of the rows as they were given, (T, d), and how many each has."""
+        return self._items.of(self._rows[rows], self._trained.codec.dimensions)
+
+    @property
     def row_bytes(self) -> NDArray[np.int64]:
         return self._trained.kept(self._items.counts(self._rows)) * self._trained.codec.code_bytes + 8
 
