@@ -33,7 +33,7 @@ __all__ = ["StoreEngine", "main"]
 
 Floats = NDArray[np.float32]
 ENCODED_ROWS = 10_000  # timed on their own, since a conversion also reads and measures
-PACKAGES = ("numpy", "numba", "faiss-cpu", "lmdb", "pyarrow")
+PACKAGES = ("numpy", "numba", "faiss-cpu", "pyarrow")
 
 
 def main(arguments: list[str]) -> None:

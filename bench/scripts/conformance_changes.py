@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
-from vecstore.bench.scripts.mutations import reseal_bytes, reseal_manifest
+from vecstore.bench.scripts.mutations import put_value, reseal_bytes, reseal_manifest
 
 from vecstore.container.container import Container
 from vecstore.container.part import checksum
@@ -55,7 +55,7 @@ __all__ = [
 
 Change: TypeAlias = Callable[[Path], object]
 Arrays: TypeAlias = dict[str, NDArray[Any]]
-PAGE = 4096
+PAGE = 512
 
 
 def u4(*numbers: int) -> bytes:
@@ -85,12 +85,8 @@ def text(change: Callable[[bytes], bytes]) -> Change:
 
 def write_body(path: Path, body: bytes, *, major: int = 1, magic: bytes = b"VECSTORE", more: int = 0) -> None:
     """Write a description of these bytes, with its fingerprint."""
-    place, data = Container(path)._extents[b"vecstore"], bytearray(path.read_bytes())
     head = magic + struct.pack("<HHI", major, 3, len(body) + more)
-    value = head + struct.pack("<Q", checksum(head + body)) + body
-    assert len(value) <= place.size, "a description that does not fit; take a shorter one"
-    data[place.offset : place.offset + place.size] = value.ljust(place.size, b"\0")
-    path.write_bytes(data)
+    put_value(path, b"vecstore", head + struct.pack("<Q", checksum(head + body)) + body)
 
 
 def member(*where: Any, value: Any) -> Change:

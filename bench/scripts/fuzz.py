@@ -37,7 +37,7 @@ TOKENS = tuple(
     token.encode()
     for token in ("null", "true", "-1", "1e400", "0.5", '"', "[", "{}", ",", ":", "9" * 40, "\0", "é", "\n", "/", "x4")
 )
-PAGE, HEADER = 4096, 160  # where numbers of LMDB lie in a page
+PAGE, HEADER = 512, 160  # where numbers of LMDB lie in a page of a small file
 
 # A change: what is done, where, how far, and with what.
 CHANGES = st.lists(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -138,13 +137,14 @@ class Lmdb(Peer):
 
     def build(self, folder: Path, keys: list[Any], x: Floats) -> None:
         values = sorted((key.encode(), row) for row, key in enumerate(keys))
+        lmdb = require("lmdb", purpose=self.name)
         with lmdb.open(str(folder), map_size=1 << 44) as environment, environment.begin(write=True) as transaction:
             for key, row in values:
                 transaction.put(key, x[row].tobytes(), append=True)  # in order, which fills the pages
 
     @contextmanager
     def open(self, folder: Path) -> Iterator[Lookup]:
-        environment = lmdb.open(str(folder), readonly=True, lock=False)
+        environment = require("lmdb", purpose=self.name).open(str(folder), readonly=True, lock=False)
         with environment, environment.begin(buffers=True) as transaction:
             get: Callable[[bytes], Any] = transaction.get
             yield Lookup(

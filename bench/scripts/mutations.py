@@ -12,12 +12,13 @@ import numpy as np
 
 from vecstore.codecs.members import allowed_members
 from vecstore.codecs.registry import BUILT_IN, step_class
-from vecstore.container.container import Container
-from vecstore.container.pages import Extent
+from vecstore.container.container import DESCRIPTION, Container
+from vecstore.container.page_writer import PageWriter
+from vecstore.container.pages import read_tree
 from vecstore.container.part import CHUNK_BYTES, checksum
 from vecstore.store.manifest import MANIFEST_NAME
 
-__all__ = ["FORGERIES", "MUTATIONS", "reseal", "reseal_bytes", "reseal_manifest"]
+__all__ = ["FORGERIES", "MUTATIONS", "put_value", "reseal", "reseal_bytes", "reseal_manifest"]
 
 
 WORDS = (0, 1, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000, 0x7F800000, 0x7F7FFFFF)  # the last: NaN, infinity, the largest
@@ -28,8 +29,9 @@ def flip(path: Path, rng: np.random.Generator) -> str:
     file = _some_file(path, rng)
     data = bytearray(file.read_bytes())
     at = int(rng.integers(len(data)))
-    if rng.random() < 0.5 and len(data) > 4096:
-        at = at // 4096 * 4096 + int(rng.integers(160)) * int(rng.integers(1, 3))
+    if rng.random() < 0.5:
+        page = int(np.frombuffer(data, "<u4", 1, 40)[0])
+        at = at // page * page + int(rng.integers(min(160, len(data) - at // page * page)))
     before, data[at] = data[at], (data[at] + int(rng.integers(1, 256))) % 256
     file.write_bytes(data)
     return f"{file.name}: byte {at} from {before} to {data[at]}"
@@ -154,46 +156,51 @@ def forge_part(path: Path, rng: np.random.Generator) -> str:
 
 
 def reseal_bytes(file: Path, name: str, block: int, at: int, new: bytes) -> str:
-    """Write bytes into a block of a part, make all checksums right again, and return the container's fingerprint."""
+    """Write bytes into a block of a part, make all checksums right again, and return the container's fingerprint.
+
+    A block gets longer where they go beyond its end, up to a chunk.
+    """
     container = Container(file)
-    part, data = container.part(name), bytearray(file.read_bytes())
+    part, document = container.part(name), container.description
     offset, size = int(part.offsets[block]), int(part.sizes[block])
-    assert at + len(new) <= size, "the block keeps its length"
-    data[offset + at : offset + at + len(new)] = new
-    first = part.about["checksums_at"] + int(part._chunk_starts[block])
-    sums = container._extents[b"checksums"]
-    for i, start in enumerate(range(0, size, CHUNK_BYTES)):
-        chunk = checksum(bytes(data[offset + start : offset + min(start + CHUNK_BYTES, size)]))
-        struct.pack_into("<Q", data, sums.offset + 8 * (first + i), chunk)
-    document = container.description
-    every = bytes(data[sums.offset : sums.offset + 8 * document["checksums"]["count"]])
+    value = bytearray(container.data[offset : offset + size].tobytes())
+    value[at : at + len(new)] = new
+    assert len(value) <= max(size, CHUNK_BYTES), "as many checksums as before"
+    put_value(file, f"{name}:{block:08x}".encode(), bytes(value))
+    sums, first = container.checksums.copy(), part.about["checksums_at"] + int(part._chunk_starts[block])
+    for i, start in enumerate(range(0, len(value), CHUNK_BYTES)):
+        sums[first + i] = checksum(bytes(value[start : start + CHUNK_BYTES]))
+    every = sums[: document["checksums"]["count"]].tobytes()
+    put_value(file, b"checksums", every)
     document["checksums"]["xxh3"] = f"{checksum(every):016x}"
-    fingerprint = _describe(data, container._extents[b"vecstore"], document)
-    file.write_bytes(data)
-    return fingerprint
+    return reseal(file, document)
 
 
 def reseal(file: Path, description: dict[str, Any]) -> str:
-    """Give a container another description, with the right checksum, and return its fingerprint.
-
-    Where it does not fit, it goes without what the user stored; where that is not enough, it is left as it was.
-    """
-    place = Container(file)._extents[b"vecstore"]
-    data = bytearray(file.read_bytes())
-    fingerprint = _describe(data, place, description)
-    file.write_bytes(data)
-    return fingerprint
+    """Give a container another description, with the right checksum, and return its fingerprint."""
+    data, body = np.fromfile(file, np.uint8), _json(description)
+    start = read_tree(data, str(file))[DESCRIPTION].offset
+    head = data[start : start + 12].tobytes() + struct.pack("<I", len(body))
+    total = checksum(head + body)
+    put_value(file, DESCRIPTION, head + struct.pack("<Q", total) + body)
+    return f"{total:016x}"
 
 
-def _describe(data: bytearray, place: Extent, description: dict[str, Any]) -> str:
-    body = _json(description)
-    if len(body) > place.size - 24:
-        body = _json({name: value for name, value in description.items() if name != "user"})
-    if len(body) <= place.size - 24:
-        head = bytes(data[place.offset : place.offset + 12]) + struct.pack("<I", len(body))
-        value = head + struct.pack("<Q", checksum(head + body)) + body
-        data[place.offset : place.offset + place.size] = value.ljust(place.size, b"\0")
-    return f"{struct.unpack_from('<Q', data, place.offset + 16)[0]:016x}"
+def put_value(file: Path, name: bytes, value: bytes) -> None:
+    """Give an entry of a file another value; where that has no room, all values are laid out anew."""
+    data = np.fromfile(file, np.uint8)
+    extents = read_tree(data, str(file))
+    place = extents[name]
+    if len(value) <= place.size:
+        data[place.offset : place.offset + place.size] = np.frombuffer(value.ljust(place.size, b"\0"), np.uint8)
+        data.tofile(file)
+        return
+    partial = file.with_name(f".{file.name}.partial")
+    writer = PageWriter(partial)
+    for each, (start, size) in sorted(extents.items(), key=lambda item: item[1]):
+        writer.put(each, memoryview(value if each == name else data[start : start + size].tobytes()))
+    writer.close()
+    partial.replace(file)
 
 
 def _json(description: dict[str, Any]) -> bytes:

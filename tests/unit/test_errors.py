@@ -46,7 +46,6 @@ ALLOWED = {
     ("formats/torch_zip.py", "TypeError"): "caught by the machine, with those of its stack",
     ("vecstore/container/document.py", "ValueError"): "caught a few lines below, with those of json",
     ("vecstore/container/mapped_file.py", "OSError"): "the error of the system, with what to do",
-    ("vecstore/container/disk_errors.py", "OSError"): "the error of the system, as calls of Python give it",
     ("vecstore/kernels/entry.py", "TypeError"): "as numba's: tells whoever changes a call of a kernel",
     ("vecstore/kernels/libraries.py", "RuntimeError"): "caught where numba takes over, with those of the system",
     ("vecstore/kernels/ahead/linking.py", "ValueError"): "tells whoever changes a kernel",

@@ -133,9 +133,6 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, VecstoreError):
         complain(str(error))
         return 1 if isinstance(error, CorruptError) else 2
-    if type(error).__module__ == "lmdb":  # its errors are no OSErrors; a full disk is one of them
-        complain(f"the store could not be written: {error}")
-        return 1
     if isinstance(error, OSError):
         reason = (error.strerror or str(error)).lower()
         complain(f"{error.filename}: {reason}" if error.filename else reason)

@@ -1,15 +1,14 @@
 """A container: named arrays and one description in an LMDB file, mapped for reading, every byte under a checksum.
 
 What the arrays mean is the shard's business; here they are parts, cut into blocks of rows, one LMDB value a block.
-`ContainerWriter` goes through the lmdb library. `Container` maps the file itself, at the places that
-`vecstore.container.pages` has checked: so a damaged file raises instead of crashing, two handles on one file do not
-disturb each other, and a handle survives fork (the map is read-only and shared).
+The library of LMDB is not needed: `vecstore.container.page_writer` writes the pages, and `vecstore.container.pages`
+checks them before values are used where they are mapped. So a damaged file raises instead of crashing, two handles on
+one file do not disturb each other, and a handle survives fork (the map is read-only and shared).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,9 +18,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vecstore.container.block_buffer import BlockBuffer
-from vecstore.container.disk_errors import disk_errors
 from vecstore.container.document import field, parse, whole
 from vecstore.container.mapped_file import MappedFile
+from vecstore.container.page_writer import PageWriter
 from vecstore.container.pages import PAGE_HEADER_BYTES, read_tree
 from vecstore.container.part import CHUNK_BYTES, Part, checksum
 from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
@@ -33,9 +32,7 @@ MAGIC = b"VECSTORE"
 DESCRIPTION = b"vecstore"
 CHECKSUMS = b"checksums"
 BLOCK_BYTES = 512 * 1024 - PAGE_HEADER_BYTES  # header and value fill whole pages: no slack
-COMMIT_BYTES = 32 * 1024 * 1024  # LMDB holds an open transaction's pages in memory
 TOUCHED_BYTES = 4096  # a page of memory, at least
-FIRST_MAP_BYTES = 4 * COMMIT_BYTES  # address space of a file that is being written; it grows as needed
 
 _HEADER = struct.Struct("<8sHHIQ")  # magic, major, minor, length of the JSON, xxh3 of all before and after this field
 
@@ -58,19 +55,10 @@ class ContainerWriter:
     """
 
     def __init__(self, path: str | Path) -> None:
-        import lmdb
-
         self.path = Path(path)
         self._parts: dict[str, dict[str, Any]] = {}
         self._checksums: dict[str, list[bytes]] = {}
-        # No lock file, no syncing before the end: nobody can open the file under its temporary name anyway.
-        self._map_bytes = FIRST_MAP_BYTES
-        with disk_errors(self.path):
-            options: Any = {"subdir": False, "lock": False, "sync": False, "metasync": False, "max_dbs": 0}
-            self._environment = lmdb.open(os.fsencode(path), map_size=self._map_bytes, **options)
-            self._page_bytes = self._environment.stat()["psize"]
-            self._transaction = self._environment.begin(write=True)
-        self._uncommitted = self._committed = 0
+        self._pages = PageWriter(self.path)
 
     def declare(
         self,
@@ -114,10 +102,10 @@ class ContainerWriter:
 
     def read_block(self, part: str, index: int) -> bytes:
         """Return a block that was put before, padding included."""
-        return bytes(self._transaction.get(_value_name(part, index)) or b"")
+        return self._pages.get(_value_name(part, index))
 
-    def close(self, description: Mapping[str, Any]) -> None:
-        """Write the description and make the file durable."""
+    def close(self, description: Mapping[str, Any]) -> str:
+        """Write the description, make the file durable, and return its fingerprint."""
         at, sums = 0, []
         for part in sorted(self._parts):
             own = self._checksums.get(part, [])
@@ -135,44 +123,18 @@ class ContainerWriter:
         head = _HEADER.pack(MAGIC, *FORMAT_VERSION, len(body), 0)
         total = checksum(head[:-8] + body)
         self._put(DESCRIPTION, [], memoryview(_HEADER.pack(MAGIC, *FORMAT_VERSION, len(body), total) + body))
-        with disk_errors(self.path):
-            self._transaction.commit()
-            self._environment.sync(True)
-        last_page = self._environment.info()["last_pgno"]
-        self._environment.close()
-        with open(self.path, "r+b") as file:
-            # LMDB leaves off trailing pages that it took and freed again; the length must agree with the meta page.
-            if os.fstat(file.fileno()).st_size < (last_page + 1) * self._page_bytes:
-                file.truncate((last_page + 1) * self._page_bytes)
-            os.fsync(file.fileno())
+        self._pages.close()
+        return f"{total:016x}"
 
     def abort(self) -> None:
         """Give up: release the file without completing it."""
-        self._transaction.abort()
-        self._environment.close()
+        self._pages.abort()
 
     def _put(self, name: bytes, sums: list[bytes], block: memoryview) -> None:
-        # A value that fills a page, with the page's header, lies in overflow pages: that aligns it.
-        least = self._page_bytes - PAGE_HEADER_BYTES
-        value = block if len(block) >= least else bytes(block).ljust(least, b"\0")
-        needed = self._committed + self._uncommitted + 2 * len(value) + COMMIT_BYTES
-        if self._uncommitted >= COMMIT_BYTES or needed > self._map_bytes:
-            self._commit()
-            if needed > self._map_bytes:  # between transactions only
-                self._map_bytes = 2 * needed
-                self._environment.set_mapsize(self._map_bytes)
-            self._transaction = self._environment.begin(write=True)
-        with disk_errors(self.path):
-            self._transaction.put(name, value)
+        value = PageWriter.filled(block)
+        self._pages.put(name, value)
         chunks = range(0, len(value), CHUNK_BYTES)
         sums.append(b"".join(struct.pack("<Q", checksum(value[at : at + CHUNK_BYTES])) for at in chunks))
-        self._uncommitted += len(value)
-
-    def _commit(self) -> None:
-        with disk_errors(self.path):
-            self._transaction.commit()
-        self._committed = (self._environment.info()["last_pgno"] + 1) * self._page_bytes
-        self._uncommitted = 0
 
 
 class ColumnWriter:

@@ -95,7 +95,10 @@ def _certificate(
 
 
 def _warn_of_drift(reference: Reference | None, trained: Codec, rows: Floats) -> None:
-    drift = None if reference is None else drift_of(reference, trained, rows)
+    if reference is None:
+        return
+    codes = trained.encode(rows)
+    drift = drift_of(reference, rows, codes, trained.decode(codes))
     if drift is not None and not drift.fits:
         warnings.warn(str(drift), DriftWarning, stacklevel=2)
 

@@ -24,6 +24,7 @@ from vecstore.metric import Metric
 from vecstore.progress import Listener, Step
 from vecstore.shard.attribute_types import conformed, raw_table
 from vecstore.shard.field import TrainedField, coded_rows
+from vecstore.shard.models import beside_model
 from vecstore.shard.writer import ShardWriter
 
 __all__ = ["Encoded", "ShardWork", "Source", "encode_shard"]
@@ -168,7 +169,8 @@ def _written(work: ShardWork, codec: Codec, path: Path, report: Listener) -> tup
             fields = coded_rows(batch.fields, source.fields, len(batch))
             shard.add(batch.vectors, batch.keys, table, fields)
             report(Step("encoding", work.done + shard.rows, work.total))
-        return shard.rows, shard.close(source.description, source.arrays, model=work.model)
+        told = source.description if work.model is None else beside_model(source.description, source.description)
+        return shard.rows, shard.close(told, source.arrays, model=work.model)
     except BaseException:
         shard.abort()
         raise

@@ -111,7 +111,9 @@ def _works(
         low, high = np.searchsorted(survey.dropped, [first, stop])
         document, arrays = SavedCodec(own).saved()
         model = digest(document, *(thing for pair in sorted(arrays.items()) for thing in pair))
-        kept = models[model] = models.get(model) or write_model(site.directory, own) if shared else None
+        if shared and model not in models:
+            models[model] = write_model(site.directory, own, source.description)
+        kept = models.get(model)
         name = digest(common, model, kept, first, stop, number, survey.dropped[low:high])
         file: Codec | Path = own
         if site.crew.executor is not None:

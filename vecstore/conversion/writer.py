@@ -27,7 +27,7 @@ from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric, check_metric
 from vecstore.shard.attribute_types import conformed, kept_schema, raw_table, row_bytes
 from vecstore.shard.field import Coded, TrainedField, coded_rows
-from vecstore.shard.models import model_file, write_model
+from vecstore.shard.models import beside_model, model_file, write_model
 from vecstore.shard.shard import Shard
 from vecstore.shard.sizes import KEY_BYTES, field_bytes
 from vecstore.shard.writer import ShardWriter
@@ -271,13 +271,15 @@ class Writer:
         if self._shard_bytes is None:
             return None
         if id(codec) not in self._models:
-            self._models[id(codec)] = write_model(self.directory, codec)
+            self._models[id(codec)] = write_model(self.directory, codec, self.description)
         return self._models[id(codec)]
 
     def _close_shard(self) -> None:
         shard = self._shard
         assert shard is not None
-        self._hashes.append(shard.close(self.description, self.parts, model=self._model_of(shard.codec)))
+        model = self._model_of(shard.codec)
+        told = self.description if model is None else beside_model(self.description, self.description)
+        self._hashes.append(shard.close(told, self.parts, model=model))
         self._shard = None
         self._shards.append(entry_of(shard.path, shard.path.name, rows=shard.rows))
 

@@ -16,6 +16,7 @@ from vecstore.keys.pages import PAGE_KEYS
 from vecstore.shard.encoder import DISTANCES, NORMS, Columns, codes_of
 from vecstore.shard.field import Coded
 from vecstore.shard.layers import LENGTHS
+from vecstore.shard.models import beside_model
 from vecstore.shard.shard import Shard
 from vecstore.shard.writer import ShardWriter
 from vecstore.store.columns import decoded, some_columns, table_of
@@ -77,8 +78,11 @@ def merge(path: Path, sources: Sequence[Source]) -> int:
             lengths = [known.get(name, UNKNOWN_LENGTHS) for name, _ in zip(LENGTHS, first.codec.layers, strict=False)]
             for columns, keys, beside, fields in _pieces(source):
                 writer.add_encoded(columns, keys, lengths, beside, fields)
-        models = (source.shard.model for source in sources)
-        writer.close(_description(sources), model=next((model for model in models if model is not None), None))
+        shared = next((source.shard for source in sources if source.shard.model is not None), None)
+        told = _description(sources)
+        if shared is not None:
+            told = beside_model(told, shared.model_container.description)
+        writer.close(told, model=None if shared is None else shared.model)
     except BaseException:
         writer.abort()
         raise

@@ -64,7 +64,8 @@ def shard_entries(
         if entry is None:
             name = file_name("shard", generation, number)
             built[name] = Path(piece.shard.path)
-            entry = entry_of(built[name], name, rows=piece.shard.rows)
+            found = piece.shard.container
+            entry = {"file": name, "bytes": len(found.data), "fingerprint": found.fingerprint, "rows": piece.shard.rows}
         if len(piece.dead) != entry.get(TOMBSTONES, {"rows": 0})["rows"]:
             name = file_name("dead", generation, number)
             built[name] = workplace / name

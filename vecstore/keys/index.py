@@ -94,6 +94,11 @@ class KeyIndex:
         """The whole file."""
         return self._container.data
 
+    @property
+    def opened_tables(self) -> NDArray[np.bool_]:
+        """Which pages of the table were checked: (pages,)."""
+        return np.array([table is not None for table in self._tables], bool)
+
     def find(self, key: Any) -> int:
         """Return the row of `key`, or -1."""
         raw = self.raw(key)

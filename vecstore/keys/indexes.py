@@ -44,7 +44,8 @@ class KeyIndexes:
         self._indexes = list(indexes)
         tables, keys = [index.table for index in indexes], [index.key_pages.part for index in indexes]
         self._data, shifts = joined_bytes([index.data for index in indexes])
-        self._tables, self._pages = _Pages(tables, shifts), _Pages(keys, shifts)
+        self._tables = _Pages(tables, shifts, [index.opened_tables for index in indexes])
+        self._pages = _Pages(keys, shifts, [index.key_pages.opened for index in indexes])
         self._words = self._data.view("<u4")
         # What describes each index to the kernels, see `kernels.lookup`.
         bits = np.array([[index.bucket_bits, index.row_bits] for index in indexes])
@@ -111,13 +112,13 @@ class _Pages:
         How many were not opened yet.
     """
 
-    def __init__(self, parts: Sequence[Part], shifts: NDArray[np.int64]) -> None:
+    def __init__(self, parts: Sequence[Part], shifts: NDArray[np.int64], opened: Sequence[NDArray[np.bool_]]) -> None:
         counts = [part.blocks for part in parts]
         self.firsts = np.concatenate([[0], np.cumsum(counts)])
         self.offsets = np.concatenate([part.offsets for part in parts]) + np.repeat(shifts, counts)
         self.sizes = np.concatenate([part.sizes for part in parts])
-        self._opened = np.zeros(len(self.sizes), bool)
-        self.fresh = len(self.sizes)
+        self._opened = np.concatenate(opened)
+        self.fresh = int(np.count_nonzero(~self._opened))
 
     def of(self, file: int) -> range:
         """Return the pages of a file."""

@@ -72,8 +72,8 @@ class KeyPages(ABC):
 
     @property
     @abstractmethod
-    def unopened(self) -> int:
-        """How many pages, or pieces of them, were not looked at yet."""
+    def opened(self) -> NDArray[np.bool_]:
+        """Which pages were checked: (pages,)."""
 
     @abstractmethod
     def open(self, pages: Iterable[int]) -> None:
@@ -117,8 +117,8 @@ class IntegerPages(KeyPages):
         return page[8 * row : 8 * row + 8]
 
     @property
-    def unopened(self) -> int:
-        return self.part.unchecked
+    def opened(self) -> NDArray[np.bool_]:
+        return np.full(self.part.blocks, not self.part.unchecked)
 
     def open(self, pages: Iterable[int]) -> None:
         for page in pages:
@@ -178,8 +178,8 @@ class TextPages(KeyPages):
         return _TextPage(memoryview(page)).key(row)
 
     @property
-    def unopened(self) -> int:
-        return self._unopened
+    def opened(self) -> NDArray[np.bool_]:
+        return np.array([page is not None for page in self._pages], bool)
 
     def open(self, pages: Iterable[int]) -> None:
         for page in pages:

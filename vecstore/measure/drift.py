@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Floats
+from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.evaluation import relative_error, squared_error
 from vecstore.measure.spectrum import spectrum
@@ -91,8 +91,9 @@ class Drift:
         1 - squared error / squared deviation from the mean, of these rows and of the codec's own.
     mean_shift : float
         Distance of the means, in standard deviations of the codec's own rows.
-    spectrum_shift : float
-        Largest difference of the parts of the variance along the first axes.
+    spectrum_shift : float or None
+        Largest difference of the parts of the variance along the first axes; None where rows fit, and are too few for
+        all axes to show.
     code_shift : float
         Part of the code bytes that would have to move for the histograms to agree (total variation).
     """
@@ -100,19 +101,20 @@ class Drift:
     r2: float
     own_r2: float
     mean_shift: float
-    spectrum_shift: float
+    spectrum_shift: float | None
     code_shift: float
 
     @property
     def fits(self) -> bool:
         """Whether the rows lose about as little as the codec's own."""
-        return 1 - self.r2 <= LOSS * (1 - self.own_r2) + SLACK
+        return _fits(self.r2, self.own_r2)
 
     def __str__(self) -> str:
+        spectrum = "" if self.spectrum_shift is None else f"spectrum by {self.spectrum_shift:.2f}, "
         return (
             f"these vectors decode with R² {self.r2:.3f}, the codec's own data with {self.own_r2:.3f} (mean moved by "
-            f"{self.mean_shift:.2f} standard deviations, spectrum by {self.spectrum_shift:.2f}, codes by "
-            f"{self.code_shift:.2f}); train a codec on these vectors instead"
+            f"{self.mean_shift:.2f} standard deviations, {spectrum}codes by {self.code_shift:.2f}); train a codec on "
+            "these vectors instead"
         )
 
 
@@ -128,19 +130,23 @@ def reference_of(trained: Codec, rows: Floats) -> Reference:
     )
 
 
-def drift_of(reference: Reference, trained: Codec, rows: Floats) -> Drift | None:
-    """Return how rows (n, d) differ from those of the reference; None where they are too few to tell."""
+def drift_of(reference: Reference, rows: Floats, codes: Codes, decoded: Floats) -> Drift | None:
+    """Return how rows (n, d) differ from those of the reference; None where they are too few to tell.
+
+    `codes` are theirs, and `decoded` what these decode to.
+    """
     if len(rows) < FEWEST_ROWS:
         return None
-    codes = trained.encode(rows)
-    mean = rows.mean(axis=0, dtype=np.float64)
+    mean, r2 = rows.mean(axis=0, dtype=np.float64), _r2(rows, decoded)
     spread = np.sqrt(reference.variance) if reference.variance > 0 else 1.0
-    gaps = [abs(one - other) for one, other in zip(_shares(rows), reference.shares, strict=False)]
+    gaps: list[float] | None = None
+    if len(rows) >= rows.shape[1] or not _fits(r2, reference.r2):
+        gaps = [abs(one - other) for one, other in zip(_shares(rows), reference.shares, strict=False)]
     return Drift(
-        r2=_r2(rows, trained.decode(codes)),
+        r2=r2,
         own_r2=reference.r2,
         mean_shift=float(np.linalg.norm(mean - reference.mean) / spread),
-        spectrum_shift=max(gaps, default=0.0),
+        spectrum_shift=None if gaps is None else max(gaps, default=0.0),
         code_shift=float(np.abs(np.subtract(_histogram(codes), reference.codes)).sum() / 2),
     )
 
@@ -148,6 +154,10 @@ def drift_of(reference: Reference, trained: Codec, rows: Floats) -> Drift | None
 def reference_in(description: Mapping[str, Any], dimensions: int) -> Reference | None:
     """Return the reference that a shard's description holds, if any."""
     return Reference.from_dict(description.get("reference"), dimensions)
+
+
+def _fits(r2: float, own_r2: float) -> bool:
+    return 1 - r2 <= LOSS * (1 - own_r2) + SLACK
 
 
 def _variance(rows: Floats) -> float:

@@ -25,7 +25,7 @@ from vecstore.remote.cache import Cache
 
 __all__ = ["Piece", "Pieces"]
 
-PAGE_BYTES = 4096
+PAGE_BYTES = 512  # the least of a file: no two pieces begin in the same page
 GAP_BYTES = 64 * 1024  # between pieces: fewer bytes than a request of their own would cost time
 REQUEST_BYTES = 8 << 20
 REQUESTS = 8  # at the same time

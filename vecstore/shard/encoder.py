@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Floats
+from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.packing import number_bytes
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.shard.layer_distances import distances
 
-__all__ = ["DISTANCES", "NORMS", "Columns", "Encoder", "codes_of"]
+__all__ = ["DISTANCES", "NORMS", "Columns", "Encoder", "Sample", "codes_of"]
 
 NORMS, DISTANCES = "norms", "gaps"
 
@@ -33,17 +34,28 @@ class Columns:
     by_name: dict[str, NDArray[Any]]
 
 
+class Sample(NamedTuple):
+    """Some of the encoded rows: as the codec was given them, their codes, and what these decode to."""
+
+    vectors: Floats
+    codes: Codes
+    decoded: Floats
+
+
 class Encoder:
     """Encodes rows with a trained codec.
 
     Attributes
     ----------
+    samples : list of Sample
+        Every so many rows, where `sampled` says how many.
     lengths : list of (float, float)
         Least and largest length of what each layer decodes to, of all rows so far.
     """
 
-    def __init__(self, codec: Codec, *, metric: Metric, keep_norms: bool) -> None:
-        self.codec, self._metric, self._keep_norms = codec, metric, keep_norms
+    def __init__(self, codec: Codec, *, metric: Metric, keep_norms: bool, sampled: int = 0) -> None:
+        self.codec, self._metric, self._keep_norms, self._sampled = codec, metric, keep_norms, sampled
+        self.samples: list[Sample] = []
         self.lengths = [(float("inf"), 0.0)] * len(codec.layers)
 
     def encode(self, x: Floats, rows: NDArray[np.int64], keys: PackedKeys | None) -> Columns:
@@ -66,6 +78,11 @@ class Encoder:
             decoded.append(layer.decode(codes, rows, keys) + centroids)
             lengths = np.linalg.norm(decoded[i], axis=1)
             self.note_lengths(i, float(lengths.min()), float(lengths.max()))
+        if self._sampled:
+            every = slice(None, None, self._sampled)
+            pieces = [number_bytes(cells[every], codec.cell_bytes)] if partition else []
+            pieces += [columns[codes_of(i)][every] for i in range(len(decoded))]
+            self.samples.append(Sample(x[every].copy(), np.concatenate(pieces, axis=1), decoded[-1][every].copy()))
         if len(codec.layers) > 1:
             both = (layer if kept is None else unit(layer) * kept[:, None] for layer in decoded)
             columns[DISTANCES] = distances(*both, directions=self._metric == "cosine")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from vecstore.container.opener import open_container
 from vecstore.errors import CorruptError, FormatError
 from vecstore.remote.urls import Place
 
-__all__ = ["MODEL", "Models", "model_file", "put_model", "write_model"]
+__all__ = ["MODEL", "MODEL_MEMBERS", "Models", "beside_model", "model_file", "put_model", "write_model"]
 
 KIND = "model"
 MODEL = "model."  # what names of the codec's arrays begin with
+MODEL_MEMBERS = ("calibration", "certificate", "reference")  # what a model file tells in the place of its shards
 KNOWN_FEATURES: frozenset[str] = frozenset()  # what a model file may require of its reader; none yet
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
 
@@ -31,10 +33,10 @@ def model_file(fingerprint: str) -> str:
     return f"model-{fingerprint}.vecs"
 
 
-def write_model(directory: Path, codec: Codec) -> str | None:
+def write_model(directory: Path, codec: Codec, told: Mapping[str, Any]) -> str | None:
     """Write the file of a codec's model into a directory, and return its fingerprint; None where it has no arrays.
 
-    The same codec gives the same file, under the same name.
+    Of what is `told` of shards, it has those of `MODEL_MEMBERS`. The same gives the same file, under the same name.
     """
     arrays = codec.arrays
     if not arrays:
@@ -44,10 +46,16 @@ def write_model(directory: Path, codec: Codec) -> str | None:
     put_model(container, codec)
     cells = {} if codec.spec.cells is None else {"cells": codec.spec.cells.to_dict()}
     layers = CodecSpec(codec.spec.layers).to_dict()
-    container.close({"kind": KIND, "features": [], "dimensions": codec.dimensions, "codec": layers, **cells})
-    fingerprint = Container(partial).fingerprint
+    members = {name: told[name] for name in MODEL_MEMBERS if name in told}
+    about = {"kind": KIND, "features": [], "dimensions": codec.dimensions, "codec": layers, **cells, **members}
+    fingerprint = container.close(about)
     os.replace(partial, directory / model_file(fingerprint))
     return fingerprint
+
+
+def beside_model(told: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a shard's members it has to tell itself, beside a model with this description."""
+    return {name: each for name, each in told.items() if name not in MODEL_MEMBERS or model.get(name) != each}
 
 
 def put_model(container: ContainerWriter, codec: Codec) -> None:

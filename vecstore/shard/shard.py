@@ -29,7 +29,7 @@ from vecstore.shard.attributes import Attributes
 from vecstore.shard.cells import CellRuns
 from vecstore.shard.layer_distances import LayerDistances
 from vecstore.shard.layers import LENGTHS, LayerCodes
-from vecstore.shard.models import MODEL, Models
+from vecstore.shard.models import MODEL, MODEL_MEMBERS, Models
 from vecstore.shard.order import Order
 
 __all__ = ["Models", "Shard"]
@@ -57,7 +57,7 @@ class Shard:
     rows, dimensions : int
     metric : {"cosine", "dot", "l2"}
     description : dict
-        The document in the file.
+        The document in the file, with what its model tells in its place.
     keys : KeyIndex or None
     norms : Part or None
         Lengths of the original vectors, float32, if they were kept.
@@ -108,6 +108,8 @@ class Shard:
         if self.model is not None:
             beside = file if not isinstance(file, (str, MappedFile)) else Path(path)
             self.model_container = self.models.container(about, beside, check=check, safe=safe)
+            shared = self.model_container.description
+            self.description = {name: shared[name] for name in MODEL_MEMBERS if name in shared} | about
 
     @cached_property
     def bounds(self) -> list[tuple[float, float] | None]:

@@ -19,7 +19,7 @@ from vecstore.keys.kind import KeyType
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.shard.attribute_writer import AttributeSpool
-from vecstore.shard.encoder import Columns, Encoder
+from vecstore.shard.encoder import Columns, Encoder, Sample
 from vecstore.shard.field import Coded, FieldWriters, TrainedField
 from vecstore.shard.layers import LENGTHS
 from vecstore.shard.models import put_model
@@ -52,6 +52,8 @@ class ShardWriter:
         Of the columns, where rows have some.
     fields : mapping of names to TrainedField, optional
         What rows have beside their vectors that is searched; their order stays, so `keep_order` does too.
+    sampled : int
+        Keep every so manyth row for `sample`; 0 keeps none.
     """
 
     def __init__(  # noqa: PLR0913 - what differs from shard to shard
@@ -66,11 +68,12 @@ class ShardWriter:
         first_row: int = 0,
         schema: Any = None,
         fields: Mapping[str, TrainedField] | None = None,
+        sampled: int = 0,
     ) -> None:
         self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row
         self._container = ContainerWriter(path)
         self._keys = KeyIndexWriter(self._container, key_type) if key_type else None
-        self._encoder = Encoder(codec, metric=metric, keep_norms=keep_norms)
+        self._encoder = Encoder(codec, metric=metric, keep_norms=keep_norms, sampled=sampled)
         self._parts = RowParts(self._container, codec, keep_norms=keep_norms)
         self._sink = self._sink_of(keep_order)
         assert not (fields and self._sink.moves_keys)
@@ -86,6 +89,13 @@ class ShardWriter:
     def rows(self) -> int:
         """How many were added."""
         return self._batch.rows + self._encoded_rows
+
+    def sample(self) -> Sample:
+        """Encode what waits, and return some of all rows; what is added afterwards is encoded by itself."""
+        x = self._batch.rest()
+        if len(x):
+            self._encode(x)
+        return Sample(*map(np.concatenate, zip(*self._encoder.samples, strict=True)))
 
     def add_encoded(
         self,

@@ -9,7 +9,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import lmdb
 import pytest
 
 import vecstore as package
@@ -90,7 +89,6 @@ def test_traceback_only_with_debug(vecstore, fails):
         (OSError(28, "No space left on device", "x.vecs"), 1, "x.vecs: no space left on device"),
         (PermissionError(13, "Permission denied", "x.vecs"), 1, "x.vecs: permission denied"),
         (MissingExtraError("reading parquet needs pyarrow: pip install pyarrow"), 2, "pip install"),
-        (lmdb.DiskError("No space left on device"), 1, "could not be written: No space left"),
         (RuntimeError("two\nlines"), 1, "RuntimeError: two lines"),
     ],
 )

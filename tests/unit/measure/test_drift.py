@@ -11,6 +11,11 @@ import vecstore
 from vecstore.measure.drift import DriftWarning, Reference, drift_of, reference_of
 
 
+def drift(reference, codec, rows):
+    codes = codec.encode(rows)
+    return drift_of(reference, rows, codes, codec.decode(codes))
+
+
 def test_other_rows_of_the_same_data_fit(tmp_path, words):
     vecstore.write(tmp_path / "a.vecs", words[:3000], codec="pq:10")
     with warnings.catch_warnings():
@@ -34,13 +39,22 @@ def test_other_data_is_named_with_the_measured_loss(tmp_path, words):
 def test_what_has_moved_is_told(words):
     codec = vecstore.codec("tcq:12").fit(words[:2000])
     reference = reference_of(codec, words[2000:3000])
-    same = drift_of(reference, codec, words[3000:4000])
+    same = drift(reference, codec, words[3000:4000])
     assert same.fits and same.mean_shift < 0.3 and same.spectrum_shift < 0.1 and same.code_shift < 0.05
-    moved = drift_of(reference, codec, words[3000:4000] + 1)
+    moved = drift(reference, codec, words[3000:4000] + 1)
     assert not moved.fits and moved.mean_shift > 0.8 and moved.spectrum_shift == same.spectrum_shift
     narrow = words[3000:4000] * np.linspace(2, 0, 50, dtype="f4")
-    assert drift_of(reference, codec, narrow).spectrum_shift > 0.1
-    assert drift_of(reference, codec, words[:3]) is None
+    assert drift(reference, codec, narrow).spectrum_shift > 0.1
+    assert drift(reference, codec, words[:3]) is None
+
+
+def test_the_spectrum_of_few_rows_is_measured_where_they_do_not_fit(words):
+    codec = vecstore.codec("tcq:12").fit(words[:2000])
+    reference = reference_of(codec, words[2000:3000])
+    few = words[3000:3040]
+    assert drift(reference, codec, few).spectrum_shift is None
+    moved = drift(reference, codec, few + 1)
+    assert moved.spectrum_shift is not None and "spectrum by" in str(moved)
 
 
 def test_a_reference_survives_json_and_nothing_else(words):
