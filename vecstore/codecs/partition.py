@@ -20,6 +20,7 @@ from vecstore.codecs.base import Arrays, Floats, Step, frozen, named
 from vecstore.codecs.kmeans import kmeans
 from vecstore.codecs.members import Whole
 from vecstore.codecs.packing import join_uneven, split_uneven
+from vecstore.codecs.products import row_products
 from vecstore.codecs.transforms.pca import principal_axes
 from vecstore.errors import CodecError
 
@@ -207,7 +208,7 @@ class Partition:
         cells = np.empty(len(x), np.int64)
         step = max(ASSIGN_SCORES // self.count, 1)
         for start in range(0, len(x), step):
-            products = x[start : start + step] @ self.centroids.T
+            products = row_products(x[start : start + step], self.centroids.T)
             cells[start : start + step] = np.argmax(products - self._halves, axis=1)
         return cells
 

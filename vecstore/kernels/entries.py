@@ -34,6 +34,7 @@ __all__ = [
     "locate_texts",
     "maxsim_decoded",
     "maxsim_trellis",
+    "multiply_rows",
     "offer_all",
     "offer_listed",
     "parse_lines",
@@ -132,6 +133,7 @@ encode_pq = Entry("pq.nearest", "f4[:, ::1], i8[::1], f4[:, :, ::1], out(u1[:, :
 encode_lists = Entry("sparse_encoding.encode_lists", "i8[::1], u2[::1], u1[::1], i8, i8, out(u4[::1]), out(u1[::1])")
 encode_trellis = Entry("trellis.encode_rows", f"f4[:, ::1], {_PLAN}, i8[::1], out(u1[:, ::1])")
 encode_rabitq = Entry("rabitq.nearest_directions", "f4[:, ::1], i8, out(u1[:, ::1])")
+multiply_rows = Entry("row_products.multiply_rows", "level, (i8, i8), f4[:, ::1], f4[:, :], out(f4[:, ::1])")
 encode_rans = Entry("rans.encode", "u1[::1], u1[::1], u4[:, ::1], out(u2[::1])")
 extend_codes = Entry("additive.extend", "i8, i8, f4[:, :], f4[:, :, ::1], f4[::1], out(f4[:, ::1]), out(u1[:, :, ::1])")
 exchange_codes = Entry("additive.exchange", "f4[:, :, ::1], f4[:, :, :, ::1], f4[:, ::1], i8, out(u1[:, ::1])")

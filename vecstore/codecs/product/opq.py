@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.axes import check_work, named_axes, orthonormal, rounded
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen
 from vecstore.codecs.product.pq import PQ, TRAINING_ROWS, TrainedPQ, group_edges, train_codebooks
+from vecstore.codecs.products import decoded_products, row_products
 from vecstore.codecs.transforms.pca import principal_axes
 from vecstore.errors import CodecError
 
@@ -96,10 +97,10 @@ class TrainedOPQ(TrainedQuantizer):
         self.code_kind = pq.code_kind
 
     def encode(self, z: Floats) -> Codes:
-        return self.pq.encode(z @ self.rotation)
+        return self.pq.encode(row_products(z, self.rotation))
 
     def decode(self, codes: Codes) -> Floats:
-        return self.pq.decode(codes) @ self.rotation.T
+        return decoded_products(self.pq.decode(codes), self.rotation.T)
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
         # |z|^2 survives the rotation, a weighted sum of squares does not.

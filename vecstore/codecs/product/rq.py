@@ -11,6 +11,7 @@ import numpy as np
 from vecstore.codecs.base import Arrays, Codes, Floats, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.kmeans import progressive_kmeans
 from vecstore.codecs.members import Whole
+from vecstore.codecs.products import row_products
 from vecstore.kernels import entries
 from vecstore.parallel import over_slices
 
@@ -88,7 +89,7 @@ class Beams:
 
 def products_with(before: Floats, codebook: Floats) -> Floats:
     """Return the products of codewords k of codebooks j (m, 256, d) with codewords i of another: (m, 256, 256)."""
-    return np.ascontiguousarray(before @ codebook.T, np.float32)
+    return row_products(before.reshape(-1, before.shape[-1]), codebook.T).reshape(*before.shape[:2], len(codebook))
 
 
 def _squares(codebook: Floats) -> Floats:
@@ -121,7 +122,7 @@ class TrainedAdditive(TrainedQuantizer):
         return out
 
     def _encode(self, z: Floats) -> Codes:
-        products = (z @ self._words.reshape(-1, self.dimensions).T).reshape(len(z), self.code_bytes, K)
+        products = row_products(z, self._words.reshape(-1, self.dimensions).T).reshape(len(z), self.code_bytes, K)
         beams = Beams(len(z), self.code_bytes)
         for m in range(self.code_bytes):
             beams.extend(products[:, m], self._shared[m], self._squares[m])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.axes import Axes, check_work
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen, named
 from vecstore.codecs.product.pq import PQ, TRAINING_ROWS, TrainedPQ, train_codebooks
+from vecstore.codecs.products import decoded_products, row_products
 from vecstore.codecs.transforms.pca import principal_axes
 from vecstore.errors import CodecError
 
@@ -125,10 +126,10 @@ class TrainedVAQ(TrainedQuantizer):
         self.code_kind = pq.code_kind
 
     def encode(self, z: Floats) -> Codes:
-        return self.pq.encode((z - self.mean) @ self.axes.T)
+        return self.pq.encode(row_products(z - self.mean, self.axes.T))
 
     def decode(self, codes: Codes) -> Floats:
-        return self.pq.decode(codes) @ self.axes + self.mean
+        return decoded_products(self.pq.decode(codes), self.axes) + self.mean
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
         square = 0.0 if quadratic is None else float(quadratic[0])

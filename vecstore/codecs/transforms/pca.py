@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, Floats, TrainedTransform, Transform, frozen, named
 from vecstore.codecs.members import UpToWidth
+from vecstore.codecs.products import decoded_products, row_products
 
 __all__ = ["PCA", "Whiten", "principal_axes"]
 
@@ -103,11 +104,11 @@ class TrainedProjection(TrainedTransform):
         self.dimensions, self.dimensions_in = axes.shape
 
     def apply(self, x: Floats) -> Floats:
-        z = (x - self.mean) @ self.axes.T
+        z = row_products(x - self.mean, self.axes.T)
         return z if self.scales is None else z / self.scales
 
     def invert(self, z: Floats) -> Floats:
-        return (z if self.scales is None else z * self.scales) @ self.axes + self.mean
+        return decoded_products(z if self.scales is None else z * self.scales, self.axes) + self.mean
 
     @property
     def arrays(self) -> Arrays:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.axes import check_work
 from vecstore.codecs.base import Arrays, Floats, TrainedTransform, Transform, frozen, named
+from vecstore.codecs.products import decoded_products, row_products
 from vecstore.errors import CodecError
 
 __all__ = ["Rotate"]
@@ -51,10 +52,10 @@ class TrainedRotation(TrainedTransform):
         self.dimensions_in = self.dimensions = len(matrix)
 
     def apply(self, x: Floats) -> Floats:
-        return x @ self.matrix
+        return row_products(x, self.matrix)
 
     def invert(self, z: Floats) -> Floats:
-        return z @ self.matrix.T
+        return decoded_products(z, self.matrix.T)
 
     @property
     def arrays(self) -> Arrays:
@@ -127,7 +128,7 @@ def hadamard_product(x: Floats, *, transposed: bool = False) -> Floats:
     """Return x (n, d) times the matrix that `hadamard` returns, or its transpose, without it: a new array."""
     n, d = x.shape
     seed = _seed(d)
-    y = np.ascontiguousarray(x.reshape(n, -1, len(seed)) @ (seed.T if transposed else seed))
+    y = row_products(x.reshape(-1, len(seed)), seed.T if transposed else seed)
     width = len(seed)
     while width < d:
         pairs = y.reshape(n, d // (2 * width), 2, width)

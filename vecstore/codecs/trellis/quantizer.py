@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen
+from vecstore.codecs.products import row_products
 from vecstore.codecs.trellis.layout import CodeLayout, means, subsets, taps
 from vecstore.errors import CodecError
 from vecstore.kernels import entries
@@ -93,7 +94,7 @@ class TrainedTCQ(TrainedQuantizer):
 
     def project(self, z: Floats) -> Floats:
         """Return the coefficients of vectors before quantization: (n, coefficients) float32."""
-        return np.ascontiguousarray((z - self.mean) @ self.axes.T, np.float32)
+        return row_products(z - self.mean, self.axes.T)
 
     def decode(self, codes: Codes) -> Floats:
         if len(codes) < KERNEL_ROWS:
@@ -103,7 +104,7 @@ class TrainedTCQ(TrainedQuantizer):
         for start in range(0, len(codes), DECODED_ROWS):
             block = codes[start : start + DECODED_ROWS]
             self._decode_coefficients(block, z[:-1, : len(block)])
-            np.matmul(z[:, : len(block)].T, self._affine, out=out[start : start + DECODED_ROWS])
+            out[start : start + DECODED_ROWS] = row_products(z[:, : len(block)].T, self._affine)
         return out
 
     def coefficients(self, codes: Codes) -> Floats:

@@ -1,0 +1,43 @@
+"""Products of rows with a matrix, as encoding needs them: the same whoever encodes a row, and with which others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vecstore.codecs.base import Floats
+from vecstore.kernels import entries
+from vecstore.kernels.levels import best_level, tag
+from vecstore.kernels.numbers import SHAPES
+from vecstore.parallel import over_slices
+
+__all__ = ["decoded_products", "row_products"]
+
+FEW_ROWS = 64  # are sooner multiplied by a BLAS than compiled code is loaded
+
+
+def row_products(x: Floats, matrix: Floats) -> Floats:
+    """Return x @ matrix, each sum taken in one order: (n, m) float32.
+
+    A BLAS is about as fast, but a row's last bits depend there on how many rows there are, and on its threads. They
+    are the same on all processors that multiply and add in one step, which are all with AVX2 or NEON.
+
+    Parameters
+    ----------
+    x : (n, k) float32
+    matrix : (k, m) float32
+        In any order.
+    """
+    rows = np.ascontiguousarray(x, np.float32)
+    out = np.empty((len(rows), matrix.shape[1]), np.float32)
+    level, weights = best_level(), np.asarray(matrix, np.float32)
+
+    def multiply(part: slice) -> None:
+        entries.multiply_rows(tag(level), tuple(SHAPES[level]), rows[part], weights, out[part])
+
+    over_slices(multiply, len(rows), at_least=256)
+    return out
+
+
+def decoded_products(z: Floats, matrix: Floats) -> Floats:
+    """Return z @ matrix as decoding needs it: as `row_products` but for a few rows, which load no compiled code."""
+    return z @ matrix if len(z) < FEW_ROWS else row_products(z, matrix)
