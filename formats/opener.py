@@ -13,7 +13,7 @@ from vecstore.formats.dump import Dump
 from vecstore.formats.format import Format
 from vecstore.formats.head import Head
 from vecstore.formats.reading import GENERAL, ReadingOptions, checked_options
-from vecstore.formats.remote import FetchedFile, fetched
+from vecstore.formats.remote import fetched
 from vecstore.formats.remote_files import RemoteFiles, RemotePart
 from vecstore.formats.several import SeveralDumps, matching, parts_of
 
@@ -61,9 +61,11 @@ def open_dump(path: str | os.PathLike[str], **options: Unpack[ReadingOptions]) -
     if isinstance(path, RemoteFiles):
         opened = partial(_opened, **options)
         return SeveralDumps(Path(path.url), [RemotePart(path, name, opened) for name in path.names])
+    keys = options.get("keys")
+    if isinstance(keys, (str, os.PathLike)):  # else it is refused below
+        options["keys"] = fetched(keys)
     dump = _opened(path, **options)
-    if isinstance(path, FetchedFile):
-        dump.held = path  # the copy stays while the dump does
+    dump.held = path, options.get("keys")  # copies stay while the dump does
     return dump
 
 

@@ -22,7 +22,7 @@ class ReadingOptions(TypedDict, total=False):
     format : str
         A name in `FORMATS`. Without it the content tells.
     keys : path
-        For arrays: a file of as many keys, one a line, or a 1-D ``.npy`` array.
+        For arrays: a file of as many keys, one a line, or a 1-D ``.npy`` array; or a URL of one.
     key_type : {"str", "bytes", "int64"}
         Read the keys as this type instead of the one the file stands for.
     key_column, vector_column : str

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+from vecstore.errors import OptionError
 
-__all__ = ["over_items", "over_slices", "thread_count"]
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, ThreadPoolExecutor
+
+__all__ = ["checked_executor", "over_items", "over_slices", "thread_count"]
 
 Item = TypeVar("Item")
 
@@ -114,3 +116,13 @@ def _forget_threads() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
+
+
+def checked_executor(executor: Any) -> Executor:
+    """Return the executor; raise `OptionError` where it is none."""
+    if callable(getattr(executor, "submit", None)):
+        return executor
+    raise OptionError(
+        f"executor= is a concurrent.futures.Executor, found {type(executor).__name__}; of a Dask client take "
+        "client.get_executor()"
+    )

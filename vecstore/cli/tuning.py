@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +55,9 @@ def tune(
         ),
     ] = True,
     seed: Annotated[int, typer.Option(help="Of the sample and the training.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes that try candidates side by side.")
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,10 +67,11 @@ def tune(
     model included. An arrow marks what convert would take.
     """
     from vecstore.conversion.sampler import sample_dump
+    from vecstore.distributed import Processes
     from vecstore.formats import open_dump
     from vecstore.tuning.tuner import tune as choose
 
-    with reported(not quiet) as report:
+    with reported(not quiet) as report, nullcontext() if workers is None else Processes(workers) as executor:
         sample, rows = sample_dump(open_dump(source), seed=seed, report=report)
         own_queries = None if queries is None else read_queries(str(queries))
         found: list[Tuned] = []
@@ -76,6 +81,7 @@ def tune(
                 report(replace(step, stage=f"{step.stage} {name}"))
 
             options: dict[str, Any] = {"metric": metric, "queries": own_queries, "rows": rows, "seed": seed}
+            options["executor"] = executor
             found.append(choose(sample, budget, target=target, **options, keep_order=keep_order, progress=show))
     if as_json:
         print_json([{"chosen": one.entry.codec, "table": one.table.to_list()} for one in found])

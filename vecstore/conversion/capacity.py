@@ -19,7 +19,7 @@ from vecstore.keys.map import VALUE_BITS, made_segment
 from vecstore.progress import Step
 from vecstore.store.store import Store
 
-__all__ = ["Plan", "Rates", "measure_rates", "plan"]
+__all__ = ["Plan", "Rates", "made_up", "measure_rates", "plan"]
 
 PROBE_ROWS = 1 << 15  # at least, for what a row takes; training needs as many as it takes of any dump
 MAPPED_KEYS = 1 << 18
@@ -224,8 +224,8 @@ def measure_rates(spec: str, dimensions: int, *, key_bytes: int = 16) -> Rates:
     rows = max(training_rows(dimensions), PROBE_ROWS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        dump = _probe(folder / "probe.parquet", rows, dimensions, key_bytes)
-        small = _probe(folder / "small.parquet", 2048, dimensions, key_bytes)
+        dump = made_up(folder / "probe.parquet", rows, dimensions, key_bytes)
+        small = made_up(folder / "small.parquet", 2048, dimensions, key_bytes)
         convert(small, folder / "small.vecs", spec, accept_dominated=True)  # what is loaded and compiled once
         clock = _Clock()
         convert(dump, folder / "probe.vecs", spec, accept_dominated=True, progress=clock)
@@ -266,16 +266,16 @@ class _Clock:
         return dict(self._spent)
 
 
-def _probe(path: Path, rows: int, dimensions: int, key_bytes: int) -> Path:
-    """Write vectors whose spectrum falls off as that of embeddings does, around some centres."""
+def made_up(path: Path, rows: int, dimensions: int, key_bytes: int, *, first: int = 0) -> Path:
+    """Write vectors whose spectrum falls off as that of embeddings does, around some centres; keys count from first."""
     pa, pq = (require(name, purpose="measuring a conversion") for name in ("pyarrow", "pyarrow.parquet"))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(first)
     scales = (np.arange(1, dimensions + 1) ** -0.5).astype(np.float32)
     centres = rng.standard_normal((256, dimensions), np.float32)
     x = (centres[rng.integers(256, size=rows)] + rng.standard_normal((rows, dimensions), np.float32) / 2) * scales
     columns = {"vector": pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), dimensions)}
     if key_bytes:
-        columns = {"key": pa.array([f"{row:x}".zfill(key_bytes) for row in range(rows)])} | columns
+        columns = {"key": pa.array([f"{row:x}".zfill(key_bytes) for row in range(first, first + rows)])} | columns
     pq.write_table(pa.table(columns), path, row_group_size=1 << 14)
     return path
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from typing import Any, TypeVar
 
-from vecstore.distributed.workers import checked_executor
 from vecstore.errors import VecstoreError
+from vecstore.parallel import checked_executor
 from vecstore.progress import Listener, Step
 
 __all__ = ["Crew", "silent"]

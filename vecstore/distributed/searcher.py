@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.distributed.crew import Crew, silent
-from vecstore.distributed.workers import Kept, checked_executor, workers_of
+from vecstore.distributed.workers import Kept, workers_of
 from vecstore.errors import FormatError, OptionError
+from vecstore.parallel import checked_executor
 from vecstore.progress import Listener
 from vecstore.search.candidates import Candidates
 from vecstore.search.options import SearchMetric, SearchOptions

@@ -6,21 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from vecstore.errors import OptionError
-
-__all__ = ["Kept", "checked_executor", "workers_of"]
+__all__ = ["Kept", "workers_of"]
 
 WORKERS = 8  # that an executor is taken to have that does not tell
-
-
-def checked_executor(executor: Any) -> Executor:
-    """Return the executor; raise `OptionError` where it is none."""
-    if callable(getattr(executor, "submit", None)):
-        return executor
-    raise OptionError(
-        f"executor= is a concurrent.futures.Executor, found {type(executor).__name__}; of a Dask client take "
-        "client.get_executor()"
-    )
 
 
 def workers_of(executor: Executor) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,9 @@ class Family:
     model: Model = _nothing
     floor: Floor | None = None
     cells: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _named, (self.name,)  # its functions cannot be sent
 
 
 def cell_counts(size_bytes: float, rows: int, dimensions: int) -> list[int]:
@@ -166,3 +169,7 @@ FAMILIES = (
     Family("lvq", _whole(("lvq:4", 4), ("lvq:8", 8), ("lvq:4x8", 12)), floor=_equal_bits),
     Family("floats", _whole(("f32", 32), ("f16", 16), ("bf16", 16)), floor=_equal_bits),
 )
+
+
+def _named(name: str) -> Family:
+    return next(family for family in FAMILIES if family.name == name)

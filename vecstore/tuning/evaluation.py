@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +105,11 @@ class SuccessiveHalving:
         In cells each row keeps its number.
     report : callable
         Told of each codec that is tried.
+
+    Attributes
+    ----------
+    executor : concurrent.futures.Executor or None
+        Whose workers train and measure the candidates of a rung side by side. What is found is the same.
     """
 
     def __init__(
@@ -117,6 +124,7 @@ class SuccessiveHalving:
         seed: int,
         report: Listener,
     ) -> None:
+        self.executor: Executor | None = None
         self.x, self.held_out, self.given = x, held_out, queries
         self.metric, self.rows, self.seed, self.report = metric, rows, seed, report
         self.keep_order = keep_order
@@ -259,21 +267,39 @@ class SuccessiveHalving:
 
     def _round(self, number: int, candidates: Sequence[tuple[Family, int]], limit: float) -> list[Evaluation]:
         rung = self.rungs[number]
-        truth, train = self.ground_truth(rung), self.training(rung)
         evaluations: list[Evaluation] = []
-        for family, cells in candidates:
+        for (family, cells), evaluated in zip(candidates, self._evaluating(rung, candidates, limit), strict=True):
             name = f"cells:{cells}, {family.name}" if cells else family.name
-            self.start(f"{name}, on {len(train):,} rows")
+            self.start(f"{name}, on {rung.train:,} rows")
             least = min((evaluation.error for evaluation in evaluations), default=np.inf)
             if self._hopeless(family, limit, least):
                 continue
-            trained = self.fitted(family, cells, train, limit)
-            if trained is None:
-                continue
-            decoded = trained.decode(trained.encode(truth.base))
-            error = relative_error(truth.base, decoded)
-            evaluations.append(Evaluation(family, cells, trained, truth.recalls(decoded)[truth.ks[-1]], error))
+            found = evaluated()
+            if found is not None:
+                evaluations.append(found)
         return evaluations
+
+    def _evaluating(
+        self, rung: Rung, candidates: Sequence[tuple[Family, int]], limit: float
+    ) -> list[Callable[[], Evaluation | None]]:
+        """Return what evaluates each candidate here, or waits for who does it elsewhere."""
+        if self.executor is None:
+            truth = self.ground_truth(rung)
+            return [partial(self._evaluated, rung, truth, family, cells, limit) for family, cells in candidates]
+        sent = copy(self)
+        sent.x, sent.entries, sent.executor = self.x[: self.held_out + rung.train + rung.base], [], None
+        sent.report = _silent
+        submit = self.executor.submit
+        return [submit(_evaluate, sent, rung, limit, family, cells).result for family, cells in candidates]
+
+    def _evaluated(self, rung: Rung, truth: GroundTruth, family: Family, cells: int, limit: float) -> Evaluation | None:
+        """Return the largest codec of a family that the limit allows, and how good it is."""
+        trained = self.fitted(family, cells, self.training(rung), limit)
+        if trained is None:
+            return None
+        decoded = trained.decode(trained.encode(truth.base))
+        error = relative_error(truth.base, decoded)
+        return Evaluation(family, cells, trained, truth.recalls(decoded)[truth.ks[-1]], error)
 
     def _hopeless(self, family: Family, limit: float, least: float) -> bool:
         """Return whether the largest code that the limit leaves room for cannot be good enough, were it ideal."""
@@ -323,3 +349,12 @@ class SuccessiveHalving:
             found.append(Rung(train, base, rung.queries, rung.keep, rung.margin))
         middle = [rung for rung in found[1:-1] if rung.train < found[-1].train]
         return [found[0], *middle, found[-1]]
+
+
+def _evaluate(halving: SuccessiveHalving, rung: Rung, limit: float, family: Family, cells: int) -> Evaluation | None:
+    """Do what a worker is sent."""
+    return halving._evaluated(rung, halving.ground_truth(rung), family, cells, limit)
+
+
+def _silent(step: Step) -> None:
+    """Tell nobody."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from vecstore.codecs.codec import Codec, codec
 from vecstore.errors import BudgetError, OptionError, ShapeError
 from vecstore.measure.recall import interval
 from vecstore.metric import Metric, check_metric
+from vecstore.parallel import checked_executor
 from vecstore.progress import Progress, reported
 from vecstore.shard.layer_distances import LAYER_DISTANCE_BYTES
 from vecstore.tuning.budget import Budget, parse_budget, parse_target
@@ -37,6 +39,7 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
     rows: int | None = None,
     keep_order: bool = True,
     seed: int = 0,
+    executor: Executor | None = None,
     progress: Progress = False,
 ) -> Tuned:
     """Choose a codec by measuring, and train it.
@@ -66,6 +69,9 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
         are written with ``keep_order=False``, too.
     seed : int
         The same input and seed give the same codec.
+    executor : concurrent.futures.Executor, optional
+        Whose workers try the candidates of each round side by side, such as `vecstore.distributed.Processes`; the
+        result is the same.
     progress : bool or callable
         True shows what is tried; a function is called with each `vecstore.progress.Step`.
 
@@ -112,6 +118,7 @@ def tune(  # noqa: PLR0913 - options are parameters, as users know them
             seed=seed,
             report=report,
         )
+        halving.executor = None if executor is None else checked_executor(executor)
         found = _chosen(halving, budget, target)
         halving.finish()
     return found

@@ -174,3 +174,16 @@ def test_errors_within_a_part_name_its_url(remote: str, tmp_path: Path) -> None:
 def test_pipes_and_files_are_no_patterns(folder: Path) -> None:
     with pytest.raises(FormatError, match="no file matches"):
         RemoteFiles(f"memory://{uuid.uuid4().hex}/none/", lambda url: objects_at(url))
+
+
+def test_keys_at_a_url(tmp_path: Path) -> None:
+    url = f"memory://{uuid.uuid4().hex}"
+    np.save(tmp_path / "x.npy", X)
+    for name, body in {"x.npy": (tmp_path / "x.npy").read_bytes(), "keys.txt": "\n".join(KEYS).encode()}.items():
+        fsspec.filesystem("memory").pipe_file(f"{url}/{name}", body)
+    for source in (tmp_path / "x.npy", f"{url}/x.npy"):
+        vecstore.convert(source, tmp_path / "x.vecs", "f32", keys=f"{url}/keys.txt", force=True)
+        with vecstore.open(tmp_path / "x.vecs") as store:
+            np.testing.assert_allclose(store[KEYS], X, rtol=1e-6)
+    with pytest.raises(FileNotFoundError, match="nothing is there"):
+        vecstore.convert(source, tmp_path / "y.vecs", "f32", keys=f"{url}/other.txt")

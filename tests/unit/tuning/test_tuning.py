@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -169,6 +172,23 @@ def test_the_same_seed_gives_the_same_codec(words):
     one, two = (vecstore.tune(words[:800], 10, rows=10_000, seed=4) for _ in range(2))
     assert one.entry == two.entry
     assert all((one.arrays[name] == two.arrays[name]).all() for name in one.arrays)
+
+
+class Sending(ThreadPoolExecutor):
+    """Threads that are sent what processes would be sent."""
+
+    def submit(self, task, /, *arguments):
+        return super().submit(lambda: pickle.loads(pickle.dumps(task(*pickle.loads(pickle.dumps(arguments))))))
+
+
+def test_candidates_tried_side_by_side(words):
+    with Sending(2) as executor:
+        found = vecstore.tune(words[:800], 24, executor=executor)
+    alone = vecstore.tune(words[:800], 24)
+    assert found.table.to_list() == alone.table.to_list() and len(alone.table) > 5
+    np.testing.assert_array_equal(found.encode(words[:50]), alone.encode(words[:50]))
+    with pytest.raises(OptionError, match=r"executor= is a concurrent.futures.Executor, found int"):
+        vecstore.tune(words[:800], 24, executor=2)
 
 
 def test_the_model_counts(words):
