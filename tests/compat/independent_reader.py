@@ -189,6 +189,12 @@ class Shard:
                 found[field["name"]] = Tokens(self, field, f"fields.{number}.").items()
         return found
 
+    def dense(self):
+        """Return the dense fields (section 5, Fields): what reads them, by name."""
+        fields = enumerate(self.about.get("fields", ()))
+        chosen = [(number, field) for number, field in fields if field["kind"] == "dense"]
+        return {field["name"]: Vectors(self, field, f"fields.{number}.") for number, field in chosen}
+
     def sparse(self):
         """Return the sparse fields (section 5, Fields): a list of {term: weight} by name."""
         fields = enumerate(self.about.get("fields", ()))
@@ -363,9 +369,13 @@ class Tokens(Shard):
         assert isinstance(field.get("unit", False), bool)
         checks.codec(field["codec"], field["dimensions"], single=True)
         assert len(field["codec"]) == 1 and not any(tables.knows_numbers(step) for step in field["codec"][0])
+        self.take(shard, {**field, "rows": field["vectors"]}, prefix)
+
+    def take(self, shard, about, prefix):
+        """Take the parts of a shard whose names begin with a prefix."""
         parts = shard.about["parts"].items()
         parts = {name.removeprefix(prefix): part for name, part in parts if name.startswith(prefix)}
-        self.about, self.keys = {**field, "rows": field["vectors"], "parts": parts}, None
+        self.about, self.keys = {**about, "parts": parts}, None
         self.container = copy.copy(shard.container)
         self.container.description = self.about
         values, start = shard.container.values.items(), prefix.encode()
@@ -380,6 +390,51 @@ class Tokens(Shard):
             lengths = np.linalg.norm(x, axis=1, keepdims=True)
             x = x / np.where(lengths > 0, lengths, 1)
         return [x[start:end] for start, end in pairwise(starts)]
+
+
+class Vectors(Tokens):
+    """Section 5, Fields: the vectors of a dense field lie as those of a shard, under names that begin with a prefix."""
+
+    def __init__(self, shard, field, prefix):
+        checks.whole(field["dimensions"], 1, 2**20)
+        checks.codec(field["codec"], field["dimensions"], single=len(field["codec"]) == 1)
+        assert not any(tables.knows_numbers(step) for layer in field["codec"] for step in layer)
+        assert field["metric"] in ("cosine", "dot", "l2")
+        self.take(shard, {**field, "rows": shard.about["rows"]}, prefix)
+
+    def items(self):
+        n = self.about["rows"]
+        x = self.layer(len(self.about["codec"]) - 1)
+        if self.about["metric"] == "cosine":
+            lengths = np.linalg.norm(x, axis=1, keepdims=True)
+            x = x / np.where(lengths > 0, lengths, 1)
+        there = [True] * n
+        if self.about["missing"]:
+            bits = self.plain("validity", "|u1", -(-n // 8)).tolist()
+            there = [bits[r // 8] >> r % 8 & 1 == 1 for r in range(n)]
+        assert there.count(False) == self.about["missing"]
+        return [vector if has else None for vector, has in zip(x, there, strict=True)]
+
+    def encoded(self, tokens, query=False):
+        """Return the vector of a row's or a query's token vectors."""
+        about = self.about["muvera"]
+        many, planes, t, width = (about[name] for name in ("repetitions", "simhash", "token_dimensions", "projection"))
+        drawn = self.plain("encoding.planes", "<f4", many * planes, t).reshape(many, planes, t) if planes else None
+        signs = None if width is None else self.plain("encoding.signs", "|i1", many * width, t).reshape(many, width, t)
+        found = []
+        for r in range(many):
+            cells = [sum(2**i for i in range(planes) if drawn[r][i] @ token > 0) for token in tokens]
+            small = [token if width is None else signs[r] @ token / math.sqrt(width) for token in tokens]
+            for cell in range(2**planes):
+                own = [y for y, its in zip(small, cells, strict=True) if its == cell]
+                far = [(its ^ cell).bit_count() for its in cells]
+                if query:
+                    found.append(np.sum(own, axis=0) if own else np.zeros(len(small[0])))
+                else:
+                    found.append(np.mean(own, axis=0) if own else small[far.index(min(far))])
+        found = np.concatenate(found)
+        assert len(found) == self.about["dimensions"]
+        return found
 
 
 def codes_of(data, count, bits):
@@ -947,6 +1002,11 @@ class Store:
     def tokens(self):
         """Return the fields of several vectors a row, where all shards have them."""
         each = [shard.tokens() for shard in self.shards]
+        return {name: [item for own in each for item in own[name]] for name in each[0] if all(name in o for o in each)}
+
+    def dense(self):
+        """Return the vectors of dense fields, where all shards have them; None for rows without one."""
+        each = [{name: own.items() for name, own in shard.dense().items()} for shard in self.shards]
         return {name: [item for own in each for item in own[name]] for name in each[0] if all(name in o for o in each)}
 
     def sparse(self):

@@ -37,6 +37,7 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "sharded-columns": (450, 8, "sq:8", "int64", {"shard_bytes": 275_000}),
     "tokens": (120, 6, "sq:8", "str", {}),
     "terms": (200, 6, "sq:8", "str", {}),
+    "vectors": (120, 6, "sq:8", "str", {}),
     "static": (12, 8, "sq:8", "tokens", {}),
     "models": (2600, 40, "cells:3,tcq:9", "str", {"shard_bytes": 135_000}),
 }
@@ -46,7 +47,7 @@ SINCE = {
     "trellis": "1.1",
     **dict.fromkeys(("cells", "order", "axes", "heads", "tables", "mixed"), "1.2"),
     **dict.fromkeys(WITH_COLUMNS, "1.3"),
-    **dict.fromkeys(("models", "static", "tokens", "terms"), "1.3"),
+    **dict.fromkeys(("models", "static", "tokens", "terms", "vectors"), "1.3"),
 }  # the version that a store needs, where it is not the first
 
 
@@ -92,6 +93,18 @@ def terms(rows: int) -> list[dict[int, float]]:
         {int(term) * 1000: float(rng.uniform(0.1, 2)) for term in np.flatnonzero(rng.random(59) < often)}
         for _ in range(rows)
     ]
+
+
+def vectors(rows: int) -> dict:
+    """Return the dense fields of golden stores: of one layer and of two, and of token vectors, which some rows lack."""
+    x = np.random.default_rng(4).normal(size=(2, rows, 9)).astype(np.float32)
+    fields: dict = {
+        "one": vecstore.Dense(x[0], codec="pca:5,sq:8"),
+        "tokens": vecstore.Multi(tokens(rows), codec="sq:8"),
+    }
+    fields["two"] = vecstore.Dense(x[1], codec="bin/sq:8", metric="l2")
+    fields["fde"] = vecstore.Muvera(repetitions=3, simhash=2, projection=4, codec="sq:8")
+    return fields
 
 
 def static_model(folder: Path, rows: int, dimensions: int) -> Path:
@@ -153,6 +166,8 @@ def main() -> int:
             fields: dict | None = {"tokens": vecstore.Multi(tokens(rows), codec="sq:8")} if name == "tokens" else None
             if name == "terms":
                 fields = {f"{bits}": vecstore.Sparse(terms(rows), weight_bits=bits) for bits in (0, 4, 8)}
+            if name == "vectors":
+                fields = vectors(rows)
             vecstore.write(path, x, keys, codec, columns=beside, fields=fields, **options)
         with vecstore.open(path) as store:
             np.save(HERE / f"{name}.npy", store.vectors[:])

@@ -125,6 +125,11 @@ def same(path: Path, x: np.ndarray | None = None) -> independent.Store:
         for name, items in other.tokens().items():
             for ours, theirs in zip(store.field(name).of_rows(range(store.vectors.shape[0])), items, strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+        for name, items in other.dense().items():
+            found = store.field(name).of_rows(range(store.vectors.shape[0]))
+            assert [item is None for item in found] == [item is None for item in items]
+            for ours, theirs in zip(found, items, strict=True):
+                assert ours is None or np.allclose(ours, theirs, rtol=1e-5, atol=1e-5)
         for name, items in other.sparse().items():
             assert store.field(name).of_rows(range(store.vectors.shape[0])) == items
         if store.key_type is not None:
@@ -352,6 +357,36 @@ def test_terms(tmp_path: Path, bits: int, options: dict) -> None:
     vecstore.write(tmp_path / "a.vecs", vectors(rows), fields={"t": field}, **({"codec": "sq:8"} | options))
     other = same(tmp_path / "a.vecs")
     assert (len(other.shards) > 1) == ("shard_bytes" in options) and len(other.sparse()["t"]) == rows
+
+
+@pytest.mark.parametrize("spec", ["f32", "pca:4,tcq:2", "bin/sq:6"])
+def test_dense_fields(tmp_path: Path, spec: str) -> None:
+    fields = {
+        "t": vecstore.Dense(vectors(2000, 7), codec=spec),
+        "dot": vecstore.Dense(vectors(), codec=spec, metric="l2"),
+    }
+    vecstore.write(tmp_path / "a.vecs", vectors(2000), codec="sq:8", fields={"t": fields["t"]})
+    assert len(same(tmp_path / "a.vecs").dense()["t"]) == 2000
+    assert len(vectors()) == ROWS
+    vecstore.write(tmp_path / "b.vecs", vectors(), codec="cells:3,sq:8", fields=fields | {"t": fields["dot"]})
+    same(tmp_path / "b.vecs")
+
+
+@pytest.mark.parametrize("options", [(3, 2, 4), (2, 0, None), (2, 3, None)], ids=str)
+def test_encodings_of_tokens(tmp_path: Path, options: tuple) -> None:
+    repetitions, simhash, projection = options
+    items = tokens(60)
+    made = vecstore.Muvera("t", repetitions=repetitions, simhash=simhash, projection=projection, codec="f32")
+    fields = {"t": vecstore.Multi(items, codec="f32"), "fde": made}
+    vecstore.write(tmp_path / "a.vecs", vectors(60), codec="f32", fields=fields)
+    (shard,) = same(tmp_path / "a.vecs").shards
+    reader = shard.dense()["fde"]
+    for item, vector in zip(items, reader.items(), strict=True):
+        assert vector is None if not len(item) else np.allclose(reader.encoded(item), vector, atol=1e-5)
+    with vecstore.open(tmp_path / "a.vecs") as store:
+        products = [-np.inf if v is None else reader.encoded(items[7], query=True) @ v for v in reader.items()]
+        found = store.search(items[7], k=5, field="fde")
+        np.testing.assert_allclose(found.scores, np.sort(products)[::-1][:5], rtol=1e-4)
 
 
 def test_terms_to_the_byte(tmp_path: Path) -> None:
@@ -594,6 +629,7 @@ def test_golden_stores_are_read(name: str, version: str) -> None:
             "columns": 1e-3,
             "sharded-columns": 1e-3,
             "tokens": 1e-3,
+            "vectors": 1e-3,
             "models": 0.3,
             "terms": 1e-3,
         }

@@ -90,6 +90,78 @@ def test_forged_descriptions(path: Path, change: Callable[[dict[str, Any]], Any]
 
 
 @pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    tokens = [rng.normal(size=(i % 4, 6)) for i in range(ROWS)]
+    small = vecstore.Muvera("t", repetitions=2, simhash=2, projection=3, codec="sq:8")
+    fields = {"a": small, "t": vecstore.Multi(tokens, codec="sq:8")}
+    room = {"room": "." * 20_000}
+    vecstore.write(tmp_path / "a.vecs", rng.normal(size=(ROWS, 4)), codec="f32", fields=fields, user=room)
+    return tmp_path / "a.vecs"
+
+
+def encoding(**members: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda about: about["fields"][0]["muvera"].update(members)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        member(metric="hamming"),
+        member(metric=3),
+        member(dimensions=0),
+        member(dimensions=25),
+        member(codec=[]),
+        member(codec=[[{"name": "hash", "configuration": {"entries": 5}}]]),
+        member(missing=0),
+        member(missing=ROWS + 1),
+        member(missing=-1),
+        member(muvera="tokens"),
+        encoding(of=7),
+        encoding(repetitions=0),
+        encoding(repetitions=1 << 40),
+        encoding(repetitions=3),
+        encoding(simhash=13),
+        encoding(simhash=1),
+        encoding(projection=2),
+        encoding(projection=1 << 20),
+        encoding(token_dimensions=5),
+        part("encoding.planes", dtype="<i4"),
+        part("validity", shape=[7], block_rows=7),
+        part("codes.0", shape=[1 << 40, 24]),
+        lambda about: about["parts"].pop("fields.0.encoding.signs"),
+        lambda about: about["parts"].pop("fields.0.validity"),
+        lambda about: about["parts"].pop("fields.0.codes.0"),
+    ],
+)
+def test_forged_dense_fields(vectors: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    about = Container(vectors).description
+    change(about)
+    reseal(vectors, about)
+    forged = Container(vectors).description["fields"][0]
+    with vecstore.open(vectors) as store:
+        if forged.get("missing") == 0:  # rows without a vector are found then, and nothing else is wrong
+            assert len(store.search(np.ones((2, 6)), ROWS, field="a").rows) == ROWS
+            return
+        with pytest.raises(VecstoreError):
+            store.verify()
+    with vecstore.open(vectors) as store:
+        with pytest.raises(VecstoreError):
+            store.search(np.ones((2, 6)), 3, field="a")
+        assert store.vectors[:].shape == (ROWS, 4) and len(store.search(np.ones(4), 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "number"),
+    [("encoding.signs", 3, b"\x00"), ("encoding.planes", 0, b"\0\0\x80\x7f"), ("validity", 0, b"\xff")],
+)
+def test_forged_numbers_of_dense_fields(vectors: Path, name: str, at: int, number: bytes) -> None:
+    reseal_bytes(vectors, f"fields.0.{name}", 0, at, number)
+    with vecstore.open(vectors) as store, pytest.raises(VecstoreError):
+        store.search(np.ones((2, 6)), 3, field="a")
+
+
+@pytest.fixture
 def sparse(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     rows = [

@@ -311,6 +311,8 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
     if about["columns"]:
         sections.append(("columns", [(column["name"], _column(column)) for column in about["columns"]]))
+    if about["fields"]:
+        sections.append(("fields", [(one["name"], _field(one)) for one in about["fields"]]))
     if about["certificate"]:
         lines = certificate(Certificate.from_dict(about["certificate"]))
         sections.append(("certificate", [*lines, *covered(about["certified"])]))
@@ -330,6 +332,16 @@ def _cells(found: dict[str, int]) -> str:
 def _column(found: dict[str, Any]) -> str:
     nulls = f", {found['nulls']:,} null" if found["nulls"] else ""
     return f"{found['type']}{nulls}, {format_bytes(found['size_bytes'])}"
+
+
+def _field(found: dict[str, Any]) -> str:
+    told = [f"{found[name]:,} {name}" for name in ("vectors", "entries", "terms", "dimensions") if name in found]
+    told += [f"{found['missing']:,} rows without"] if found.get("missing") else []
+    told += [f"made of {found['muvera'].get('of')}"] if "muvera" in found else []
+    codec = found.get("codec", f"{found.get('weight_bits')} bits a weight")
+    kept = (found["certificate"] or {}).get("agreement")
+    measured = [] if kept is None else [f"{kept:.1%} of the ten best kept"]
+    return ", ".join([found["kind"], codec, *told, format_bytes(found["size_bytes"]), *measured])
 
 
 def _plain(value: Any) -> str:

@@ -274,7 +274,9 @@ def export(
             force=force,
             columns=None if columns is None else _columns(opened, names_in(columns)),
         )
-        rows = len(opened)
+        rows, left = len(opened), [field["name"] for field in opened.info()["fields"]]
+    if left:
+        stderr().print(f"Fields are not exported: {', '.join(left)}; store.field(name) reads them.", markup=False)
     if not quiet:
         stderr().print(facts(("exported", f"{rows:,} rows to {destination}{_size(destination)}")))
 

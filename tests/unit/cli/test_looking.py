@@ -202,3 +202,18 @@ def test_calibrated_scores(good):
 def test_warm(good, words):
     assert "kernels for" in good("warm").stderr
     assert f"{words}: 300 rows are ready" in good("warm", words).stderr
+
+
+def test_fields(good):
+    x = np.random.default_rng(0).normal(size=(100, 4))
+    fields = {
+        "tokens": package.Multi(x[:, None], codec="sq:8"),
+        "terms": package.Sparse([{i: 1.0} for i in range(100)]),
+    }
+    fields |= {"image": package.Dense(x, codec="sq:8"), "fde": package.Muvera(repetitions=1, codec="sq:8")}
+    package.write("x.vecs", x, codec="sq:8", fields=fields)
+    text = good("info", "x.vecs").stdout
+    for piece in ("multi, sq:8, 100 vectors", "sparse, 8 bits a weight", "dense, sq:8, 4 dimensions", "made of tokens"):
+        assert piece in text
+    assert "sound" in good("verify", "x.vecs").stdout
+    assert "not exported: tokens, terms, image, fde" in good("export", "x.vecs", "y.npy").stderr

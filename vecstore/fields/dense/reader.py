@@ -149,7 +149,7 @@ class DenseReader(FieldReader):
         return ~np.isin(rows, self.missing)
 
     def verify(self, *, deep: bool = False) -> None:
-        _ = self.missing, self.encoding
+        _ = self.missing, self.of, self.encoding, self.metric
         step = max(CHECKED_NUMBERS // self.dimensions, 1) if deep else max(self.rows - 1, 1)
         for layer in self.layers:
             for start in range(0, self.rows, step):
