@@ -59,7 +59,7 @@ class _Rows:
             numeric[column] and not _NUMBER.fullmatch(field) for column, field in enumerate(some[0][: self.width])
         )
         listed = [column for column in range(self.width) if _most(_listed(row[column]) is not None for row in body)]
-        self.has_header |= bool(listed) and len(some) > 1 and _listed(some[0][listed[0]]) is None
+        self.has_header |= bool(listed) and len(some) > 1 and not any(map(_listed, some[0][listed[0] : listed[0] + 1]))
         self.names = [name.strip() for name in some[0]] if self.has_header else []
         self.listed = self._column(options.get("vector_column")) if options.get("vector_column") else None
         if self.listed is None and len(listed) == 1:

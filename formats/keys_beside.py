@@ -51,10 +51,11 @@ def _write_keys(file: IO[bytes], keys: Keys, path: Path) -> None:
         file.write(np.ascontiguousarray(keys, "<i8").data)
         return
     lines = [key if isinstance(key, bytes) else key.encode() for key in keys or ()]
-    for line in lines:
-        if b"\n" in line or line.endswith(b"\r"):
-            raise FormatError(
-                f"a keys file has one key a line and cannot hold {line!r}, with a line end in it; export to parquet",
-                path=path,
-            )
-    file.write(b"".join(line + b"\n" for line in lines))
+    text = b"\n".join([*lines, b""])
+    if text.count(b"\n") > len(lines) or b"\r\n" in text:
+        line = next(line for line in lines if b"\n" in line or line.endswith(b"\r"))
+        raise FormatError(
+            f"a keys file has one key a line and cannot hold {line!r}, with a line end in it; export to parquet",
+            path=path,
+        )
+    file.write(text)

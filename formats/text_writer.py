@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -14,6 +15,7 @@ from vecstore.errors import FormatError
 from vecstore.kernels import entries
 
 _LONGEST = 17  # bytes of a number, with what separates it from the next
+_AT_ONCE = 1 << 15  # numbers whose text stays in a processor's second cache
 
 __all__ = ["decimals", "text_keys", "write_glove", "write_word2vec"]
 
@@ -39,16 +41,19 @@ def _write_lines(file: IO[bytes], output: Output, what: str) -> None:
 
 def decimals(vectors: NDArray[np.float32], separator: bytes = b" ") -> list[bytes]:
     """Return each row as the shortest decimals that read back as the same float32."""
-    given = np.ascontiguousarray(vectors, np.float32)
-    out, ends = np.empty(_LONGEST * given.size, np.uint8), np.empty(len(given), np.int64)
-    entries.write_decimals(given, separator[0], out, ends)
-    text, start, rows = out.tobytes(), 0, []
-    for row, end in enumerate(ends.tolist()):
-        if end < 0:  # a number that is not finite, or very large or small
-            rows.append(separator.join(given[row].astype("S").tolist()))
-            continue
-        rows.append(text[start:end])
-        start = end
+    given, rows = np.ascontiguousarray(vectors, np.float32), []
+    step = max(_AT_ONCE // max(given.shape[1], 1), 1)
+    out, ends = np.empty(_LONGEST * step * given.shape[1], np.uint8), np.empty(step, np.int64)
+    for first in range(0, len(given), step):
+        some, start = given[first : first + step], 0
+        entries.write_decimals(some, separator[0], out, ends)
+        text = memoryview(out)
+        for row, end in enumerate(ends[: len(some)].tolist()):
+            if end < 0:  # a number that is not finite, or very large or small
+                rows.append(separator.join(some[row].astype("S").tolist()))
+                continue
+            rows.append(text[start:end].tobytes())
+            start = end
     return rows
 
 
@@ -60,21 +65,26 @@ def text_keys(output: Output, *, forbidden: bytes, what: str) -> Iterator[tuple[
     FormatError
         A key is empty or holds one of the bytes that are forbidden.
     """
-    row, marks = 0, frozenset(forbidden)
-    names = {b" ": "space", b"\t": "tab", b"\r": "carriage return", b"\n": "line end"}
-    listed = ", ".join(names.get(bytes([mark]), chr(mark)) for mark in forbidden)
+    row = 0
     for keys, vectors in output.pairs:
         texts = _texts(keys, row, len(vectors))
-        for index, key in enumerate(texts):
-            if not key or not marks.isdisjoint(key):
-                raise FormatError(
-                    f"{what} cannot hold the key {key.decode('utf-8', 'backslashreplace')!r}: "
-                    f"a key there is not empty and has no {listed}; export to parquet",
-                    path=output.path,
-                    where=f"row {row + index}",
-                )
+        together = b"".join(texts)
+        if b"" in texts or any(mark in together for mark in forbidden):
+            _refuse(texts, row, forbidden, what, output.path)
         yield texts, row, vectors
         row += len(vectors)
+
+
+def _refuse(texts: list[bytes], row: int, forbidden: bytes, what: str, path: Path) -> None:
+    names = {b" ": "space", b"\t": "tab", b"\r": "carriage return", b"\n": "line end"}
+    listed = ", ".join(names.get(bytes([mark]), chr(mark)) for mark in forbidden)
+    index, key = next((at, key) for at, key in enumerate(texts) if not key or any(mark in key for mark in forbidden))
+    raise FormatError(
+        f"{what} cannot hold the key {key.decode('utf-8', 'backslashreplace')!r}: "
+        f"a key there is not empty and has no {listed}; export to parquet",
+        path=path,
+        where=f"row {row + index}",
+    )
 
 
 def _texts(keys: Keys, first: int, count: int) -> list[bytes]:

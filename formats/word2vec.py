@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def _write(output: Output) -> None:
         file.write(f"{output.rows} {output.dimensions}\n".encode())
         for keys, _, vectors in text_keys(output, forbidden=b" \n", what="word2vec binary"):
             rows = vectors.astype("<f4").view(f"V{4 * output.dimensions}").ravel().tolist()
-            file.write(b"".join(key + b" " + numbers + b"\n" for key, numbers in zip(keys, rows, strict=True)))
+            file.write(b"".join(chain.from_iterable(zip(keys, repeat(b" "), rows, repeat(b"\n"), strict=False))))
 
 
 FORMATS = (

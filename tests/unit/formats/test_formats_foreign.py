@@ -156,6 +156,8 @@ def test_separated_values(read, tmp_path):
     assert found.dump.format == "csv" and found.keys == ["a, b", "c", "d", "e"] and list(found.problems) == [1, 2]
     found = read(b'id,embedding,text\n7,"[1, 2]",hello\n8,"[3, 4]",you\n')
     assert found.keys == ["7", "8"] and found.dump.left_out == ("text",) and found.vectors.tolist() == [[1, 2], [3, 4]]
+    found = read(b'id\n7,"[1, 2]"\n8,"[3, 4]"\n', format="csv")  # a first row that is short
+    assert found.keys == ["7", "8"] and found.vectors.tolist() == [[1, 2], [3, 4]]
     (tmp_path / "metadata.tsv").write_text("one\ntwo\n")
     found = read(b"1\t2\t3\n4\t5\t6\n", keys=tmp_path / "metadata.tsv")
     assert (
