@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "mixed-rows": {"codec": "f16@100+qr:40x40@500+hash:40:1", "keys": None},
     "sharded": {"codec": "sq:8", "shard_bytes": 145_000},
     "sharded-int64": {"codec": "f16", "shard_bytes": 145_000, "keys": "int64"},
+    "fields": {"codec": "f32", "fields": True},
 }
 CHUNK = 250  # mutations that one process tries
 PATIENCE_S = 600  # for a chunk, before it counts as hanging
@@ -83,10 +85,11 @@ class Subject:
         rng = np.random.default_rng(7)
         x = rng.normal(size=(ROWS, DIMENSIONS)).astype(np.float32)
         self.keys = _keys(options.pop("keys", "str"))
+        self.fields = _fields(x) if options.pop("fields", False) else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             room = {"room": "." * 2000}  # for longer descriptions
-            vecstore.write(self.path, x, self.keys, accept_dominated=True, user=room, **options)
+            vecstore.write(self.path, x, self.keys, accept_dominated=True, user=room, fields=self.fields, **options)
         self.some = list(range(0, ROWS, 11))
         self.queries = rng.normal(size=(20, DIMENSIONS)).astype(np.float32)
         self.asked = list(range(ROWS)) if self.keys is None else self.keys
@@ -127,6 +130,8 @@ class Subject:
             "verify deep": lambda: store.verify(deep=True),
             "safe": lambda: _safely(path, self.asked[:3]),
         }
+        if self.fields is not None:
+            steps |= self._of_fields(store)
         if len(store) * store.dimensions > 10 * ROWS * DIMENSIONS:  # all vectors of that many are not asked for
             steps = {name: steps[name] for name in ("open", "info", "absent", "few", "verify")}
         found = {}
@@ -134,6 +139,20 @@ class Subject:
             before()
             found[name] = _answer(step)
         return found
+
+    def _of_fields(self, store: vecstore.Store) -> dict[str, Callable[[], Any]]:
+        """Return what is asked of fields: each one read, and searched alone, together, and for candidates."""
+        x, every = self.queries[:2, :4], np.arange(0, min(ROWS, len(store)), 3)
+        asked = {"terms": {3: 1.0, 7: 0.5}, "two": x[0], "tokens": x, "fde": x}
+        together = dict.fromkeys(asked, 1.0)
+        steps: dict[str, Callable[[], Any]] = {f"read {name}": partial(_read, store, name, every) for name in asked}
+        return steps | {
+            "search tokens": lambda: _found(store.search(x, k=5, field="tokens")),
+            "search encodings": lambda: _found(store.search(x, k=5, field="tokens", candidates=("fde", 20))),
+            "search another vector": lambda: _found(store.search(x, k=5, field="two", rows=self.some)),
+            "search terms": lambda: _found(store.search({"terms": asked["terms"]}, k=5)),
+            "search fields": lambda: _found(store.search(asked, k=5, fuse=together)),
+        }
 
     def judge(self, path: Path, *, sealed: bool, before: Callable[[], None] = lambda: None) -> Verdict:
         """Compare what a damaged copy answers with what the whole store does.
@@ -182,6 +201,21 @@ def _keys(key_type: str | None) -> Any:
     made = [f"key {i} {'é' * (i % 5)}" for i in range(ROWS)]
     made[5], made[600] = "long " * 80, "longer " * 900
     return made if key_type == "str" else [key.encode() for key in made]
+
+
+def _read(store: vecstore.Store, name: str, rows: Any) -> str:
+    return str(store.field(name).of_rows(rows))
+
+
+def _fields(x: Any) -> dict[str, Any]:
+    tokens = [x[row : row + 1 + row % 3, :4] for row in range(len(x))]
+    terms = [{int(row % 9): 1.0, int(10 + row % 50): 0.5} for row in range(len(x))]
+    return {
+        "tokens": vecstore.Multi(tokens, codec="tcq:2"),
+        "terms": vecstore.Sparse(terms),
+        "two": vecstore.Dense(x[:, 4:8], codec="bin/sq:8", metric="l2"),
+        "fde": vecstore.Muvera(repetitions=2, simhash=2, projection=3, codec="sq:8"),
+    }
 
 
 def _looked_up(store: vecstore.Store, keys: list[Any]) -> Any:

@@ -54,7 +54,7 @@ class Target(ABC):
 class OfStores(Target):
     """Stores of several kinds, of which something is changed under right checksums."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("cells-order", "bin", "sq4", "residual", "sharded-int64", "pq")
+    kinds: ClassVar[tuple[str, ...]] = ("cells-order", "bin", "sq4", "residual", "sharded-int64", "pq", "fields")
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -90,7 +90,7 @@ class Pages(OfStores):
 class Descriptions(OfStores):
     """The JSON of a file."""
 
-    kinds = ("cells-order", "bin", "residual")
+    kinds = ("cells-order", "bin", "residual", "fields")
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
