@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as wait_for
 from threading import Lock, Thread
 from typing import Any
 
@@ -15,6 +17,7 @@ from vecstore.errors import OptionError
 __all__ = ["Processes"]
 
 TRIES = 4  # of a task whose worker died
+GRACE_S = 2.0  # from the death of a process to when its pool should have found out
 
 
 class Processes(Executor):
@@ -93,7 +96,29 @@ class Processes(Executor):
         begun.add_done_callback(done)
 
     def _started(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_begin)
+        pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_begin)
+        Thread(target=_watch, args=(pool,), daemon=True).start()
+        return pool
+
+
+def _watch(pool: Any) -> None:
+    """See to it that a pool breaks when one of its processes dies.
+
+    Where that one was sending an answer, the standard pool waits for the rest of it for ever, since it holds the other
+    end of the pipe open itself.
+    """
+    while not pool._shutdown_thread:  # it is set when a pool breaks, too
+        processes = list((pool._processes or {}).values())  # None when it has been shut down
+        if not processes:
+            time.sleep(GRACE_S / 2)
+        elif wait_for([process.sentinel for process in processes], timeout=GRACE_S / 2):
+            time.sleep(GRACE_S)
+            answers = pool._result_queue
+            if not pool._shutdown_thread and answers is not None:
+                for process in processes:
+                    process.kill()
+                answers._writer.close()
+            return
 
 
 def _begin() -> None:

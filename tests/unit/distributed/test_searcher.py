@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import struct
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -194,6 +196,23 @@ def test_a_worker_that_dies(store_of, tmp_path):
         same(searcher.search(QUERIES), store.search(QUERIES))
         same(searcher.search(QUERIES, where="price < 30"), store.search(QUERIES, where="price < 30"))
     assert (tmp_path / "death").exists()
+
+
+def _dying_amid_its_answer(mark):
+    """Die having written the beginning of an answer, the first time."""
+    if mark.exists():
+        return 7
+    mark.touch()
+    frame = sys._getframe()
+    while "result_queue" not in frame.f_locals:
+        frame = frame.f_back
+    os.write(frame.f_locals["result_queue"]._writer.fileno(), struct.pack("!i", 1000) + b"half of it")
+    return os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_amid_its_answer(tmp_path):
+    with Processes(2) as processes:
+        assert processes.submit(_dying_amid_its_answer, tmp_path / "mark").result(timeout=120) == 7
 
 
 def test_bad_arguments(threads, store_of):
