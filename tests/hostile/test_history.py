@@ -14,7 +14,7 @@ from vecstore.bench.scripts.history import CODECS, History, watched
 def test_each_read_equals_one_generation(codec: str) -> None:
     told = watched(6, codec=codec)
     assert not [wrong for each in told for wrong in each.wrong]
-    assert told[0].done["edits"] > 1 and all(each.done["reads"] for each in told[3:])
+    assert told[0].done["edits"] and all(each.done["reads"] for each in told[3:])
 
 
 def test_histories_are_alike() -> None:
