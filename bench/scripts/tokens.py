@@ -1,7 +1,9 @@
 """Measure codecs of token vectors against each other, and against ColBERTv2's residual codec.
 
-Of each: bytes a vector and a row, how many of the ten best rows are those of exact MaxSim, and the mean reciprocal rank
-of the relevant row. Vectors have length one, also decoded. They and their counts are ``.npy`` files::
+Of each: bytes a vector, a row and a passage of 125 vectors, how many of the ten best rows are those of exact MaxSim,
+and the mean reciprocal rank of the relevant row. A third of the rows, drawn at random, trains; the others are searched,
+by the queries whose relevant row is among them. Vectors have length one, also decoded. They and their counts are
+``.npy`` files::
 
     python -m vecstore.bench.scripts.tokens docs.npy docs_counts.npy queries.npy queries_counts.npy --relevant rows.npy
 """
@@ -24,7 +26,23 @@ from vecstore.fields.multi.pooling import pooled
 __all__ = ["main", "ranks"]
 
 BEST = 10
-SPECS = ("tcq:24", "tcq:32", "tcq:48", "sq:8", "opq:32", "rotate,bin", "colbert:2", "colbert:1", "tcq:24+pool:2")
+PASSAGE, TRAINING = 125, 1 << 16  # vectors
+SPECS = (
+    *(
+        "sq:8",
+        "tcq:48",
+        "sq:4",
+        "tcq:32",
+        "opq:32",
+        "pq:32",
+        "tcq:24",
+        "opq:24",
+        "rotate,bin",
+        "colbert:2",
+        "colbert:1",
+    ),
+    *("tcq:48+pool:2", "tcq:24+pool:2", "colbert:2+pool:2"),
+)
 Floats = NDArray[np.float32]
 
 
@@ -58,9 +76,14 @@ def main() -> None:
     ends = np.cumsum(np.load(given.queries_counts).astype(np.int64))
     queries = np.split(np.load(given.queries).astype(np.float32), ends[:-1])
     relevant = None if given.relevant is None else np.load(given.relevant)
-    training = x[np.random.default_rng(0).permutation(len(x))[: 1 << 16]]
+    training, x, counts, base = split(x, counts)
+    if relevant is not None:
+        there = np.isin(relevant, base)
+        queries = [query for query, is_there in zip(queries, there, strict=True) if is_there]
+        relevant = np.searchsorted(base, relevant[there])
+    print(f"{len(training):,} vectors to train; {len(counts):,} rows, {len(x):,} vectors, {len(queries)} queries")
     exact = ranks(queries, x, counts)
-    print("codec            bytes   a row  agreement    MRR@10    seconds to code")
+    print("codec              bytes   a row  125 vectors  agreement    MRR@10    seconds to code")
     for spec in ("f32", *given.codecs):
         began = time.perf_counter()
         decoded, own, size = (x, counts, 4.0 * x.shape[1]) if spec == "f32" else approximate(spec, x, counts, training)
@@ -69,7 +92,23 @@ def main() -> None:
             [len(np.intersect1d(a[:BEST], b[:BEST])) / BEST for a, b in zip(exact, found, strict=True)],
         )
         mrr = "" if relevant is None else f"{reciprocal(found, relevant):9.4f}"
-        print(f"{spec:15} {size:6.1f} {size * own.mean():7.0f}  {same:9.4f} {mrr} {took_s:12.1f}", flush=True)
+        left = -(-PASSAGE // int(spec.partition("+pool:")[2] or 1))
+        told = f"{spec:17} {size:6.1f} {size * own.mean():7.0f} {size * left:12.0f}"
+        print(f"{told}  {same:9.4f} {mrr} {took_s:12.1f}", flush=True)
+
+
+def split(x: Floats, counts: NDArray[np.int64]) -> tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Return vectors that train, vectors and counts of the other rows, and which rows these are."""
+    rng = np.random.default_rng(0)
+    order, items = rng.permutation(len(counts)), np.split(x, np.cumsum(counts)[:-1])
+    train, base = order[: len(order) // 3], np.sort(order[len(order) // 3 :])
+    training = np.concatenate([items[row] for row in train])
+    return (
+        training[rng.permutation(len(training))[:TRAINING]],
+        np.concatenate([items[i] for i in base]),
+        counts[base],
+        base,
+    )
 
 
 def reciprocal(found: NDArray[np.int64], relevant: NDArray[np.int64]) -> float:

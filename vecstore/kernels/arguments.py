@@ -24,6 +24,8 @@ __all__ = [
     "Tiles",
     "TrellisQueries",
     "TrellisScores",
+    "WholeNumbers",
+    "WholeQueries",
 ]
 
 PRODUCT, UNIT, SQUARED = 0, 1, 2  # a score is q . x; q . x / |x|; 2 q . x - |x|^2
@@ -259,3 +261,40 @@ class TrellisScores(NamedTuple):
     scale: float
     linear: NDArray[np.float32]
     constants: NDArray[np.float64]
+
+
+class WholeNumbers(NamedTuple):
+    """Which bytes stand for the coefficients of trellis codes, see `whole_panels`; as many as a multiple of 8.
+
+    Attributes
+    ----------
+    owners, shifts : (coefficients,) int64, (coefficients,) int32
+        The look-up that each is in, and, where four bits of the index tell it, which one of these is the lowest.
+    wide, narrow : (some, 64) uint8, (the others, 16) uint8
+        The byte at each index, and at each value of the four bits. Of wide ones there are a multiple of 4.
+    """
+
+    owners: NDArray[np.int64]
+    shifts: NDArray[np.int32]
+    wide: NDArray[np.uint8]
+    narrow: NDArray[np.uint8]
+
+
+class WholeQueries(NamedTuple):
+    """Queries as whole weights of coefficients that are bytes, see `whole_panels`.
+
+    Attributes
+    ----------
+    weights : (q, coefficients up to a multiple of 8) uint8
+        Read as int8. Where lengths count, there is one more behind them: what |x|^2 has beside |y|^2.
+    shifts, factors : (q,) float32, (q,) float64
+        factors[q] * (weights[q] . bytes + shifts[q]) is q . x.
+    square : (3,) float64
+        |x|^2 is square[0] |y|^2 + square[1] (weights[-1] . bytes) + square[2], y being the bytes less ZERO; empty where
+        a score is q . x.
+    """
+
+    weights: NDArray[np.uint8]
+    shifts: NDArray[np.float32]
+    factors: NDArray[np.float64]
+    square: NDArray[np.float64]

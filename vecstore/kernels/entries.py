@@ -30,10 +30,12 @@ __all__ = [
     "find_values",
     "four_pieces",
     "gather_entries",
+    "gather_row",
     "gather_tiled",
     "locate_texts",
     "maxsim_decoded",
     "maxsim_trellis",
+    "maxsim_whole",
     "multiply_rows",
     "offer_all",
     "offer_listed",
@@ -97,6 +99,10 @@ maxsim_trellis = Entry(
     "maxsim.maxsim_trellis",
     "level, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])",
 )
+maxsim_whole = Entry(
+    "maxsim_whole.maxsim_whole",
+    "level, TILES, i8, LOOKUPS, WHOLE_NUMBERS, WHOLE_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])",
+)
 score_trellis = Entry("trellis_scores.score_trellis", f"TILES, DECODING, TRELLIS_SCORES, {_LISTED}")
 maxsim_decoded = Entry(
     "trellis_scores.maxsim_decoded", "TILES, DECODING, TRELLIS_SCORES, i8[::1], i8[::1], out(f8[::1])"
@@ -108,6 +114,7 @@ _QUERY = "LISTS, i8[::1], f8[::1]"  # and which lists, and by what their codes a
 bound_segments = Entry("sparse.bound_segments", f"{_QUERY}, out(f8[::1])")
 scan_lists = Entry("sparse_scan.scan_lists", f"{_QUERY}, i8[::1], f8[::1], i8, u4[::1], HEAP, i8")
 score_lists = Entry("sparse_scan.score_lists", f"{_QUERY}, i8[::1], out(f8[::1])")
+gather_row = Entry("sparse.gather_row", "LISTS, i8, out(u4[::1]), out(u1[::1])")
 gather_entries = Entry("sparse.gather_entries", "LISTS, i8[::1], b1[::1], out(i8[::1]), out(u4[::1]), out(u1[::1])")
 
 # Decoding

@@ -21,6 +21,8 @@ from vecstore.kernels.arguments import (
     Tiles,
     TrellisQueries,
     TrellisScores,
+    WholeNumbers,
+    WholeQueries,
 )
 from vecstore.kernels.levels import BITS, tag
 from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
@@ -28,6 +30,7 @@ from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
 __all__ = [
     "maxsim_decoded",
     "maxsim_trellis",
+    "maxsim_whole",
     "scan_batch",
     "scan_numbers",
     "scan_tiles",
@@ -203,6 +206,30 @@ def maxsim_trellis(
         The scores; -inf for an item without rows.
     """
     entries.maxsim_trellis(tag(level), tiles, MOST_STAGES * (stage,), queries, starts, items, most, out)
+
+
+def maxsim_whole(
+    tiles: Tiles,
+    stage: Stage,
+    numbers: WholeNumbers,
+    queries: WholeQueries,
+    starts: NDArray[np.int64],
+    items: NDArray[np.int64],
+    most: int,
+    out: NDArray[np.float64],
+    level: str | None = None,
+) -> None:
+    """Do what `maxsim_trellis` does, in whole numbers.
+
+    Parameters
+    ----------
+    numbers : WholeNumbers
+        Of as many coefficients as `queries` have weights.
+    tiles, stage, queries, starts, items, most, out, level
+        As in `maxsim_trellis`.
+    """
+    looks = tuple(stage.lookups)
+    entries.maxsim_whole(tag(level), tiles, stage.size_bytes, looks, numbers, queries, starts, items, most, out)
 
 
 def scan_trellis(

@@ -56,7 +56,7 @@ def constant(kind: ir.VectorType, values: Sequence[int]) -> ir.Constant:
     return ir.Constant(kind, list(values))
 
 
-def splat(kind: ir.VectorType, value: int) -> ir.Constant:
+def splat(kind: ir.VectorType, value: float) -> ir.Constant:
     """Return the constant vector of one value in all lanes."""
     return ir.Constant(kind, [value] * kind.count)
 

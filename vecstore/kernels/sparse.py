@@ -15,10 +15,20 @@ from numba import njit
 from vecstore.kernels.arguments import Lists
 from vecstore.kernels.borrowing import borrowing
 
-__all__ = ["DENSE", "ESCAPE", "SEGMENT_ROWS", "add_segment", "bound_segments", "dense_bytes", "gather_entries"]
+__all__ = [
+    "DENSE",
+    "ESCAPE",
+    "SEGMENT_ROWS",
+    "add_segment",
+    "bound_segments",
+    "dense_bytes",
+    "gather_entries",
+    "gather_row",
+]
 
 SEGMENT_ROWS = 4096
 DENSE = 0xFFFF  # instead of a count of entries: a code for every row
+SKIPPED = 64  # gaps of a chunk that are added up at once
 ESCAPE = 255  # a byte of a gap that adds 255 rows, and no entry
 
 
@@ -105,6 +115,83 @@ def gather_entries(lists, slots, touched, at, terms, codes):
                         terms[at[slot]], codes[at[slot]] = lists.terms[t], found[j]
                     at[slot] += 1
     return True
+
+
+@njit(cache=True, nogil=True)
+def gather_row(lists, row, terms, codes):
+    """Write what a row has, where there is room for every list; return how much it is, -1 where a list is malformed.
+
+    Of each list it looks at what leads to the row, not at all entries, as `gather_entries` does.
+    """
+    lists = Lists(*lists)
+    segment, segments = row // SEGMENT_ROWS, (lists.rows + SEGMENT_ROWS - 1) // SEGMENT_ROWS
+    low, found = segment * SEGMENT_ROWS, 0
+    held = min(lists.rows - low, SEGMENT_ROWS)
+    for t in range(len(lists.terms)):
+        if lists.counts[t] >= 0:
+            code = _code_of_short(lists, t, row)
+        else:
+            start, end = _chunk(lists, t, segment, segments)
+            code = np.int64(-1) if start < 0 else _code_of_chunk(lists, start, end, held, row - low)
+        if code < 0:
+            return -1
+        if code:
+            terms[found], codes[found] = lists.terms[t], code
+            found += 1
+    return found
+
+
+@borrowing
+def _code_of_short(lists, t, row):
+    """Return the code that a list of one piece has for a row, 0 where it has none, -1 where it is malformed."""
+    data, begin, count = lists.data, lists.begins[t], lists.counts[t]
+    codes = begin + 2 * count
+    if codes + ((count * lists.bits + 7) >> 3) != lists.begins[t + 1]:
+        return np.int64(-1)
+    j, past = 0, count
+    while j < past:  # by halves: rows ascend
+        middle = (j + past) >> 1
+        if read16(data, begin + 2 * middle) < row:
+            j = middle + 1
+        else:
+            past = middle
+    if j == count or read16(data, begin + 2 * j) != row:
+        return np.int64(0)
+    return np.int64(code_at(data, np.uint64(codes), np.uint64(j), lists.bits))
+
+
+@borrowing
+def _code_of_chunk(lists, start, end, held, row):
+    """Return the code that a chunk has for a row of its segment, 0 where it has none, -1 where it is malformed."""
+    data, bits = lists.data, lists.bits
+    if end - start < 2:
+        return np.int64(0 if end == start else -1)
+    count, first = read16(data, start), start + 2
+    if count == DENSE:
+        if end - first != dense_bytes(held, bits):
+            return np.int64(-1)
+        return np.int64(dense_code(data, first, row, (held + 1) >> 1, bits))
+    codes = end - ((count * bits + 7) >> 3)
+    if codes - first < count or count == 0:
+        return np.int64(-1)
+    at, j, place = np.int64(0), 0, first  # the next entry's row is at least `at`
+    while place + SKIPPED <= codes:
+        total = escapes = 0
+        for i in range(place, place + SKIPPED):
+            total += data[i]
+            escapes += data[i] == ESCAPE
+        total += SKIPPED - escapes
+        if at + total > row:
+            break
+        at, j, place = at + total, j + SKIPPED - escapes, place + SKIPPED
+    while place < codes and at <= row:
+        gap = np.int64(data[place])
+        at, place = at + gap, place + 1
+        if gap != ESCAPE:
+            if at == row:
+                return np.int64(code_at(data, np.uint64(codes), np.uint64(j), bits)) if j < count else np.int64(-1)
+            at, j = at + 1, j + 1
+    return np.int64(0)
 
 
 @borrowing

@@ -12,7 +12,7 @@ from vecstore.kernels.layout import LANES
 from vecstore.kernels.trellis_planes import CHUNK, lined_up, planes_of, to_planes
 from vecstore.kernels.trellis_sums import add_passes, strip_rows
 
-__all__ = ["Lying", "Room", "room_of", "sum_rows", "sums_of"]
+__all__ = ["Lying", "Room", "lay", "room_of", "sum_rows", "sums_of"]
 
 
 class Room(NamedTuple):
@@ -61,13 +61,20 @@ def sum_rows(level, codes, row, vectors, stage, tables, room, sums, ahead, ahead
     strip = strip_rows(level, vectors * LANES) // LANES
     for first in range(0, vectors, strip):
         some = min(strip, vectors - first)
-        for byte in range(0, stage.size_bytes, CHUNK):
-            wide = min(CHUNK, codes.row_bytes - byte)
-            own = codes.start + byte * codes.held + (row + first * LANES) * wide
-            # Look-ups fetch what is ahead from its front on and have no time for all of it.
-            soon = ahead if byte >= stage.size_bytes // 2 else 0
-            to_planes(level, codes.data, own, wide, some, room.planes, byte, soon)
+        lay(level, codes, row + first * LANES, some, stage.size_bytes, room.planes, ahead)
         done, share = ahead_bytes * first // vectors, ahead_bytes * some // vectors
         then = codes.data.ctypes.data + codes.start + ahead + done
         looks = stage.lookups
         add_passes(level, room.planes, room.indices, some, looks, tables, sums, first * LANES, then, share)
+
+
+@njit(cache=True, nogil=True)
+def lay(level, codes, row, vectors, size_bytes, planes, ahead):
+    """Turn `vectors` * LANES rows of a tile, from one on, into planes; half of what begins `ahead` further is fetched.
+
+    Look-ups fetch what is ahead from its front on and have no time for all of it.
+    """
+    for byte in range(0, size_bytes, CHUNK):
+        wide = min(CHUNK, codes.row_bytes - byte)
+        own = codes.start + byte * codes.held + row * wide
+        to_planes(level, codes.data, own, wide, vectors, planes, byte, ahead if byte >= size_bytes // 2 else 0)

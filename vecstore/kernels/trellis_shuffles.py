@@ -33,7 +33,7 @@ from vecstore.kernels.simd import (
     vector,
 )
 
-__all__ = ["STRIP", "store_indices", "store_sums"]
+__all__ = ["STRIP", "lookup64", "store_indices", "store_sums"]
 
 STRIP = 2 * LANES  # rows
 HALVES = 2 * SOURCES
@@ -103,7 +103,7 @@ def store_sums(typing, level, passes, count, tables, indices, sums):
                 quarters = [load_table(b, at(b, table, 16 * i), lanes) for i in range(4)]
                 index = at(b, indices, b.mul(lookup, ir.Constant(I64, STRIP)))
                 for i, place in enumerate(together):
-                    got = _lookup64(b, quarters, load(b, at(b, index, lanes * i), entries))
+                    got = lookup64(b, quarters, load(b, at(b, index, lanes * i), entries))
                     b.store(b.add(b.load(place), got), place)
             for i, place in enumerate(together):
                 two = b.bitcast(b.load(place), wide)
@@ -116,7 +116,7 @@ def store_sums(typing, level, passes, count, tables, indices, sums):
     return types.void(level, *[types.intp] * 5), generate
 
 
-def _lookup64(b, quarters, index):
+def lookup64(b, quarters, index):
     """Look up in four tables of 16: bits 6 and 7 of an index, which repeat bits 4 and 5, say in which."""
     kind = index.type
     if kind.count == 16:

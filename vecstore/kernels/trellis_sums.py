@@ -34,7 +34,7 @@ from vecstore.kernels.simd import (
 )
 from vecstore.kernels.trellis_shuffles import STRIP, store_indices, store_sums
 
-__all__ = ["BLOCK_QUERIES", "LANES", "add_passes", "at_least", "lowest_bit", "strip_rows"]
+__all__ = ["BLOCK_QUERIES", "LANES", "add_passes", "at_least", "fill_indices", "lowest_bit", "strip_rows"]
 
 LINE = 64  # bytes of a cache line
 MOST_LINES = 2  # fetched for every LANES rows of a pass: more keep the next sums waiting
@@ -56,6 +56,19 @@ def add_passes(level, planes, indices, vectors, lookups, tables, sums, first, ah
     `ahead_bytes` bytes at address `ahead` are fetched meanwhile.
     """
     raise NotImplementedError
+
+
+def fill_indices(level, planes, indices, vectors, lookups, ahead, lines):
+    """indices[lookup, row] = where to look up, for `vectors` * LANES rows of planes that are halves of bytes.
+
+    Of each look-up `lines` cache lines are fetched from the address `ahead` on. There is no code of AVX-512 for it.
+    """
+    raise NotImplementedError
+
+
+@overload(fill_indices, jit_options={"nogil": True})
+def _fill_indices(level, planes, indices, vectors, lookups, ahead, lines):
+    return _indices_one_by_one if name_of(level) == "plain" else _indices_shuffled
 
 
 @overload(strip_rows, jit_options={"nogil": True})
@@ -94,18 +107,45 @@ def _in_registers(level, planes, indices, vectors, lookups, tables, sums, first,
 
 
 def _shuffled(level, planes, indices, vectors, lookups, tables, sums, first, ahead, ahead_bytes):
-    passes, _, matrices, counts, halves, maps = lookups
-    code, stride, index = planes.ctypes.data, planes.strides[0], indices.ctypes.data
-    lines = min(-(-ahead_bytes // max(len(matrices) * LINE, 1)), MOST_LINES)
-    half, own = halves.ctypes.data, maps.ctypes.data
-    store_indices(level, code, stride, counts.ctypes.data, half, own, index, ahead, lines)
+    passes, _, matrices, _, _, _ = lookups
+    index = indices.ctypes.data
+    fill_indices(
+        level,
+        planes,
+        indices,
+        vectors,
+        lookups,
+        ahead,
+        min(-(-ahead_bytes // max(len(matrices) * LINE, 1)), MOST_LINES),
+    )
     for q in range(len(tables)):
         into = sums[q].ctypes.data + 2 * first
         store_sums(level, passes.ctypes.data, len(passes), tables[q].ctypes.data, index, into)
 
 
 def _one_by_one(level, planes, indices, vectors, lookups, tables, sums, first, ahead, ahead_bytes):
-    _, _, matrices, counts, halves, maps = lookups
+    _, _, matrices, _, _, _ = lookups
+    rows = vectors * LANES
+    fill_indices(level, planes, indices, vectors, lookups, ahead, 0)
+    for q in range(len(tables)):
+        into = sums[q]
+        for row in range(rows):
+            into[first + row] = 0
+        for lookup in range(len(matrices)):
+            table, index = tables[q, lookup], indices[lookup]
+            for row in range(rows):
+                into[first + row] += table[index[row] & np.uint8(ENTRIES - 1)]
+
+
+def _indices_shuffled(level, planes, indices, vectors, lookups, ahead, lines):
+    _, _, _, counts, halves, maps = lookups
+    code, stride, index = planes.ctypes.data, planes.strides[0], indices.ctypes.data
+    half, own = halves.ctypes.data, maps.ctypes.data
+    store_indices(level, code, stride, counts.ctypes.data, half, own, index, ahead, lines)
+
+
+def _indices_one_by_one(level, planes, indices, vectors, lookups, ahead, lines):
+    _, _, _, counts, halves, maps = lookups
     rows, at, own = vectors * LANES, 0, 0
     for count in range(1, len(counts) + 1):
         for _ in range(counts[count - 1]):
@@ -116,14 +156,6 @@ def _one_by_one(level, planes, indices, vectors, lookups, tables, sums, first, a
                 for row in range(rows):
                     index[row] ^= image[plane[row]]
             at, own = at + 1 + count, own + count
-    for q in range(len(tables)):
-        into = sums[q]
-        for row in range(rows):
-            into[first + row] = 0
-        for lookup in range(len(matrices)):
-            table, index = tables[q, lookup], indices[lookup]
-            for row in range(rows):
-                into[first + row] += table[index[row] & np.uint8(ENTRIES - 1)]
 
 
 @intrinsic

@@ -1,14 +1,15 @@
 """Search by several vectors a row: the sum, over the query's vectors, of the largest product with one of the row's.
 
-Khattab and Zaharia, ColBERT, 2020, equation 3. Codes of a trellis are scored where they lie, by tables of 8 bits; the
-best are scored again by what they decode to. Other codes are decoded.
+Khattab and Zaharia, ColBERT, 2020, equation 3. Codes of a trellis are scored where they lie, in whole numbers or by
+tables of 8 bits, whichever is faster; the best are scored again by what they decode to. Other codes are decoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,11 @@ from vecstore.fields.multi.agreement import maxsim
 from vecstore.fields.multi.reader import MultiReader
 from vecstore.fields.multi.tokens import spread
 from vecstore.kernels.arguments import PRODUCT, UNIT, TrellisQueries, TrellisScores
-from vecstore.kernels.scans import maxsim_decoded, maxsim_trellis
+from vecstore.kernels.levels import best_level
+from vecstore.kernels.scans import maxsim_decoded, maxsim_trellis, maxsim_whole
 from vecstore.parallel import over_items, over_slices, thread_count
 from vecstore.search.trellis import Trellis
+from vecstore.search.whole_numbers import WholeNumbers
 
 __all__ = ["MaxSim"]
 
@@ -28,6 +31,9 @@ QUERY_VECTORS = 32  # at once: their sums of a tile stay in the second cache
 DECODED_NUMBERS = 1 << 20  # at once: 4 MiB
 EVERYTHING = (1 << 62) - 1
 LEAST_ITEMS = 64  # of a thread
+IN_WHOLE_NUMBERS = ("avx2",)  # levels; others look up 64 entries at once
+# Writes the scores of rising items, of which the first vectors count, to the last argument.
+Scan: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64], int, NDArray[np.float64]], None]
 EXPECTED = 2.0  # standard deviations by which an item's best vector scores above the mean
 
 
@@ -147,11 +153,11 @@ class _Shard:
                 pass
         out = np.zeros(len(rows))
         for first in range(0, len(query), QUERY_VECTORS):
-            asked, stage = self._asked(query[first : first + QUERY_VECTORS]), self.trellis.stage(self._code_bytes)
             own = np.empty(len(rows))
+            scan = self._scan(self.trellis, query[first : first + QUERY_VECTORS])
 
-            def over(piece: slice, asked: TrellisQueries = asked, own: NDArray[np.float64] = own) -> None:
-                maxsim_trellis(part.tiles, stage.kernel, asked, starts, rows[piece], most, own[piece])  # noqa: B023
+            def over(piece: slice, own: NDArray[np.float64] = own, scan: Scan = scan) -> None:
+                scan(starts, rows[piece], most, own[piece])
 
             over_slices(over, len(rows), at_least=LEAST_ITEMS)
             out += own
@@ -161,10 +167,22 @@ class _Shard:
     def _code_bytes(self) -> int:
         return self.reader.codes.layer.code_bytes
 
-    def _asked(self, query: Floats) -> TrellisQueries:
+    def _scan(self, trellis: Trellis, query: Floats) -> Scan:
+        """Return what scores items where they lie, for a few vectors."""
+        tiles, stage = self.reader.codes.part.tiles, trellis.stage(self._code_bytes)
+        if best_level() not in IN_WHOLE_NUMBERS:
+            return partial(maxsim_trellis, tiles, stage.kernel, self._asked(trellis, query))
+        asked = self._numbers.queries(trellis.coefficients, query, unit=self.reader.unit)
+        return partial(maxsim_whole, tiles, stage.kernel, self._numbers.kernel, asked)
+
+    @cached_property
+    def _numbers(self) -> WholeNumbers:
         assert self.trellis is not None
-        trellis, none = self.trellis, np.zeros((1, len(query)))
-        weights, biases = trellis.coefficients.weights(query)
+        return WholeNumbers.of(self.trellis.stage(self._code_bytes))
+
+    def _asked(self, trellis: Trellis, query: Floats) -> TrellisQueries:
+        none = np.zeros((1, len(query)))
+        weights, biases = trellis.coefficients.weights_of_few(query)
         kind, made_for = PRODUCT, none
         if self.reader.unit:  # tables are most exact about the scores that an item's best vectors have
             moments = trellis.scores(self._code_bytes, "unit")
@@ -206,7 +224,7 @@ class _Shard:
         ends, tokens = np.cumsum(counts), codes.part.slots_of(spread(starts[rows], counts))
         if codes.part.unchecked:
             codes.part.check_rows(tokens)
-        weights, biases = trellis.coefficients.weights(query)
+        weights, biases = trellis.coefficients.weights_of_few(query)
         asked = TrellisScores(
             kind=UNIT if self.reader.unit else PRODUCT,
             weights=weights,

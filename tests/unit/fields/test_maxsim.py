@@ -85,6 +85,38 @@ def test_approximate_scores_are_near(folder: Path, monkeypatch: pytest.MonkeyPat
         best_level.cache_clear()
 
 
+@pytest.mark.parametrize("codec", ["tcq:6", "tcq:10", "pca:8,tcq:4"])
+@pytest.mark.parametrize("unit", [True, False], ids=["unit", "lengths"])
+def test_whole_numbers_are_near_on_every_level(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, unit: bool
+) -> None:
+    path = folder / f"{codec}.vecs"
+    if not unit:
+        path, longer = tmp_path / "a.vecs", [item * (1 + i % 7) for i, item in enumerate(TOKENS)]
+        vecstore.write(path, DENSE, codec="sq:8", fields={"tokens": vecstore.Multi(longer, codec=codec)})
+    monkeypatch.setattr("vecstore.search.maxsim.IN_WHOLE_NUMBERS", levels())
+    with vecstore.open(path) as store:
+        items = [item[:20] for item in store.field("tokens")]
+        (shard,) = MaxSim(readers_of(store._snapshot.shards, "tokens", ""), [0, ROWS])._shards
+        assert shard.trellis is not None
+        for query in QUERIES:
+            scores, by_level = expected(query, items), []
+            for rows in (np.arange(ROWS), np.array([0, 1, 2, 10, 11, 12, 13, 50, 350, 351, 352, 699])):
+                for level in levels():
+                    monkeypatch.setattr("vecstore.kernels.levels.best_level", lambda level=level: level)
+                    by_level.append(shard.scores(query, rows, 20))
+                    np.testing.assert_array_equal(by_level[-1], by_level[0][rows])
+                there = scores[rows] > -np.inf
+                assert ((by_level[-1] > -np.inf) == there).all()
+                errors = by_level[-1][there] - scores[rows][there]
+                most = np.linalg.norm(query, axis=1).sum() * max(
+                    np.linalg.norm(item, axis=1).max(initial=0) for item in items
+                )
+                assert (
+                    np.abs(errors).max() < (0.1 if codec == "tcq:10" else 0.02) * most
+                )  # indices have 6 bits, its steps 7
+
+
 def test_batches_filters_and_limits(folder: Path) -> None:
     with vecstore.open(folder / "tcq:10.vecs") as store:
         batch = store.search(QUERIES, 5, field="tokens")

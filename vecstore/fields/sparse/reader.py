@@ -25,6 +25,7 @@ SEGMENT_ROWS = 4096
 ROUNDING = 1 + 1e-9  # of bounds, which are sums in another order than scores
 MOST_ENTRIES = 1 << 48
 CODE_BITS = 0, 4, 8
+FEW_ROWS = 8  # are read one by one
 
 
 class Group:
@@ -119,10 +120,22 @@ class SparseReader(FieldReader):
     # Rows
 
     def items(self, rows: NDArray[np.int64]) -> list[Any]:
+        if len(rows) <= FEW_ROWS:
+            return [self._item(row) for row in rows.tolist()]
         coded = self.coded(rows)
         weights, starts = self.trained.decode(coded.codes).tolist(), coded.indptr.tolist()
         terms = coded.terms.tolist()
         return [dict(zip(terms[low:high], weights[low:high], strict=True)) for low, high in pairwise(starts)]
+
+    def _item(self, row: int) -> dict[int, float]:
+        """Return what a row has: of every list, what leads to it."""
+        group = next(group for group in self.groups if row < group.first + group.rows)
+        group.check()
+        terms, codes = np.empty(len(group.lists.terms), np.uint32), np.empty(len(group.lists.terms), np.uint8)
+        found = entries.gather_row(tuple(group.lists), row - group.first, terms, codes)
+        if found < 0:
+            group.refuse()
+        return dict(zip(terms[:found].tolist(), self.trained.decode(codes[:found]).tolist(), strict=True))
 
     def coded(self, rows: NDArray[np.int64]) -> CodedTerms:
         wanted, place = np.unique(rows, return_inverse=True)
