@@ -226,7 +226,9 @@ class LayerCodes:
     @cached_property
     def shortest(self) -> NDArray[np.float32]:
         """The lengths of the shortest rows that scans have met so far, see `kernels.arguments.NumberQueries`."""
-        return np.full(-(-self.part.blocks * self.part.block_rows // RUN), -1, np.float32)
+        part = self.part  # whose last block may have room for far more rows than it holds, as a forged file says
+        last = min(padded(int(part.counts[-1]), max(part.tile_rows, 1)), part.block_rows) if part.blocks else 0
+        return np.full(-(-(max(part.blocks - 1, 0) * part.block_rows + last) // RUN), -1, np.float32)
 
     @cached_property
     def centroid_terms(self) -> tuple[Floats, Floats]:
