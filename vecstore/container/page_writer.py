@@ -4,8 +4,8 @@ The library takes the pages of the machine, 4 KiB or more, for every value and f
 few thousand rows, as an append makes one, then consists of that for a third. So files that end small have pages of 512
 bytes, which the library reads, too; large ones, in which that does not count, of 4 KiB.
 
-The layout is that of LMDB 0.9 data version 1, as `vecstore.container.pages` reads it; docs/format.md, section 2 (The
-LMDB file), has the bytes.
+The layout is that of LMDB 0.9 data version 1, as `vecstore.container.pages` reads it;
+docs/format.md, section 2 (The LMDB file), has the bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +92,13 @@ class PageWriter:
 
     def abort(self) -> None:
         """Give up: let go of the file without completing it."""
-        self._file.close()
+        with suppress(OSError):  # of what was still to be written
+            self._file.close()
+
+    def __del__(self) -> None:
+        """Give up where an error came in between."""
+        if hasattr(self, "_file"):
+            self.abort()
 
     def _release(self, page_bytes: int) -> None:
         """Write what waits, in pages of this size."""

@@ -17,6 +17,7 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 IN_FLIGHT = 64  # tasks that an executor has at a time: what bounds the results that wait here
+ASK_EVERY_S = 5.0  # Dask cancels tasks whose scheduler was lost, and does not wake who waits for them
 TRIES = 3  # of a task that fails for no reason of its own
 
 
@@ -81,13 +82,19 @@ class _Run:
             while self._waiting or self._flying:
                 while self._waiting and len(self._flying) < IN_FLIGHT:
                     number, tries = self._waiting.popleft()
-                    future = self._executor.submit(self._task, self._works[number], silent)
-                    self._flying[future] = number, tries
-                for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
+                    self._flying[self._begun(number)] = number, tries
+                done = wait(self._flying, ASK_EVERY_S, FIRST_COMPLETED).done
+                for future in done or [future for future in self._flying if future.cancelled()]:
                     yield from self._landed(future)
         finally:
             for future in self._flying:
                 future.cancel()
+
+    def _begun(self, number: int) -> Future[Any]:
+        try:
+            return self._executor.submit(self._task, self._works[number], silent)
+        except Exception as error:
+            raise VecstoreError(f"the executor takes no more tasks, start another one: {error}") from error
 
     def _landed(self, future: Future[Any]) -> Iterator[tuple[int, Any]]:
         number, tries = self._flying.pop(future)

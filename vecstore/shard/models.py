@@ -41,13 +41,13 @@ def write_model(directory: Path, codec: Codec, told: Mapping[str, Any]) -> str |
     arrays = codec.arrays
     if not arrays:
         return None
-    partial = directory / f".{KIND}.partial"
-    container = ContainerWriter(partial)
-    put_model(container, codec)
     cells = {} if codec.spec.cells is None else {"cells": codec.spec.cells.to_dict()}
     layers = CodecSpec(codec.spec.layers).to_dict()
     members = {name: told[name] for name in MODEL_MEMBERS if name in told}
     about = {"kind": KIND, "features": [], "dimensions": codec.dimensions, "codec": layers, **cells, **members}
+    partial = directory / f".{KIND}.partial"
+    container = ContainerWriter(partial)
+    put_model(container, codec)
     fingerprint = container.close(about)
     os.replace(partial, directory / model_file(fingerprint))
     return fingerprint

@@ -27,7 +27,6 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("pages 0 and 1", "grey", ("meta: page size, root of the tree",)),
-    Part("page 2, …", "grey", ("tree: name and first page of each value",)),
     Part("codes.0", "blue", ("coarse layer, n rows × 48 bytes:", "what a search scans, in tiles"), 2),
     Part(
         "codes.1",
@@ -42,6 +41,7 @@ PARTS = (
     Part("keys.table", "orange", ("hash of a key → row number",)),
     Part("checksums", "grey", ("XXH3-64 of each 64 KiB of the parts",)),
     Part("vecstore", "ink", ("JSON: codec, rows, metric, parts, …", "its fingerprint covers JSON and checksums")),
+    Part("last pages", "grey", ("tree: name and first page of each value",)),
 )
 
 
@@ -53,8 +53,8 @@ def draw(theme: Theme) -> Drawing:
         bottom + FOOT,
         title="A store file and its parts",
         description=(
-            "A store is one LMDB file: two meta pages, a tree that says where each value lies, and the values. "
-            + " ".join(f"{part.name}: {' '.join(part.holds)}." for part in PARTS[2:])
+            "A store is one LMDB file: two meta pages, the values, and a tree that says where each value lies. "
+            + " ".join(f"{part.name}: {' '.join(part.holds)}." for part in PARTS[1:-1])
             + " A value begins 16 bytes after a page boundary and runs through whole pages."
         ),
         theme=theme,
@@ -96,7 +96,7 @@ def _stretch(drawing: Drawing, part: Part, place: Box) -> None:
 def _coverage(drawing: Drawing, places: dict[str, Box]) -> None:
     """Draw what covers what: the fingerprint the checksums, they the parts."""
     theme = drawing.theme
-    covered = [places[part.name] for part in PARTS[2:-2]]
+    covered = [places[part.name] for part in PARTS[1:-3]]
     middles = [(place.top + place.bottom) / 2 for place in covered]
     sums = (places["checksums"].top + places["checksums"].bottom) / 2
     described = (places["vecstore"].top + places["vecstore"].bottom) / 2

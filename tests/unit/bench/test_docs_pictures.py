@@ -14,7 +14,7 @@ from vecstore.bench.scripts.docs_pictures.drawing import Box, Drawing
 
 import vecstore
 from vecstore.container.container import Container
-from vecstore.container.pages import LEAF, META, read_tree
+from vecstore.container.pages import BRANCH, LEAF, META, read_tree
 from vecstore.container.part import tiled
 from vecstore.errors import FormatError
 
@@ -108,20 +108,22 @@ def test_parts_are_those_of_a_store(docs, tmp_path):
     keys = [f"item {i}" for i in range(len(docs))]
     vecstore.write(tmp_path / "items.vecs", docs, keys, codec="bin/sq:8", keep_norms=True)
     container = Container(tmp_path / "items.vecs")
-    named = [part.name for part in file_parts.PARTS[2:-2]]
-    assert {"checksums", "vecstore"} == {part.name for part in file_parts.PARTS[-2:]}
+    named = [part.name for part in file_parts.PARTS[1:-3]]
+    assert {"checksums", "vecstore"} == {part.name for part in file_parts.PARTS[-3:-1]}
     held = set(container.names())
     models = {name for name in held if name.startswith("model.")}
     assert {name for name in named if name != "model.L.S.NAME"} == held - models - {"residuals.scales"}
     assert container.part("codes.0").shape == (len(docs), 48) and container.part("codes.1").shape == (len(docs), 384)
     assert container.part("codes.0").tile_rows == 32 and models
     assert container.part("residuals").row_bytes == 1
-    # two meta pages and a leaf come first, checksums and description last
+    # two meta pages come first, checksums and description last, and behind them the tree
     data = np.fromfile(tmp_path / "items.vecs", np.uint8)
     page_bytes = int(data[40:44].view("<u4")[0])
     values = sorted(read_tree(data, "items.vecs").items(), key=lambda entry: entry[1].offset)
-    assert [int(data[page * page_bytes + 10]) for page in range(3)] == [META, META, LEAF]
-    assert values[0][1].offset == 3 * page_bytes + 16
+    assert [int(data[page * page_bytes + 10]) for page in (0, 1)] == [META, META]
+    assert values[0][1].offset == 2 * page_bytes + 16
+    assert int(data[data[page_bytes + 128 :][:8].view("<u8")[0] * page_bytes + 10]) in (LEAF, BRANCH)  # the root
+    assert data[page_bytes + 128 :][:8].view("<u8")[0] == len(data) // page_bytes - 1
     assert [name for name, _ in values[-2:]] == [b"checksums", b"vecstore"]
 
 
