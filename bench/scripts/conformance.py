@@ -49,6 +49,7 @@ class Example(NamedTuple):
     change: Change | None = None  # of the file, before it is read
     numbers: str = "quarters"
     segment_keys: int = 1 << 20  # of a key map
+    deleted: tuple[int, ...] = ()  # rows, after all are written
 
 
 # Values that rows have beside their vectors; times are told as integers.
@@ -63,6 +64,20 @@ COLUMNS = {
     "price": [None if i % 5 == 0 else i / 8 for i in range(70)],
     "free": [None if i % 13 == 0 else i % 3 == 0 for i in range(70)],
     "made": np.arange(70).astype("datetime64[ms]"),
+}
+QUARTERS = np.arange(-8, 8, dtype=np.float32).reshape(4, 4) / np.float32(4)
+TOKENS = [np.roll(QUARTERS[: i % 4], i) for i in range(70)]
+FIELDS = {
+    "tokens": vecstore.Multi(TOKENS, codec="f16"),
+    "coded tokens": vecstore.Multi(TOKENS, codec="sq:8", pool=2),
+    **{
+        f"terms of {bits} bits": vecstore.Sparse(
+            [{j * j: 1 + j for j in range(i % 5)} for i in range(70)], weight_bits=bits
+        )
+        for bits in (0, 4, 8)
+    },
+    "other": vecstore.Dense(np.tile(QUARTERS, (18, 1))[:70], codec="f16", metric="dot"),
+    "made": vecstore.Muvera("tokens", repetitions=2, simhash=2, projection=2, codec="f32"),
 }
 READ = {
     **{
@@ -110,6 +125,11 @@ READ = {
     "shards without keys": Example("sq:8", rows=1200, dimensions=WIDE, options={"shard_bytes": 180_000}),
     "columns": Example("f32", "str", options={"columns": COLUMNS}),
     "columns in cells": Example("cells:5,sq:8", "str", options={"columns": COLUMNS, "keep_order": False}),
+    "fields": Example("f32", "str", options={"fields": FIELDS}),
+    "fields in cells": Example("cells:5,sq:8", options={"fields": FIELDS, "keep_order": False}),
+    "deleted rows": Example(
+        "sq:8", "str", rows=1200, dimensions=WIDE, options={"shard_bytes": 180_000}, deleted=(0, 3, 1100, 1199)
+    ),
     "mixed": Example("sq:8@20+f16@30+hash:20", "int64"),
     "pages of 512 bytes, the first meta page newer": Example("cells:5,opq:5x4", "str", change=laid_out(512, 3, 0)),
     "branch pages": Example("sq:8", "str", change=laid_out(4096, 2, 1)),
@@ -198,9 +218,13 @@ def write_read(folder: Path) -> Iterator[dict[str, Any]]:
             vecstore.write(path, x, keys, example.spec, accept_dominated=True, **example.options)
         if example.change is not None:
             example.change(path)
+        if example.deleted:
+            with vecstore.edit(path) as edit:
+                edit.delete_rows(example.deleted)
         case: dict[str, Any] = {"name": name, "store": f"{stem}.vecs", "codec": example.spec, "keys": example.key_type}
         with vecstore.open(path) as store:
-            vectors = store.vectors[:]
+            vectors = store.vectors[store.living_rows]
+            case |= {"deleted": list(example.deleted)} if example.deleted else {}
             case |= {"rows": len(vectors), "dimensions": vectors.shape[1], "vectors": f"{stem}.f32"}
             case["exact"] = not any(word in example.spec or word in "".join(example.options) for word in LINEAR)
             (folder / f"{stem}.f32").write_bytes(vectors.astype("<f4").tobytes())
@@ -215,7 +239,20 @@ def write_read(folder: Path) -> Iterator[dict[str, Any]]:
             if store.columns.num_columns:
                 case["columns_file"] = f"{stem}.columns.json"
                 (folder / f"{stem}.columns.json").write_text(json.dumps(values_of(store), ensure_ascii=False))
+            if store.info()["fields"]:
+                case["fields_file"] = f"{stem}.fields.json"
+                (folder / f"{stem}.fields.json").write_text(json.dumps(fields_of(store)))
         yield case
+
+
+def fields_of(store: vecstore.Store) -> dict[str, list[Any]]:
+    """Return the fields of a store as JSON holds them: lists of vectors, mappings of terms to weights, vectors."""
+    rows, names = range(len(store)), [field["name"] for field in store.info()["fields"]]
+    return {name: [_plain(item) for item in store.field(name).of_rows(rows)] for name in names}
+
+
+def _plain(item: Any) -> Any:
+    return item.tolist() if isinstance(item, np.ndarray) else item
 
 
 def values_of(store: vecstore.Store) -> dict[str, list[Any]]:

@@ -1014,6 +1014,10 @@ class Store:
         each = [shard.sparse() for shard in self.shards]
         return {name: [item for own in each for item in own[name]] for name in each[0] if all(name in o for o in each)}
 
+    def fields(self):
+        """Return all fields that all shards have: a list of what each row has, by name."""
+        return {**self.tokens(), **self.dense(), **self.sparse()}
+
     def keys(self):
         return [shard.keys.key(row) for shard in self.shards for row in range(shard.about["rows"])]
 

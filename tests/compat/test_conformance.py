@@ -48,22 +48,45 @@ def agree(case: dict[str, Any], found: np.ndarray, expected: np.ndarray) -> None
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * float(np.abs(expected).max()))
 
 
+def alike(found: list[Any], expected: list[Any]) -> None:
+    """Compare what rows have of a field: none, a vector, several, or weights of terms."""
+    for item, other in zip(found, expected, strict=True):
+        if isinstance(other, dict):
+            assert item == {int(term): weight for term, weight in other.items()}
+        elif other is None:
+            assert item is None
+        else:
+            np.testing.assert_allclose(item, np.reshape(other, np.shape(item)), rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("case", CASES["read"], ids=lambda case: case["name"])
 def test_stores_are_read(stores: Path, case: dict[str, Any]) -> None:
     expected, path = numbers(stores / case["vectors"], case["rows"]), stores / case["store"]
     other = independent.Store(path)
     with vecstore.open(path) as store:
-        for vectors in (store.vectors[:], other.vectors()):
+        living = other.living()
+        assert sorted(set(range(other.firsts[-1])) - set(living)) == case.get("deleted", [])
+        for vectors in (store.vectors[living], other.vectors()[living]):
             agree(case, vectors, expected)
+        if "fields_file" in case:
+            fields = json.loads((stores / case["fields_file"]).read_text(encoding="utf-8"))
+            assert fields.keys() == other.fields().keys()
+            for name, items in fields.items():
+                for found in (store.field(name).of_rows(living), other.fields()[name]):
+                    alike(found, items)
         if "columns_file" in case:
             columns = json.loads((stores / case["columns_file"]).read_text(encoding="utf-8"))
             assert values_of(store) == other.columns() == columns
         if case["keys"] is None:
             return
         every = keys(case, json.loads((stores / case["keys_file"]).read_text()))
-        assert list(store.keys) == other.keys() == every
+        assert list(store.keys) == [other.keys()[row] for row in living] == every
         some = every[:: max(len(every) // 100, 1)]
-        assert store.rows_of(some).tolist() == [other.find(key) for key in some] == [every.index(key) for key in some]
+        assert (
+            store.rows_of(some).tolist()
+            == [other.find(key) for key in some]
+            == [living[every.index(key)] for key in some]
+        )
         absent = keys(case, case["absent"])
         assert store.rows_of(absent).tolist() == [-1] * len(absent)
         assert [other.find(key) for key in absent] == [None] * len(absent)
@@ -90,6 +113,7 @@ def read(store: independent.Store) -> None:
     """Read all of a store."""
     store.vectors()
     store.columns()
+    store.fields()
     if store.shards[0].keys is not None:
         every = store.keys()
         assert [store.find(key) for key in every] == list(range(store.firsts[-1]))
