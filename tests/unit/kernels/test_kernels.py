@@ -11,12 +11,9 @@ import pytest
 import reference
 
 from vecstore.codecs.product.pq import group_edges
-from vecstore.codecs.products import row_products
 from vecstore.codecs.trellis.layout import HEAD_BITS, PARITY, CodeLayout, subsets, taps
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.kernels import entries
-from vecstore.kernels.levels import levels, tag
-from vecstore.kernels.numbers import SHAPES
 from vecstore.keys.indexes import find_many
 from vecstore.keys.map import KeyMap, write_key_map
 from vecstore.keys.packed import KERNEL_KEYS
@@ -205,24 +202,6 @@ def test_trellis_reads_any_bytes():
     entries.decode_trellis(codes, *arguments, *map(np.array, taps(32)), 5, out)
     expected = [reference.trellis_decode(code.tobytes(), bits, widths, own, PARITY[32]) for code in codes]
     np.testing.assert_array_equal(out.T, expected)
-
-
-@pytest.mark.parametrize("level", levels()[1:])
-@pytest.mark.parametrize(("rows", "k", "m"), [(1, 1, 1), (3, 50, 50), (300, 24, 5), (517, 130, 77)])
-def test_products_of_rows_depend_on_nothing_else(level, rows, k, m):
-    x, matrix = RNG.normal(size=(rows, k)).astype(np.float32), RNG.normal(size=(m, k)).astype(np.float32).T
-
-    def products(some, matrix):
-        out = np.empty((len(some), m), np.float32)
-        entries.multiply_rows(tag(level), tuple(SHAPES[level]), some, matrix, out)
-        return out
-
-    found = products(x, matrix)
-    np.testing.assert_allclose(found, x.astype(np.float64) @ matrix, atol=1e-5 * k)
-    np.testing.assert_array_equal(found, row_products(x, matrix))  # of the best level
-    for step in (1, 7, 256):
-        cut = [products(x[start : start + step], np.ascontiguousarray(matrix)) for start in range(0, rows, step)]
-        np.testing.assert_array_equal(found, np.concatenate(cut))
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is the run without the compiler")

@@ -8,12 +8,13 @@ import pytest
 import reference
 
 from vecstore.codecs.packing import join
+from vecstore.codecs.products import row_products
 from vecstore.kernels import byte, entries, levels, nibble
 from vecstore.kernels import numbers as plain_numbers
 from vecstore.kernels.arguments import PRODUCT, SQUARED, UNIT, Heap, NumberQueries, TableQueries, Tiles
 from vecstore.kernels.heap import push
 from vecstore.kernels.numbers import KINDS as NUMBERS
-from vecstore.kernels.numbers import RUN, aligned, whole_weights
+from vecstore.kernels.numbers import RUN, SHAPES, aligned, whole_weights
 from vecstore.kernels.scans import scan_batch, scan_numbers, scan_tiles
 
 RNG = np.random.default_rng(0)
@@ -411,6 +412,25 @@ def test_whole_weights_bound_the_product(level, d):
     assert np.abs(sums).max() < 2**31
     bounds = wholes[:, :1] + wholes[:, 1:] * sums
     assert (bounds >= products - 1e-6 * np.abs(products)).all()
+
+
+@every_level
+@pytest.mark.parametrize(("rows", "k", "m"), [(1, 1, 1), (3, 50, 50), (300, 24, 5), (517, 130, 77)])
+def test_products_of_rows_depend_on_nothing_else(level, rows, k, m):
+    x, matrix = RNG.normal(size=(rows, k)).astype(np.float32), RNG.normal(size=(m, k)).astype(np.float32).T
+
+    def products(some, matrix):
+        out = np.empty((len(some), m), np.float32)
+        entries.multiply_rows(levels.tag(level), tuple(SHAPES[level]), some, matrix, out)
+        return out
+
+    found = products(x, matrix)
+    np.testing.assert_allclose(found, x.astype(np.float64) @ matrix, atol=1e-5 * k)
+    if level != "plain":  # which has no instruction that multiplies and adds
+        np.testing.assert_array_equal(found, row_products(x, matrix))  # of the best level
+    for step in (1, 7, 256):
+        cut = [products(x[start : start + step], np.ascontiguousarray(matrix)) for start in range(0, rows, step)]
+        np.testing.assert_array_equal(found, np.concatenate(cut))
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 40])
