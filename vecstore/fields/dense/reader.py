@@ -11,24 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec, CodecSpec
+from vecstore.codecs.codec import Codec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.document import field, whole
 from vecstore.errors import CorruptError
+from vecstore.fields.coded_reader import CodedReader
 from vecstore.fields.dense.encoding import Encoding
 from vecstore.fields.dense.rows import CodedVectors
 from vecstore.fields.dense.trained import TrainedDense
-from vecstore.fields.reader import FieldReader
 from vecstore.metric import METRICS, Metric
 from vecstore.shard.layers import LayerCodes
 
 __all__ = ["DenseReader"]
 
-MOST_DIMENSIONS = 1 << 20
 CHECKED_NUMBERS = 1 << 20
 
 
-class DenseReader(FieldReader):
+class DenseReader(CodedReader):
     """The vectors of a shard's field.
 
     Attributes
@@ -38,10 +37,6 @@ class DenseReader(FieldReader):
     """
 
     counted = ("missing",)
-
-    @cached_property
-    def dimensions(self) -> int:
-        return whole(self.about, "dimensions", self._container.path, least=1, most=MOST_DIMENSIONS)
 
     @cached_property
     def metric(self) -> Metric:
@@ -62,23 +57,9 @@ class DenseReader(FieldReader):
         own = ((name.removeprefix(self.prefix), *rest) for name, *rest in parts)
         return "dense", json.dumps(told, sort_keys=True), self.dimensions, self.metric, *own
 
-    @cached_property
-    def codec(self) -> Codec:
-        """The trained codec; the same object in shards that hold the same."""
-        if self.likeness not in self._models:
-            self._models[self.likeness] = self._restored()
-        return self._models[self.likeness]
-
-    def _restored(self) -> Codec:
-        path, prefix = self._container.path, f"{self.prefix}model."
-        spec = CodecSpec.from_dict(field(self.about, "codec", list, path))
-        arrays = {
-            name.removeprefix(prefix): self._container.expect(name).array() for name in self._container.names(prefix)
-        }
-        codec = Codec.restore(spec, self.dimensions, arrays)
+    def _refuse(self, codec: Codec) -> None:
         if any(layer.table is not None for layer in codec.layers):
-            raise CorruptError("vectors of a field have no tables that rows share", path=path)
-        return codec
+            raise CorruptError("vectors of a field have no tables that rows share", path=self._container.path)
 
     @cached_property
     def layers(self) -> tuple[LayerCodes, ...]:

@@ -11,24 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.codecs.codec import Codec, CodecSpec
+from vecstore.codecs.codec import Codec
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.document import field, whole
 from vecstore.errors import CorruptError
+from vecstore.fields.coded_reader import CodedReader
 from vecstore.fields.multi.tokens import CodedTokens, spread
 from vecstore.fields.multi.trained import TrainedMulti
-from vecstore.fields.reader import FieldReader
 from vecstore.shard.layers import LayerCodes
 
 __all__ = ["MultiReader"]
 
-MOST_DIMENSIONS = 1 << 20
 MOST_VECTORS = 1 << 32
 MOST_POOL = 1 << 16
 CHECKED_ROWS = 1024
 
 
-class MultiReader(FieldReader):
+class MultiReader(CodedReader):
     """The token vectors of a shard.
 
     Attributes
@@ -42,10 +41,6 @@ class MultiReader(FieldReader):
     @cached_property
     def vectors(self) -> int:
         return whole(self.about, "vectors", self._container.path, most=MOST_VECTORS)
-
-    @cached_property
-    def dimensions(self) -> int:
-        return whole(self.about, "dimensions", self._container.path, least=1, most=MOST_DIMENSIONS)
 
     @cached_property
     def likeness(self) -> Hashable:
@@ -62,23 +57,9 @@ class MultiReader(FieldReader):
     def _pool(self) -> int:
         return whole(self.about, "pool", self._container.path, least=1, most=MOST_POOL)
 
-    @cached_property
-    def codec(self) -> Codec:
-        """The trained codec of one vector; the same object in shards that hold the same."""
-        if self.likeness not in self._models:
-            self._models[self.likeness] = self._restored()
-        return self._models[self.likeness]
-
-    def _restored(self) -> Codec:
-        path, prefix = self._container.path, f"{self.prefix}model."
-        spec = CodecSpec.from_dict(field(self.about, "codec", list, path))
-        arrays = {
-            name.removeprefix(prefix): self._container.expect(name).array() for name in self._container.names(prefix)
-        }
-        codec = Codec.restore(spec, self.dimensions, arrays)
+    def _refuse(self, codec: Codec) -> None:
         if len(codec.layers) > 1 or codec.by_key or codec.layers[0].table is not None:
-            raise CorruptError("token vectors have one layer, and no tables that rows share", path=path)
-        return codec
+            raise CorruptError("token vectors have one layer, and no tables that rows share", path=self._container.path)
 
     @cached_property
     def codes(self) -> LayerCodes:
