@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from vecstore.container.opener import downloaded
 from vecstore.editing.commit import entry_of
 from vecstore.editing.lock import Lock
 from vecstore.errors import ConflictError, ExistsError, OptionError
-from vecstore.remote.commit import put_in_force
+from vecstore.remote.commit import put_for_good, put_in_force
 from vecstore.remote.heads import HEAD_SUFFIX
-from vecstore.remote.objects import Refused
 from vecstore.remote.path import RemotePath
 from vecstore.remote.urls import Place, place
 from vecstore.shard.models import MODEL, model_file
@@ -165,8 +164,8 @@ def _publish(target: RemotePath, new: Manifest, files: dict[str, Path], old: Man
     with ThreadPoolExecutor(UPLOADS) as pool:
         list(pool.map(lambda job: _put(*job), jobs))
     if old is not None:
-        with suppress(Refused):  # by a writer that was killed, or is about to be first
-            (target / kept_name(old.generation)).create(old.to_bytes())
+        # It is there after a writer that was killed, or is about to be first.
+        put_for_good(target.objects, f"{target.key}/{kept_name(old.generation)}", old.to_bytes())
     body = _renamed(new, named).to_bytes()
     put_in_force(target.objects, f"{target.key}/{MANIFEST_NAME}", body, mark, generation=new.generation)
 

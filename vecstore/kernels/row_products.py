@@ -30,7 +30,7 @@ def multiply_rows(level, shape, x, matrix, out):
     for i in range(whole, len(x)):
         for k in range(steps):
             last[i - whole, k] = x[i, k]
-    x_at, last_at, stride = np.int64(x.ctypes.data), np.int64(last.ctypes.data), np.int64(4 * steps)
+    x_at, stride = np.int64(x.ctypes.data), np.int64(4 * steps)
     weights_at, sums_at = np.int64(weights.ctypes.data), np.int64(sums.ctypes.data)
     for start in range(0, len(x), ROWS_AT_ONCE):
         stop = min(start + ROWS_AT_ONCE, len(x))
@@ -40,7 +40,8 @@ def multiply_rows(level, shape, x, matrix, out):
                 for j in range(width):
                     weights[k, j] = matrix[k, column + j] if j < wide else np.float32(0)
             for row in range(start, stop, together):
-                rows_at = x_at + row * stride if row < whole else last_at
+                # Asked for here: an array that only its address is left of is freed.
+                rows_at = x_at + row * stride if row < whole else np.int64(last.ctypes.data)
                 for i in range(together):
                     for j in range(width):
                         sums[i, j] = 0

@@ -1,4 +1,4 @@
-"""One object replaced by one of several writers, or by none, and what an answer that never came means."""
+"""Objects written by one of several writers, or by none, and what an answer that never came means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from vecstore.errors import CommitUncertainError, ConflictError, RemoteError
 from vecstore.remote.objects import Answer, Denied, Objects, Refused
 
-__all__ = ["put_in_force"]
+__all__ = ["put_for_good", "put_in_force"]
 
 ATTEMPTS = 3
 
@@ -52,6 +52,22 @@ def put_in_force(objects: Objects, name: str, body: bytes, mark: str | None, *, 
         "and do it again if it is not",
         generation=generation,
     ) from doubt
+
+
+def put_for_good(objects: Objects, name: str, body: bytes) -> None:
+    """Write an object that is never changed, unless it is there; raises `RemoteError`.
+
+    Libraries do not repeat a conditional write whose answer got lost, since it may have been done: here that is well.
+    """
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            objects.create(name, body)
+            return
+        except Refused:  # another writer was first, or this one was
+            return
+        except RemoteError as error:
+            if isinstance(error, Denied) or not left:
+                raise
 
 
 def _read_back(objects: Objects, name: str) -> Answer | None:

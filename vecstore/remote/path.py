@@ -118,10 +118,6 @@ class RemotePath:
         """Remove the object; nothing happens where it is not there."""
         self.objects.delete(self.key)
 
-    def create(self, body: bytes) -> None:
-        """Write the object, which must not be there; raises `Refused` where it is."""
-        self.objects.create(self.key, body)
-
     def iterdir(self) -> Iterator[RemotePath]:
         """Yield the objects in this folder; what the listing says of each is what its `stat` returns."""
         for key, about in self.objects.listed(f"{self.key}/"):

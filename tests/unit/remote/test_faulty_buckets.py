@@ -155,6 +155,19 @@ def test_a_commit_that_nobody_confirms_is_uncertain(s3: str, proxy: Proxy) -> No
     assert "newer" not in vecstore.open(f"{s3}/x.vecs")
 
 
+@pytest.mark.parametrize("fault", ON_THE_WAY)
+def test_an_answer_about_an_old_manifest_that_is_spoiled_is_asked_for_again(s3: str, proxy: Proxy, fault: str) -> None:
+    vecstore.write(f"{s3}/x.vecs", X, KEYS, "f32")
+    first = threading.Lock()
+    proxy.plan = lambda asked: (
+        fault if asked.method == "PUT" and "/manifest-" in asked.path and first.acquire(blocking=False) else None
+    )
+    with vecstore.edit(f"{s3}/x.vecs") as e:
+        e.append(X[:1], ["new"])
+    assert first.locked()
+    assert "new" in vecstore.open(f"{s3}/x.vecs") and "new" not in vecstore.open(f"{s3}/x.vecs", generation=0)
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
 def test_two_writers_on_a_bad_network_lose_nothing(seed: int, s3: str, proxy: Proxy, tmp_path: Path) -> None:
     vecstore.write(f"{s3}/x.vecs", X, KEYS, "f32")
