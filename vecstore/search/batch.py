@@ -31,7 +31,7 @@ from vecstore.search.trellis_scanner import TrellisScanner
 
 __all__ = ["Batch", "Found", "joined"]
 
-SHARED_BYTES = 40 * 1024 * 1024  # of code, times queries: less is scanned before another thread has woken up
+SHARED_BYTES = 16 * 1024 * 1024  # of code, times queries: less is scanned before another thread has woken up
 PIECE_BYTES = 2 * 1024 * 1024  # the same, at least, of each piece
 PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leaves the rest to the others
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
