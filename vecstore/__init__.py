@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec, CodecSpec, codec
     from vecstore.conversion.capacity import plan
     from vecstore.conversion.conversion import convert, write
+    from vecstore.conversion.renewal import certify
     from vecstore.conversion.report import Report
     from vecstore.conversion.writer import Writer
     from vecstore.editing.bucket import upload
@@ -54,6 +55,7 @@ _HOMES = {
     "Vectors": "vecstore.store.vectors:Vectors",
     "Writer": "vecstore.conversion.writer:Writer",
     "__version__": "vecstore.version:__version__",
+    "certify": "vecstore.conversion.renewal:certify",
     "clean": "vecstore.editing.cleaning:clean",
     "compact": "vecstore.editing.compaction:compact",
     "codec": "vecstore.codecs.codec:codec",
@@ -84,6 +86,7 @@ __all__ = [
     "Vectors",
     "Writer",
     "__version__",
+    "certify",
     "clean",
     "codec",
     "compact",

@@ -43,6 +43,7 @@ def test_names_of_the_package():
             "Vectors",
             "Writer",
             "__version__",
+            "certify",
             "clean",
             "codec",
             "compact",

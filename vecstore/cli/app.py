@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from vecstore.cli import (
     benching,
+    certifying,
     demonstration,
     editing,
     importing,
@@ -64,6 +65,7 @@ app = typer.Typer(
 for module in (
     writing,
     editing,
+    certifying,
     peeking,
     importing,
     looking,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from vecstore.shard.certificate import ROWS_AS_QUERIES, Certificate
+from vecstore.shard.certificate import CODES, ORIGINALS, ROWS_AS_QUERIES, Certificate
 
 __all__ = ["certificate", "covered", "recalls"]
 
 
 def certificate(found: Certificate) -> list[tuple[str, str]]:
     """Return the lines of a certificate (or of what older files have in its place)."""
-    reason = "tables are fitted to every row" if found.tables else "there were few"
-    seen = "that training did not see" if found.held_out else f"of the training sample: {reason}"
-    lines = [] if found.rows is None else [("measured on", f"{found.rows:,} rows {seen}")]
+    lines = [] if found.rows is None else [("measured on", f"{found.rows:,} rows {_seen(found)}")]
     lines += [*recalls(found), *_cosines(found)]
     if found.relative_error is not None:
         error = found.relative_error
@@ -21,21 +19,28 @@ def certificate(found: Certificate) -> list[tuple[str, str]]:
     if found.bytes is not None:
         size = found.bytes
         lines.append(("bytes", f"{size.row:.1f} a row as budgets count, {size.code} of them the code"))
-    return [*lines, *_tables(found), *_rescoring(found)]
+    return [*lines, *_tables(found), *_rescoring(found), *_found(found)]
 
 
 def covered(found: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Return lines that say of which rows a certificate speaks, where others came since."""
-    if found is None or not found["added"] + found["deleted"]:
+    if found is None or (found["at"] is None and not found["added"] + found["deleted"]):
         return []
-    told = f"the {found['measured']:,} rows of the conversion; since then {found['added']:,} were added and "
-    told += f"{found['deleted']:,} deleted, up to generation {found['generation']}"
+    told = f"the {found['measured']:,} rows of " + (
+        "the conversion" if found["at"] is None else f"generation {found['at']}, measured again"
+    )
+    if found["added"] + found["deleted"]:
+        told += f"; since then {found['added']:,} were added and {found['deleted']:,} deleted, up to generation "
+        told += f"{found['generation']}"
     lines = [("speaks of", told)]
+    if found["against"] == CODES:
+        lines.append(("", "by their codes alone: recall, cosine and error are those of the conversion's rows, and not"))
+        lines.append(("", "compared with the originals of rows added since; vecstore certify STORE DUMP does that"))
     drift = found["drift"]
     if drift:
         lines.append(("", f"R² of added rows {drift['r2']:.3f} at least, of the codec's own {drift['own_r2']:.3f}"))
     if found["stale"]:
-        lines.append(("", "stale: over 10% of the rows were not measured; convert the store again to measure all"))
+        lines.append(("", "stale: over 10% of the rows were not measured; vecstore certify measures again"))
     return lines
 
 
@@ -50,8 +55,27 @@ def recalls(found: Certificate) -> list[tuple[str, str]]:
             lines.append(("recall", f"{numbers}: {where}{beyond}"))
     low = None if found.recall is None or found.query_recall is not None else found.recall.of_real_queries
     if low is not None:
-        lines.append(("", f"real queries often miss up to a third more, @10 {low:.3f}: convert with --queries FILE"))
+        command = "convert" if found.again is None else "certify"
+        lines.append(("", f"real queries often miss up to a third more, @10 {low:.3f}: {command} with --queries FILE"))
     return lines
+
+
+def _seen(found: Certificate) -> str:
+    if found.again is not None and found.again.against == ORIGINALS:
+        trained = "" if found.training_rows is None else f"; training saw {found.training_rows:,} of the conversion's"
+        return f"of the {found.again.rows:,} that lived{trained}"
+    reason = "tables are fitted to every row" if found.tables else "there were few"
+    return "that training did not see" if found.held_out else f"of the training sample: {reason}"
+
+
+def _found(found: Certificate) -> list[tuple[str, str]]:
+    if found.found is None:
+        return []
+    whose = ROWS_AS_QUERIES if found.found.by == ROWS_AS_QUERIES else "given queries"
+    numbers = ", ".join(f"@{k} {interval}" for k, interval in found.found.at.items())
+    return [
+        ("searches", f"find, of what exact scores of the codes put first, {numbers}: {found.found.queries:,} {whose}")
+    ]
 
 
 def _cosines(found: Certificate) -> list[tuple[str, str]]:

@@ -70,6 +70,11 @@ def recertify(
     certificate, provenance = certificate_in(store.description), store.description.get("provenance")
     if certificate == Certificate() or not isinstance(provenance, dict):
         raise OptionError(f"{store.path} has no certificate; stores that convert or write makes have one")
+    if store.info()["certified"] and store.info()["certified"]["at"] is not None:
+        raise OptionError(
+            f"{store.path}: the certificate was measured again after edits, not by the conversion; vecstore certify "
+            "measures it with another dump"
+        )
     if queries is not None and certificate.query_recall is None:
         raise OptionError(
             f"{store.path}: the certificate tells nothing of queries; convert with them for one that does"

@@ -176,7 +176,7 @@ def _compacted(directory: Path, workplace: Path, wait_s: float) -> Compacted:
             name = file_name("keys", generation, 0)
             built[name] = workplace / KEY_MAP
             maps = (entry_of(built[name], name, shards=[0, len(after)]),)
-        new = Manifest(generation, shards, maps, collisions, models)
+        new = Manifest(generation, shards, maps, collisions, models, old.measured)
         commit(directory, old, new, built)
     return Compacted(len(old.shards), len(shards), dropped, generation)
 

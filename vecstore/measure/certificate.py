@@ -17,14 +17,14 @@ from vecstore.codecs.codec import Codec
 from vecstore.codecs.dataset import Block
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.measure.calibration import Calibration, calibrate
-from vecstore.measure.fidelity import as_stored, measure_fidelity
+from vecstore.measure.fidelity import as_stored, fidelity_of
 from vecstore.measure.recall import GroundTruth, extrapolated, forecast
 from vecstore.measure.sample import Sample
 from vecstore.measure.spectrum import decibels, distortion_bound, spectrum
 from vecstore.metric import Metric
 from vecstore.shard.certificate import REAL_QUERIES, ROWS_AS_QUERIES, Bound, Certificate, Recall, RowBytes
 
-__all__ = ["measure_certificate"]
+__all__ = ["KS", "MOST_QUERIES", "measure_certificate", "measure_codec", "measure_decoded"]
 
 KS = (1, 10, 100)
 MOST_QUERIES = 2048  # of the user's own; more take longer and say little else
@@ -58,12 +58,30 @@ def measure_certificate(
     queries : (q, d) float32, optional
         The user's own.
     """
-    measured = sample.measured
-    fidelity = measure_fidelity(
-        trained, measured.vectors, keep_norms=keep_norms, seed=seed, rows=measured.rows, keys=measured.keys
-    )
     decoded = _decoded(trained, sample.rows, keep_norms=keep_norms)
-    asking = measured.vectors
+    found, calibration = measure_decoded(sample, decoded, metric=metric, seed=seed, queries=queries)
+    found = replace(found, held_out=sample.held_out > 0 and not trained.shared)
+    return measure_codec(found, trained, sample, rows=rows, beside=beside), calibration
+
+
+def measure_codec(
+    found: Certificate, trained: Codec | MixedCodec, sample: Sample, *, rows: int, beside: float
+) -> Certificate:
+    """Return a certificate with what only the codec tells; the parameters are those of `measure_certificate`."""
+    base, error = _searched(sample.rows.vectors, sample), found.relative_error or 0.0
+    bound = _bound(base, trained.layers[-1].code_bytes, error)
+    return replace(found, **_facts(trained), bytes=_row_bytes(trained, rows, beside), bound=bound)
+
+
+def measure_decoded(
+    sample: Sample, decoded: Floats, *, metric: Metric, seed: int, queries: Floats | None = None
+) -> tuple[Certificate, Calibration | None]:
+    """As `measure_certificate`, of what the rows of a sample are decoded to, (n, d) float32, however that came about.
+
+    What only the codec tells is left out.
+    """
+    asking = sample.measured.vectors
+    fidelity = fidelity_of(asking, decoded[: len(asking)], seed=seed)
     searching = _Searching(metric, seed, sample.total)
     others = slice(sample.held_out, None)
     recall = searching.recall(ROWS_AS_QUERIES, asking, sample.rows.vectors[others], decoded[others])
@@ -71,20 +89,21 @@ def measure_certificate(
     if queries is not None and len(queries):
         asking = queries[np.sort(np.random.default_rng(seed).permutation(len(queries))[:MOST_QUERIES])]
         query_recall = searching.recall(REAL_QUERIES, asking, sample.rows.vectors, decoded)
-    some = slice(sample.held_out, sample.held_out + CALIBRATED_ROWS)
-    base = sample.rows.vectors[some]
+    base = _searched(sample.rows.vectors, sample)
     truth = GroundTruth(asking, base, metric, KS[:1])  # the map is to serve real queries, where there are any
     certificate = replace(
         fidelity,
-        **_facts(trained),
         recall=recall,
         query_recall=query_recall,
-        bytes=_row_bytes(trained, rows, beside),
-        bound=_bound(base, trained.layers[-1].code_bytes, fidelity.relative_error or 0.0),
-        held_out=sample.held_out > 0 and not trained.shared,
+        held_out=sample.held_out > 0,
         training_rows=len(sample.train),
     )
-    return certificate, calibrate(truth, decoded[some], seed=seed)
+    return certificate, calibrate(truth, _searched(decoded, sample), seed=seed)
+
+
+def _searched(rows: Floats, sample: Sample) -> Floats:
+    """Return the rows of a sample among which scores are compared."""
+    return rows[sample.held_out : sample.held_out + CALIBRATED_ROWS]
 
 
 def _facts(trained: Codec | MixedCodec) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from vecstore.shard.certificate import Certificate
 __all__ = [
     "RAW",
     "as_stored",
+    "fidelity_of",
     "measure_fidelity",
 ]
 
@@ -51,7 +52,11 @@ def measure_fidelity(
         ``rows`` and ``seed``; ``cosine_mean``, ``cosine_p1``, ``cosine_min`` (zero vectors left out);
         ``relative_error``.
     """
-    decoded = as_stored(codec, held_out, rows, keys, keep_norms=keep_norms)
+    return fidelity_of(held_out, as_stored(codec, held_out, rows, keys, keep_norms=keep_norms), seed=seed)
+
+
+def fidelity_of(held_out: Floats, decoded: Floats, *, seed: int) -> Certificate:
+    """As `measure_fidelity`, of rows (n, d) and what they are decoded to."""
     found = cosines(held_out, decoded)
     some = found if len(found) else np.zeros(1)
     return Certificate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from vecstore.search.section import sections_of
 from vecstore.search.selection import Selection, as_numbers, as_rows
 from vecstore.search.trellis import Trellis
 from vecstore.search.where import mask_of
+from vecstore.shard.certificate import certificate_in, search_facts
 from vecstore.shard.shard import Shard
 
 __all__ = ["Prepared"]
@@ -40,12 +41,17 @@ class Prepared:
         Whether a search by a metric finds the best rows without rescoring; likewise.
     dead : (n,) int64
         Numbers of rows that no search finds, rising.
+    measured : mapping, optional
+        Members of descriptions that were measured of all shards, in the place of what each tells.
     """
 
-    def __init__(self, shards: Sequence[Shard], dead: NDArray[np.int64] = NOBODY) -> None:
+    def __init__(
+        self, shards: Sequence[Shard], dead: NDArray[np.int64] = NOBODY, measured: Mapping[str, Any] | None = None
+    ) -> None:
         self.shards, self.sections = shards, sections_of(shards)
         self.edges: list[int] = np.cumsum([0, *(section.rows for section in self.sections)]).tolist()
         self.dead, self._living = dead, Selection(self.sections, self.edges, None, dead if len(dead) else None)
+        self._measured = measured or {}  # members of descriptions that are true of all shards
         self._filtered: dict[str, Selection] = {}
         self._trellises: dict[tuple[int, int], Trellis | None] = {}
         self._served: dict[SearchMetric, bool] = {}
@@ -124,14 +130,24 @@ class Prepared:
     def oversampling(self, recall: float | None) -> int:
         """Return how many rows of a coarse layer are rescored for each one wanted; see `oversampling`."""
         if recall not in self._oversampling:
-            self._oversampling[recall] = oversampling([shard.description for shard in self.shards], recall)
+            self._oversampling[recall] = oversampling(self._descriptions, recall)
         return self._oversampling[recall]
+
+    @property
+    def _descriptions(self) -> list[Mapping[str, Any]]:
+        """What shards tell of searches, or what was measured of all of them since."""
+        own: list[Mapping[str, Any]] = [shard.description for shard in self.shards]
+        later = search_facts(certificate_in(self._measured))
+        if not later:
+            return own
+        told = [certificate_in(description) for description in own]
+        # A shard that tells nothing has a codec of its own, of which nothing was measured.
+        return [{"certificate": each.to_dict() | (later if search_facts(each) else {})} for each in told]
 
     def plan(self, recall: float | None, scan_bytes: int | Literal["auto"]) -> Plan:
         """Return how first bytes of trellis codes are scanned; see `plan_of`."""
         key = recall, scan_bytes
         if key not in self._plans:
-            descriptions = [shard.description for shard in self.shards]
             size_bytes = self.sections[0].codec.layers[0].code_bytes
-            self._plans[key] = plan_of(descriptions, size_bytes, recall, scan_bytes, rows=self.rows)
+            self._plans[key] = plan_of(self._descriptions, size_bytes, recall, scan_bytes, rows=self.rows)
         return self._plans[key]

@@ -12,17 +12,24 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 __all__ = [
+    "CODES",
+    "ORIGINALS",
     "REAL_QUERIES",
     "ROWS_AS_QUERIES",
+    "SEARCH_FACTS",
+    "Again",
     "Bound",
     "Certificate",
     "Interval",
     "Recall",
     "RowBytes",
     "certificate_in",
+    "search_facts",
 ]
 
 ROWS_AS_QUERIES, REAL_QUERIES = "rows as queries", "real queries"
+ORIGINALS, CODES = "originals", "codes"  # what a later measurement compared with
+SEARCH_FACTS = ("oversampling", "oversample", "prefixes")  # members that searches read
 HARDER = 1 / 3  # of the neighbours that rows as queries miss, real ones often miss so many more: docs/tuning.md
 
 
@@ -133,6 +140,40 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Again:
+    """When a store was measured again, after its conversion.
+
+    Attributes
+    ----------
+    generation, rows : int
+        Which one, and how many rows lived in it.
+    added, deleted : int
+        Rows that had come and gone since the conversion: what later generations count is beyond these.
+    against : {"originals", "codes"}
+        What was compared with: the vectors of a dump, which tells all; or exact scores of the codes, which tells what
+        searches find of these, and nothing of what the codes lost.
+    """
+
+    generation: int
+    rows: int
+    added: int
+    deleted: int
+    against: str
+
+    @classmethod
+    def from_dict(cls, given: Any) -> Self | None:
+        """Return what `vars` gave, or None."""
+        document = _mapping(given)
+        generation, rows, added, deleted = (
+            _whole(document.get(name)) for name in ("generation", "rows", "added", "deleted")
+        )
+        against = document.get("against")
+        if generation is None or rows is None or added is None or deleted is None or against not in (ORIGINALS, CODES):
+            return None
+        return cls(generation, rows, added, deleted, against)
+
+
+@dataclass(frozen=True)
 class Certificate:
     """What a store says of its quality.
 
@@ -150,6 +191,10 @@ class Certificate:
         Facts of tables that rows share.
     recall, query_recall : Recall or None
         Of rows as queries, and of the user's own.
+    found : Recall or None
+        Of what exact scores of the codes put first, what a search finds as it is by default.
+    again : Again or None
+        Where the store was measured again after its conversion.
     bytes : RowBytes or None
     bound : Bound or None
     held_out, unseen : bool or None
@@ -176,6 +221,8 @@ class Certificate:
     tables: dict[str, Any] | None = None
     recall: Recall | None = None
     query_recall: Recall | None = None
+    found: Recall | None = None
+    again: Again | None = None
     bytes: RowBytes | None = None
     bound: Bound | None = None
     held_out: bool | None = None
@@ -189,9 +236,9 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form: what there is to say, and no more."""
         document = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "more"}
-        for name in ("recall", "query_recall"):
+        for name in ("recall", "query_recall", "found"):
             document[name] = document[name] and document[name].to_dict()
-        for name in ("bytes", "bound"):
+        for name in ("again", "bytes", "bound"):
             document[name] = document[name] and dict(vars(document[name]))
         kept = {name: value for name, value in document.items() if value is not None}
         if self.blocks is not None:
@@ -222,6 +269,12 @@ class Certificate:
 def certificate_in(description: Mapping[str, Any]) -> Certificate:
     """Return the certificate of a store, empty where it has none; files of before 1.2 call it ``fidelity``."""
     return Certificate.from_dict(description.get("certificate") or description.get("fidelity"))
+
+
+def search_facts(certificate: Certificate) -> dict[str, Any]:
+    """Return the members that searches read, where there are some."""
+    found = {name: getattr(certificate, name) for name in SEARCH_FACTS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _number(given: Any) -> float | None:
@@ -269,7 +322,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("cosine_mean", "cosine_p1", "cosine_min", "relative_error", "weighted_r2"), _number),
     **dict.fromkeys(("held_out", "unseen"), _flag),
     **dict.fromkeys(("tables", "prefixes"), _object),
-    **dict.fromkeys(("recall", "query_recall"), Recall.from_dict),
+    **dict.fromkeys(("recall", "query_recall", "found"), Recall.from_dict),
+    "again": Again.from_dict,
     "blocks": _objects,
     "oversampling": _factors,
     "bytes": RowBytes.from_dict,

@@ -36,7 +36,8 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         for name in file.names():
             group = name.partition(".")[0] if not name.startswith("codes.") else name
             parts[group] = parts.get(group, 0) + int(file.part(name).sizes.sum())
-    about = {} if snapshot.stores else first.description  # what one of several says is not true of all
+    # What one of several says is not true of all.
+    about = {} if snapshot.stores else first.description | snapshot.measured
     return {
         "path": snapshot.path,
         "format": ".".join(map(str, first.container.version)),

@@ -25,11 +25,14 @@ MANIFEST_NAME = "manifest.json"
 MAJOR, MINOR = 1, 0
 TOMBSTONES = "tombstones"  # a feature, and the member of a shard's entry that it is about
 MODELS = "models"  # a feature, and a member
+MEASURED = ("certificate", "calibration")  # members that take the place of those of the shards
 KNOWN_FEATURES = frozenset((TOMBSTONES, MODELS))  # what a manifest may require of its reader
 MOST_SHARDS = 1 << 16
 MOST_BYTES, MOST_VALUES = 1 << 26, 16 * MOST_SHARDS  # of a manifest
 
-_KNOWN = frozenset(("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3", MODELS))
+_KNOWN = frozenset(
+    ("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3", MODELS, *MEASURED)
+)
 Entries: TypeAlias = tuple[dict[str, Any], ...]
 
 _END = re.compile(rb',\n "xxh3": "[0-9a-f]{16}"\n}\n')  # how every manifest ends
@@ -57,6 +60,9 @@ class Manifest:
         Key hashes that several shards of one key map hold, with those shards.
     models : tuple of dict
         ``{"file", "bytes", "fingerprint"}`` of the files that hold what shards refer to.
+    measured : dict
+        What was measured of the store after its conversion, in the place of what shards tell: its ``certificate``, and
+        its ``calibration``.
     more : dict
         Members unknown here that a reader may ignore; kept when the manifest is rewritten.
     """
@@ -66,6 +72,7 @@ class Manifest:
     key_maps: tuple[dict[str, Any], ...] = ()
     collisions: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     models: tuple[dict[str, Any], ...] = ()
+    measured: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     more: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -120,6 +127,7 @@ class Manifest:
             "key_maps": list(self.key_maps),
             "collisions": self.collisions,
             **({MODELS: list(self.models)} if self.models else {}),
+            **self.measured,
         }
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return _sealed(text.removesuffix("\n}").encode() + b',\n "xxh3": "0000000000000000"\n}\n')
@@ -159,6 +167,7 @@ class Manifest:
             key_maps,
             _collisions(document, path),
             models,
+            {name: field(document, name, dict, path) for name in MEASURED if name in document},
             {name: value for name, value in document.items() if name not in _KNOWN},
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +44,11 @@ class ShownScores:
         from vecstore.measure.calibration import Calibration
 
         first = snapshot.shards[0]
-        found = first.description.get("calibration")
+        found, *others = map(_calibration, snapshot.stores or [snapshot])
         if found is None:
             message = f"{snapshot.path} holds no map to the original scores; convert the dump again for one"
             raise OptionError(message)
-        if any(store.shards[0].description.get("calibration") != found for store in snapshot.stores):
+        if any(other != found for other in others):
             raise OptionError(
                 f"{snapshot.path} have each a map of their own to the original scores; search one of them"
             )
@@ -65,3 +65,8 @@ class ShownScores:
         """Return scores, of any shape, as they are shown."""
         found = scores if self.calibration is None else self.calibration.original_of(scores)
         return np.asarray(-found if self.distance else found, np.float32)
+
+
+def _calibration(snapshot: Snapshot) -> Any:
+    """Return what a store tells of the original scores."""
+    return (snapshot.shards[0].description | snapshot.measured).get("calibration")

@@ -244,6 +244,11 @@ class Snapshot:
         return next((vectors for vectors in made if vectors is not None), None)
 
     @property
+    def measured(self) -> dict[str, Any]:
+        """Members of descriptions that the manifest has in the place of shards: a certificate, and calibration."""
+        return {} if self.manifest is None else self.manifest.measured
+
+    @property
     def codec(self) -> Codec:
         """The codec of all shards; raises `OptionError` where they have several, by what they are or by training."""
         codecs = list({id(shard.codec): shard.codec for shard in self.shards}.values())
@@ -266,7 +271,7 @@ class Snapshot:
         """What searches work on."""
         from vecstore.search.prepared import Prepared
 
-        return Prepared(self.shards, self.dead.rows)
+        return Prepared(self.shards, self.dead.rows, self.measured)
 
     @cached_property
     def has_columns(self) -> bool:

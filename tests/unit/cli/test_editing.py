@@ -75,3 +75,23 @@ def test_columns_of_a_dump_come_along(tmp_path, vecstore, ending):
     with library.open(path) as store:
         assert store.lookup(KEYS, columns=["size"]).columns["size"].to_pylist() == list(range(120))
         assert store.columns.column_names == ["size"]
+
+
+def test_a_certificate_again(store, tmp_path, vecstore):
+    more, keys = str(tmp_path / "more.npy"), str(tmp_path / "more.txt")
+    result = vecstore("certify", store)
+    assert result.exit_code == 2 and "one file" in result.stderr and result.stderr.count("\n") == 1
+    vecstore("append", store, more, "--keys", keys, "--to-directory")
+    assert "vecstore certify measures again" in vecstore("info", store).stdout
+    result = vecstore("certify", store)
+    assert result.exit_code == 0 and "by their codes alone" in result.stdout
+    assert "stale" not in vecstore("info", store).stdout
+    np.save(tmp_path / "all.npy", X)
+    (tmp_path / "all.txt").write_text("\n".join(KEYS))
+    result = vecstore("certify", store, tmp_path / "all.npy", "--keys", tmp_path / "all.txt")
+    assert result.exit_code == 0 and "120 that lived" in result.stdout
+    assert "generation 2, measured again" in " ".join(vecstore("info", store).stdout.split())
+    found = json.loads(vecstore("certify", store, more, "--keys", keys, "--json", "--queries", more).stdout or "{}")
+    assert found == {}  # that dump has no more than 20 of the rows
+    result = vecstore("verify", store, "--certificate", tmp_path / "all.npy", "--keys", tmp_path / "all.txt")
+    assert result.exit_code == 2 and "certify" in result.stderr

@@ -11,7 +11,7 @@ import vecstore
 from vecstore.measure.drift import DriftWarning
 
 X = np.random.default_rng(0).normal(size=(700, 8)).astype(np.float32)
-UNCHANGED = {"added": 0, "deleted": 0, "drift": None, "stale": False}
+UNCHANGED = {"added": 0, "deleted": 0, "drift": None, "at": None, "against": None, "stale": False}
 
 
 def certified(path: Path) -> dict:
