@@ -21,7 +21,7 @@ from vecstore.formats.key_column import KeyColumn
 from vecstore.formats.keys_beside import keys_beside
 from vecstore.formats.reading import ReadingOptions
 from vecstore.formats.stream import Stream
-from vecstore.formats.text_writer import decimals
+from vecstore.formats.text_writer import write_rows
 
 from vecstore.errors import FormatError, did_you_mean
 
@@ -292,13 +292,11 @@ def _write_csv(output: Output) -> None:
         file.write((",".join(names) + "\n").encode())
         for keys, vectors in output.pairs:
             own = range(row, row + len(vectors)) if keys is None else keys
-            lines = []
-            for key, numbers in zip(own, decimals(vectors, b","), strict=True):
-                text = key if isinstance(key, bytes) else str(key).encode()
-                if b"\0" in text or b"\r" in text:
-                    raise FormatError("csv cannot hold keys with zero bytes or carriage returns", path=output.path)
-                lines.append(b'"' + text.replace(b'"', b'""') + b'",' + numbers + b"\n")
-            file.write(b"".join(lines))
+            texts = [key if isinstance(key, bytes) else str(key).encode() for key in own]
+            if any(b"\0" in text or b"\r" in text for text in texts):
+                raise FormatError("csv cannot hold keys with zero bytes or carriage returns", path=output.path)
+            heads = [b'"' + text.replace(b'"', b'""') + b'",' for text in texts]
+            write_rows(file, heads, vectors, separator=b",")
             row += len(vectors)
 
 
@@ -306,7 +304,7 @@ def _write_tsv(output: Output) -> None:
     """Write the pair of TensorBoard's projector: numbers here, keys in the file beside."""
     with output.file() as file, keys_beside(output) as blocks:
         for vectors in blocks:
-            file.write(b"".join(numbers + b"\n" for numbers in decimals(vectors, b"\t")))
+            write_rows(file, [b""] * len(vectors), vectors, separator=b"\t")
 
 
 FORMATS = (

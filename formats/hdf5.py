@@ -14,6 +14,7 @@ from vecstore.formats.array_dump import ArrayDump
 from vecstore.formats.array_keys import open_keys
 from vecstore.formats.dump import Dump, Keys, KeyType, Problem
 from vecstore.formats.format import SURE, Format, Output
+from vecstore.formats.hdf5_strings import HeapStrings
 from vecstore.formats.head import Head
 from vecstore.formats.key_column import KeyColumn
 from vecstore.formats.keys import convert_integers, convert_text, encode_strings, row_place
@@ -47,7 +48,7 @@ class LibraryArray:
 class LibraryKeys(KeyColumn):
     """Keys in such an array: integers, fixed or variable strings."""
 
-    def __init__(self, array: LibraryArray, key_type: KeyType | None) -> None:
+    def __init__(self, array: LibraryArray | HeapStrings, key_type: KeyType | None) -> None:
         kinds: dict[str, KeyType] = {"i": "int64", "u": "int64", "S": "str", "U": "str", "O": "str", "T": "str"}
         if len(array.shape) != 1 or array.dtype.kind not in kinds:
             raise FormatError(
@@ -115,6 +116,17 @@ def _array(path: Path, name: str, shaped: Shaped) -> LibraryArray:
     return LibraryArray(path, opened, shaped.shape, shaped.dtype, f"dataset {name!r}")
 
 
+def _key_array(path: Path, name: str, shaped: Shaped) -> LibraryArray | HeapStrings:
+    """Return strings by the references to them, where these lie together in the file; anything else by the library."""
+    with _translated(path), _h5py().File(path, "r") as file:
+        dataset = file[name]
+        start = dataset.id.get_offset()
+        strings = _h5py().check_string_dtype(dataset.dtype)
+        if strings is None or strings.length is not None or len(shaped.shape) != 1 or start is None:
+            return _array(path, name, shaped)
+        return HeapStrings(path, start, file.userblock_size, shaped.shape, shaped.dtype, f"dataset {name!r}")
+
+
 def _open(head: Head, options: ReadingOptions) -> Dump:
     path = head.path
     with _translated(path):
@@ -123,7 +135,7 @@ def _open(head: Head, options: ReadingOptions) -> Dump:
     keys: KeyColumn | None = open_keys(options)
     beside = None
     if keys is None and (beside := key_array(found)) is not None:
-        keys = LibraryKeys(_array(path, beside, found[beside]), options.get("key_type"))
+        keys = LibraryKeys(_key_array(path, beside, found[beside]), options.get("key_type"))
     dump = ArrayDump(_array(path, chosen, found[chosen]), keys, format="hdf5")
     dump.left_out = left_out(found, chosen, beside)
     return dump

@@ -17,7 +17,7 @@ from vecstore.formats.format import Format, Output
 from vecstore.formats.head import BOM, Head
 from vecstore.formats.reading import ReadingOptions
 from vecstore.formats.stream import Stream
-from vecstore.formats.text_writer import decimals
+from vecstore.formats.text_writer import write_rows
 
 from vecstore.errors import FormatError
 
@@ -174,19 +174,16 @@ def _sniff(head: Head) -> float:
 
 
 def _write(output: Output) -> None:
-    row = 0
     with output.file() as file:
         for keys, vectors in output.pairs:
-            numbers = decimals(vectors, b",")
-            own = range(row, row + len(vectors)) if keys is None else keys
-            lines = []
-            for key, text in zip(own.tolist() if isinstance(own, np.ndarray) else own, numbers, strict=True):
-                if isinstance(key, bytes):
-                    raise FormatError("jsonl has no keys of bytes; export to parquet", path=output.path)
-                before = b"" if keys is None else b'"key":' + json.dumps(key).encode() + b","
-                lines.append(b"{" + before + b'"vector":[' + text + b"]}\n")
-            file.write(b"".join(lines))
-            row += len(vectors)
+            if keys is None:
+                heads = [b'{"vector":['] * len(vectors)
+            elif any(isinstance(key, bytes) for key in keys):
+                raise FormatError("jsonl has no keys of bytes; export to parquet", path=output.path)
+            else:
+                own = keys.tolist() if isinstance(keys, np.ndarray) else keys
+                heads = [b'{"key":' + json.dumps(key).encode() + b',"vector":[' for key in own]
+            write_rows(file, heads, vectors, separator=b",", tail=b"]}\n")
 
 
 FORMATS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -14,10 +14,10 @@ from vecstore.formats.format import Output
 from vecstore.errors import FormatError
 from vecstore.kernels import entries
 
-_LONGEST = 17  # bytes of a number, with what separates it from the next
+_LONGEST, _SPARE = 17, 32  # bytes of a number with what separates it from the next, and behind the last one
 _AT_ONCE = 1 << 15  # numbers whose text stays in a processor's second cache
 
-__all__ = ["decimals", "text_keys", "write_glove", "write_word2vec"]
+__all__ = ["text_keys", "write_glove", "write_rows", "write_word2vec"]
 
 
 def write_word2vec(output: Output) -> None:
@@ -35,26 +35,32 @@ def write_glove(output: Output) -> None:
 
 def _write_lines(file: IO[bytes], output: Output, what: str) -> None:
     for keys, _, vectors in text_keys(output, forbidden=b" \t\r\n", what=what):
-        lines = zip(keys, decimals(vectors), strict=True)
-        file.write(b"".join(key + b" " + numbers + b"\n" for key, numbers in lines))
+        write_rows(file, [key + b" " for key in keys], vectors)
 
 
-def decimals(vectors: NDArray[np.float32], separator: bytes = b" ") -> list[bytes]:
-    """Return each row as the shortest decimals that read back as the same float32."""
-    given, rows = np.ascontiguousarray(vectors, np.float32), []
+def write_rows(
+    file: IO[bytes],
+    heads: Sequence[bytes],
+    vectors: NDArray[np.float32],
+    *,
+    separator: bytes = b" ",
+    tail: bytes = b"\n",
+) -> None:
+    """Write what begins each row, its numbers as the shortest decimals that read back as they are, and a tail."""
+    given, end = np.ascontiguousarray(vectors, np.float32), np.frombuffer(tail, np.uint8)
     step = max(_AT_ONCE // max(given.shape[1], 1), 1)
-    out, ends = np.empty(_LONGEST * step * given.shape[1], np.uint8), np.empty(step, np.int64)
     for first in range(0, len(given), step):
-        some, start = given[first : first + step], 0
-        entries.write_decimals(some, separator[0], out, ends)
-        text = memoryview(out)
-        for row, end in enumerate(ends[: len(some)].tolist()):
-            if end < 0:  # a number that is not finite, or very large or small
-                rows.append(separator.join(some[row].astype("S").tolist()))
-                continue
-            rows.append(text[start:end].tobytes())
-            start = end
-    return rows
+        some, own = given[first : first + step], heads[first : first + step]
+        ends = np.zeros(len(own) + 1, np.int64)
+        np.cumsum([len(head) for head in own], out=ends[1:])
+        room = int(ends[-1]) + (_LONGEST * given.shape[1] + len(tail)) * len(own) + _SPARE
+        begun, out, row = np.frombuffer(b"".join(own), np.uint8), np.empty(room, np.uint8), 0
+        while row < len(some):
+            row, size = entries.write_lines(some, row, begun, ends, separator[0], end, out)
+            file.write(out[:size])
+            if row < len(some):  # a number that is not finite, or very small
+                file.write(own[row] + separator.join(some[row].astype("S").tolist()) + tail)
+                row += 1
 
 
 def text_keys(output: Output, *, forbidden: bytes, what: str) -> Iterator[tuple[list[bytes], int, NDArray[np.float32]]]:

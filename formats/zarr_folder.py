@@ -19,6 +19,7 @@ from vecstore.formats.key_spool import KeySpool
 from vecstore.formats.reading import ReadingOptions
 from vecstore.formats.replacement import FolderReplacement
 from vecstore.formats.table_choice import Shaped, key_array, left_out, vector_array
+from vecstore.formats.zarr_store import guarded_store
 
 from vecstore.errors import FormatError, require
 
@@ -26,6 +27,7 @@ __all__ = ["FORMATS"]
 
 _CHUNK_BYTES = 4 << 20
 _MOST_CHUNK_BYTES = 256 << 20
+_LEAST_BOUND = 32 << 20  # of what a chunk may unpack to
 
 
 def _zarr(verb: str = "reading") -> Any:
@@ -43,34 +45,42 @@ def _translated(path: Path) -> Iterator[None]:
         raise FormatError(f"the zarr data is truncated or damaged ({reason}); fetch it again", path=path) from error
 
 
-def _arrays(path: Path) -> dict[str, Any]:
-    opened = _zarr().open(str(path), mode="r")
+def _arrays(path: Path, most_bytes: int = _LEAST_BOUND, most_strings: int | None = None) -> dict[str, Any]:
+    opened = _zarr().open(guarded_store(path, most_bytes, most_strings), mode="r")
     return {"": opened} if hasattr(opened, "shape") else dict(opened.arrays())
 
 
-def _array(path: Path, name: str, shaped: Shaped) -> LibraryArray:
+def _array(path: Path, name: str, array: Any) -> LibraryArray:
+    shaped, chunk = _shaped(array), int(np.prod([float(length) for length in array.chunks]))
+    chunk_bytes = chunk * shaped.dtype.itemsize
+    if chunk_bytes > _MOST_CHUNK_BYTES:
+        found = str(chunk_bytes)
+        raise FormatError("has chunks too large to read one at a time", path=path, expected="256 MiB", found=found)
+    strings = chunk if shaped.dtype.kind in "OT" else None
+
     @contextmanager
     def opened() -> Iterator[Any]:
         with _translated(path):
-            yield _arrays(path)[name]
+            yield _arrays(path, max(chunk_bytes, _LEAST_BOUND), strings)[name]
 
     return LibraryArray(path, opened, shaped.shape, shaped.dtype, f"array {name!r}" if name else None)
+
+
+def _shaped(array: Any) -> Shaped:
+    return Shaped(tuple(array.shape), np.dtype(array.dtype))
 
 
 def _open(head: Head, options: ReadingOptions) -> Dump:
     path = head.path
     with _translated(path):
         arrays = _arrays(path)
-        found = {name: Shaped(tuple(array.shape), np.dtype(array.dtype)) for name, array in arrays.items()}
+        found = {name: _shaped(array) for name, array in arrays.items()}
     chosen = vector_array(found, path, options.get("array"))
-    chunk = int(np.prod([float(length) for length in arrays[chosen].chunks])) * found[chosen].dtype.itemsize
-    if chunk > _MOST_CHUNK_BYTES:
-        raise FormatError("has chunks too large to read one at a time", path=path, expected="256 MiB", found=str(chunk))
     keys: KeyColumn | None = open_keys(options)
     beside = None
     if keys is None and (beside := key_array(found)) is not None:
-        keys = LibraryKeys(_array(path, beside, found[beside]), options.get("key_type"))
-    dump = ArrayDump(_array(path, chosen, found[chosen]), keys, format="zarr")
+        keys = LibraryKeys(_array(path, beside, arrays[beside]), options.get("key_type"))
+    dump = ArrayDump(_array(path, chosen, arrays[chosen]), keys, format="zarr")
     dump.left_out = left_out(found, chosen, beside)
     return dump
 

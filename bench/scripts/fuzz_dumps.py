@@ -4,7 +4,8 @@ Without files, a small one of every format that is written is attacked. Those th
 ``tests/data/dumps.zip``: unpack it and name what is in it.
 
 Each file is cut off, has bits flipped, numbers replaced by huge ones, pieces removed and repeated. What comes of
-it has to be a dump or a `FormatError`, soon, and in memory that the size of the file bounds.
+it has to be a dump or a `FormatError`, soon, and in memory that the size of the file bounds. A process of its own
+reads the mutations of a file; where one ends it, or holds it for long, another goes on behind.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import random
+import re
 import resource
 import shutil
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,6 +35,7 @@ Case: TypeAlias = tuple[Path, str | None, dict[str, Any]]
 
 MOST_SECONDS = 1.0
 MOST_BYTES = 64 << 20  # beside twice the file
+HELD_SECONDS = 10  # of the processor, after which a process is ended
 HUGE = (b"\xff" * 4, b"\xff" * 8, b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\0" * 8, b"999999999999", b"-1", b"{[" * 200)
 
 
@@ -63,28 +68,36 @@ def mutated(data: bytes, random_: random.Random) -> bytes:
 
 def attack(path: Path, format: str | None, scratch: Path, *, count: int, seed: int = 0, **options: Any) -> list[str]:
     """Read `count` mutations of a file or folder; return what went wrong, one line each."""
-    random_, wrong = random.Random(seed), []
+    found = _attempts(path, format, scratch, range(count), seed, options)
+    return [f"{path.name}, {number}: {fault}" for number, fault in found if fault]
+
+
+def _attempts(
+    path: Path, format: str | None, scratch: Path, numbers: range, seed: int, options: dict[str, Any]
+) -> Iterator[tuple[int, str | None]]:
+    """Yield what went wrong with each mutation; of those that did something wrong, the file is kept."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    for number in range(count):
-        victim = random_.choice(files)
-        target = scratch
+    size = sum(file.stat().st_size for file in files)
+    _read(path, format, options)  # libraries are imported now
+    for number in numbers:
+        random_ = random.Random(seed * 1_000_003 + number)
+        victim, target = random_.choice(files), scratch
         if path.is_dir():
             shutil.rmtree(scratch, ignore_errors=True)
             shutil.copytree(path, scratch)
             target = scratch / victim.relative_to(path)
         target.write_bytes(mutated(victim.read_bytes(), random_))
-        before, start = _peak(), time.process_time()
+        before, start = _peak(anew=True), time.process_time()
         fault = _read(scratch, format, options)
         elapsed_s, grown = time.process_time() - start, _peak() - before
         if elapsed_s > MOST_SECONDS:
             fault = f"took {elapsed_s:.1f} s"
-        if grown > MOST_BYTES + 2 * sum(file.stat().st_size for file in files):
+        if grown > MOST_BYTES + 2 * size:
             fault = f"took {grown >> 20} MiB"
         if fault:
             kept = scratch.with_name(f"{scratch.name}-{number}")
             (shutil.copytree if scratch.is_dir() else shutil.copy)(scratch, kept)
-            wrong.append(f"{path.name}, {kept}: {fault}")
-    return wrong
+        yield number, fault
 
 
 def written(folder: Path) -> list[Case]:
@@ -121,8 +134,36 @@ def _read(path: Path, format: str | None, options: dict[str, Any]) -> str | None
     return None
 
 
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _peak(*, anew: bool = False) -> int:
+    """Return the most memory so far, in bytes; from now on, where Linux lets one ask `anew`."""
+    try:
+        if anew:
+            Path("/proc/self/clear_refs").write_text("5")
+        return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024  # type: ignore[index]
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _attack_apart(case: Case, scratch: Path, count: int, seed: int) -> list[str]:
+    """Attack a file from processes of their own, which a mutation may end."""
+    path, format, options = case
+    asked = [sys.executable, "-m", __spec__.name, str(path), "--scratch", str(scratch), "--seed", str(seed)]
+    asked += ["--count", str(count)]
+    for name, value in {"format": format, **options}.items():
+        asked += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    first, wrong = 0, []
+    while first < count:
+        with subprocess.Popen(
+            [*asked, "--from", str(first)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            said, errors = process.communicate()
+        lines = [line.split("\t", 1) for line in said.splitlines() if "\t" in line]
+        wrong += [f"{path.name}, {number}: {fault}" for number, fault in lines if fault]
+        first = int(lines[-1][0]) + 1 if lines else first
+        if process.returncode:
+            wrong.append(f"{path.name}, {first}: the process ended ({process.returncode}): {errors.strip()[-300:]}")
+            first += 1
+    return wrong
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -133,15 +174,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--format")
     parser.add_argument("--dimensions", type=int, help="for annoy and raw")
+    for name in ("keys", "dtype", "array", "vector-column"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--from", type=int, dest="first", help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, required=True, help="a file or folder to write the mutations to")
     given = parser.parse_args(arguments)
-    named = {} if given.dimensions is None else {"dimensions": given.dimensions}
+    options = {name: getattr(given, name) for name in ("dimensions", "keys", "dtype", "array", "vector_column")}
+    named = {name: value for name, value in options.items() if value is not None}
+    if given.first is not None:
+        numbers = range(given.first, given.count)
+        for number, fault in _attempts(given.files[0], given.format, given.scratch, numbers, given.seed, named):
+            print(f"{number}\t{' '.join((fault or '').split())}", flush=True)
+            signal.setitimer(signal.ITIMER_PROF, HELD_SECONDS)
+            signal.alarm(6 * HELD_SECONDS)
+        signal.alarm(0)
+        return
     cases: list[Case] = [(path, given.format, named) for path in given.files]
     wrong = []
-    for path, format, options in cases or written(given.scratch.with_name(f"{given.scratch.name}-whole")):
-        scratch = given.scratch.with_name(f"{given.scratch.name}-{path.name}")
-        found = attack(path, format, scratch, count=given.count, seed=given.seed, **options)
-        print(f"{path.name}: {given.count} mutations, {len(found)} wrong", flush=True)
+    for case in cases or written(given.scratch.with_name(f"{given.scratch.name}-whole")):
+        scratch = given.scratch.with_name(f"{given.scratch.name}-{case[0].name}")
+        found = _attack_apart(case, scratch, given.count, given.seed)
+        print(f"{case[0].name}: {given.count} mutations, {len(found)} wrong", flush=True)
         wrong += found
     print("\n".join(wrong))
     sys.exit(bool(wrong))

@@ -1,4 +1,4 @@
-"""Lines of decimal numbers to float32, and float32 to decimals, compiled."""
+"""Lines of decimal numbers to float32, compiled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["KEY_END", "LINE_END", "LINE_NUMBER", "LINE_START", "LONGEST", "parse_lines", "write_decimals"]
+__all__ = ["KEY_END", "LINE_END", "LINE_NUMBER", "LINE_START", "parse_lines"]
 
 LINE_START, KEY_END, LINE_END, LINE_NUMBER = range(4)
 
@@ -17,12 +17,6 @@ _POWERS = np.array([float(f"1e{exponent}") for exponent in range(-100, _LARGEST 
 _SMALLEST = -100
 # Rounding the mantissa, the power and their product errs by less than 2^-51, cutting after 18 digits by 2^-56.
 _BELOW, _ABOVE = 1 - 2.0**-50, 1 + 2.0**-50
-
-LONGEST = 17  # bytes of a number that is written, with what separates it from the next
-_LEAST_DIGITS, _MOST_DIGITS = 6, 9  # all of six digits are told apart by float32; nine tell every float32 apart
-_SMALL, _LARGE = 1e-30, 1e30  # beyond, powers of ten are not exact enough
-_TENS = np.array([10**count for count in range(12)], np.int64)
-_POSITIONAL = (-5, 9)  # exponents written without one
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
@@ -154,123 +148,3 @@ def _parse_exponent(data: Any, at: int) -> tuple[Any, int]:
             power = power * 10 + np.int64(data[at] - 48)
         at += 1
     return -power if down else power, at
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def write_decimals(vectors: Any, separator: int, out: Any, ends: Any) -> None:
-    """Write each number as the shortest decimal that reads back as the same float32.
-
-    Six to nine digits are tried, until both ends of an interval around the decimal round to the number; zeros at the
-    end go. A decimal half way between two numbers, which readers may round either way, gets one more digit.
-    A row with a number that is not finite, or beyond 1e30 or below 1e-30, is left to the caller.
-
-    Parameters
-    ----------
-    vectors : ndarray, shape (n, d), float32
-    separator : int
-        The byte between two numbers of a row.
-    out : ndarray of uint8
-        Room for `LONGEST` bytes a number.
-    ends : ndarray of int64, shape (n,)
-        Receives where each row ends in `out`, without a separator; negative where the row is left to the caller, and
-        then minus where the next one begins, minus one.
-    """
-    at = 0
-    bits = vectors.view(np.int32)
-    for row in range(vectors.shape[0]):
-        first = at
-        for column in range(vectors.shape[1]):
-            if column:
-                out[at] = separator
-                at += 1
-            at = _write_number(vectors[row, column], bits[row, column], out, at)
-            if at < 0:
-                break
-        if at < 0:
-            at = first
-            ends[row] = -at - 1
-        else:
-            ends[row] = at
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _write_number(number: Any, bits: Any, out: Any, at: int) -> int:
-    """Return where the number ends; -1 when it is left to the caller."""
-    value = abs(np.float64(number))
-    if bits < 0:
-        out[at] = _MINUS
-        at += 1
-    if value == 0:
-        out[at] = 48
-        return at + 1
-    if not _SMALL < value < _LARGE:
-        return -1
-    digits, power = _shortest(value, (np.int64(bits) >> 23 & 255) - 127)
-    if power > _LARGEST:
-        return -1
-    count = 1
-    while digits >= _TENS[count]:
-        count += 1
-    exponent = count - 1 + power  # of the first digit
-    if _POSITIONAL[0] < exponent < _POSITIONAL[1]:
-        return _write_positional(digits, count, exponent, out, at)
-    out[at] = 48 + digits // _TENS[count - 1]
-    at += 1
-    if count > 1:
-        out[at] = _POINT
-        at = _write_digits(digits % _TENS[count - 1], count - 1, out, at + 1)
-    out[at] = 101
-    out[at + 1] = _MINUS if exponent < 0 else _PLUS
-    return _write_digits(abs(exponent), 2, out, at + 2)
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _shortest(value: Any, binary: Any) -> tuple[Any, Any]:
-    """Return the digits as a whole number without zeros at its end, and the power of ten that they are times.
-
-    `binary` is the power of two that is just below `value`.
-    """
-    exact = np.float32(value)
-    exponent = np.int64(np.floor(binary * 0.30102999566398120))
-    if value >= _POWERS[exponent + 1 - _SMALLEST]:
-        exponent += 1
-    for count in range(_LEAST_DIGITS, _MOST_DIGITS + 1):
-        power = exponent + 1 - count
-        scaled = value * _POWERS[-power - _SMALLEST] if power <= 0 else value / _POWERS[power - _SMALLEST]
-        digits = np.int64(scaled + 0.5)
-        back = digits / _POWERS[-power - _SMALLEST] if power <= 0 else digits * _POWERS[power - _SMALLEST]
-        if np.float32(back * _BELOW) == exact and np.float32(back * _ABOVE) == exact:
-            while digits % 10 == 0:
-                digits //= 10
-                power += 1
-            return digits, power
-    return np.int64(0), np.int64(_LARGEST + 1)
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _write_positional(digits: int, count: int, exponent: int, out: Any, at: int) -> int:
-    if exponent < 0:
-        out[at] = 48
-        out[at + 1] = _POINT
-        at += 2
-        for _ in range(-1 - exponent):
-            out[at] = 48
-            at += 1
-        return _write_digits(digits, count, out, at)
-    behind = count - 1 - exponent
-    if behind > 0:
-        at = _write_digits(digits // _TENS[behind], exponent + 1, out, at)
-        out[at] = _POINT
-        return _write_digits(digits % _TENS[behind], behind, out, at + 1)
-    return _write_digits(digits * _TENS[-behind], exponent + 1, out, at)
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _write_digits(number: Any, count: int, out: Any, at: int) -> int:
-    """Write a whole number with zeros before it, `count` digits in all."""
-    left = np.uint32(number)
-    for place in range(at + count - 1, at - 1, -1):
-        rest = left // np.uint32(10)
-        out[place] = np.uint32(48) + (left - rest * np.uint32(10))
-        left = rest
-    return at + count

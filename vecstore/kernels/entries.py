@@ -53,7 +53,7 @@ __all__ = [
     "string_numbers",
     "subword_ids",
     "sum_entries",
-    "write_decimals",
+    "write_lines",
     "xxh64_packed",
 ]
 
@@ -146,5 +146,5 @@ extend_codes = Entry("additive.extend", "i8, i8, f4[:, :], f4[:, :, ::1], f4[::1
 exchange_codes = Entry("additive.exchange", "f4[:, :, ::1], f4[:, :, :, ::1], f4[:, ::1], i8, out(u1[:, ::1])")
 add_targets = Entry("tables.add_targets", "i8[::1], i8[::1], f8[::1], f4[:, :], out(f8[:, ::1])")
 add_gram = Entry("tables.add_gram", "i8[::1], i8[::1], f8[::1], f8[:, ::1], out(f8[::1]), out(f8[:, ::1])")
-write_decimals = Entry("decimals.write_decimals", "f4[:, ::1], i8, out(u1[::1]), out(i8[::1])")
+write_lines = Entry("decimal_lines.write_lines", "f4[:, ::1], i8, u1[::1], i8[::1], i8, u1[::1], out(u1[::1])")
 parse_lines = Entry("decimals.parse_lines", "u1[::1], i8, i8, out(f4[:, ::1]), out(i8[:, ::1])")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from decimal import Decimal
 
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from vecstore.formats.text_writer import decimals
+from vecstore.formats.text_writer import write_rows
+
+
+def decimals(vectors: np.ndarray, separator: bytes = b" ") -> list[bytes]:
+    file = io.BytesIO()
+    write_rows(file, [b"a:", b""] * (len(vectors) // 2) + [b"key"] * (len(vectors) % 2), vectors, separator=separator)
+    lines = file.getvalue().split(b"\n")
+    assert lines.pop() == b"" and len(lines) == len(vectors)
+    return [line.removeprefix(b"a:").removeprefix(b"key") for line in lines]
 
 
 def digits_of(text: str) -> int:
