@@ -27,6 +27,7 @@ from vecstore.bench.scripts.conformance_layouts import (
     tabled,
 )
 from vecstore.bench.scripts.conformance_refused import refused
+from vecstore.bench.scripts.token_table import token_table
 
 import vecstore
 from vecstore.codecs.base import Floats
@@ -126,6 +127,7 @@ READ = {
     "columns": Example("f32", "str", options={"columns": COLUMNS}),
     "columns in cells": Example("cells:5,sq:8", "str", options={"columns": COLUMNS, "keep_order": False}),
     "fields": Example("f32", "str", options={"fields": FIELDS}),
+    "a static model": Example("f16", options={"texts": True}),
     "fields in cells": Example("cells:5,sq:8", options={"fields": FIELDS, "keep_order": False}),
     "deleted rows": Example(
         "sq:8", "str", rows=1200, dimensions=WIDE, options={"shard_bytes": 180_000}, deleted=(0, 3, 1100, 1199)
@@ -215,7 +217,10 @@ def write_read(folder: Path) -> Iterator[dict[str, Any]]:
             patch("vecstore.conversion.survey._drop_duplicates") if example.numbers == "colliding" else nullcontext()
         )
         with patch("vecstore.keys.map.SEGMENT_KEYS", example.segment_keys), duplicates:
-            vecstore.write(path, x, keys, example.spec, accept_dominated=True, **example.options)
+            if "texts" in example.options:
+                vecstore.convert(token_table(x), path, example.spec, accept_dominated=True)
+            else:
+                vecstore.write(path, x, keys, example.spec, accept_dominated=True, **example.options)
         if example.change is not None:
             example.change(path)
         if example.deleted:

@@ -26,9 +26,11 @@ from typing import Any
 
 import numpy as np
 from vecstore.bench.scripts.mutations import MUTATIONS
+from vecstore.bench.scripts.token_table import token_table
 
 import vecstore
 from vecstore.errors import KeyNotFoundError, OptionError, VecstoreError
+from vecstore.sentences import Encoder
 
 __all__ = ["DIMENSIONS", "KINDS", "ROWS", "Subject", "Verdict", "watch"]
 
@@ -56,6 +58,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "sharded": {"codec": "sq:8", "shard_bytes": 145_000},
     "sharded-int64": {"codec": "f16", "shard_bytes": 145_000, "keys": "int64"},
     "fields": {"codec": "f32", "fields": True},
+    "static": {"codec": "sq:8", "keys": None, "texts": True},
 }
 CHUNK = 250  # mutations that one process tries
 PATIENCE_S = 600  # for a chunk, before it counts as hanging
@@ -86,10 +89,14 @@ class Subject:
         x = rng.normal(size=(ROWS, DIMENSIONS)).astype(np.float32)
         self.keys = _keys(options.pop("keys", "str"))
         self.fields = _fields(x) if options.pop("fields", False) else None
+        self.texts = ["w1 w2 w600", "", "nothing w3"] if options.pop("texts", False) else []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            room = {"room": "." * 2000}  # for longer descriptions
-            vecstore.write(self.path, x, self.keys, accept_dominated=True, user=room, fields=self.fields, **options)
+            options |= {"accept_dominated": True, "user": {"room": "." * 2000}}  # for longer descriptions
+            if self.texts:
+                vecstore.convert(token_table(x), self.path, **options)
+            else:
+                vecstore.write(self.path, x, self.keys, fields=self.fields, **options)
         self.some = list(range(0, ROWS, 11))
         self.queries = rng.normal(size=(20, DIMENSIONS)).astype(np.float32)
         self.asked = list(range(ROWS)) if self.keys is None else self.keys
@@ -132,6 +139,8 @@ class Subject:
         }
         if self.fields is not None:
             steps |= self._of_fields(store)
+        if self.texts:
+            steps["encode"] = lambda: Encoder(store).encode(self.texts)
         if len(store) * store.dimensions > 10 * ROWS * DIMENSIONS:  # all vectors of that many are not asked for
             steps = {name: steps[name] for name in ("open", "info", "absent", "few", "verify")}
         found = {}

@@ -6,7 +6,7 @@ import numpy as np
 from samples import glove
 
 import vecstore
-from vecstore.spaces import Map, Neighbourhoods, combine, hubness
+from vecstore.spaces import Map, Neighbourhoods, adapt, combine, hubness
 
 ROWS = 600
 GONE = slice(50, 90)
@@ -26,6 +26,10 @@ def test_deleted_rows_are_passed_over(tmp_path, turn):
         found, expected = (Neighbourhoods(each, each, 5) for each in (store, same))
         np.testing.assert_allclose(found.near, expected.near, atol=1e-6)
         assert found.search(same.vectors[:9], 4).keys == expected.search(same.vectors[:9], 4).keys
+        known = [keys[row] for row in left[::3]]
+        asked, other = (adapt(each, known, vectors[left[::3]] @ turn) for each in (store, same))
+        assert asked.recall == other.recall > 0.99
+        assert asked.search(vectors[:3] @ turn, 4).keys == other.search(vectors[:3] @ turn, 4).keys
         Map(turn).convert(store, tmp_path / "turned.vecs")
         both = combine([store, same])
         assert both.keys == list(same)
