@@ -80,7 +80,8 @@ def test_stores_are_read(stores: Path, case: dict[str, Any]) -> None:
         if case["keys"] is None:
             return
         every = keys(case, json.loads((stores / case["keys_file"]).read_text()))
-        assert list(store.keys) == [other.keys()[row] for row in living] == every
+        others = other.keys()
+        assert list(store.keys) == [others[row] for row in living] == every
         some = every[:: max(len(every) // 100, 1)]
         assert (
             store.rows_of(some).tolist()
