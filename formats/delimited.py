@@ -20,6 +20,7 @@ from vecstore.formats.head import Head
 from vecstore.formats.key_column import KeyColumn
 from vecstore.formats.keys_beside import keys_beside
 from vecstore.formats.reading import ReadingOptions
+from vecstore.formats.record_reader import IGNORED, KEY, RecordReader
 from vecstore.formats.stream import Stream
 from vecstore.formats.text_writer import write_rows
 
@@ -116,6 +117,28 @@ class _Rows:
             raise FormatError(f"damaged: {error}", path=self.head.path) from None
 
     def blocks(self, most: int) -> Iterator[Block]:
+        """Yield what rows hold; those without lists and columns beside are read by compiled code."""
+        if self.listed is None and not self.beside:
+            roles = np.full(self.width, IGNORED, np.int64)
+            roles[self.columns] = range(self.dimensions)
+            if self.key is not None:
+                roles[self.key] = KEY
+            reader = RecordReader(self.head.path, self._delimiter, roles, self._odd_row)
+            yield from reader.blocks(most, skip=self.has_header)
+        else:
+            yield from self._slow_blocks(most)
+
+    def _odd_row(self, text: str, target: np.ndarray) -> tuple[bytes, Problem | None]:
+        """Read a record that is not plainly regular; return its key and what is wrong with it."""
+        row = next(self._parsed(io.StringIO(text, newline="")), [])
+        return self._key_of(row), self._fill(target, row)
+
+    def _key_of(self, row: list[str]) -> bytes:
+        return (row[self.key] if self.key is not None and self.key < len(row) else "").encode(
+            "utf-8", "surrogateescape"
+        )
+
+    def _slow_blocks(self, most: int) -> Iterator[Block]:
         rows = self._read()
         if self.has_header:
             next(rows, None)
@@ -128,8 +151,7 @@ class _Rows:
                 problem = self._fill(vectors[at], row)
                 if problem is not None:
                     problems[at] = Problem(problem.kind, f"row {done + at}: {problem}")
-                key = row[self.key] if self.key is not None and self.key < len(row) else ""
-                keys.append(key.encode("utf-8", "surrogateescape"))
+                keys.append(self._key_of(row))
             beside = {name: self._values(name, some, done) for name in self.beside}
             yield None if self.key is None else keys, vectors, problems, beside
             done += len(some)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def write_rows(
     for first in range(0, len(given), step):
         some, own = given[first : first + step], heads[first : first + step]
         ends = np.zeros(len(own) + 1, np.int64)
-        np.cumsum([len(head) for head in own], out=ends[1:])
+        np.cumsum(np.fromiter(map(len, own), np.int64, len(own)), out=ends[1:])
         room = int(ends[-1]) + (_LONGEST * given.shape[1] + len(tail)) * len(own) + _SPARE
         begun, out, row = np.frombuffer(b"".join(own), np.uint8), np.empty(room, np.uint8), 0
         while row < len(some):
@@ -95,4 +95,10 @@ def _refuse(texts: list[bytes], row: int, forbidden: bytes, what: str, path: Pat
 
 def _texts(keys: Keys, first: int, count: int) -> list[bytes]:
     values = range(first, first + count) if keys is None else keys
+    try:
+        together = "\n".join(cast("list[str]", values)).encode().split(b"\n")  # twice as fast as one by one
+    except TypeError:  # no strings
+        together = []
+    if len(together) == len(values):
+        return together
     return [value if isinstance(value, bytes) else str(value).encode() for value in values]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.formats.dump import Batch, Dump, KeyType, Problem, read_batch, to_float32
+from vecstore.formats.dump import Batch, Dump, KeyType, Problem, read_batch
 from vecstore.formats.format import Format, Output
 from vecstore.formats.head import Head
 from vecstore.formats.keys import convert_text, row_place
@@ -19,11 +18,13 @@ from vecstore.formats.text import header_of, parse_header
 from vecstore.formats.text_writer import text_keys
 
 from vecstore.errors import FormatError
+from vecstore.kernels import entries
 
 __all__ = ["FORMATS", "Word2vecBinaryDump"]
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20  # stays in a processor's cache while it is taken apart
+_MOST_BYTES = 256 << 20  # of vectors in a batch
 _LONGEST_KEY_BYTES = 1 << 20
 
 
@@ -41,16 +42,15 @@ class Word2vecBinaryDump(Dump):
     def _batches(self, rows: int) -> Iterator[Batch]:
         total, done = self.rows or 0, 0
         with Stream(self.path) as stream:
-            buffer = _Buffer(stream)
-            buffer.until(b"\n")
+            data = _Ahead(stream)
+            data.line()
             while done < total:
-                count = min(rows, total - done)
-                keys, vectors = self._read(buffer, count, done)
+                keys, vectors = self._read(data, min(rows, total - done), done)
                 problems: dict[int, Problem] = {}
                 converted = convert_text(keys, self.key_type or "str", row_place(done), problems)
-                done += count
+                done += len(keys)
                 yield read_batch(vectors, converted, problems, done / total)
-            if rest := buffer.rest(16).strip(b"\r\n \t\x00"):
+            if rest := data.rest().strip(b"\r\n \t\x00"):
                 raise FormatError(
                     "more rows than the header declares: correct the header, or write the file again",
                     path=self.path,
@@ -58,61 +58,63 @@ class Word2vecBinaryDump(Dump):
                     found=f"{rest[:8]!r}",
                 )
 
-    def _read(self, buffer: _Buffer, count: int, first: int) -> tuple[list[bytes], NDArray[np.float32]]:
+    def _read(self, data: _Ahead, count: int, first: int) -> tuple[list[bytes], NDArray[np.float32]]:
         width = 4 * self.dimensions
-        keys, vectors = [], []
-        for index in range(count):
-            key = buffer.until(b" ")
-            vector = buffer.take(width)
-            if key is None or len(vector) < width:
+        keys: list[bytes] = []
+        while data.left <= width and data.fill():  # no room is made for a row that is not there
+            pass
+        count = max(min(count, _MOST_BYTES // width), 1)
+        rows = np.empty((count if data.left > width else 0, width), np.uint8)
+        marks = np.empty((2, len(rows)), np.int64)
+        while len(keys) < count:
+            found = 0
+            if len(rows):
+                found, data.at = entries.split_rows(
+                    np.frombuffer(data.ahead, np.uint8), data.at, rows[len(keys) :], marks
+                )
+            begins, ends = marks[:, :found].tolist()
+            keys += [data.ahead[begin:end] for begin, end in zip(begins, ends, strict=True)]
+            too_long = data.left > _LONGEST_KEY_BYTES + width
+            if len(keys) < count and (too_long or not data.fill()):
                 raise FormatError(
                     "truncated, or no word2vec binary file; fetch or write it again",
                     path=self.path,
-                    where=f"row {first + index}",
+                    where=f"row {first + len(keys)}",
                     expected=f"{self.rows} rows of a key, a space and {width} bytes",
-                    found="the end of the file" if buffer.at_end else f"a key over {_LONGEST_KEY_BYTES} bytes",
+                    found=f"a key over {_LONGEST_KEY_BYTES} bytes" if too_long else "the end of the file",
                 )
-            keys.append(key.removeprefix(b"\n"))
-            vectors.append(vector)
-        return keys, to_float32(np.frombuffer(b"".join(vectors), "<f4").reshape(count, -1))
+        return keys, rows.view("<f4").astype(np.float32, copy=False)
 
 
-class _Buffer:
-    """The stream, with a look ahead."""
+class _Ahead:
+    """What was read of a stream, and how far that was taken."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._data = b""
-        self._at = 0
-        self.at_end = False
+        self.ahead, self.at = b"", 0
 
-    def until(self, mark: bytes) -> bytes | None:
-        """Return what comes before the next `mark`, which is dropped; None if there is none in reach."""
-        while (end := self._data.find(mark, self._at)) < 0:
-            if self.at_end or len(self._data) - self._at > _LONGEST_KEY_BYTES:
-                return None
-            self._fill()
-        found = self._data[self._at : end]
-        self._at = end + len(mark)
-        return found
+    @property
+    def left(self) -> int:
+        """How many bytes lie ahead."""
+        return len(self.ahead) - self.at
 
-    def take(self, size: int) -> bytes:
-        """Return `size` bytes, or fewer at the end."""
-        while len(self._data) - self._at < size and not self.at_end:
-            self._fill()
-        taken = self._data[self._at : self._at + size]
-        self._at += len(taken)
-        return taken
-
-    def rest(self, size: int) -> bytes:
-        """Return what is left, at least `size` bytes of it if there are as many."""
-        return self.take(size)
-
-    def _fill(self) -> None:
+    def fill(self) -> bool:
+        """Read on; return whether there was more."""
         more = self._stream.read(_BLOCK_BYTES)
-        self.at_end = not more
-        self._data = self._data[self._at :] + more
-        self._at = 0
+        self.ahead, self.at = self.ahead[self.at :] + more, 0
+        return bool(more)
+
+    def line(self) -> None:
+        """Pass over a line."""
+        while (end := self.ahead.find(b"\n")) < 0 and self.fill():
+            pass
+        self.at = end + 1
+
+    def rest(self) -> bytes:
+        """Return what follows, at least 16 bytes if there are as many."""
+        while self.left < 16 and self.fill():
+            pass
+        return self.ahead[self.at :]
 
 
 def _sniff(head: Head) -> float:
@@ -131,8 +133,12 @@ def _write(output: Output) -> None:
     with output.file() as file:
         file.write(f"{output.rows} {output.dimensions}\n".encode())
         for keys, _, vectors in text_keys(output, forbidden=b" \n", what="word2vec binary"):
-            rows = vectors.astype("<f4").view(f"V{4 * output.dimensions}").ravel().tolist()
-            file.write(b"".join(chain.from_iterable(zip(keys, repeat(b" "), rows, repeat(b"\n"), strict=False))))
+            rows = np.ascontiguousarray(vectors, "<f4").view(np.uint8).reshape(len(keys), 4 * output.dimensions)
+            ends = np.zeros(len(keys) + 1, np.int64)
+            np.cumsum(np.fromiter(map(len, keys), np.int64, len(keys)), out=ends[1:])
+            out = np.empty(int(ends[-1]) + rows.size + 2 * len(keys), np.uint8)
+            entries.join_rows(np.frombuffer(b"".join(keys), np.uint8), ends, rows, out)
+            file.write(out)
 
 
 FORMATS = (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["KEY_END", "LINE_END", "LINE_NUMBER", "LINE_START", "parse_lines"]
+__all__ = ["KEY_END", "LINE_END", "LINE_NUMBER", "LINE_START", "parse_lines", "parse_number"]
 
 LINE_START, KEY_END, LINE_END, LINE_NUMBER = range(4)
 
@@ -65,7 +65,7 @@ def parse_lines(data: Any, start: int, line: int, vectors: Any, marks: Any) -> t
                 break
             while data[at] == _SPACE or data[at] == _TAB:
                 at += 1
-            at, value = _parse_number(data, at)
+            at, value = parse_number(data, at)
             if at < 0:
                 regular = False
                 break
@@ -89,7 +89,7 @@ def parse_lines(data: Any, start: int, line: int, vectors: Any, marks: Any) -> t
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _parse_number(data: Any, at: int) -> tuple[int, Any]:
+def parse_number(data: Any, at: int) -> tuple[int, Any]:
     """Return where the number ends and its value; -1 when it is none, or not decided by the interval."""
     failed = -1, np.float32(0)
     negative = data[at] == _MINUS

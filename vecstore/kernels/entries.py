@@ -32,6 +32,7 @@ __all__ = [
     "gather_entries",
     "gather_row",
     "gather_tiled",
+    "join_rows",
     "locate_texts",
     "maxsim_decoded",
     "maxsim_trellis",
@@ -40,6 +41,7 @@ __all__ = [
     "offer_all",
     "offer_listed",
     "parse_lines",
+    "parse_records",
     "peel",
     "scan_batch",
     "scan_lists",
@@ -50,6 +52,7 @@ __all__ = [
     "score_numbers",
     "score_tiles",
     "score_trellis",
+    "split_rows",
     "string_numbers",
     "subword_ids",
     "sum_entries",
@@ -147,4 +150,7 @@ exchange_codes = Entry("additive.exchange", "f4[:, :, ::1], f4[:, :, :, ::1], f4
 add_targets = Entry("tables.add_targets", "i8[::1], i8[::1], f8[::1], f4[:, :], out(f8[:, ::1])")
 add_gram = Entry("tables.add_gram", "i8[::1], i8[::1], f8[::1], f8[:, ::1], out(f8[::1]), out(f8[:, ::1])")
 write_lines = Entry("decimal_lines.write_lines", "f4[:, ::1], i8, u1[::1], i8[::1], i8, u1[::1], out(u1[::1])")
+parse_records = Entry("records.parse_records", "u1[::1], i8, i8, b1, i8[::1], out(f4[:, ::1]), out(i8[:, ::1])")
+split_rows = Entry("records.split_rows", "u1[::1], i8, out(u1[:, ::1]), out(i8[:, ::1])")
+join_rows = Entry("records.join_rows", "u1[::1], i8[::1], u1[:, ::1], out(u1[::1])")
 parse_lines = Entry("decimals.parse_lines", "u1[::1], i8, i8, out(f4[:, ::1]), out(i8[:, ::1])")
