@@ -921,24 +921,25 @@ class KeyMap:
 class Store:
     """A file or a directory."""
 
-    def __init__(self, path):
+    def __init__(self, path, manifest="manifest.json"):
         path = Path(path)
         self.maps, self.collisions = [], {}
         if path.is_file():
             self.shards, self.unmapped, self.dead = [Shard(path)], [0], [[]]
         else:
-            self._open_directory(path)
+            self._open_directory(path, manifest)
         self.firsts = np.cumsum([0, *(shard.about["rows"] for shard in self.shards)]).tolist()
 
-    def _open_directory(self, path):
-        body = (path / "manifest.json").read_bytes()
+    def _open_directory(self, path, name):
+        body = (path / name).read_bytes()
         end = re.fullmatch(rb',\n "xxh3": "([0-9a-f]{16})"\n}\n', body[-32:])
         assert end is not None
         zeroed = body[:-20] + b"0" * 16 + body[-4:]
         assert f"{xxhash.xxh3_64_intdigest(zeroed):016x}".encode() == end[1]
-        manifest = checks.document(body)
+        manifest = self.manifest = checks.document(body)
         assert manifest["format"] == "vecstore" and manifest["version"][0] == 1
         assert set(manifest["features"]) <= {"tombstones", "models"}
+        assert all(isinstance(manifest.get(member, {}), dict) for member in ("certificate", "calibration"))
         graves = [entry["tombstones"] for entry in manifest["shards"] if "tombstones" in entry]
         assert not graves or "tombstones" in manifest["features"]
         models = manifest.get("models", [])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import reference
 import xxhash
-from make_golden import EDITED, SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source, terms, tokens
+from make_golden import EDITED, LIVING, SINCE, STORES, VERSIONS, WITH_COLUMNS, columns, source, terms, tokens
 
 import vecstore
 from vecstore.codecs.codec import codec
@@ -658,3 +658,36 @@ def test_the_golden_store_of_several_generations() -> None:
         store.verify(deep=True)
     with vecstore.open(path, generation="first") as store:
         assert len(store) == 394 and keys[399] in store
+
+
+def test_the_golden_store_whose_shards_share_a_model() -> None:
+    """Of three edits and small pages; read in each generation, also by the independent reader."""
+    path, (_, keys) = Path(__file__).parent / VERSIONS[-1] / LIVING, source(500, 24, "str")
+    gone = {1: keys[3:9], 3: [*keys[3:9], *keys[400:420]]}
+    assert len(list(path.glob("model-*.vecs"))) == 1
+    for file in path.glob("*.vecs"):
+        assert struct.unpack_from("<I", file.read_bytes(), 40) == (512,), file  # bytes of a page
+    for generation, name, kept in (
+        (1, "manifest-00000001.json", path.with_suffix(".1.npy")),
+        (3, "manifest.json", path.with_suffix(".npy")),
+    ):
+        expected, names = np.load(kept), [key for key in keys if key not in gone[generation]]
+        other = independent.Store(path, name)
+        living = other.living()
+        np.testing.assert_allclose(other.vectors()[living], expected, rtol=1e-5, atol=1e-5)
+        assert [other.keys()[row] for row in living] == names and [other.find(key) for key in names] == living
+        assert other.manifest["generation"] == generation and len({s.about["model"] for s in other.shards}) == 1
+        with vecstore.open(path, generation=generation) as store:
+            assert list(store) == names and not any(key in store for key in gone[generation])
+            np.testing.assert_allclose(store[names], expected, rtol=1e-5, atol=1e-5)
+            assert [own[0] for own in store.search(expected[:5], 3).keys] == names[:5]
+            store.verify(deep=True)
+    assert other.manifest["certificate"]["again"] == {
+        "generation": 2,
+        "rows": 474,
+        "added": 200,
+        "deleted": 26,
+        "against": "originals",
+    }
+    with vecstore.open(path) as store:
+        assert store.info()["certificate"] == other.manifest["certificate"] and not store.info()["certified"]["stale"]
