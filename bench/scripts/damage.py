@@ -61,6 +61,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "static": {"codec": "sq:8", "keys": None, "texts": True},
 }
 CHUNK = 250  # mutations that one process tries
+ADDED, GONE = 20, 25  # in a store that is edited: rows that come, and every which is deleted
 PATIENCE_S = 600  # for a chunk, before it counts as hanging
 
 Observation = dict[str, Any]
@@ -90,6 +91,7 @@ class Subject:
         self.keys = _keys(options.pop("keys", "str"))
         self.fields = _fields(x) if options.pop("fields", False) else None
         self.texts = ["w1 w2 w600", "", "nothing w3"] if options.pop("texts", False) else []
+        self.edited = options.pop("edited", False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             options |= {"accept_dominated": True, "user": {"room": "." * 2000}}  # for longer descriptions
@@ -97,9 +99,13 @@ class Subject:
                 vecstore.convert(token_table(x), self.path, **options)
             else:
                 vecstore.write(self.path, x, self.keys, fields=self.fields, **options)
+            if self.edited:
+                _edit(self.path, x, self.keys)
         self.some = list(range(0, ROWS, 11))
         self.queries = rng.normal(size=(20, DIMENSIONS)).astype(np.float32)
         self.asked = list(range(ROWS)) if self.keys is None else self.keys
+        if self.edited:
+            self.asked = [key for at, key in enumerate(self.asked) if at % GONE]
         self.expected = self.observe(self.path)
         failed = [step for step, answer in self.expected.items() if isinstance(answer, Exception)]
         assert not failed, f"the undamaged {kind} store fails at {failed}: {self.expected[failed[0]]!r}"
@@ -122,8 +128,8 @@ class Subject:
             "many": lambda: store.rows_of(self.asked),
             "many vectors": lambda: store[self.asked],
             "keys": lambda: list(store.keys),
-            "vectors": lambda: np.asarray(store.vectors),
-            "rows": lambda: store.vectors[np.arange(0, min(ROWS, len(store)), 3)],
+            "vectors": lambda: store.vectors[store.living_rows] if self.edited else np.asarray(store.vectors),
+            "rows": lambda: store.vectors[store.living_rows[:ROWS:3]],
             "search by tables": lambda: _found(store.search(self.queries[:2], k=5)),
             "search by decoding": lambda: _found(store.search(self.queries, k=5)),
             "search some rows": lambda: _found(store.search(self.queries[:3], k=5, rows=self.some, exclude=[3, 4])),
@@ -131,7 +137,7 @@ class Subject:
             "search exactly": lambda: _if_it_goes(lambda: store.search(self.queries[:1], k=5, exact=True)),
             "search a few cells": lambda: _if_it_goes(lambda: store.search(self.queries[:9], k=5, nprobe=2)),
             "range search": lambda: _ranged(store.range_search(self.queries[0], min_score=0.5)),
-            "scores": lambda: store.scores(self.queries[:2], rows=self.some),
+            "scores": lambda: store.scores(self.queries[:2], rows=store.living_rows[:ROWS:11]),
             "warm": store.warm,
             "verify": store.verify,
             "verify deep": lambda: store.verify(deep=True),
@@ -141,6 +147,8 @@ class Subject:
             steps |= self._of_fields(store)
         if self.texts:
             steps["encode"] = lambda: Encoder(store).encode(self.texts)
+        if self.edited:
+            steps |= self._of_generations(store, path)
         if len(store) * store.dimensions > 10 * ROWS * DIMENSIONS:  # all vectors of that many are not asked for
             steps = {name: steps[name] for name in ("open", "info", "absent", "few", "verify")}
         found = {}
@@ -161,6 +169,22 @@ class Subject:
             "search another vector": lambda: _found(store.search(x, k=5, field="two", rows=self.some)),
             "search terms": lambda: _found(store.search({"terms": asked["terms"]}, k=5)),
             "search fields": lambda: _found(store.search(asked, k=5, fuse=together)),
+        }
+
+    def _of_generations(self, store: vecstore.Store, path: Path) -> dict[str, Callable[[], Any]]:
+        """Return what is asked of earlier generations, and of what is told of all."""
+
+        def earlier(generation: int | str) -> Any:
+            with vecstore.open(path, generation=generation) as old:
+                some = old.living_rows[:ROWS]
+                return old.vectors[some], old.rows_of(self.asked), _found(old.search(self.queries[:2], k=5))
+
+        return {
+            "versions": lambda: [vars(version) | {"written_s": 0} for version in store.versions()],
+            "the first generation": lambda: earlier(0),
+            "a tag": lambda: earlier("monday"),
+            "calibrated": lambda: _found(store.search(self.queries[:2], k=5, calibrated=True)),
+            "refresh": store.refresh,
         }
 
     def judge(self, path: Path, *, sealed: bool, before: Callable[[], None] = lambda: None) -> Verdict:
@@ -210,6 +234,23 @@ def _keys(key_type: str | None) -> Any:
     made = [f"key {i} {'é' * (i % 5)}" for i in range(ROWS)]
     made[5], made[600] = "long " * 80, "longer " * 900
     return made if key_type == "str" else [key.encode() for key in made]
+
+
+def _edit(path: Path, x: Any, keys: Any) -> None:
+    """Replace or add some rows, delete others, and measure again: four generations, of which one has a tag."""
+    half, gone = ROWS // 2, np.arange(0, ROWS, GONE)
+    with vecstore.edit(path, on_drift="ignore", to_directory=True) as e:
+        if keys is None:
+            e.append(x[:ADDED])
+        else:
+            e.upsert(x[half : half + ADDED], keys[half : half + ADDED])
+    vecstore.tag(path, "monday")
+    with vecstore.edit(path) as e:
+        if keys is None:
+            e.delete_rows(gone)
+        else:
+            e.delete([keys[at] for at in gone.tolist()])
+    vecstore.certify(path, np.concatenate([x, x[:ADDED]]) if keys is None else dict(zip(keys, x, strict=True)))
 
 
 def _read(store: vecstore.Store, name: str, rows: Any) -> str:

@@ -54,6 +54,9 @@ FORGED: dict[str, dict[str, Any]] = {
             "cells-pq": "cells:4,pq:4/f16",
         }.items()
     },
+    "edited": {"codec": "tcq:5", "edited": True},
+    "edited-cells": {"codec": "cells:6,sq:4", "keys": None, "edited": True},
+    "edited-layers": {"codec": "bin/pq:4x4", "keys": "int64", "edited": True},
 }
 MIB = 1 << 20
 SPARE_BYTES = 64 * MIB

@@ -9,6 +9,7 @@ import struct
 import warnings
 import zipfile
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ import numpy as np
 from vecstore.bench.scripts.conformance_changes import write_body
 from vecstore.bench.scripts.damage import Subject
 from vecstore.bench.scripts.forgery import FORGED
-from vecstore.bench.scripts.mutations import reseal_bytes
+from vecstore.bench.scripts.mutations import adopt, reseal_bytes, stored_files
 from vecstore.formats.fasttext import is_subword_model, read_fasttext, read_floret_text
 from vecstore.formats.opener import open_dump
 
@@ -26,6 +27,7 @@ from vecstore.codecs.registry import step_class
 from vecstore.container.container import Container
 from vecstore.container.part import checksum
 from vecstore.conversion.importing import read_arrays
+from vecstore.errors import VecstoreError
 
 __all__ = ["TARGETS", "Target"]
 
@@ -54,12 +56,30 @@ class Target(ABC):
 class OfStores(Target):
     """Stores of several kinds, of which something is changed under right checksums."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("cells-order", "bin", "sq4", "residual", "sharded-int64", "pq", "fields")
+    kinds: ClassVar[tuple[str, ...]] = (
+        "cells-order",
+        "bin",
+        "sq4",
+        "residual",
+        "sharded-int64",
+        "pq",
+        "fields",
+        "edited",
+    )
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.subjects = {kind: Subject(kind, directory, FORGED[kind]) for kind in self.kinds}
-        self.whole = {file: file.read_bytes() for kind in self.kinds for file in _files(self.subjects[kind].path)}
+        self.whole = {file: file.read_bytes() for kind in self.kinds for file in self.files(kind)}
+
+    def files(self, kind: str) -> list[Path]:
+        """Return the files of a store."""
+        return stored_files(self.subjects[kind].path)
+
+    def containers(self, kind: str) -> list[Path]:
+        """Return those that have parts: all of a store that was edited, else one that has codes."""
+        found = [file for file in self.files(kind) if file.suffix == ".vecs"]
+        return found if self.subjects[kind].edited else found[-1:]
 
     def asked(self, kind: str) -> None:
         """Ask a store in every way, with what `Subject.observe` lets through."""
@@ -68,6 +88,9 @@ class OfStores(Target):
                 warnings.simplefilter("ignore", RuntimeWarning)
                 self.subjects[kind].observe(self.subjects[kind].path)
         finally:
+            for file in self.files(kind):
+                if file not in self.whole:  # a model that got another name
+                    file.unlink()
             for file, data in self.whole.items():
                 if file.is_relative_to(self.subjects[kind].path):
                     _replace(file, data)
@@ -88,52 +111,59 @@ class Pages(OfStores):
 
 
 class Descriptions(OfStores):
-    """The JSON of a file."""
+    """The JSON of a file: of shards, of deleted rows, of a model."""
 
-    kinds = ("cells-order", "bin", "residual", "fields")
+    kinds = ("cells-order", "bin", "residual", "fields", "edited")
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.seeds = {kind: _body(subject.path) for kind, subject in self.subjects.items()}
+        self.seeds = {f"{kind} {file.name}": _body(file) for kind in self.kinds for file in self.containers(kind)}
 
     def use(self, name: str, data: bytes) -> None:
-        room = Container(self.subjects[name].path)._extents[b"vecstore"].size - 24
-        write_body(self.subjects[name].path, data[:room])
-        self.asked(name)
+        kind, own = name.split()
+        file = next(file for file in self.containers(kind) if file.name == own)
+        room = Container(file)._extents[b"vecstore"].size - 24
+        write_body(file, data[:room])
+        with suppress(VecstoreError, LookupError, TypeError, AttributeError):  # where little is left of it
+            adopt(self.subjects[kind].path, file, Container(file).fingerprint)
+        self.asked(kind)
 
 
 class Manifests(OfStores):
-    """The JSON of a directory of shards."""
+    """The JSON of a directory of shards: in force, kept, and with a tag."""
 
-    kinds = ("sharded-int64",)
+    kinds = ("sharded-int64", "edited")
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.path = self.subjects[self.kinds[0]].path / "manifest.json"
-        self.seeds = {"manifest": self.path.read_bytes()[:-32]}
+        self.places = {f"{k} {f.name}": f for k in self.kinds for f in self.files(k) if f.suffix == ".json"}
+        self.seeds = {name: file.read_bytes()[:-32] for name, file in self.places.items()}
 
     def use(self, name: str, data: bytes) -> None:
         body = data + b',\n "xxh3": "0000000000000000"\n}\n'
-        self.path.write_bytes(data + f',\n "xxh3": "{checksum(body):016x}"\n}}\n'.encode())
-        self.asked(self.kinds[0])
+        _replace(self.places[name], data + f',\n "xxh3": "{checksum(body):016x}"\n}}\n'.encode())
+        self.asked(name.split()[0])
 
 
 class Parts(OfStores):
-    """The first block of each part: codes, trained arrays, keys, cells."""
+    """The first block of each part: codes, trained arrays, keys, cells, deleted rows."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.seeds = {}
-        for kind, subject in self.subjects.items():
-            container = Container(_files(subject.path)[-1])
-            for part in map(container.part, container.names()):
-                if part.blocks:
-                    self.seeds[f"{kind} {part.name}"] = bytes(part.block_bytes(0))
+        self.seeds, self.places = {}, dict[str, tuple[str, Path, str]]()
+        for kind in self.kinds:
+            for file in self.containers(kind):
+                container = Container(file)
+                for part in map(container.part, container.names()):
+                    if part.blocks:
+                        name = f"{kind} {file.name} {part.name}"
+                        self.seeds[name] = bytes(part.block_bytes(0))
+                        self.places[name] = kind, file, part.name
 
     def use(self, name: str, data: bytes) -> None:
-        kind, part = name.split()
-        file = _files(self.subjects[kind].path)[-1]
-        reseal_bytes(file, part, 0, 0, data[: len(self.seeds[name])])
+        kind, file, part = self.places[name]
+        fingerprint = reseal_bytes(file, part, 0, 0, data[: len(self.seeds[name])])
+        adopt(self.subjects[kind].path, file, fingerprint)
         self.asked(kind)
 
 
@@ -240,12 +270,8 @@ TARGETS: dict[str, type[Target]] = {
 }
 
 
-def _files(path: Path) -> list[Path]:
-    return sorted(path.iterdir()) if path.is_dir() else [path]
-
-
 def _replace(file: Path, data: bytes) -> None:
-    file.unlink()  # which leaves it to whoever has it mapped
+    file.unlink(missing_ok=True)  # which leaves it to whoever has it mapped
     file.write_bytes(data)
 
 

@@ -16,9 +16,9 @@ from vecstore.container.container import DESCRIPTION, Container
 from vecstore.container.page_writer import PageWriter
 from vecstore.container.pages import read_tree
 from vecstore.container.part import CHUNK_BYTES, checksum
-from vecstore.store.manifest import MANIFEST_NAME
+from vecstore.shard.models import model_file
 
-__all__ = ["FORGERIES", "MUTATIONS", "put_value", "reseal", "reseal_bytes", "reseal_manifest"]
+__all__ = ["FORGERIES", "MUTATIONS", "adopt", "put_value", "reseal", "reseal_bytes", "reseal_manifest", "stored_files"]
 
 
 WORDS = (0, 1, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000, 0x7F800000, 0x7F7FFFFF)  # the last: NaN, infinity, the largest
@@ -79,7 +79,7 @@ def extend(path: Path, rng: np.random.Generator) -> str:
 def forge(path: Path, rng: np.random.Generator) -> str:
     """Change one member of a description or manifest and make its checksum right again."""
     file = _some_file(path, rng)
-    document = json.loads(file.read_bytes()) if file.name == MANIFEST_NAME else Container(file).description
+    document = json.loads(file.read_bytes()) if _is_manifest(file) else Container(file).description
     what = _garble(document, rng)
     _seal(path, file, document)
     return f"{file.name}: {what}"
@@ -88,7 +88,7 @@ def forge(path: Path, rng: np.random.Generator) -> str:
 def forge_alike(path: Path, rng: np.random.Generator) -> str:
     """Change a number wherever a description or manifest has it, so that what depends on it still agrees."""
     file = _some_file(path, rng)
-    document = json.loads(file.read_bytes()) if file.name == MANIFEST_NAME else Container(file).description
+    document = json.loads(file.read_bytes()) if _is_manifest(file) else Container(file).description
     places = [place for place in _places(document, ()) if type(_at(document, place)) is int]
     before = _at(document, places[int(rng.integers(len(places)))])
     after = int(rng.choice([0, 1, 2, before - 1, before + 1, 2 * before, 64 * before, 2**20, 2**31, 2**40, 2**62]))
@@ -102,7 +102,7 @@ def forge_alike(path: Path, rng: np.random.Generator) -> str:
 def forge_word(path: Path, rng: np.random.Generator) -> str:
     """Put a word of a description in the place of another one."""
     file = _some_file(path, rng)
-    document = json.loads(file.read_bytes()) if file.name == MANIFEST_NAME else Container(file).description
+    document = json.loads(file.read_bytes()) if _is_manifest(file) else Container(file).description
     places = [place for place in _places(document, ()) if isinstance(_at(document, place), str)]
     place, other = (places[int(rng.integers(len(places)))] for _ in range(2))
     words = [_at(document, other), "", "x" * 200, "9" * 30, "1:2", "a/b", "-1", "é", "\0"]
@@ -113,7 +113,7 @@ def forge_word(path: Path, rng: np.random.Generator) -> str:
 
 def forge_member(path: Path, rng: np.random.Generator) -> str:
     """Give a member of a codec's configuration a value at the edge of those that it may have, or beyond."""
-    file = _some_file(path, rng, but=MANIFEST_NAME)
+    file = _some_file(path, rng, manifests=False)
     document = Container(file).description
     steps = [step for layer in document.get("codec", []) for step in layer if step["name"] in BUILT_IN]
     places = [(step, name) for step in steps for name in allowed_members(step_class(step["name"]))]
@@ -122,7 +122,7 @@ def forge_member(path: Path, rng: np.random.Generator) -> str:
     step, name = places[int(rng.integers(len(places)))]
     edges = allowed_members(step_class(step["name"]))[name].edges
     step["configuration"][name] = edges[int(rng.integers(len(edges)))]
-    _adopt(path, file, reseal(file, document))
+    adopt(path, file, reseal(file, document))
     return f"{file.name}: {step['name']}: {name} = {step['configuration'][name]!r}"
 
 
@@ -133,15 +133,15 @@ def _at(document: Any, place: tuple[Any, ...]) -> Any:
 
 
 def _seal(path: Path, file: Path, document: dict[str, Any]) -> None:
-    if file.name == MANIFEST_NAME:
+    if _is_manifest(file):
         reseal_manifest(file, document)
     else:
-        _adopt(path, file, reseal(file, document))
+        adopt(path, file, reseal(file, document))
 
 
 def forge_part(path: Path, rng: np.random.Generator) -> str:
     """Change a word of a part and make all checksums right again."""
-    file = _some_file(path, rng, but=MANIFEST_NAME)
+    file = _some_file(path, rng, manifests=False)
     container = Container(file)
     part = container.part(str(rng.choice(container.names())))
     if not part.blocks:
@@ -151,7 +151,7 @@ def forge_part(path: Path, rng: np.random.Generator) -> str:
     # The first words are counts and starts, the rest payload.
     at = int(rng.integers(min(size, 64) if rng.random() < 0.5 else size)) & ~3
     value = int(rng.choice([*WORDS, int(rng.integers(1 << 32))]))
-    _adopt(path, file, reseal_bytes(file, part.name, block, at, struct.pack("<I", value)))
+    adopt(path, file, reseal_bytes(file, part.name, block, at, struct.pack("<I", value)))
     return f"{file.name}: {part.name}, block {block}, byte {at}: {value}"
 
 
@@ -231,21 +231,47 @@ MUTATIONS: dict[str, tuple[Callable[[Path, np.random.Generator], str], bool]] = 
 FORGERIES = (forge, forge_part, forge_part, forge_alike, forge_word, forge_member)
 
 
-def _some_file(path: Path, rng: np.random.Generator, but: str = "") -> Path:
-    files = sorted(file for file in path.iterdir() if file.name != but) if path.is_dir() else [path]
+def _some_file(path: Path, rng: np.random.Generator, *, manifests: bool = True) -> Path:
+    files = stored_files(path)
+    files = files if manifests else [file for file in files if not _is_manifest(file)]
     return files[int(rng.integers(len(files)))]
 
 
-def _adopt(path: Path, file: Path, fingerprint: str) -> None:
-    """Make a store's manifest mean the file as it is now."""
-    manifest = path / MANIFEST_NAME
-    if not manifest.exists():
+def stored_files(path: Path) -> list[Path]:
+    """Return the files of a store, manifests of earlier generations and of tags too; not its locks."""
+    return sorted(file for file in path.iterdir() if not file.name.startswith(".")) if path.is_dir() else [path]
+
+
+def _is_manifest(file: Path) -> bool:
+    return file.suffix == ".json"
+
+
+def adopt(path: Path, file: Path, fingerprint: str) -> None:
+    """Make manifests of all generations, and shards that have it for a model, mean a file as it is now."""
+    if not path.is_dir():
         return
-    document = json.loads(manifest.read_bytes())
-    for entry in document["shards"] + document["key_maps"]:
-        if entry["file"] == file.name:
-            entry["fingerprint"] = fingerprint
-    reseal_manifest(manifest, document)
+    name, new = file.name, file.name
+    if name.startswith("model-"):
+        new = model_file(fingerprint)
+        file.rename(path / new)
+        _adopt_model(path, Container(path / new).description, name, fingerprint)
+    for manifest in filter(_is_manifest, stored_files(path)):
+        document = json.loads(manifest.read_bytes())
+        dead = [entry["tombstones"] for entry in document["shards"] if "tombstones" in entry]
+        for entry in (*document["shards"], *document["key_maps"], *document.get("models", []), *dead):
+            if entry["file"] == name:
+                entry |= {"file": new, "fingerprint": fingerprint}
+        reseal_manifest(manifest, document)
+
+
+def _adopt_model(path: Path, about: dict[str, Any], name: str, fingerprint: str) -> None:
+    """Have shards refer to a model that had another name, and tell of their codec what it tells."""
+    for shard in path.glob("shard-*.vecs"):
+        told = Container(shard).description
+        if "model" in told and model_file(told["model"]) == name:
+            told["model"] = fingerprint
+            told |= {member: about[member] for member in ("codec", "cells", "dimensions") if member in about}
+            adopt(path, shard, reseal(shard, told))
 
 
 def _garble(document: dict[str, Any], rng: np.random.Generator) -> str:

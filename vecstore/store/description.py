@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from vecstore.shard.certificate import Certificate, certificate_in
@@ -127,7 +128,7 @@ def _code_bytes(shards: Sequence[Shard]) -> list[int | float]:
     """Return the bytes of a row in each layer, on average where they differ."""
     rows = max(sum(shard.rows for shard in shards), 1)
     sizes = [[layer.layer.code_bytes * shard.rows for layer in shard.layers] for shard in shards]
-    means = [sum(layer) / rows for layer in zip(*sizes, strict=True)]
+    means = [sum(layer) / rows for layer in zip_longest(*sizes, fillvalue=0.0)]
     return [int(mean) if mean == int(mean) else round(mean, 2) for mean in means]
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,6 +30,7 @@ MEASURED = ("certificate", "calibration")  # members that take the place of thos
 KNOWN_FEATURES = frozenset((TOMBSTONES, MODELS))  # what a manifest may require of its reader
 MOST_SHARDS = 1 << 16
 MOST_BYTES, MOST_VALUES = 1 << 26, 16 * MOST_SHARDS  # of a manifest
+READ_BYTES = 1 << 16  # of it at once
 
 _KNOWN = frozenset(
     ("format", "version", "features", "generation", "shards", "key_maps", "collisions", "xxh3", MODELS, *MEASURED)
@@ -148,7 +150,8 @@ class Manifest:
         path = directory / name
         try:
             with open_file(path) as file:
-                body = file.read(MOST_BYTES)
+                pieces = iter(lambda: file.read(READ_BYTES), b"")  # room for what is there, not for what may be
+                body = b"".join(islice(pieces, MOST_BYTES // READ_BYTES))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise FormatError(f"not a vecstore store: a directory without {name}", path=directory) from None
         document = parse(body, path, most_values=MOST_VALUES)
