@@ -33,7 +33,7 @@ def token_table(x: Floats) -> StaticModelDump:
     tokens = Tokens(
         json.dumps(tokenizer).encode(),
         len(x),
-        weights=1 / (1 + rows.astype(np.float32)),
+        weights=(1 / (1 + rows.astype(np.float32))).astype(np.float32),
         rows=np.where(rows % 3 == 2, rows - 1, rows).astype(np.uint32),
         normalize=True,
         skip=(0,),
