@@ -177,6 +177,7 @@ int fdatasync(int fd) { return synced(fd, SYS_fdatasync); }
     }
 TWO(rename, (const char *from, const char *to), AT_FDCWD, AT_FDCWD, 1, "R", syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0))
 TWO(renameat, (int a, const char *from, int b, const char *to), a, b, 1, "R", syscall(SYS_renameat2, a, from, b, to, 0))
+TWO(renameat2, (int a, const char *from, int b, const char *to, unsigned flags), a, b, 1, "R", syscall(SYS_renameat2, a, from, b, to, flags))
 TWO(link, (const char *from, const char *to), AT_FDCWD, AT_FDCWD, 1, "L", syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0))
 TWO(linkat, (int a, const char *from, int b, const char *to, int flags), a, b, 1, "L", syscall(SYS_linkat, a, from, b, to, flags))
 

@@ -79,6 +79,10 @@ def retag(path: Path) -> None:
     vecstore.tag(path, "now")
 
 
+def certify(path: Path) -> None:
+    vecstore.certify(path)
+
+
 def one_shard(path: Path) -> None:
     vecstore.write(path, X[:200], KEYS[:200], "sq:8", shard_bytes=1 << 20)
 
@@ -100,6 +104,7 @@ SCENARIOS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
     "clean": (several_shards, clean),
     "restore": (several_shards, restore),
     "tag": (several_shards, retag),
+    "certify": (several_shards, certify),
 }
 
 
@@ -115,7 +120,8 @@ class Trial:
 
     def __init__(self, scenario: str, folder: Path) -> None:
         prepare, self.change = SCENARIOS[scenario]
-        self.original, self.path = folder / "original", folder / "trial.vecs"
+        self.original = folder / "original"
+        self.root = self.path = folder / "trial.vecs"
         prepare(self.original)
         self.before = shown(self.original)
         self.first = Manifest.read(self.original).generation
@@ -151,6 +157,38 @@ class Trial:
         return generation
 
 
+def to_directory(path: Path) -> None:
+    with vecstore.edit(path, to_directory=True):
+        pass
+
+
+class OneFile(Trial):
+    """A store of one file, of which a directory is made; what it is then is its generation."""
+
+    def __init__(self, folder: Path) -> None:
+        self.original, self.root = folder / "original.vecs", folder / "trial"
+        self.path, self.change, self.first, self.last = self.root / "items.vecs", to_directory, 0, 0
+        vecstore.write(self.original, X[:200], KEYS[:200], "sq:8")
+        self.before = shown(self.original)
+        self.reset()
+        self.change(self.path)
+
+    def reset(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir()
+        shutil.copyfile(self.original, self.path)
+
+    def look(self) -> int:
+        """Check that all rows are there, in a file or a directory, and that the next edit clears up."""
+        assert shown(self.path) == self.before
+        made = self.path.is_dir()
+        with vecstore.edit(self.path, to_directory=True) as e:
+            e.delete([KEYS[5]])
+        assert shown(self.path)[0] == [key for key in self.before[0] if key != KEYS[5]]
+        assert os.listdir(self.root) == ["items.vecs"]
+        return int(made)
+
+
 def attempt(trial: Trial, number: int, fault: int, log: Path | None = None) -> tuple[int, int]:
     """Fork, and change the store with the call `number` failing; return how it ended, and how many calls were made."""
     shim: Any = ctypes.CDLL(None)
@@ -159,7 +197,7 @@ def attempt(trial: Trial, number: int, fault: int, log: Path | None = None) -> t
     if not child:
         ended = OTHER
         try:
-            arm(shim, trial.path, number, fault, log)
+            arm(shim, trial.root, number, fault, log)
             trial.change(trial.path)
             ended = DONE
         except CommitUncertainError:
@@ -340,7 +378,7 @@ def lose_power_at_every_call(trial: Trial, log: Path, seed: int, every: int) -> 
 
 def main() -> None:
     scenario, fault, folder, seed, every = sys.argv[1:]
-    trial = Trial(scenario, Path(folder))
+    trial = OneFile(Path(folder)) if scenario == "to_directory" else Trial(scenario, Path(folder))
     if fault == "power":
         found: Any = lose_power_at_every_call(trial, Path(folder) / "log", int(seed), int(every))
     else:

@@ -28,6 +28,11 @@ def test_every_seventh_call(scenario: str, fault: str, library: Path, tmp_path: 
     assert f"{scenario} {fault} {{" in faults.run(library, scenario, fault, tmp_path, 3, 7)
 
 
+@pytest.mark.parametrize("fault", faults.FAULTS)
+def test_a_directory_is_made_of_a_file(fault: str, library: Path, tmp_path: Path) -> None:
+    assert f"to_directory {fault} {{" in faults.run(library, "to_directory", fault, tmp_path, 0, 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("scenario", faults.SCENARIOS)

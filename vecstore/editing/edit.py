@@ -18,6 +18,7 @@ from vecstore.codecs.checks import as_vectors
 from vecstore.editing.bucket import checked_out
 from vecstore.editing.commit import clear, commit, entry_of, file_name
 from vecstore.editing.compaction import tidied
+from vecstore.editing.directory import make_directory, remove_left
 from vecstore.editing.drafts import Drafts, OnDrift
 from vecstore.editing.lock import COMPACTION_LOCK, Lock
 from vecstore.editing.pending import Pending
@@ -131,8 +132,6 @@ class Edit:
 
     def _entered(self) -> Self:
         if self._to_directory and self.path.is_file():
-            from vecstore.editing.directory import make_directory
-
             make_directory(self.path)
         if not self.path.is_dir():
             os.stat(self.path)  # raises where nothing is there
@@ -259,6 +258,7 @@ class Edit:
         self._manifest = Manifest.read(self.path)
         self._workplace = self.path / WORKPLACE
         clear(self.path, self._workplace, self._manifest.generation)
+        remove_left(self.path)
         self._base: Snapshot = reopened(self.path)
         self._drafts = Drafts(self._workplace, self._base, self._on_drift)
         self._pending = Pending(self._base.dimensions)
