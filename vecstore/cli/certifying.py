@@ -45,9 +45,11 @@ def certify(
 ) -> None:
     """Measure the certificate of a store again, after edits, and put it in force as a new generation.
 
-    With the dump of all rows, everything that a conversion measures. Without it, only what searches find of the rows
-    that exact scores of the codes put first: what the codes lost is not seen. Rows of the dump that the store does not
-    have are passed over; in a store without keys the rows of the dump are those that live, in their order.
+    With the dump of all rows that live: everything that a conversion measures, of what the store holds.
+
+    Without it: what searches find of the rows that exact scores of the codes put first, not what the codes lost.
+
+    Rows of the dump that the store does not have are passed over. Without keys: those that live, in their order.
     """
     import vecstore
     from vecstore.formats import open_dump

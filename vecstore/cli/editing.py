@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         (compact, ["vecstore compact items.vecs"]),
         (clean, ["vecstore clean items.vecs --older-than 7d --keep 3"]),
         (versions, ["vecstore versions items.vecs"]),
-        (tag, ["vecstore tag items.vecs monday", "vecstore tag items.vecs monday --generation 12"]),
+        (tag, [f"vecstore tag items.vecs monday{more}" for more in ("", " --generation 12", " --remove")]),
         (upload, ["vecstore upload items.vecs s3://bucket/items.vecs"]),
         (restore, ["vecstore restore items.vecs monday", "vecstore restore items.vecs 12"]),
     ):
@@ -71,6 +71,8 @@ def append(
     quiet: Quiet = False,
 ) -> None:
     """Add the rows of a dump to a store, coded by the codec that it has. A key that is there already is an error.
+
+    All rows are there afterwards, or none after an error; readers go on, and see them when they open or refresh.
 
     Columns of the dump that the store has are kept too; others are passed over.
     """
@@ -93,7 +95,9 @@ def upsert(
     to_directory: ToDirectory = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add the rows of a dump to a store, in the place of those that have the same keys.
+    """Add the rows of a dump to a store, in the place of those that have the same keys; the last one counts of several.
+
+    All of it happens, or nothing after an error; readers go on, and see it when they open or refresh.
 
     Columns of the dump that the store has are kept too; others are passed over.
     """
@@ -117,7 +121,7 @@ def delete(
     to_directory: ToDirectory = False,
     quiet: Quiet = False,
 ) -> None:
-    """Delete the rows of keys; of row numbers in a store without keys."""
+    """Delete the rows of keys; of row numbers in a store without keys. Other rows keep their numbers."""
     import vecstore
 
     given = list(keys or [])
@@ -134,7 +138,10 @@ def delete(
 
 
 def compact(store: StorePath, wait: Wait = 60.0, quiet: Quiet = False) -> None:
-    """Merge small shards and leave out the bytes of deleted rows, while others use the store."""
+    """Merge small shards and leave out the bytes of deleted rows, while others use the store.
+
+    Nothing is decoded. Where deleted rows go, those behind them get other numbers. Bytes are free after clean.
+    """
     import vecstore
 
     found = vecstore.compact(store, wait=wait)
@@ -164,7 +171,10 @@ def clean(
     wait: Wait = 0.0,
     quiet: Quiet = False,
 ) -> None:
-    """Remove earlier generations, and the files that no other one needs. Those with tags stay."""
+    """Remove earlier generations, and the files that no other one needs. Those with tags stay.
+
+    Handles that are open lose nothing. Leave an age for those who are just opening an earlier generation.
+    """
     import vecstore
 
     found = vecstore.clean(store, older_than=older_than, keep=keep, wait=wait)
@@ -197,15 +207,16 @@ def tag(
         int | None, typer.Option(metavar="N", help="Of that generation.", show_default="that in force")
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the tag.")] = False,
+    wait: Wait = 0.0,
     quiet: Quiet = False,
 ) -> None:
-    """Give a generation a name, under which it stays and opens."""
+    """Give a generation a name, under which it stays and opens; a tag that exists moves."""
     import vecstore
 
     if remove:
-        vecstore.untag(store, name)
+        vecstore.untag(store, name, wait=wait)
         return
-    found = vecstore.tag(store, name, generation)
+    found = vecstore.tag(store, name, generation, wait=wait)
     if not quiet:
         stderr().print(facts(("tagged", f"generation {found} as {name}")))
 
@@ -218,7 +229,7 @@ def restore(
     wait: Wait = 0.0,
     quiet: Quiet = False,
 ) -> None:
-    """Make an earlier generation the one in force. Those in between stay until clean."""
+    """Make the rows of an earlier generation those in force, as a new one. Those in between stay until clean."""
     import vecstore
 
     found = vecstore.restore(store, int(generation) if generation.isdecimal() else generation, wait=wait)
