@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,16 @@ class ColumnChoice:
     key_type: KeyType | None
 
 
-def choose_columns(schema: Any, path: Path, *, key_column: str | None, vector_column: str | None) -> ColumnChoice:
-    """Choose the columns named, else the only list of numbers and the likeliest column of keys."""
+def choose_columns(
+    schema: Any, path: Path, *, key_column: str | None, vector_column: str | None, beside: Sequence[str] = ()
+) -> ColumnChoice:
+    """Choose the columns named, else the only list of numbers, but those `beside`, and the likeliest column of keys."""
     columns: dict[str, Any] = {}
     for field in schema:
         if field.name in columns:
             raise FormatError(f"two columns are named {field.name!r}; rename one", path=path)
         columns[field.name] = field.type
-    vectors = _vectors(columns, path, vector_column)
+    vectors = _vectors(columns, path, vector_column, beside)
     keys = _keys({name: kind for name, kind in columns.items() if name != vectors}, path, key_column)
     kind = columns[vectors]
     dimensions = kind.list_size if _types().is_fixed_size_list(kind) else None
@@ -61,13 +63,14 @@ def is_integer(kind: Any) -> bool:
     return bool(_types().is_integer(kind))
 
 
-def _vectors(columns: dict[str, Any], path: Path, named: str | None) -> str:
+def _vectors(columns: dict[str, Any], path: Path, named: str | None, beside: Sequence[str]) -> str:
     candidates = [name for name, kind in columns.items() if is_list(kind)]
     if named is not None:
         expected = "a list or fixed_size_list of numbers" + _listing(candidates)
         return _checked(named, columns, path, problem="holds no vectors", expected=expected, candidates=candidates)
-    if len(candidates) == 1:
-        return candidates[0]
+    others = [name for name in candidates if name not in beside]
+    if len(candidates) == 1 or len(others) == 1:
+        return (others or candidates)[0]
     if candidates:
         names = ", ".join(map(repr, candidates))
         raise FormatError(f"several columns could be the vectors: {names}; name one with vector_column=...", path=path)

@@ -43,7 +43,7 @@ class ColumnarDump(Dump):
         self.path, self.format = path, format  # what reading the schema needs
         with self._translated():
             schema, declared = self._describe()
-            found = choose_columns(schema, path, key_column=key_column, vector_column=vector_column)
+            found = choose_columns(schema, path, key_column=key_column, vector_column=vector_column, beside=columns)
         self.vector_column, self.key_column = found.vectors, found.keys
         self.columns = known_columns(columns, schema.names, path)
         dimensions = found.dimensions or self._infer_dimensions()

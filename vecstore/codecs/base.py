@@ -260,6 +260,14 @@ class TrainedQuantizer(ABC):
         return None
 
     @property
+    def rotated(self) -> tuple[TrainedQuantizer, Floats, Floats] | None:
+        """A quantizer of the same codes, orthonormal rows (its dimensions, dimensions) and an offset, if there are.
+
+        ``decode(codes) == quantizer.decode(codes) @ rows + offset``.
+        """
+        return None
+
+    @property
     def numbers(self) -> Numbers | None:
         """What its codes are if they are plain numbers, one a dimension; else None."""
         return None

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.building import build
 from vecstore.conversion.dask_dump import dask_dump, is_dask
+from vecstore.conversion.field_columns import FieldDump, columns_of_fields
 from vecstore.conversion.frames import columns_of, in_memory, vectors_and_keys
 from vecstore.conversion.options import (
     DEFAULT_SEED,
@@ -71,6 +72,7 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
     executor: Executor | None = None,
     resume: bool = False,
     progress: Progress = False,
+    fields: Mapping[str, Any] | None = None,
     **reading: Unpack[ReadingOptions],
 ) -> Report:
     """Convert a dump to a store.
@@ -128,6 +130,9 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         Go on where an earlier conversion to this path was interrupted, and leave what is done if this one is.
     progress : bool or callable
         True shows how far it is, as bars or as lines; a function is called with each `vecstore.progress.Step`.
+    fields : mapping of names to fields, optional
+        What to keep beside the vectors and to search, made of columns of a file: ``{"tokens":
+        vecstore.Multi("token_vectors"), "terms": vecstore.Sparse("weights")}``. The columns are read once more, before.
     **reading
         How a file is read: ``format=``, ``keys=`` (a file of keys, one a line, or ``.npy``), ``key_type=``,
         ``key_column=``, ``vector_column=``, ``array=`` and more; see `vecstore.formats.ReadingOptions`.
@@ -167,10 +172,20 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
         force=force,
         resume=resume,
     )
+    kept = tuple(reading.get("columns") or ())
+    if fields:
+        if executor is not None or resume:
+            raise OptionError("fields= are read by one process from the start: leave executor= and resume= away")
+        if isinstance(source, Dump):
+            kept = tuple(name for name in source.columns if name not in columns_of_fields(fields))
+        else:
+            reading["columns"] = list(dict.fromkeys((*kept, *columns_of_fields(fields))))
     crew = Crew(executor)
     with reported(progress) as report, ExitStack() as stack:
         dump = given = _dump(source, dict(reading))
         local = stack.enter_context(destination(path, force=force, resume=resume))
+        if fields:
+            dump = given = _with_fields(dump, fields, kept, room=Path(local).parent, seed=seed)
         if isinstance(dump, TrainedTables):
             if codec is budget is target is like is None:
                 return replace(_imported(dump, local, options), path=str(path))
@@ -247,6 +262,14 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
         accept_dominated=accept_dominated,
         progress=progress,
     )
+
+
+def _with_fields(
+    dump: Dump | TrainedTables, fields: Mapping[str, Any], kept: tuple[str, ...], *, room: Path, seed: int
+) -> Dump:
+    if isinstance(dump, TrainedTables) or set(columns_of_fields(fields)) - set(dump.columns):
+        raise OptionError("fields= of convert() are columns of a table, such as Parquet")
+    return FieldDump(dump, fields, kept, room=room, seed=seed)
 
 
 def _dump(source: Any, reading: dict[str, Any]) -> Dump | TrainedTables:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from vecstore.errors import OptionError, ShapeError
@@ -13,7 +14,26 @@ __all__ = ["Derived", "Field", "FieldSource", "sources_of", "trained_fields"]
 
 
 class Field(ABC):
-    """Rows of a field as they are given, and how to code them: `vecstore.fields.multi.multi.Multi`, for one."""
+    """Rows of a field as they are given, and how to code them: `vecstore.fields.multi.multi.Multi`, for one.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Of a file, that hold the rows; empty where rows were given.
+    """
+
+    columns: tuple[str, ...] = ()
+
+    @abstractmethod
+    def read(self, pieces: Iterable[Mapping[str, Any]], room: Path) -> Field:
+        """Return the field with the rows of its columns, some after the other; `room` is a folder for large ones.
+
+        Raises `ShapeError` for columns that hold something else.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return how many rows there are."""
 
     @abstractmethod
     def fit(self, *, seed: int = 0) -> TrainedField:
@@ -65,6 +85,8 @@ def sources_of(given: Mapping[str, Any] | None, rows: int, *, seed: int) -> dict
             raise OptionError(
                 f"fields: {name!r} is {type(field).__name__}; give fields={{{name!r}: vecstore.Multi(list_of_arrays)}}"
             )
+        if field.columns:
+            raise OptionError(f"fields: {name!r} names columns, which convert() reads; here give its rows")
         trained = field.fit(seed=seed)
         own = field.rows(trained)
         if len(own) != rows:

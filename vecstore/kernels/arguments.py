@@ -19,6 +19,7 @@ __all__ = [
     "Heap",
     "Lists",
     "NumberQueries",
+    "Pieces",
     "Stage",
     "TableQueries",
     "Tiles",
@@ -166,6 +167,22 @@ class NumberQueries(NamedTuple):
     least: float
     kind: int
     shortest: NDArray[np.float32]
+
+
+class Pieces(NamedTuple):
+    """What bytes of codes stand for, as bytes: up to eight dimensions a piece; see `maxsim_panels`.
+
+    Attributes
+    ----------
+    owners, places, tables : (pieces,) int64
+        Piece i is words[tables[i]] at byte owners[i] of a code. It begins at dimension places[i], which rise.
+    words : (tables, 256) uint64
+    """
+
+    owners: NDArray[np.int64]
+    places: NDArray[np.int64]
+    tables: NDArray[np.int64]
+    words: NDArray[np.uint64]
 
 
 class Decoding(NamedTuple):

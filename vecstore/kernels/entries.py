@@ -35,6 +35,7 @@ __all__ = [
     "join_rows",
     "locate_texts",
     "maxsim_decoded",
+    "maxsim_panels",
     "maxsim_trellis",
     "maxsim_whole",
     "multiply_rows",
@@ -105,6 +106,13 @@ maxsim_trellis = Entry(
 maxsim_whole = Entry(
     "maxsim_whole.maxsim_whole",
     "level, TILES, i8, LOOKUPS, WHOLE_NUMBERS, WHOLE_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])",
+)
+maxsim_panels = Entry(
+    "maxsim_panels.maxsim_panels",
+    *(
+        f"{kind}, {how}, level, (i8, i8), TILES, PIECES, NUMBER_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])"
+        for kind, how in zip(_NUMBERS, ("of_bytes", "tag(0)", "tag(0)", "tag(0)"), strict=True)
+    ),
 )
 score_trellis = Entry("trellis_scores.score_trellis", f"TILES, DECODING, TRELLIS_SCORES, {_LISTED}")
 maxsim_decoded = Entry(

@@ -20,7 +20,7 @@ from vecstore.kernels.trellis_shuffles import STRIP
 from vecstore.kernels.trellis_sums import fill_indices
 from vecstore.kernels.whole_panels import GROUP, decode, greatest, invert, multiply, reduced, square
 
-__all__ = ["maxsim_whole"]
+__all__ = ["close", "maxsim_whole"]
 
 
 @njit(cache=True, nogil=True)
@@ -41,7 +41,7 @@ def maxsim_whole(level, where, size_bytes, lookups, numbers, asked, starts, item
         while stop_at < len(items) and items[stop_at] == items[stop_at - 1] + 1:
             stop_at += 1
         row, last = starts[items[at]], starts[items[stop_at - 1] + 1]
-        at = close(at, stop_at, row, starts, items, queries, best, out)
+        at = close(at, stop_at, row, starts, items, queries.factors, best, out)
         while row < last:
             tile, held, start = tile_of(tiles, row)
             begin = row // LANES * LANES
@@ -63,7 +63,7 @@ def maxsim_whole(level, where, size_bytes, lookups, numbers, asked, starts, item
                     if some > 0:
                         raise_to(sums, row - group_at, some, over, queries.shifts, best)
                     row = end
-                    at = close(at, stop_at, row, starts, items, queries, best, out)
+                    at = close(at, stop_at, row, starts, items, queries.factors, best, out)
 
 
 @borrowing
@@ -82,12 +82,12 @@ def raise_to(sums, first, count, over, shifts, best):
 
 
 @borrowing
-def close(at, stop_at, row, starts, items, queries, best, out):
+def close(at, stop_at, row, starts, items, factors, best, out):
     """Write the scores of items that end before `row`; return the first one that does not."""
     while at < stop_at and starts[items[at] + 1] <= row:
         total = 0.0
-        for q in range(len(best)):
-            total += queries.factors[q] * best[q]
+        for q in range(len(factors)):
+            total += factors[q] * best[q]
             best[q] = -np.inf
         out[at] = total if starts[items[at]] < starts[items[at] + 1] else -np.inf
         at += 1

@@ -96,8 +96,10 @@ def multiply(kind, how, level, panel, batch, packed, floats, ahead):
     lanes, tile_rows, steps, sums, packed_at = batch.lanes, batch.tile_rows, batch.steps, batch.sums, packed.ctypes.data
     groups, queries, rows, sums_at = len(sums), len(packed) // (4 * steps), panel.rows, np.int64(sums.ctypes.data)
     group_stride, row_stride = sums.strides[0], sums.strides[1]
-    for i in range(sums.size):
-        sums.flat[i] = 0
+    for group in range(groups):
+        for i in range(rows):
+            for q in range(2 * lanes):
+                sums[group, i, q] = 0
     for step in range(0, steps, DEPTH):
         some, rows_at, stride = min(DEPTH, steps - step), panel.address + 4 * step, panel.stride
         if len(how) == 1:

@@ -16,6 +16,7 @@ from vecstore.kernels.arguments import (
     Decoding,
     Heap,
     NumberQueries,
+    Pieces,
     Stage,
     TableQueries,
     Tiles,
@@ -29,6 +30,7 @@ from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
 
 __all__ = [
     "maxsim_decoded",
+    "maxsim_panels",
     "maxsim_trellis",
     "maxsim_whole",
     "scan_batch",
@@ -230,6 +232,35 @@ def maxsim_whole(
     """
     looks = tuple(stage.lookups)
     entries.maxsim_whole(tag(level), tiles, stage.size_bytes, looks, numbers, queries, starts, items, most, out)
+
+
+def maxsim_panels(
+    kind: NumberKind,
+    tiles: Tiles,
+    pieces: Pieces,
+    queries: NumberQueries,
+    starts: NDArray[np.int64],
+    items: NDArray[np.int64],
+    most: int,
+    out: NDArray[np.float64],
+    level: str | None = None,
+) -> None:
+    """Do what `maxsim_trellis` does for codes that are numbers, or whose bytes stand for a few dimensions each.
+
+    Parameters
+    ----------
+    kind : one of `KINDS`
+        Bytes, where there are pieces.
+    pieces : Pieces
+        None where rows are numbers as they lie.
+    queries : NumberQueries
+        Of products or cosines, with the weights that `numbers.pack` gives for this level.
+    tiles, starts, items, most, out, level
+        As in `maxsim_trellis`.
+    """
+    level = level or levels.best_level()
+    how = arithmetic(level, of_bytes=kind.of_bytes), tag(level), SHAPES[level]
+    entries.maxsim_panels(kind, *how, tiles, pieces, queries, starts, items, most, out)
 
 
 def scan_trellis(

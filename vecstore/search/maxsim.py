@@ -1,7 +1,8 @@
 """Search by several vectors a row: the sum, over the query's vectors, of the largest product with one of the row's.
 
-Khattab and Zaharia, ColBERT, 2020, equation 3. Codes of a trellis are scored where they lie, in whole numbers or by
-tables of 8 bits, whichever is faster; the best are scored again by what they decode to. Other codes are decoded.
+Khattab and Zaharia, ColBERT, 2020, equation 3. Codes are scored where they lie, those of a trellis in whole numbers or
+by tables of 8 bits, whichever is faster, others as numbers side by side (`panels`); the best are scored again by what
+they decode to. Codes whose bytes all stand for the whole vector are decoded.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from vecstore.fields.multi.reader import MultiReader
 from vecstore.fields.multi.tokens import spread
 from vecstore.kernels.arguments import PRODUCT, UNIT, TrellisQueries, TrellisScores
 from vecstore.kernels.levels import best_level
-from vecstore.kernels.scans import maxsim_decoded, maxsim_trellis, maxsim_whole
+from vecstore.kernels.scans import maxsim_decoded, maxsim_panels, maxsim_trellis, maxsim_whole
 from vecstore.parallel import over_items, over_slices, thread_count
+from vecstore.search.panels import Panels
 from vecstore.search.trellis import Trellis
 from vecstore.search.whole_numbers import WholeNumbers
 
@@ -91,7 +93,7 @@ class MaxSim:
     @property
     def approximate(self) -> bool:
         """Whether scores of codes, as they lie, are not those of what they decode to."""
-        return any(shard.trellis is not None for shard in self._shards)
+        return any(shard.approximate for shard in self._shards)
 
     def scores(self, query: Floats, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the scores (n,) of rising rows for a query (t, d), by codes as they lie; -inf of rows without any."""
@@ -137,13 +139,23 @@ class _Shard:
 
     @cached_property
     def trellis(self) -> Trellis | None:
-        """What scores codes where they lie; None where they have to be decoded."""
+        """What scores codes of a trellis where they lie; None for others."""
         codes = self.reader.codes
         return Trellis.of(codes) if codes.layer.quantizer.code_kind == "trellis" and codes.rows else None
 
+    @cached_property
+    def panels(self) -> Panels | None:
+        """What makes numbers of codes that are none of a trellis; None where they have to be decoded."""
+        return Panels.of(self.reader.codes) if self.trellis is None and self.reader.codes.rows else None
+
+    @property
+    def approximate(self) -> bool:
+        """Whether codes are scored where they lie."""
+        return self.trellis is not None or self.panels is not None
+
     def scores(self, query: Floats, rows: NDArray[np.int64], most: int) -> NDArray[np.float64]:
         """Return the scores of rising rows: approximate ones where codes are scored where they lie."""
-        if self.trellis is None:
+        if not self.approximate:
             return self.decoded_scores(query, rows, most)
         starts, part = self.reader.starts, self.reader.codes.part
         if part.unchecked:
@@ -154,7 +166,7 @@ class _Shard:
         out = np.zeros(len(rows))
         for first in range(0, len(query), QUERY_VECTORS):
             own = np.empty(len(rows))
-            scan = self._scan(self.trellis, query[first : first + QUERY_VECTORS])
+            scan = self._scan(query[first : first + QUERY_VECTORS])
 
             def over(piece: slice, own: NDArray[np.float64] = own, scan: Scan = scan) -> None:
                 scan(starts, rows[piece], most, own[piece])
@@ -167,13 +179,18 @@ class _Shard:
     def _code_bytes(self) -> int:
         return self.reader.codes.layer.code_bytes
 
-    def _scan(self, trellis: Trellis, query: Floats) -> Scan:
+    def _scan(self, query: Floats) -> Scan:
         """Return what scores items where they lie, for a few vectors."""
-        tiles, stage = self.reader.codes.part.tiles, trellis.stage(self._code_bytes)
+        tiles, trellis = self.reader.codes.part.tiles, self.trellis
+        if trellis is None:
+            assert self.panels is not None
+            asked = self.panels.queries(query, unit=self.reader.unit)
+            return partial(maxsim_panels, self.panels.kind, tiles, self.panels.pieces, asked)
+        stage = trellis.stage(self._code_bytes)
         if best_level() not in IN_WHOLE_NUMBERS:
             return partial(maxsim_trellis, tiles, stage.kernel, self._asked(trellis, query))
-        asked = self._numbers.queries(trellis.coefficients, query, unit=self.reader.unit)
-        return partial(maxsim_whole, tiles, stage.kernel, self._numbers.kernel, asked)
+        whole = self._numbers.queries(trellis.coefficients, query, unit=self.reader.unit)
+        return partial(maxsim_whole, tiles, stage.kernel, self._numbers.kernel, whole)
 
     @cached_property
     def _numbers(self) -> WholeNumbers:

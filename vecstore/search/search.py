@@ -19,7 +19,7 @@ from vecstore.search.request import Request
 from vecstore.search.resolve import cells_to_probe, resolve_range
 from vecstore.search.topk import TopK
 
-__all__ = ["best_of", "find", "find_all", "find_candidates"]
+__all__ = ["best_of", "find", "find_all", "find_candidates", "score_rows"]
 
 QUERIES_AT_ONCE = 64
 LEAST_TOGETHER = 8  # queries, of which kernels gain by taking them together
@@ -66,6 +66,21 @@ def find(
 
     _over_queries(find_part, request)
     return best, rescored
+
+
+def score_rows(prepared: Prepared, query: Floats, rows: NDArray[np.int64], metric: SearchMetric) -> NDArray[np.float64]:
+    """Return the metric's scores of rows, given rising, for a query (d,): (n,), larger being better.
+
+    They are scored where they lie, by the codes of the last layer.
+    """
+    batch = Batch(prepared, query[None], metric, prepared.selection(None, None), None)
+    out, cuts = np.empty(len(rows)), np.searchsorted(rows, prepared.edges).tolist()
+    for number, scorer in enumerate(batch.scorers(-1)):
+        own = slice(cuts[number], cuts[number + 1])
+        if own.start < own.stop:
+            places = prepared.sections[number].positions(rows[own] - prepared.edges[number])
+            out[own] = scorer.of_rows(0, places)
+    return batch.ranking.final(out[None])[0]
 
 
 def find_candidates(

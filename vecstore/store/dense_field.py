@@ -19,8 +19,7 @@ from vecstore.fields.reader import FieldReader
 from vecstore.metric import Metric
 from vecstore.search.options import SearchOptions
 from vecstore.search.prepared import Prepared
-from vecstore.search.ranking import Ranking, raw_scores
-from vecstore.search.search import find
+from vecstore.search.search import find, score_rows
 from vecstore.search.topk import TopK
 from vecstore.shard.shard import Shard
 from vecstore.store.fields import readers_of
@@ -79,14 +78,14 @@ class DenseField:
     def scores(self, query: Floats, rows: NDArray[np.int64], metric: Metric) -> NDArray[np.float64]:
         """Return what rows score for a query (d,), larger being better; NaN for those without a vector: (n,)."""
         out = np.full(len(rows), np.nan)
-        ranking = Ranking.of(metric, query[None], unit_rows=False)
-        for first, reader in zip(self._firsts, self._readers, strict=True):
-            chosen = np.flatnonzero((rows >= first) & (rows < first + reader.rows))
-            chosen = chosen[~np.isin(rows[chosen] - first, reader.missing)]
-            if len(chosen):
-                x = reader.vectors(rows[chosen] - first)
-                raw = raw_scores(ranking.raw, x @ ranking.queries[0], np.einsum("ij,ij->i", x, x))
-                out[chosen] = ranking.final(np.asarray(raw, np.float64))[0]
+        chosen, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for first, edge, reader in zip(self._firsts, self._edges, self._readers, strict=False):
+            own = np.flatnonzero((rows >= first) & (rows < first + reader.rows))
+            own = own[~np.isin(rows[own] - first, reader.missing)]
+            chosen.append(own)
+            numbers.append(rows[own] - first + edge)
+        there = np.concatenate(chosen)
+        out[there] = score_rows(self.prepared, query, np.concatenate(numbers), metric)
         return out
 
     def queries(self, given: Any) -> tuple[Floats, bool]:

@@ -15,12 +15,11 @@ from vecstore.fields.sparse.reader import SparseReader
 from vecstore.search.explain import explain
 from vecstore.search.fusion import Found
 from vecstore.search.options import SearchOptions
-from vecstore.search.search import find
+from vecstore.search.search import find, score_rows
 from vecstore.search.topk import TopK
 from vecstore.store.dense_field import dense_field
 from vecstore.store.field_search import queries_of, ready_of
 from vecstore.store.fields import StoreField
-from vecstore.store.scoring import scores
 from vecstore.store.searching import as_queries
 from vecstore.store.snapshot import Snapshot
 
@@ -106,8 +105,7 @@ class _Dense(Scorer):
         )
 
     def scores(self, query: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        found = scores(self._snapshot, self._x[query], self._snapshot.own(rows), self._metric).astype(np.float64)
-        return -found if self._options.distance else found
+        return score_rows(self._snapshot.prepared, self._x[query], rows, self._metric)
 
     def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.asarray(-scores if self._options.distance else scores, np.float32)

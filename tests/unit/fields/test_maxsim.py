@@ -24,7 +24,8 @@ for item in TOKENS:
 DENSE = np.array([item.mean(axis=0) if len(item) else np.full(D, 0.01) for item in TOKENS])
 QUERIES = [RNG.normal(size=(size, D)).astype(np.float32) for size in (1, 3, 7, 12, 40)]
 KEYS = [f"key {i}" for i in range(ROWS)]
-CODECS = ["tcq:6", "tcq:10", "pca:8,tcq:4", "sq:8", "f32", "pq:4"]
+PANELS = ["sq:8", "sq:6", "sq:4", "f32", "bf16", "pq:4", "opq:4", "pq:8x4", "center,pq:1", "rotate,bin", "pca:11,sq:4"]
+CODECS = ["tcq:6", "tcq:10", "pca:8,tcq:4", "rq:3", *PANELS]
 
 
 def expected(query: np.ndarray, items: list[np.ndarray]) -> np.ndarray:
@@ -115,6 +116,32 @@ def test_whole_numbers_are_near_on_every_level(
                 assert (
                     np.abs(errors).max() < (0.1 if codec == "tcq:10" else 0.02) * most
                 )  # indices have 6 bits, its steps 7
+
+
+@pytest.mark.parametrize("codec", PANELS)
+@pytest.mark.parametrize("unit", [True, False], ids=["unit", "lengths"])
+def test_panels_are_near_on_every_level(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, unit: bool
+) -> None:
+    path = folder / f"{codec}.vecs"
+    if not unit:
+        path, longer = tmp_path / "a.vecs", [item * (1 + i % 3) for i, item in enumerate(TOKENS)]
+        vecstore.write(path, DENSE, codec="sq:8", fields={"tokens": vecstore.Multi(longer, codec=codec)})
+    with vecstore.open(path) as store:
+        items = [item[:20] for item in store.field("tokens")]
+        (shard,) = MaxSim(readers_of(store._snapshot.shards, "tokens", ""), [0, ROWS])._shards
+        assert shard.panels is not None
+        for query in QUERIES:
+            scores = expected(query, items)
+            scale = np.linalg.norm(query, axis=1).sum() * (1 if unit else 3)
+            for rows in (np.arange(ROWS), np.array([0, 1, 2, 10, 11, 12, 13, 50, 350, 351, 352, 699])):
+                there = scores[rows] > -np.inf
+                for level in levels():
+                    monkeypatch.setattr("vecstore.kernels.levels.best_level", lambda level=level: level)
+                    found = shard.scores(query, rows, 20)
+                    assert ((found > -np.inf) == there).all()
+                    most = 1e-5 if codec == "f32" else 0.02
+                    assert np.abs(found[there] - scores[rows][there]).max() < most * scale
 
 
 def test_batches_filters_and_limits(folder: Path) -> None:

@@ -109,5 +109,9 @@ class TrainedOPQ(TrainedQuantizer):
         return self.pq.tables(linear @ self.rotation, quadratic)
 
     @property
+    def rotated(self) -> tuple[TrainedQuantizer, Floats, Floats]:
+        return self.pq, self.rotation.T, np.zeros(self.dimensions, np.float32)
+
+    @property
     def arrays(self) -> Arrays:
         return {"rotation": self._stored_rotation, **self.pq.arrays}

@@ -144,6 +144,10 @@ class TrainedVAQ(TrainedQuantizer):
         return terms
 
     @property
+    def rotated(self) -> tuple[TrainedQuantizer, Floats, Floats]:
+        return self.pq, self.axes, self.mean
+
+    @property
     def arrays(self) -> Arrays:
         widths = np.diff(self.pq.edges)
         # centroids[component, centroid]: without the zeros that fill up narrow groups

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from vecstore.codecs.checks import check_seed
 from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.codec import codec as read_codec
 from vecstore.errors import CodecError, OptionError, ShapeError
+from vecstore.fields.columns import checked_columns
+from vecstore.fields.columns import vectors_of as column_vectors
 from vecstore.fields.dense.agreement import agreement
 from vecstore.fields.dense.rows import GivenVectors, vectors_of
 from vecstore.fields.dense.trained import TrainedDense, as_rows
@@ -31,7 +35,7 @@ class Dense(Field):
     Parameters
     ----------
     vectors : (n, d) array
-        May be mapped.
+        May be mapped. For `vecstore.convert` the name of a column.
     codec : str, CodecSpec or Codec
         Any codec without cells that needs no row numbers.
     metric : {"cosine", "dot", "l2"}
@@ -48,12 +52,16 @@ class Dense(Field):
     def __init__(self, vectors: Any, *, codec: str | CodecSpec | Codec = "tcq:48", metric: Metric = "cosine") -> None:
         if metric not in METRICS:
             raise OptionError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
-        self._given, self._metric = as_rows(vectors), metric
+        self.columns = checked_columns(vectors)[:1]
+        self._given, self._metric = as_rows(np.empty((0, 1), np.float32) if self.columns else vectors), metric
         self._codec = codec if isinstance(codec, Codec) else read_codec(codec)
 
     def __len__(self) -> int:
         """Return how many rows there are."""
         return len(self._given)
+
+    def read(self, pieces: Iterable[Mapping[str, Any]], room: Path) -> Dense:
+        return Dense(column_vectors(pieces, self.columns[0], room), codec=self._codec, metric=self._metric)
 
     def rows(self, trained: TrainedField) -> FieldRows:
         """Return the rows, to be coded by what `fit` gave."""

@@ -60,7 +60,7 @@ class Muvera(Derived):
         repetitions: int = 20,
         simhash: int = 5,
         projection: int | None = 16,
-        codec: str | CodecSpec | Codec = "pca:128,sq:8",
+        codec: str | CodecSpec | Codec = "pca:256,tcq:64",
     ) -> None:
         limits = {
             "repetitions": (1, MOST_REPETITIONS),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from vecstore.codecs.checks import check_seed
 from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.codec import codec as read_codec
 from vecstore.errors import CodecError, OptionError, ShapeError
+from vecstore.fields.columns import checked_columns, tokens_of
 from vecstore.fields.field import Field
 from vecstore.fields.multi.agreement import agreement
 from vecstore.fields.multi.pooling import pooled
@@ -36,6 +39,7 @@ class Multi(Field):
         One array a row; what sentence-transformers, PyLate and FlagEmbedding return. A row may have none.
     counts : (n,) whole numbers, optional
         How many vectors each row has; `vectors` is then one (T, d) array, which may be mapped.
+        For `vecstore.convert`, `vectors` is the name of a column of lists of vectors.
     codec : str, CodecSpec or Codec
         Of one vector: any codec of one layer, without cells, that needs no row numbers.
     pool : int
@@ -55,12 +59,16 @@ class Multi(Field):
     ) -> None:
         if isinstance(pool, bool) or not isinstance(pool, (int, np.integer)) or not 1 <= pool <= MOST_POOL:
             raise OptionError(f"pool is a whole number from 1 to {MOST_POOL}, found {pool!r}")
-        self._items, self._pool = as_items(vectors, counts), int(pool)
+        self.columns = checked_columns(vectors)[:1]
+        self._items, self._pool = as_items([] if self.columns else vectors, counts), int(pool)
         self._codec = codec if isinstance(codec, Codec) else read_codec(codec)
 
     def __len__(self) -> int:
         """Return how many rows there are."""
         return len(self._items)
+
+    def read(self, pieces: Iterable[Mapping[str, Any]], room: Path) -> Multi:
+        return Multi(*tokens_of(pieces, self.columns[0], room), codec=self._codec, pool=self._pool)
 
     def rows(self, trained: TrainedField) -> FieldRows:
         """Return the rows, to be coded by what `fit` gave."""

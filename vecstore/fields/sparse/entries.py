@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vecstore.errors import ShapeError
 
-__all__ = ["Entries", "as_entries", "as_queries", "spread", "starts_of"]
+__all__ = ["Entries", "as_entries", "as_queries", "entries_of", "spread", "starts_of"]
 
 MOST_TERM = (1 << 32) - 1
 
@@ -115,22 +115,33 @@ def _of_mappings(given: Iterable[Any]) -> Entries:
         counts.append(len(mapping))
         terms += mapping.keys()
         weights += mapping.values()
-    starts = starts_of(np.array(counts, np.int64))
+    return entries_of(np.array(counts, np.int64), [terms], [weights])
+
+
+def entries_of(counts: NDArray[np.int64], terms: Sequence[Any], weights: Sequence[Any]) -> Entries:
+    """Return rows of so many terms each, in any order, without weights of 0.
+
+    Terms and weights come in pieces, which may be lists of anything that is a number.
+    """
+    starts = starts_of(counts)
     try:
-        numbers = np.array([int(term) for term in terms], np.uint32)
-        found = np.array(weights, np.float32).reshape(len(terms))
+        numbers = [np.array([int(term) for term in own], np.int64) if isinstance(own, list) else own for own in terms]
+        wide = np.concatenate([np.empty(0, np.int64), *numbers], dtype=np.int64, casting="same_kind")
+        if ((wide < 0) | (wide > MOST_TERM)).any():
+            raise OverflowError
+        found = np.concatenate([np.array(own, np.float32).reshape(len(own)) for own in [[], *weights]])
     except (ValueError, TypeError, OverflowError):
         raise ShapeError(
             "terms are whole numbers below 2**32, and weights numbers: number your words, for instance as a tokenizer "
             "does"
         ) from None
-    row_of = np.repeat(np.arange(len(counts)), np.diff(starts))
-    order = np.lexsort((numbers, row_of))
-    numbers, found = numbers[order], found[order]
-    twice = np.flatnonzero((numbers[1:] == numbers[:-1]) & (row_of[1:] == row_of[:-1]))
+    row_of = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((wide, row_of))
+    ordered, found = wide[order].astype(np.uint32), found[order]
+    twice = np.flatnonzero((ordered[1:] == ordered[:-1]) & (row_of[1:] == row_of[:-1]))
     if len(twice):
-        raise ShapeError(f"row {row_of[twice[0]]}: term {numbers[twice[0]]} comes twice")
-    return _kept(starts, numbers, found)
+        raise ShapeError(f"row {row_of[twice[0]]}: term {ordered[twice[0]]} comes twice")
+    return _kept(starts, ordered, found)
 
 
 def _kept(indptr: NDArray[np.int64], terms: NDArray[np.uint32], weights: NDArray[np.float32]) -> Entries:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vecstore.errors import OptionError
+from vecstore.fields.columns import checked_columns, terms_of
 from vecstore.fields.field import Field
 from vecstore.fields.sparse.agreement import agreement
-from vecstore.fields.sparse.entries import as_entries
+from vecstore.fields.sparse.entries import as_entries, entries_of
 from vecstore.fields.sparse.trained import TermRows, TrainedSparse, step_of
 from vecstore.shard.field import FieldRows, TrainedField
 
@@ -24,7 +27,9 @@ class Sparse(Field):
     Parameters
     ----------
     given : scipy sparse matrix (n, terms), or sequence of n mappings of terms to weights
-        Weights of 0 or more; terms are whole numbers below 2**32, in mappings also as text.
+        Weights of 0 or more; terms are whole numbers below 2**32, in mappings also as text. For `vecstore.convert`
+        the name of a column of maps, of lists of pairs or of pairs of lists, or ``("indices", "values")``: those of two
+        columns of lists.
     weight_bits : 0, 4 or 8
         Of a weight in the store; 0 keeps which terms a row has, each with weight 1.
 
@@ -40,11 +45,15 @@ class Sparse(Field):
     def __init__(self, given: Any, *, weight_bits: int = 8) -> None:
         if isinstance(weight_bits, bool) or weight_bits not in WEIGHT_BITS:
             raise OptionError(f"weight_bits is 0, 4 or 8, found {weight_bits!r}")
-        self._entries, self._bits = as_entries(given), int(weight_bits)
+        self.columns = checked_columns(given)
+        self._entries, self._bits = as_entries([] if self.columns else given), int(weight_bits)
 
     def __len__(self) -> int:
         """Return how many rows there are."""
         return len(self._entries.indptr) - 1
+
+    def read(self, pieces: Iterable[Mapping[str, Any]], room: Path) -> Sparse:
+        return Sparse(entries_of(*terms_of(pieces, self.columns)), weight_bits=self._bits)
 
     def rows(self, trained: TrainedField) -> FieldRows:
         """Return the rows, to be coded by what `fit` gave."""
