@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vecstore.bench.scripts.docs_pictures import (
     bucket_lookup,
+    candidates,
     cells,
     encoder,
     file_parts,
@@ -39,6 +40,7 @@ def pictures(benchmarks: Path) -> Mapping[str, Callable[[Theme], Drawing]]:
     """
     return {
         "bucket-lookup": bucket_lookup.draw,
+        "candidates": candidates.draw,
         "cells": cells.draw,
         "encoder": encoder.draw,
         "file-parts": file_parts.draw,
