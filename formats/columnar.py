@@ -181,6 +181,7 @@ class ParquetDump(ColumnarDump):
             for record in file.iter_batches(rows, row_groups=self._groups, columns=columns):
                 done += len(record)
                 yield record, done / total
+        _pyarrow(self.format).default_memory_pool().release_unused()
 
 
 class ArrowDump(ColumnarDump):

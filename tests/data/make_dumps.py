@@ -1,7 +1,7 @@
 """Write dumps.zip: a small dump of each format by the library that owns it, and what that library reads from it.
 
 Run where these are installed: annoy apsw chromadb datasets faiss-cpu fasttext finalfusion gensim hnswlib pylance
-spacy sqlite-vec usearch zarr. DuckDB files are too large to keep: the tests write their own.
+pymagnitude-light spacy sqlite-vec usearch zarr. DuckDB files are too large to keep: the tests write their own.
 """
 
 from __future__ import annotations
@@ -172,6 +172,24 @@ def coded_files() -> None:
     Path("text.txt").unlink()
 
 
+def magnitude_files() -> None:
+    """Write Magnitude files. The converter asks gensim's own class for members that its stand-in for text lacks."""
+    import pymagnitudelight
+    from pymagnitudelight import converter
+
+    source = Path(converter.__file__).read_text().replace("keyed_vectors.wv.", "keyed_vectors.")
+    exec(compile(source, converter.__file__, "exec"), vars(converter))
+    names = [key.replace(" ", "-") for key in KEYS]
+    lines = [" ".join([name, *(repr(float(x)) for x in row)]) for name, row in zip(names, X, strict=True)]
+    Path("text.txt").write_text("\n".join([f"{ROWS} {DIMENSIONS}", *lines]) + "\n")
+    heavy = {"subword": True, "approx": True, "approx_trees": 2}
+    for level, how in (("light", {}), ("medium", {"subword": True}), ("heavy", heavy)):
+        converter.convert("text.txt", f"{level}.magnitude", **how)
+        found = pymagnitudelight.Magnitude(f"{level}.magnitude", normalized=False)
+        np.save(f"{level}.magnitude.expected.npy", np.stack([found.query(name) for name in names]))
+    Path("text.txt").unlink()
+
+
 def main() -> None:
     target, folder = Path(__file__).parent / "dumps.zip", Path(sys.argv[1]).absolute()
     shutil.rmtree(folder, ignore_errors=True)
@@ -182,6 +200,7 @@ def main() -> None:
         write()
     word_files()
     coded_files()
+    magnitude_files()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():

@@ -87,6 +87,10 @@ class Sampler:
             self._priorities[places] = priorities[some]
             self._free, low = self._free[: len(self._free) - count], low[count:]
 
+    def __len__(self) -> int:
+        """Return how many rows the sample has."""
+        return min(len(self._rows) - len(self._free), self.capacity)
+
     def found(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.uint64]]:
         """Return the sample in random order, its row numbers and their priorities, which rise."""
         kept = self._in_order()[: self.capacity]

@@ -29,8 +29,9 @@ def sample_of(survey: Survey) -> Sample:
     A store of no more rows than were sampled is searched whole, trained on or not. Of a larger one those that trained
     are searched in the proportion that they have in the store, since what training has seen is found more often.
     """
-    kept = ~np.isin(survey.sample_rows, survey.dropped)
-    sample, numbers = survey.sample[kept], survey.sample_rows[kept]
+    sample, numbers = survey.sample, survey.sample_rows
+    if (gone := np.isin(numbers, survey.dropped)).any():
+        sample, numbers = sample[~gone], numbers[~gone]
     rows = numbers - np.searchsorted(survey.dropped, numbers)  # as they count in the store
     if not len(sample):  # nothing but zero vectors is left
         sample, rows = np.zeros((1, survey.sample.shape[1]), np.float32), np.zeros(1, np.int64)
@@ -42,7 +43,7 @@ def sample_of(survey: Survey) -> Sample:
         trained = min(round((len(sample) - last) * len(train) / (survey.kept - len(train))), len(train))
         others = np.concatenate([np.arange(held_out, held_out + trained), np.arange(last, len(sample))])
         chosen = np.concatenate([np.arange(held_out), np.random.default_rng(0).permutation(others)])
-        rows, sample = rows[chosen], sample[chosen]
+        rows, sample, train = rows[chosen], sample[chosen], train.copy()  # a view would keep all that was sampled
     return Sample(Block(rows, sample), held_out, train, survey.kept)
 
 

@@ -155,6 +155,7 @@ class _Merged:
     def __init__(self, dump: Dump, seed: int, report: Listener) -> None:
         self._dump, self._report = dump, report
         self._sampler = Sampler(dump.dimensions, seed, searched_rows(dump.dimensions))
+        self._only: tuple[Floats, NDArray[np.int64]] | None = None  # the sample of a single part
         self._found: dict[int, PartFound] = {}
         self._sizes = [max(part.size_bytes, 1) for part in dump.parts]
         self._rows, self._bytes, self._reading = 0, 0, 0
@@ -162,7 +163,10 @@ class _Merged:
 
     def survey_all(self, works: list[PartWork], site: Site) -> None:
         for number, found in site.each(survey_part, works, self._listen, form=PartFound, named=PartWork.digest):
-            self._sampler.take(found.sample, found.sample_rows + (number << PART_BITS), found.priorities)
+            if len(works) == 1:
+                self._only = found.sample, found.sample_rows
+            else:
+                self._sampler.take(found.sample, found.sample_rows + (number << PART_BITS), found.priorities)
             self._found[number] = found.without_sample()
             self._rows, self._bytes = self._rows + found.rows, self._bytes + self._sizes[number]
             self._reading = len(self._found)
@@ -172,7 +176,8 @@ class _Merged:
     @property
     def lacks_sample(self) -> bool:
         sound = sum(found.sound for found in self._found.values())
-        return len(self._sampler.found()[1]) < min(self._sampler.capacity, sound)
+        sampled = len(self._sampler) if self._only is None else len(self._only[1])
+        return sampled < min(self._sampler.capacity, sound)
 
     def survey(self) -> Survey:
         ordered = [self._found[number] for number in range(len(self._found))]
@@ -188,7 +193,7 @@ class _Merged:
                 survey.schema = unified(survey.schema, found.schema)
         dropped = [found.dropped + first for found, first in zip(ordered, edges[:-1], strict=True)]
         survey.dropped = np.concatenate([np.empty(0, np.int64), *dropped])
-        survey.sample, rows, _ = self._sampler.found()
+        survey.sample, rows = self._sampler.found()[:2] if self._only is None else self._only
         survey.sample_rows = edges[rows >> PART_BITS] + (rows & (1 << PART_BITS) - 1)
         return survey
 

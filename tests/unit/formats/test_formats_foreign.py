@@ -105,9 +105,34 @@ def test_duckdb(read, tmp_path):
     np.testing.assert_array_equal(found.vectors, [[1, 2], [3, 4]])
 
 
+@pytest.mark.parametrize("level", ["light", "medium", "heavy"])
+def test_magnitude_of_its_library(read, dumps, tmp_path, level):
+    """What pymagnitude-light wrote, as it reads it: in float32, where we round once."""
+    path, keys = dumps / f"{level}.magnitude", [key.replace(" ", "-") for key in KEYS]
+    found = read(path)
+    assert found.dump.format == "magnitude" and found.keys == keys
+    np.testing.assert_allclose(found.vectors, np.load(f"{path}.expected.npy"), rtol=2e-7, atol=2e-7)
+    assert attack(path, "magnitude", tmp_path / "mutated", count=20) == []
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_pgvector_of_its_library(read, text):
+    """What the Python package of pgvector sends to Postgres, in rows as COPY writes them."""
+    vector = pytest.importorskip("pgvector").Vector
+    some = [np.float32([1.5, -2e-9, 3]), np.float32([0.1, 1 / 3, -1e20])]
+    if text:
+        found = read("".join(f"{row}\t{vector(x).to_text()}\n" for row, x in enumerate(some)).encode() + b"\\.\n")
+    else:
+        packed = [vector(x).to_binary() for x in some]
+        rows = [struct.pack(">hiqi", 2, 8, row, len(value)) + value for row, value in enumerate(packed)]
+        found = read(b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"".join(rows) + b"\xff\xff")
+    assert found.dump.format == ("pgvector" if text else "pgvector-binary")
+    np.testing.assert_array_equal(found.vectors, some)
+
+
 @pytest.mark.parametrize("lengths", [False, True])
 def test_magnitude(read, tmp_path, lengths):
-    """There is no library left that writes Magnitude files with a current Python: the table is written here."""
+    """Keys twice, and lengths or none: the library writes neither, so the table is written here."""
     with sqlite3.connect(tmp_path / "w.magnitude") as database:
         extra = ", magnitude REAL" if lengths else ""
         database.execute(f"CREATE TABLE magnitude (key TEXT COLLATE NOCASE, dim_0 INTEGER, dim_1 INTEGER{extra})")
