@@ -72,7 +72,7 @@ def test_write_has_the_options_of_convert():
         {name: p.default for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
         for function in (vecstore.write, vecstore.convert)
     ]
-    assert options[0].pop("columns") is options[0].pop("fields") is None  # of arrays, not of files
+    assert options[0].pop("columns") is None  # of arrays; a file's are options of reading it
     assert [options[1].pop(name) for name in ("executor", "resume")] == [None, False]  # for what files hold
     assert options[0] == options[1] and len(options[0]) > 10
     reading = inspect.signature(vecstore.convert).parameters["reading"]  # of a file, not of arrays
