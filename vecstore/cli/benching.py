@@ -57,6 +57,9 @@ def register(app: typer.Typer) -> None:
         )
     )(run)
     bench.command(epilog=examples("vecstore bench report results"))(report)
+    bench.command(epilog=examples("vecstore bench fields docs.parquet --tokens token_vectors --terms indices,weights"))(
+        fields
+    )
     app.add_typer(bench, name="bench", rich_help_panel="Learn")
 
 
@@ -195,6 +198,43 @@ def report(
     summary = write_report(out)
     if not quiet:
         _show(summary, out)
+
+
+def fields(
+    source: Annotated[Path, typer.Argument(metavar="DUMP", help="A Parquet or Arrow file.", show_default=False)],
+    tokens: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Lists of vectors, one a token.", show_default=False)
+    ] = None,
+    terms: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMNS", help="Terms with weights: one column, or two of lists.", show_default=False),
+    ] = None,
+    codecs: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Codecs of token vectors, by spaces.", show_default=False)
+    ] = None,
+    vector_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The vectors of the rows.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure codecs of token vectors and of sparse terms: bytes a row, and how many of the ten best rows stay.
+
+    Rows that did not train are the queries.
+    """
+    from vecstore.bench.fields import TOKEN_CODECS, bench_fields
+
+    two: Any = None if terms is None else tuple(terms.split(","))
+    lines = bench_fields(
+        source,
+        tokens=tokens,
+        terms=two[0] if two is not None and len(two) == 1 else two,
+        codecs=codecs.split() if codecs else TOKEN_CODECS,
+        vector_column=vector_column,
+    )
+    shown = table("column", "codec", "bytes a row", "agreement", right=("bytes a row", "agreement"))
+    for line in lines:
+        kept = "" if line.agreement is None else f"{line.agreement:.3f}"
+        shown.add_row(line.field, line.codec, f"{line.row_bytes:,.0f}", kept)
+    stdout().print(shown)
 
 
 def _show(summary: Summary, out: Path) -> None:

@@ -11,7 +11,7 @@ from vecstore.errors import OptionError, require
 from vecstore.fields.field import Field, sources_of
 from vecstore.formats import Batch, Dump
 
-__all__ = ["FieldDump", "columns_of_fields"]
+__all__ = ["FieldDump", "columns_of_fields", "pieces_of"]
 
 
 def columns_of_fields(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -23,6 +23,18 @@ def columns_of_fields(fields: Mapping[str, Any]) -> tuple[str, ...]:
                 raise OptionError(f"fields: {name!r} holds rows; those of a dump are columns, vecstore.Multi('tokens')")
             found |= dict.fromkeys(field.columns)
     return tuple(found)
+
+
+def pieces_of(dump: Dump, names: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    """Yield columns of a dump, as arrays of pyarrow, some rows after the other."""
+    pa = require("pyarrow", purpose="reading columns")
+    for batch in dump.batches():
+        found = {}
+        for name in names:
+            column = batch.columns[name]
+            column = column if hasattr(column, "type") else pa.array(column)
+            found[name] = column.combine_chunks() if hasattr(column, "chunks") else column
+        yield found
 
 
 class FieldDump(Dump):
@@ -51,7 +63,7 @@ class FieldDump(Dump):
         )
         self.left_out, self.coded, self._dump, self.columns = dump.left_out, dump.coded, dump, kept
         filled = {
-            name: field.read(self._pieces(field.columns), room) if isinstance(field, Field) else field
+            name: field.read(pieces_of(dump, field.columns), room) if isinstance(field, Field) else field
             for name, field in fields.items()
         }
         rows = next((len(field) for field in filled.values() if isinstance(field, Field)), 0)
@@ -63,16 +75,6 @@ class FieldDump(Dump):
 
     def digest(self) -> str:
         return self._dump.digest()
-
-    def _pieces(self, names: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
-        pa = require("pyarrow", purpose="reading columns")
-        for batch in self._dump.batches():
-            found = {}
-            for name in names:
-                column = batch.columns[name]
-                column = column if hasattr(column, "type") else pa.array(column)
-                found[name] = column.combine_chunks() if hasattr(column, "chunks") else column
-            yield found
 
     def _batches(self, rows: int) -> Iterator[Batch]:
         done = 0
