@@ -19,6 +19,7 @@ __all__ = ["Panels"]
 
 BYTES, WORD = 256, 8  # values of a byte, and dimensions of a piece
 TILE_ROWS = 32
+MOST_NUMBER = 1e15  # as vectors may hold
 NONE = np.empty(0, np.int64)
 AS_THEY_LIE = Pieces(NONE, NONE, NONE, np.empty((0, BYTES), np.uint64))
 
@@ -50,9 +51,9 @@ class Panels:
             quantizer, rows, offset = quantizer.rotated
             affine = AffineMap(rows @ affine.linear, offset @ affine.linear + affine.offset)
         numbers = quantizer.numbers
-        if codes.packed or affine.gram.ndim != 1:
+        if codes.packed or affine.gram.ndim != 1 or not np.isfinite(affine.gram).all():
             return None
-        if quantizer.code_kind == "numbers" and numbers is not None:
+        if quantizer.code_kind == "numbers" and numbers is not None and _sound(numbers.scale, numbers.offset):
             return cls(affine, numbers, AS_THEY_LIE, np.arange(len(numbers.scale)))
         if not quantizer.code_kind.startswith("tables") or codes.part.tile_rows != TILE_ROWS:
             return None
@@ -117,6 +118,8 @@ def _pieces_of(quantizer: TrainedQuantizer) -> tuple[Numbers, Pieces, NDArray[np
     for byte in range(quantizer.code_bytes):
         codes[:, byte] = np.arange(BYTES)
         z = quantizer.decode(codes)
+        if not _sound(z):  # a forged file
+            return None
         own = np.flatnonzero((z != low).any(axis=0))
         codes[:, byte] = 0
         if (owner[own] >= 0).any():
@@ -142,3 +145,8 @@ def _pieces_of(quantizer: TrainedQuantizer) -> tuple[Numbers, Pieces, NDArray[np
     owners, places = (np.array(own, np.int64) for own in zip(*pieces, strict=True))
     laid = Pieces(owners, places, which.reshape(-1).astype(np.int64), np.ascontiguousarray(tables, np.uint64))
     return Numbers("u1", scale[order], offset[order]), laid, order
+
+
+def _sound(*numbers: Floats) -> bool:
+    """Return whether numbers are finite, and so small that their products are."""
+    return all(bool((np.abs(own) < MOST_NUMBER).all()) for own in numbers)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import vecstore
+from vecstore.codecs.codec import Codec
 from vecstore.errors import KeyNotFoundError, OptionError, ShapeError
 from vecstore.kernels.levels import levels
 from vecstore.search.maxsim import MaxSim
+from vecstore.search.panels import Panels
 from vecstore.store.fields import readers_of
 
 ROWS, D = 700, 16
@@ -142,6 +145,19 @@ def test_panels_are_near_on_every_level(
                     assert ((found > -np.inf) == there).all()
                     most = 1e-5 if codec == "f32" else 0.02
                     assert np.abs(found[there] - scores[rows][there]).max() < most * scale
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 3e38])
+def test_codebooks_that_no_kernel_multiplies_are_decoded(folder: Path, wrong: float) -> None:
+    with vecstore.open(folder / "pq:4.vecs") as store:
+        (reader,) = readers_of(store._snapshot.shards, "tokens", "")
+        codec = reader.codec
+        arrays = {name: array.copy() for name, array in codec.arrays.items()}
+        name = next(name for name, array in arrays.items() if array.dtype.kind == "f")
+        arrays[name].flat[3] = wrong
+        layer = Codec.restore(codec.spec, codec.dimensions, arrays).layers[0]
+        assert Panels.of(reader.codes) is not None
+        assert Panels.of(SimpleNamespace(layer=layer, packed=False, part=reader.codes.part)) is None
 
 
 def test_batches_filters_and_limits(folder: Path) -> None:
