@@ -306,7 +306,8 @@ def test_columns(tmp_path: Path, options: dict) -> None:
     vecstore.write(tmp_path / "a.vecs", vectors(2000), keys, columns=columns(2000), **({"codec": "sq:8"} | options))
     other = same(tmp_path / "a.vecs")
     assert (len(other.shards) > 1) == ("shard_bytes" in options)
-    assert [other.columns()["size"][other.find(key)] for key in keys] == columns(2000)["size"]
+    sizes = other.columns()["size"]
+    assert [sizes[other.find(key)] for key in keys] == columns(2000)["size"]
 
 
 def test_columns_to_the_byte(tmp_path: Path) -> None:
