@@ -283,7 +283,9 @@ class Edit:
         shards, built = shard_entries(pieces, generation, self._workplace)
         models, files = model_entries(self.path, pieces, old.models, self._workplace)
         built |= files
-        new = replace(old, generation=generation, shards=shards, models=models)
+        # Members unknown here may speak of shards by their places (docs/format.md, section 10 (Versions)).
+        in_place = [entry["file"] for entry in shards[: len(old.shards)]] == [entry["file"] for entry in old.shards]
+        new = replace(old, generation=generation, shards=shards, models=models, more=old.more if in_place else {})
         if self._base.key_type is not None and len(pieces) - mapped > MOST_UNMAPPED:
             name = file_name("keys", generation, 0)
             built[name] = self._workplace / name

@@ -80,6 +80,18 @@ def test_edits_merge_by_tiers(make: Any) -> None:
     np.testing.assert_allclose(store[KEYS[: FIRST + 80]], X[: FIRST + 80], atol=0.05)
 
 
+def test_unknown_members_are_kept_while_shards_stay_in_their_places(make: Any) -> None:
+    path, more = make(edits=6), {"future": {"of shard": 2}}
+    old = Manifest.read(path)
+    Manifest(old.generation, old.shards, old.key_maps, old.collisions, old.models, more=more).write(path)
+    with Lock(path, name=COMPACTION_LOCK), vecstore.edit(path) as e:
+        e.append(X[1000:1020], KEYS[1000:1020])
+    assert Manifest.read(path).more == more
+    with vecstore.edit(path) as e:  # merges eight shards
+        e.append(X[1020:1040], KEYS[1020:1040])
+    assert len(Manifest.read(path).shards) < 8 and Manifest.read(path).more == {}
+
+
 def test_shards_that_are_mostly_dead_are_rewritten(make: Any) -> None:
     path = make(edits=1)
     with vecstore.edit(path) as e:
