@@ -284,12 +284,13 @@ def _sections(about: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     kind = KINDS.get(about["key_type"])
     shards = f", {about['shards']} shards" if about["shards"] > 1 else ""
     parts = ", ".join(f"{name} {format_bytes(part)}" for name, part in size["parts"].items())
+    deleted = f", and {about['deleted']:,} deleted ones" if about["deleted"] else ""
     cells = about["cells"]
     sections = [
         (
             about["path"],
             [
-                ("rows", f"{about['rows']:,} x {about['dimensions']}"),
+                ("rows", f"{about['rows']:,} x {about['dimensions']}{deleted}"),
                 ("codec", about["codec"]),
                 ("metric", about["metric"]),
                 ("keys", kind.label if kind else "none: rows are found by number"),

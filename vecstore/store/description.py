@@ -20,7 +20,8 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     """Return the facts of an open store as a plain dictionary, ready for JSON.
 
     ``bytes`` holds three counts that are never mixed: ``resident`` (codes that a scan touches), ``stored`` (all
-    files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones.
+    files, with page slack) and ``per_vector`` (stored / rows); beside them what makes up the stored ones. ``rows``
+    are those that live, ``deleted`` those whose bytes are still there.
     ``row_order`` says how rows are counted: as in the ``dump``, as they lie by ``cells``, or by falling
     ``importance``; ``left_out`` how many of the dump's rows are not there. ``columns`` lists name, type, nulls and
     bytes of what rows have beside their vectors, ``fields`` name, kind, bytes and facts of what is searched beside
@@ -30,7 +31,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     """
     from vecstore.search.explain import explain  # what only looks up need not load
 
-    shards, rows, stored = snapshot.shards, snapshot.rows, _stored_bytes(snapshot)
+    shards, rows, stored = snapshot.shards, snapshot.living, _stored_bytes(snapshot)
     first = shards[0]
     parts: dict[str, int] = {}
     for file in (*(shard.container for shard in shards), *snapshot.models):
@@ -43,6 +44,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "path": snapshot.path,
         "format": ".".join(map(str, first.container.version)),
         "rows": rows,
+        "deleted": snapshot.rows - rows,
         "dimensions": first.dimensions,
         "metric": first.metric,
         "codec": codec_text(shards),
@@ -96,7 +98,7 @@ def summary(snapshot: Snapshot) -> str:
     cut = cut if snapshot.prefix is None else f", first {snapshot.prefix} dimensions"
     codec = codec_text(snapshot.shards) + cut
     order = "" if snapshot.numbering.of_dump else f", rows {snapshot.numbering}"
-    return f"{snapshot.rows} x {snapshot.dimensions}, {codec}, {snapshot.metric}{order}"
+    return f"{snapshot.living} x {snapshot.dimensions}, {codec}, {snapshot.metric}{order}"
 
 
 def codec_text(shards: Sequence[Shard]) -> str:

@@ -32,6 +32,7 @@ def test_a_store_and_its_days(store, tmp_path, vecstore):
     assert "generation 2" in vecstore("upsert", store, more, "--keys", keys).stderr
     assert vecstore("tag", store, "monday").exit_code == 0
     assert "2 rows deleted" in vecstore("delete", store, "key 3", "key 100", "nobody").stderr
+    assert ", and 22 deleted ones" in vecstore("info", store).stdout  # those of the upsert too
     (tmp_path / "gone.txt").write_text("key 5\nkey 6\n")
     assert "generation 4" in vecstore("delete", store, "--file", tmp_path / "gone.txt").stderr
     assert vecstore("delete", store, "nobody", "--missing", "error").exit_code == 2

@@ -86,6 +86,8 @@ def test_rows_without_keys(make: Any) -> None:
             e.upsert(X[:1], ["a"])
     store = vecstore.open(path)
     assert len(store) == ROWS + MORE - 2 and list(store)[:3] == [1, 2, 3] and 5 not in store
+    about = store.info()
+    assert (about["rows"], about["deleted"]) == (len(store), 2) and f"{len(store)} x" in repr(store)
     np.testing.assert_allclose(store.vectors[[1, ROWS, ROWS + MORE - 1]], X[[1, ROWS, ROWS + MORE - 1]], atol=0.05)
     with vecstore.edit(path) as e:
         e.delete_rows(np.isin(np.arange(ROWS + MORE), [1, 2]))
