@@ -65,7 +65,7 @@ def change_manifest(path: Path, change: Callable[[dict[str, Any]], Any]) -> None
 def test_unknown_members_are_ignored(file: Path, directory: Path) -> None:
     change_description(file, lambda d: d.update(certificate={"recall@10": 0.98}, notes=[{"name": "x"}]))
     works(file)
-    change_manifest(directory, lambda d: d.update(zones=[{"xxh3": "0" * 16}], certificate=None))
+    change_manifest(directory, lambda d: d.update(zones=[{"xxh3": "0" * 16}], author=None))
     change_manifest(directory, lambda d: d["shards"][0].update(columns=["a"]))
     works(directory)
 

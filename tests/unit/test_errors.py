@@ -35,6 +35,9 @@ ALLOWED = {
     ("bench/scripts/fuzz.py", "TimeoutError"): "a find: what took too long",
     ("vecstore/codecs/base.py", "TypeError"): "caught where a configuration is read, which names the file",
     ("vecstore/codecs/mixed/budget.py", "ValueError"): "caught a few lines below, with those of int()",
+    ("vecstore/fields/sparse/entries.py", "OverflowError"): "caught a few lines below, with those of numpy",
+    ("vecstore/editing/directory.py", "OSError"): "what the system says of a rename",
+    ("formats/zarr_store.py", "ValueError"): "caught where the library reads, with its own",
     ("formats/npy_array.py", "ValueError"): "caught a few lines below, with those of numpy",
     (
         "formats/plain_pickle.py",

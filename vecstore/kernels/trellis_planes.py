@@ -10,6 +10,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.layout import LANES
 from vecstore.kernels.simd import I8, I64, at, call, load, name_of, prefetch, register_bytes, splat, store, vector
 
@@ -85,7 +86,13 @@ def _zipped(level, data, start, wide, vectors, planes, byte, ahead):
     for row in range(whole, vectors * LANES):
         for i in range(wide):
             spare[row * CHUNK + i] = data[start + row * wide + i]
-    zip_rows(level, spare.ctypes.data, vectors * LANES, plane, planes.strides[0], 0)
+    zip_spare(level, spare, plane, planes.strides[0])
+
+
+@borrowing
+def zip_spare(level, spare, plane, stride):
+    """Do as `zip_rows`; an array of which a function has only the address left is freed while it is read."""
+    zip_rows(level, spare.ctypes.data, len(spare) // CHUNK, plane, stride, 0)
 
 
 def _one_by_one(level, data, start, wide, vectors, planes, byte, ahead):
