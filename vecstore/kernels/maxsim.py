@@ -17,7 +17,7 @@ from vecstore.kernels.trellis_planes import CHUNK
 from vecstore.kernels.trellis_rows import Lying, room_of, sum_rows, sums_of
 from vecstore.kernels.trellis_tables import tables_of
 
-__all__ = ["maxsim_trellis"]
+__all__ = ["maxsim_trellis", "run_end"]
 
 
 @njit(cache=True, nogil=True)
@@ -33,9 +33,7 @@ def maxsim_trellis(level, where, stages, asked, starts, items, most, out):
     sums, best = sums_of(level, count, tiles.tile_rows), np.zeros(count, np.uint16)
     at = 0
     while at < len(items):
-        stop_at = at + 1
-        while stop_at < len(items) and items[stop_at] == items[stop_at - 1] + 1:
-            stop_at += 1
+        stop_at = run_end(items, at)
         row, last = starts[items[at]], starts[items[stop_at - 1] + 1]
         at = close(at, stop_at, row, starts, items, queries, scales, best, out)
         while row < last:
@@ -62,6 +60,15 @@ def raise_to(sums, first, end, best):
         for row in range(first, end):
             most = max(most, own[row])
         best[q] = most
+
+
+@borrowing
+def run_end(items, at):
+    """Return where the items end that follow each other by their numbers from items[at] on."""
+    end = at + 1
+    while end < len(items) and items[end] == items[end - 1] + 1:
+        end += 1
+    return end
 
 
 @borrowing

@@ -24,6 +24,7 @@ from vecstore.kernels.arguments import UNIT, NumberQueries, Pieces, Tiles
 from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.dense import F32
 from vecstore.kernels.gather import tile_of
+from vecstore.kernels.maxsim import run_end
 from vecstore.kernels.maxsim_whole import close
 from vecstore.kernels.number_batch import Batch, Panel, multiply, numbers_of
 from vecstore.kernels.number_scan import OVERRUN, square_of
@@ -56,9 +57,7 @@ def maxsim_panels(number_kind, how, level, shape, where, pieces, asked, starts, 
     floats, over = np.empty((PANEL_ROWS, DEPTH), np.float32), np.ones(PANEL_ROWS, np.float32)
     at = 0
     while at < len(items):
-        stop_at = at + 1
-        while stop_at < len(items) and items[stop_at] == items[stop_at - 1] + 1:
-            stop_at += 1
+        stop_at = run_end(items, at)
         row, last = starts[items[at]], starts[items[stop_at - 1] + 1]
         at = close(at, stop_at, row, starts, items, factors, best, out)
         while row < last:

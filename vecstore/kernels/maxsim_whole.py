@@ -14,6 +14,7 @@ from vecstore.kernels.arguments import Tiles, WholeQueries
 from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.gather import tile_of
 from vecstore.kernels.layout import LANES
+from vecstore.kernels.maxsim import run_end
 from vecstore.kernels.trellis_planes import lined_up
 from vecstore.kernels.trellis_rows import Lying, lay, room_of
 from vecstore.kernels.trellis_shuffles import STRIP
@@ -37,9 +38,7 @@ def maxsim_whole(level, where, size_bytes, lookups, numbers, asked, starts, item
     over, best = np.ones(2 * GROUP, np.float32), np.full(count, -np.inf, np.float32)
     at = 0
     while at < len(items):
-        stop_at = at + 1
-        while stop_at < len(items) and items[stop_at] == items[stop_at - 1] + 1:
-            stop_at += 1
+        stop_at = run_end(items, at)
         row, last = starts[items[at]], starts[items[stop_at - 1] + 1]
         at = close(at, stop_at, row, starts, items, queries.factors, best, out)
         while row < last:
