@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import os
-import time
+import pickle
+import traceback
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
-from threading import Lock, Thread
-from typing import Any
+from threading import Condition, Lock, Thread
+from typing import Any, NamedTuple
 
 from vecstore.errors import OptionError
 
 __all__ = ["Processes"]
 
-TRIES = 4  # of a task whose worker died
-GRACE_S = 2.0  # from the death of a process to when its pool should have found out
+TRIES = 4  # of a task whose process dies
+_STARTING = Lock()  # multiprocessing keeps a list of processes that several threads may not change
 
 
 class Processes(Executor):
     """An executor of processes on this machine; tasks of a process that dies are done again by others.
 
     The standard `concurrent.futures.ProcessPoolExecutor` gives up all of its tasks when one of its processes is
-    killed. This one starts another pool, and hands it the tasks that were lost. A task that loses its process four
-    times in a row has its own fault, and fails.
+    killed. This one starts another process, and hands it the task that was lost; other processes are not disturbed. A
+    task that loses four processes has its own fault, and fails.
 
     Parameters
     ----------
     workers : int
-        How many; each uses one thread.
+        How many, at most; each is started when there is a task for it, and uses one thread.
 
     Raises
     ------
@@ -47,90 +51,160 @@ class Processes(Executor):
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise OptionError(f"workers are a positive number, found {workers!r}")
         self.workers = workers
-        self._lock = Lock()
-        self._pool = self._started()
+        self._seats: list[_Seat] = []
+        self._waiting = deque[_Task]()
+        self._idle = 0  # seats that wait for a task
+        self._changed = Condition()  # guards all of these
         self._closed = False
 
     @property
     def pids(self) -> list[int]:
         """The processes that are running: numbers of them, by which their costs can be measured."""
-        return list(self._pool._processes)
+        with self._changed:
+            return [seat.pid for seat in self._seats if seat.pid is not None]
 
     def submit(self, task: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
         """Have a task done: a function of a module, called with what can be pickled."""
         promised: Future[Any] = Future()
-        promised.set_running_or_notify_cancel()
-        self._submit(promised, task, arguments, options, TRIES)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("these processes were shut down")
+            self._waiting.append(_Task(promised, task, arguments, options))
+            if self._idle < len(self._waiting) and len(self._seats) < self.workers:
+                self._seats.append(_Seat(self._next))
+            self._changed.notify()
         return promised
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes; tasks that none has begun are left undone where `cancel_futures` says so."""
-        self._closed = True
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        with self._changed:
+            self._closed = True
+            left = [*self._waiting] if cancel_futures else []
+            for task in left:
+                self._waiting.remove(task)
+            self._changed.notify_all()
+        for task in left:
+            task.promised.cancel()
+            task.promised.set_running_or_notify_cancel()  # tells those who wait for it
+        for seat in self._seats if wait else []:
+            seat.join()
 
-    def _submit(
-        self, promised: Future[Any], task: Callable[..., Any], arguments: Any, options: Any, tries: int
-    ) -> None:
-        with self._lock:
-            pool = self._pool
+    def _next(self) -> _Task | None:
+        """Wait for a task, and take it; None where there will be no more."""
+        with self._changed:
+            self._idle += 1
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            self._idle -= 1
+            return self._waiting.popleft() if self._waiting else None
+
+
+class _Task(NamedTuple):
+    promised: Future[Any]
+    task: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+class _Seat:
+    """A thread that has tasks done by a process of its own, and by another one when that dies."""
+
+    def __init__(self, next_task: Callable[[], _Task | None]) -> None:
+        self._next, self._process = next_task, _Process()
+        self._thread = Thread(target=self._serve, name="vecstore process", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while (task := self._next()) is not None:
+            if task.promised.set_running_or_notify_cancel():
+                self._have_done(task)
+            del task  # what it was given may be large
+        self._process.end()
+
+    def _have_done(self, task: _Task) -> None:
+        for _ in range(TRIES):
             try:
-                begun = pool.submit(task, *arguments, **options)
-            except BrokenProcessPool:  # it broke, and none of its tasks has told so yet
-                pool = self._pool = self._started()
-                begun = pool.submit(task, *arguments, **options)
-
-        def done(result: Future[Any]) -> None:
-            error = None if result.cancelled() else result.exception()
-            if isinstance(error, BrokenProcessPool) and tries > 1 and not self._closed:
-                with self._lock:
-                    if self._pool is pool:
-                        self._pool = self._started()
-                self._submit(promised, task, arguments, options, tries - 1)
-            elif result.cancelled():
-                promised.set_exception(RuntimeError("the processes were ended before this task was done"))
-            elif error is not None:
-                promised.set_exception(error)
+                done, result = self._process.do(task.task, task.arguments, task.options)
+            except _DiedError:
+                self._process.end()
+                self._process = _Process()
+            except Exception as error:  # it cannot be pickled, or the answer cannot be unpickled
+                task.promised.set_exception(error)
+                return
             else:
-                promised.set_result(result.result())
-
-        begun.add_done_callback(done)
-
-    def _started(self) -> ProcessPoolExecutor:
-        pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_begin)
-        Thread(target=_watch, args=(pool,), daemon=True).start()
-        return pool
+                (task.promised.set_result if done else task.promised.set_exception)(result)
+                return
+        task.promised.set_exception(BrokenProcessPool(f"a task lost its process {TRIES} times"))
 
 
-def _watch(pool: Any) -> None:
-    """See to it that a pool breaks when one of its processes dies.
-
-    Where that one was sending an answer, the standard pool waits for the rest of it for ever, since it holds the other
-    end of the pipe open itself.
-    """
-    while not pool._shutdown_thread:  # it is set when a pool breaks, too
-        processes = list((pool._processes or {}).values())  # None when it has been shut down
-        if not processes:
-            time.sleep(GRACE_S / 2)
-        elif wait_for([process.sentinel for process in processes], timeout=GRACE_S / 2):
-            time.sleep(GRACE_S)
-            answers = pool._result_queue
-            if not pool._shutdown_thread and answers is not None:
-                for process in processes:
-                    process.kill()
-                answers._writer.close()
-            return
+class _DiedError(Exception):
+    """A process died before it answered."""
 
 
-def _begin() -> None:
-    """Have a new process compute in one thread, before numpy and faiss are there to read it, and end with its parent.
+class _Process:
+    """A process that does one task after the other."""
 
-    A parent that is killed tells nobody, and its processes would wait for tasks for ever.
-    """
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._pipe, others = context.Pipe()
+        with _STARTING:
+            self._process = context.Process(target=_serve, args=(others,), daemon=True)
+            self._process.start()
+        others.close()  # so that its death ends the pipe, even amid an answer
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def do(self, task: Callable[..., Any], arguments: Any, options: Any) -> tuple[bool, Any]:
+        """Return whether the task was done, and its result or its error."""
+        asked = pickle.dumps((task, arguments, options), pickle.HIGHEST_PROTOCOL)
+        try:
+            self._pipe.send_bytes(asked)
+            if self._pipe not in wait_for([self._pipe, self._process.sentinel]):
+                raise _DiedError
+            answer = self._pipe.recv_bytes()
+        except (EOFError, OSError):
+            raise _DiedError from None
+        found: tuple[bool, Any] = pickle.loads(answer)
+        return found
+
+    def end(self) -> None:
+        """Let it end: it has no task, or is dead."""
+        self._pipe.close()
+        self._process.join()
+
+
+def _serve(pipe: Connection) -> None:
+    """Do what is asked for in one thread, until nobody asks any more."""
     for name in ("VECSTORE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+        os.environ.setdefault(name, "1")  # before numpy and faiss are there to read it
     Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+    with suppress(EOFError, OSError):
+        while True:
+            pipe.send_bytes(_answer(pipe.recv_bytes()))
+
+
+def _answer(asked: bytes) -> bytes:
+    try:
+        task, arguments, options = pickle.loads(asked)
+        return pickle.dumps((True, task(*arguments, **options)), pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:
+        error.add_note(f"where it happened:\n{traceback.format_exc()}")
+        try:
+            return pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)
+        except Exception:
+            return pickle.dumps((False, RuntimeError(traceback.format_exc())))
 
 
 def _end_with(parent: Any) -> None:
+    """A parent that is killed tells nobody, and a long task would go on for nothing."""
     parent.join()
     os._exit(1)
