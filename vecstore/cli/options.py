@@ -17,6 +17,7 @@ __all__ = [
     "DumpFormat",
     "EncodingErrors",
     "Force",
+    "GroundTruth",
     "KeyColumn",
     "KeyType",
     "KeysFile",
@@ -48,6 +49,15 @@ ShownColumns: TypeAlias = Annotated[
     str | None, typer.Option("--columns", metavar="A,B,C", help="Show these columns of the rows, too.")
 ]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")]
+GroundTruth: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Have N rows, and N queries, ask all rows, so that recall is not extrapolated; with --shard-size.",
+        show_default=False,
+    ),
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
 
 

@@ -25,6 +25,7 @@ from vecstore.cli.options import (
     DumpFormat,
     EncodingErrors,
     Force,
+    GroundTruth,
     KeyColumn,
     KeysFile,
     KeyType,
@@ -151,6 +152,7 @@ def convert(
     accept_dominated: Annotated[
         bool, typer.Option("--accept-dominated", help="Fit a table codec where another keeps more in the same bytes.")
     ] = False,
+    ground_truth: GroundTruth = 0,
     workers: Annotated[
         int | None,
         typer.Option(metavar="N", help="Have N processes read the files and encode the shards; with --shard-size."),
@@ -218,6 +220,7 @@ def convert(
             user=metadata,
             force=force,
             accept_dominated=accept_dominated,
+            ground_truth=ground_truth,
             executor=executor,
             resume=resume,
             progress=not quiet,

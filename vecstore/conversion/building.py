@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vecstore.conversion.encoding import Source
 from vecstore.conversion.fitting import Fitted, FittingWork, fit, fit_elsewhere
+from vecstore.conversion.ground_truth import asking_of
 from vecstore.conversion.options import ConversionOptions
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.provenance import provenance
@@ -101,9 +102,10 @@ def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew:
         arrays,
         fields,
     )
-    write_shards(workplace, source, fitted.codec, survey, options, site, report)
+    asking = asking_of(options, sample)
+    truth = write_shards(workplace, source, fitted.codec, survey, options, site, report, asking)
     codes_of = given.format if options.request.from_dump else ""
-    return replace(_report(workplace.destination, given, survey, fitted), codes_of=codes_of)
+    return replace(_report(workplace.destination, given, survey, fitted), codes_of=codes_of, ground_truth=truth)
 
 
 def _report(path: Path, dump: Dump, survey: Survey, fitted: Fitted) -> Report:
@@ -123,7 +125,7 @@ def _report(path: Path, dump: Dump, survey: Survey, fitted: Fitted) -> Report:
         bytes=about["bytes"],
         row_order=about["row_order"],
         search=about["search"],
-        certificate=fitted.members["certificate"],
+        certificate=about["certificate"] or {},
         table=getattr(fitted.codec, "table", None),
         advice=fitted.advice,
         findings=list(survey.findings),

@@ -20,6 +20,7 @@ from vecstore.conversion.options import OnBad
 from vecstore.conversion.rows import Rows, cleaned
 from vecstore.conversion.site import appearing, digest, read
 from vecstore.keys.kind import KeyType
+from vecstore.measure.neighbours import Asking, Nearest, NearestFinder
 from vecstore.metric import Metric
 from vecstore.progress import Listener, Step
 from vecstore.shard.attribute_types import conformed, raw_table
@@ -92,6 +93,8 @@ class ShardWork:
         Rows of the shards before, and of all: for who is told how far it is.
     model : str or None
         The fingerprint of the file that holds the codec's arrays, where shards share one.
+    asking : Path or None
+        The file of who asks the rows while they are encoded.
     """
 
     name: str
@@ -105,6 +108,7 @@ class ShardWork:
     done: int
     total: int
     model: str | None
+    asking: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -119,35 +123,41 @@ class ShardWork:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A shard that was written: what a manifest says of it."""
+    """A shard that was written: what a manifest says of it, and what was found in it by those who asked."""
 
     rows: int
     bytes: int
     fingerprint: str
+    nearest: Nearest | None = None
 
     def saved(self) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
-        """Return it as JSON."""
-        return {"rows": self.rows, "bytes": self.bytes, "fingerprint": self.fingerprint}, {}
+        """Return it as JSON and arrays."""
+        document = {"rows": self.rows, "bytes": self.bytes, "fingerprint": self.fingerprint}
+        return document, {} if self.nearest is None else self.nearest.arrays()
 
     @classmethod
     def restored(cls, document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Undo `saved`."""
-        return cls(**document)
+        return cls(**document, nearest=Nearest(**arrays) if arrays else None)
 
 
 def encode_shard(work: ShardWork, report: Listener) -> Encoded:
     """Write a shard and the hashes of its keys. Done twice, even at once, it leaves the same files."""
     codec = work.codec if isinstance(work.codec, Codec) else _codec_in(work.codec)
+    asked = None if work.asking is None else NearestFinder(_asking_in(work.asking), work.done - work.first_row)
     with tempfile.TemporaryDirectory(dir=work.directory, prefix=".", ignore_cleanup_errors=True) as folder:
         path = Path(folder, "shard.vecs")
-        rows, hashes = _written(work, codec, path, report)
+        rows, hashes = _written(work, codec, asked, path, report)
         with appearing(work.hashes_path) as file:
             file.write(np.sort(hashes).astype("<u8"))
         os.replace(path, work.path)
-    return Encoded(rows, work.path.stat().st_size, Container(work.path).fingerprint)
+    found = None if asked is None else asked.nearest()
+    return Encoded(rows, work.path.stat().st_size, Container(work.path).fingerprint, found)
 
 
-def _written(work: ShardWork, codec: Codec, path: Path, report: Listener) -> tuple[int, NDArray[np.uint64]]:
+def _written(
+    work: ShardWork, codec: Codec, asked: NearestFinder | None, path: Path, report: Listener
+) -> tuple[int, NDArray[np.uint64]]:
     source = work.source
     shard = ShardWriter(
         path,
@@ -159,6 +169,7 @@ def _written(work: ShardWork, codec: Codec, path: Path, report: Listener) -> tup
         first_row=work.first_row,
         schema=source.schema,
         fields=source.fields,
+        watch=None if asked is None else asked.add,
     )
     try:
         for first, raw in source.rows.batches(work.first, work.stop):
@@ -181,3 +192,8 @@ def _codec_in(path: Path) -> Codec:
     found = read(path, SavedCodec).codec
     assert isinstance(found, Codec)
     return found
+
+
+@lru_cache(maxsize=1)
+def _asking_in(path: Path) -> Asking:
+    return read(path, Asking)

@@ -142,11 +142,13 @@ class ConversionOptions:
     importance : (n,) array of numbers or None
     user : mapping
     force, resume : bool
+    ground_truth : int
+        How many rows, and real queries, ask all rows.
 
     Raises
     ------
     OptionError
-        A metric or a policy that is not known, or a seed out of range.
+        A metric or a policy that is not known, or a seed out of range; a ground truth without shards.
     """
 
     request: CodecRequest
@@ -161,6 +163,7 @@ class ConversionOptions:
     user: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
     resume: bool = False
+    ground_truth: int = 0
 
     def __post_init__(self) -> None:
         check_metric(self.metric)
@@ -169,6 +172,10 @@ class ConversionOptions:
         if self.on_duplicate not in get_args(OnDuplicate):
             raise OptionError(f"on_duplicate is error, first or last, found {self.on_duplicate!r}")
         check_seed(self.seed)
+        if isinstance(self.ground_truth, bool) or not isinstance(self.ground_truth, int) or self.ground_truth < 0:
+            raise OptionError(f"ground_truth is how many rows ask all others, found {self.ground_truth!r}")
+        if self.ground_truth and not self.sharded:
+            raise OptionError("ground_truth= is measured while shards are written, and kept beside: give shard_bytes=")
 
     @property
     def sharded(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from vecstore.conversion.findings import Finding
 from vecstore.shard.certificate import Certificate
 from vecstore.store.numbering import Numbering, RowOrder
@@ -46,6 +48,10 @@ class Report:
         What a product quantizer would keep in the bytes of a codec whose rows share tables.
     findings : list of Finding
         What was found in the dump, bad or only remarkable: kind, count, first places.
+    ground_truth : dict of arrays or None
+        Of ``ground_truth=``: ``asking`` (q,) int64, the numbers of the rows that asked, -1 for real queries; ``rows``
+        (q, k) int64, the nearest of all rows, -1 where there are fewer, and ``scores`` (q, k) float64 as a search gives
+        them, a distance with its sign changed. Numbers are those of rows in the order of the dump.
     imported : str
         The format of the trained tables that were taken over exactly; "" where vectors were converted.
     codes_of : str
@@ -72,6 +78,7 @@ class Report:
     imported: str = ""
     codes_of: str = ""
     findings: list[Finding] = field(default_factory=list, repr=False)
+    ground_truth: dict[str, NDArray[Any]] | None = field(default=None, repr=False)
 
     @property
     def numbering(self) -> Numbering:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vecstore.codecs.codec import Codec
 from vecstore.conversion.codec_file import SavedCodec
 from vecstore.conversion.cutting import Cutter
 from vecstore.conversion.encoding import Encoded, ShardWork, Source, encode_shard
+from vecstore.conversion.ground_truth import Gathered
 from vecstore.conversion.key_ranges import write_keys
 from vecstore.conversion.options import ConversionOptions, TrainedCodec
 from vecstore.conversion.part_survey import SIZE, sizes_path
@@ -21,7 +23,9 @@ from vecstore.conversion.site import KEPT, Site, digest
 from vecstore.conversion.survey import Survey
 from vecstore.conversion.workplace import Workplace
 from vecstore.editing.commit import entry_of
+from vecstore.measure.neighbours import Asking
 from vecstore.progress import Listener, Step
+from vecstore.shard.certificate import certificate_in
 from vecstore.shard.models import model_file, write_model
 from vecstore.shard.sizes import field_bytes
 from vecstore.store.manifest import Manifest
@@ -40,16 +44,23 @@ def write_shards(
     options: ConversionOptions,
     site: Site,
     report: Listener,
-) -> None:
-    """Encode all shards, each as a task; then the store is there."""
-    works = list(_works(source, codec, survey, options, site))
+    asking: Asking | None = None,
+) -> dict[str, NDArray[Any]] | None:
+    """Encode all shards, each as a task; then the store is there.
+
+    Returns what `Report.ground_truth` is, where some ask.
+    """
+    works = list(_works(source, codec, survey, options, site, asking))
+    gathered = None if asking is None else Gathered(asking)
     encoded: dict[int, Encoded] = {}
     shards = site.each(
         encode_shard, works, report, form=Encoded, named=lambda work: work.name, usable=lambda work, _: _is_there(work)
     )
     done = 0
     for number, result in shards:
-        encoded[number] = result
+        if gathered is not None and result.nearest is not None:
+            gathered.add(result.nearest)
+        encoded[number] = replace(result, nearest=None)
         done += result.rows
         if site.crew.executor is not None:
             report(Step("encoding", done, survey.kept))
@@ -62,13 +73,18 @@ def write_shards(
         entries.append({"file": name, "bytes": result.bytes, "fingerprint": result.fingerprint, "rows": result.rows})
     if not workplace.sharded:
         workplace.publish_file(entries[0]["file"])
-        return
+        return None
     models = [model_file(model) for model in dict.fromkeys(work.model for work in works) if model is not None]
     for name in models:
         _place(site.directory / name, workplace.path / name)
     maps, collisions = _key_map(workplace.path, works, site, report) if source.key_type else ((), {})
     told = tuple(entry_of(workplace.path / name, name) for name in models)
-    workplace.publish_directory(Manifest(0, tuple(entries), maps, collisions, told))
+    measured: dict[str, Any] = {}
+    if gathered is not None:
+        sampled = certificate_in(source.description)
+        measured["certificate"] = gathered.certificate(sampled, survey.kept, seed=options.seed).to_dict()
+    workplace.publish_directory(Manifest(0, tuple(entries), maps, collisions, told, measured))
+    return None if gathered is None else gathered.ground_truth()
 
 
 def _key_map(
@@ -83,7 +99,12 @@ def _key_map(
 
 
 def _works(
-    source: Source, codec: TrainedCodec, survey: Survey, options: ConversionOptions, site: Site
+    source: Source,
+    codec: TrainedCodec,
+    survey: Survey,
+    options: ConversionOptions,
+    site: Site,
+    asking: Asking | None,
 ) -> Iterator[ShardWork]:
     """Yield a task for each shard."""
     cutter = Cutter(
@@ -106,6 +127,8 @@ def _works(
     raw = starts + np.searchsorted(survey.dropped - np.arange(len(survey.dropped)), starts, side="right")
     raw[0] = 0
     edges, common = [*raw.tolist(), survey.rows], source.digest()
+    asked = None if asking is None else digest("asking", *asking.saved()[0].values(), *asking.saved()[1].values())
+    asking_file = None if asking is None else site.keep(f"asking-{asked}", asking)
     models, shared = dict[str, str | None](), options.shard_bytes is not None
     for (row, own, number), first, stop in zip(opened, edges[:-1], edges[1:], strict=True):
         low, high = np.searchsorted(survey.dropped, [first, stop])
@@ -114,15 +137,14 @@ def _works(
         if shared and model not in models:
             models[model] = write_model(site.directory, own, source.description)
         kept = models.get(model)
-        name = digest(common, model, kept, first, stop, number, survey.dropped[low:high])
+        name = digest(common, model, kept, asked, first, stop, number, survey.dropped[low:high])
         file: Codec | Path = own
         if site.crew.executor is not None:
             file = site.directory / f"codec-{model}.{KEPT}"
             if not file.exists():
                 site.keep(file.stem, SavedCodec(own))
-        yield ShardWork(
-            name, source, site.directory, file, first, stop, survey.dropped[low:high], number, row, survey.kept, kept
-        )
+        about = survey.dropped[low:high], number, row, survey.kept, kept, asking_file
+        yield ShardWork(name, source, site.directory, file, first, stop, *about)
 
 
 def _sizes(survey: Survey, options: ConversionOptions, site: Site) -> Iterator[NDArray[np.int64]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,12 @@ from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.shard.layer_distances import distances
 
-__all__ = ["DISTANCES", "NORMS", "Columns", "Encoder", "Sample", "codes_of"]
+__all__ = ["DISTANCES", "NORMS", "Columns", "Encoder", "Sample", "Watch", "codes_of"]
 
 NORMS, DISTANCES = "norms", "gaps"
+
+Watch: TypeAlias = Callable[[NDArray[np.int64], Floats, Floats], None]
+"""Is told of the numbers of rows (n,) as they are encoded, their vectors and what these are decoded to (n, d)."""
 
 
 def codes_of(layer: int) -> str:
@@ -53,8 +57,11 @@ class Encoder:
         Least and largest length of what each layer decodes to, of all rows so far.
     """
 
-    def __init__(self, codec: Codec, *, metric: Metric, keep_norms: bool, sampled: int = 0) -> None:
+    def __init__(
+        self, codec: Codec, *, metric: Metric, keep_norms: bool, sampled: int = 0, watch: Watch | None = None
+    ) -> None:
         self.codec, self._metric, self._keep_norms, self._sampled = codec, metric, keep_norms, sampled
+        self._watch = watch
         self.samples: list[Sample] = []
         self.lengths = [(float("inf"), 0.0)] * len(codec.layers)
 
@@ -63,7 +70,7 @@ class Encoder:
 
         They may share memory with `x`.
         """
-        codec, kept = self.codec, None
+        codec, kept, given = self.codec, None, x
         if self._keep_norms:
             kept = np.linalg.norm(x, axis=1)
             x = unit(x)
@@ -83,6 +90,8 @@ class Encoder:
             pieces = [number_bytes(cells[every], codec.cell_bytes)] if partition else []
             pieces += [columns[codes_of(i)][every] for i in range(len(decoded))]
             self.samples.append(Sample(x[every].copy(), np.concatenate(pieces, axis=1), decoded[-1][every].copy()))
+        if self._watch is not None:
+            self._watch(rows, given, decoded[-1] if kept is None else unit(decoded[-1]) * kept[:, None])
         if len(codec.layers) > 1:
             both = (layer if kept is None else unit(layer) * kept[:, None] for layer in decoded)
             columns[DISTANCES] = distances(*both, directions=self._metric == "cosine")

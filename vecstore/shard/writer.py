@@ -19,7 +19,7 @@ from vecstore.keys.kind import KeyType
 from vecstore.keys.packed import PackedKeys
 from vecstore.metric import Metric
 from vecstore.shard.attribute_writer import AttributeSpool
-from vecstore.shard.encoder import Columns, Encoder, Sample
+from vecstore.shard.encoder import Columns, Encoder, Sample, Watch
 from vecstore.shard.field import Coded, FieldWriters, TrainedField
 from vecstore.shard.layers import LENGTHS
 from vecstore.shard.models import put_model
@@ -54,6 +54,8 @@ class ShardWriter:
         What rows have beside their vectors that is searched; their order stays, so `keep_order` does too.
     sampled : int
         Keep every so manyth row for `sample`; 0 keeps none.
+    watch : callable, optional
+        Called with each block of rows that is encoded: see `vecstore.shard.encoder.Watch`.
     """
 
     def __init__(  # noqa: PLR0913 - what differs from shard to shard
@@ -69,11 +71,12 @@ class ShardWriter:
         schema: Any = None,
         fields: Mapping[str, TrainedField] | None = None,
         sampled: int = 0,
+        watch: Watch | None = None,
     ) -> None:
         self.path, self.codec, self.metric, self.first_row = Path(path), codec, metric, first_row
         self._container = ContainerWriter(path)
         self._keys = KeyIndexWriter(self._container, key_type) if key_type else None
-        self._encoder = Encoder(codec, metric=metric, keep_norms=keep_norms, sampled=sampled)
+        self._encoder = Encoder(codec, metric=metric, keep_norms=keep_norms, sampled=sampled, watch=watch)
         self._parts = RowParts(self._container, codec, keep_norms=keep_norms)
         self._sink = self._sink_of(keep_order)
         assert not (fields and self._sink.moves_keys)

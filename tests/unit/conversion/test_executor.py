@@ -22,7 +22,8 @@ from vecstore.errors import DuplicateKeyError, FormatError, OptionError
 from vecstore.keys.map import write_key_map
 
 ROWS, PARTS, DIMENSIONS = 6000, 5, 24
-SETTINGS = {"codec": "sq:8", "shard_bytes": 200_000, "on_bad": "skip", "on_duplicate": "last", "columns": ["price"]}
+SETTINGS = {"codec": "sq:8", "shard_bytes": 200_000, "on_bad": "skip", "on_duplicate": "last"}
+SETTINGS |= {"columns": ["price"], "ground_truth": 70}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_errors_of_workers_are_told(processes, parts, tmp_path):
     with pytest.raises(DuplicateKeyError, match=r"rows \d+ and \d+ have the same key"):
         vecstore.convert(parts, tmp_path / "a.vecs", **options | {"on_duplicate": "error"})
     with pytest.raises(OptionError, match="executor=: each shard is a task, so give shard_bytes="):
-        vecstore.convert(parts, tmp_path / "a.vecs", **options | {"shard_bytes": None})
+        vecstore.convert(parts, tmp_path / "a.vecs", **options | {"shard_bytes": None, "ground_truth": 0})
     with pytest.raises(OptionError, match=r"executor= is a concurrent.futures.Executor, found int"):
         vecstore.convert(parts, tmp_path / "a.vecs", **options | {"executor": 4})
     assert list(tmp_path.iterdir()) == []
@@ -228,7 +229,8 @@ def stop(step):
 
 if __name__ == "__main__":
     with Processes(1) as executor:
-        options = dict(codec="sq:8", shard_bytes=200_000, on_bad="skip", on_duplicate="last", columns=["price"])
+        options = dict(codec="sq:8", shard_bytes=200_000, on_bad="skip", on_duplicate="last")
+        options |= dict(columns=["price"], ground_truth=70)
         vecstore.convert(sys.argv[1], sys.argv[2], executor=executor, resume=True, progress=stop, **options)
 """
 
