@@ -219,6 +219,7 @@ class TrainedQuantizer(ABC):
     "numbers" multiplies the numbers that `numbers` describes, "trellis" looks up bits of `tcq` codes, and "decoded"
     decodes blocks of them, which needs nothing more and is the slowest.
     `item_bytes` is the size of one number in a code, for byte steps that shuffle.
+    `lossless` says that vectors come back as they were.
     """
 
     dimensions: int
@@ -226,6 +227,7 @@ class TrainedQuantizer(ABC):
     tile_rows: int = 1
     code_kind: CodeKind = "decoded"
     item_bytes: int = 1
+    lossless: bool = False
 
     @abstractmethod
     def encode(self, z: Floats) -> Codes:

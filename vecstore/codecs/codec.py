@@ -179,6 +179,12 @@ class Codec:
         return any(layer.shared for layer in self.layers)
 
     @property
+    def lossless(self) -> bool:
+        """Whether `decode` gives vectors back as they were."""
+        fine = self.layers[-1]
+        return self.partition is None and not fine.transforms and fine.quantizer.lossless
+
+    @property
     def by_key(self) -> bool:
         """Whether any layer takes vectors from the keys of rows."""
         return any(layer.by_key for layer in self.layers)
@@ -238,6 +244,8 @@ class Codec:
     ) -> Floats:
         """Return what vectors (n, dimensions) become, encoded and decoded; only table codecs look at rows and keys."""
         vectors, fine = as_vectors(x, self.dimensions), self.layers[-1]
+        if self.partition is None:
+            return fine.decode(fine.encode(vectors, rows, keys), rows, keys)
         centroids = self._centroids(vectors)
         return fine.decode(fine.encode(vectors - centroids, rows, keys), rows, keys) + centroids
 

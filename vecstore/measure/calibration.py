@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.errors import CorruptError
+from vecstore.measure.nearest import Nearest
 from vecstore.measure.recall import GroundTruth
 from vecstore.metric import Metric
 
-__all__ = ["Calibration", "calibrate", "pool_adjacent_violators"]
+__all__ = ["Calibration", "calibrate", "identity", "pool_adjacent_violators"]
 
-NEAREST = 100  # rows by compressed score that each query gives
-OTHERS = 100  # rows at random beside them
+OTHERS = 100  # rows at random, beside the nearest ones, that each query gives
 BINS = 48
 FEWEST_PAIRS = 8  # in a bin; fewer are joined with the next
 MOST_KNOTS = 1024
@@ -88,21 +88,24 @@ def _knots(given: Any) -> NDArray[np.float64]:
     return knots if np.isfinite(knots).all() and (np.diff(knots) > 0).all() else none
 
 
-def calibrate(truth: GroundTruth, decoded: Floats, *, seed: int) -> Calibration | None:
+def calibrate(truth: GroundTruth, decoded: Floats, near: Nearest, *, seed: int) -> Calibration | None:
     """Return the map for rows that decode to `decoded` (n, d), or None where scores do not tell rows apart.
 
-    Of each query the nearest rows by compressed score are taken, and random ones. Scores are put into bins, since a
-    file should hold few numbers, and violations of the order are pooled: what is left rises strictly.
+    Of each query the nearest rows by compressed score are taken, and random ones, the same for some queries. Scores are
+    put into bins, since a file should hold few numbers, and violations of the order are pooled: what is left rises
+    strictly.
+
+    Parameters
+    ----------
+    near : Nearest
+        The best of the decoded rows for each query.
     """
+    ours, theirs = [truth.final(near.scores).ravel()], [truth.final(truth.exact(near.rows)).ravel()]
     rng = np.random.default_rng(seed)
-    ours, theirs = [], []
     for part in truth.parts():
-        compressed, original = (truth.final_scores(rows, part) for rows in (decoded, truth.base))
-        queries, n = compressed.shape
-        near = np.argpartition(-compressed, min(NEAREST, n) - 1, axis=1)[:, :NEAREST]
-        picked = np.concatenate([near, rng.integers(n, size=(queries, OTHERS))], axis=1)
-        ours.append(np.take_along_axis(compressed, picked, axis=1).ravel())
-        theirs.append(np.take_along_axis(original, picked, axis=1).ravel())
+        others = rng.integers(len(decoded), size=OTHERS)
+        for found, rows in ((ours, decoded), (theirs, truth.base)):
+            found.append(truth.final(truth.scores(rows[others], part), part).ravel())
     x, y = np.concatenate(ours), np.concatenate(theirs)
     if not len(x) or x.min() == x.max():
         return None
@@ -110,6 +113,11 @@ def calibrate(truth: GroundTruth, decoded: Floats, *, seed: int) -> Calibration 
     compressed, original = (np.array([float(f"{value:.6g}") for value in column]) for column in knots)
     rising = np.concatenate([[True], (np.diff(compressed) > 0) & (np.diff(original) > 0)])
     return Calibration(truth.metric, compressed[rising], original[rising])
+
+
+def identity(metric: Metric) -> Calibration:
+    """Return the map of scores that compression leaves as they are."""
+    return Calibration(metric, np.zeros(1), np.zeros(1))
 
 
 def pool_adjacent_violators(

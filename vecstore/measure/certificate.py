@@ -10,19 +10,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.dataset import Block
 from vecstore.codecs.mixed.mixed import MixedCodec
-from vecstore.measure.calibration import Calibration, calibrate
+from vecstore.measure.calibration import Calibration, calibrate, identity
 from vecstore.measure.fidelity import as_stored, fidelity_of
 from vecstore.measure.recall import GroundTruth, extrapolated, forecast
 from vecstore.measure.sample import Sample
 from vecstore.measure.spectrum import decibels, distortion_bound, spectrum
 from vecstore.metric import Metric
-from vecstore.shard.certificate import REAL_QUERIES, ROWS_AS_QUERIES, Bound, Certificate, Recall, RowBytes
+from vecstore.shard.certificate import REAL_QUERIES, ROWS_AS_QUERIES, Bound, Certificate, Interval, Recall, RowBytes
 
 __all__ = ["KS", "MOST_QUERIES", "measure_certificate", "measure_codec", "measure_decoded"]
 
@@ -58,9 +57,11 @@ def measure_certificate(
     queries : (q, d) float32, optional
         The user's own.
     """
-    decoded = _decoded(trained, sample.rows, keep_norms=keep_norms)
+    certain = isinstance(trained, Codec) and trained.lossless and not keep_norms
+    decoded = sample.rows.vectors if certain else _decoded(trained, sample.rows, keep_norms=keep_norms)
     found, calibration = measure_decoded(sample, decoded, metric=metric, seed=seed, queries=queries)
-    found = replace(found, held_out=sample.held_out > 0 and not trained.shared)
+    if certain:  # of nothing that was measured, but of all rows
+        found = replace(found, recall=_full(found.recall), query_recall=_full(found.query_recall))
     return measure_codec(found, trained, sample, rows=rows, beside=beside), calibration
 
 
@@ -68,7 +69,7 @@ def measure_codec(
     found: Certificate, trained: Codec | MixedCodec, sample: Sample, *, rows: int, beside: float
 ) -> Certificate:
     """Return a certificate with what only the codec tells; the parameters are those of `measure_certificate`."""
-    base, error = _searched(sample.rows.vectors, sample), found.relative_error or 0.0
+    base, error = sample.rows.vectors[sample.held_out :][:CALIBRATED_ROWS], found.relative_error or 0.0
     bound = _bound(base, trained.layers[-1].code_bytes, error)
     return replace(found, **_facts(trained), bytes=_row_bytes(trained, rows, beside), bound=bound)
 
@@ -80,17 +81,16 @@ def measure_decoded(
 
     What only the codec tells is left out.
     """
-    asking = sample.measured.vectors
+    asking, originals = sample.measured.vectors, sample.rows.vectors
     fidelity = fidelity_of(asking, decoded[: len(asking)], seed=seed)
-    searching = _Searching(metric, seed, sample.total)
+    exact = decoded is originals or np.array_equal(decoded, originals)  # what is found is what is nearest
+    searching = _Searching(metric, seed, sample.total, exact)
     others = slice(sample.held_out, None)
-    recall = searching.recall(ROWS_AS_QUERIES, asking, sample.rows.vectors[others], decoded[others])
+    recall, calibration = searching.measure(ROWS_AS_QUERIES, asking, originals[others], decoded[others])
     query_recall = None
-    if queries is not None and len(queries):
+    if queries is not None and len(queries):  # then the map is to serve these
         asking = queries[np.sort(np.random.default_rng(seed).permutation(len(queries))[:MOST_QUERIES])]
-        query_recall = searching.recall(REAL_QUERIES, asking, sample.rows.vectors, decoded)
-    base = _searched(sample.rows.vectors, sample)
-    truth = GroundTruth(asking, base, metric, KS[:1])  # the map is to serve real queries, where there are any
+        query_recall, calibration = searching.measure(REAL_QUERIES, asking, originals, decoded)
     certificate = replace(
         fidelity,
         recall=recall,
@@ -98,12 +98,11 @@ def measure_decoded(
         held_out=sample.held_out > 0,
         training_rows=len(sample.train),
     )
-    return certificate, calibrate(truth, _searched(decoded, sample), seed=seed)
+    return certificate, calibration
 
 
-def _searched(rows: Floats, sample: Sample) -> Floats:
-    """Return the rows of a sample among which scores are compared."""
-    return rows[sample.held_out : sample.held_out + CALIBRATED_ROWS]
+def _full(recall: Recall | None) -> Recall | None:
+    return recall and replace(recall, at=dict.fromkeys(recall.at, Interval(1.0, 1.0, 1.0)))
 
 
 def _facts(trained: Codec | MixedCodec) -> dict[str, Any]:
@@ -126,29 +125,34 @@ def _decoded(trained: Codec | MixedCodec, block: Block, *, keep_norms: bool) -> 
 
 @dataclass(frozen=True)
 class _Searching:
-    """How recall is measured: by which metric, and for a store of how many rows."""
+    """How recall is measured: by which metric, and for a store of how many rows; or not, where rows decode exactly."""
 
     metric: Metric
     seed: int
     total: int
+    exact: bool
 
-    def recall(self, by: str, queries: Floats, base: Floats, decoded: Floats) -> Recall:
-        """Return the recall of queries in the store."""
-        recalls = self._recalls(queries, base, decoded)
+    def measure(self, by: str, queries: Floats, base: Floats, decoded: Floats) -> tuple[Recall, Calibration | None]:
+        """Return the recall of queries in the store, and the map of its scores."""
         n, asking = len(base), len(queries) if by == ROWS_AS_QUERIES else 0  # rows that ask are not searched
         beyond = (n + asking) * NEARLY < self.total and n >= PARTS[0]
-        if beyond:
-            parts = {n // part: self._recalls(queries, base[: n // part], decoded[: n // part]) for part in PARTS}
-            by_rows = {**parts, n: recalls}
-            shared = set.intersection(*(set(found) for found in by_rows.values()))
-            recalls = {
-                k: extrapolated({rows: found[k] for rows, found in by_rows.items()}, self.total) for k in sorted(shared)
-            }
+        calibration: Calibration | None = identity(self.metric)
+        if self.exact:
+            by_rows = {n: {k: np.ones(len(queries)) for k in KS if k <= n}}
+        else:
+            truth = GroundTruth(queries, base, self.metric, KS, tuple(n // part for part in PARTS) if beyond else ())
+            near = min(CALIBRATED_ROWS, n)
+            found = truth.search(decoded, (near,))
+            by_rows, calibration = (
+                truth.recalls_of(found),
+                calibrate(truth, decoded[:near], found[near], seed=self.seed),
+            )
+        recalls = by_rows[n]
+        if len(by_rows) > 1:
+            shared = sorted(set.intersection(*(set(own) for own in by_rows.values())))
+            recalls = {k: extrapolated({rows: own[k] for rows, own in by_rows.items()}, self.total) for k in shared}
         at = {k: forecast(values, k, seed=self.seed) for k, values in recalls.items()}
-        return Recall(len(queries), n, at, by, self.total if beyond else None)
-
-    def _recalls(self, queries: Floats, base: Floats, decoded: Floats) -> dict[int, NDArray[np.float64]]:
-        return GroundTruth(queries, base, self.metric, KS).recalls(decoded)
+        return Recall(len(queries), n, at, by, self.total if beyond else None), calibration
 
 
 def _row_bytes(trained: Codec | MixedCodec, rows: int, beside: float) -> RowBytes:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.measure.nearest import Nearest, nearest
 from vecstore.metric import Metric
 from vecstore.search.ranking import Ranking, raw_scores
 from vecstore.shard.certificate import Interval
@@ -17,7 +18,6 @@ __all__ = ["GroundTruth", "extrapolated", "forecast", "interval", "paired"]
 
 QUERIES_AT_ONCE = 64
 RESAMPLES = 1000
-GROUP = 32  # columns whose maximum stands for them
 ROUNDING = 1e-6  # of a score, that two rows may differ by and still count as equally near
 
 
@@ -33,98 +33,76 @@ class GroundTruth:
     base : (n, d) float32
     metric : {"cosine", "dot", "l2"}
     ks : the k of recall@k, each at most n
+    counts : among how many of the first rows recall is measured, beside all
     """
 
-    def __init__(self, queries: Floats, base: Floats, metric: Metric, ks: tuple[int, ...] = (10,)) -> None:
+    def __init__(
+        self, queries: Floats, base: Floats, metric: Metric, ks: tuple[int, ...] = (10,), counts: tuple[int, ...] = ()
+    ) -> None:
         self.base, self.metric = base, metric
-        self._measured: tuple[Floats, Floats] | None = None
         self.ks = tuple(k for k in ks if k <= len(base))
+        self.counts = tuple(sorted({*counts, len(base)}))
         self._ranking = Ranking.of(metric, queries, unit_rows=False)
         self.queries = self._ranking.queries
 
-    def scores(self, rows: Floats, part: slice) -> Floats:
-        """Return raw scores of some queries and rows: (q, n) float32, larger being nearer."""
-        return raw_scores(self._ranking.raw, self.queries[part] @ rows.T, self._squares(rows))
-
-    def _squares(self, rows: Floats) -> Floats:
-        """Return squared lengths (n,); they are kept for the rows that were asked for last, portion after portion."""
-        if self._measured is None or self._measured[0] is not rows:
-            self._measured = rows, np.einsum("ij,ij->i", rows, rows)
-        return self._measured[1]
-
-    def final_scores(self, rows: Floats, part: slice) -> NDArray[np.float64]:
-        """Return scores of some queries and rows as a search gives them, a distance with its sign changed: (q, n)."""
-        return self.scores(rows, part) * self._ranking.slope + self._ranking.shifts[part, None]
-
-    def parts(self) -> list[slice]:
-        """Return the queries in portions whose scores fit in memory."""
-        return [slice(at, at + QUERIES_AT_ONCE) for at in range(0, len(self.queries), QUERIES_AT_ONCE)]
+    def search(self, decoded: Floats, counts: tuple[int, ...] = ()) -> dict[int, Nearest]:
+        """Return what is found in place of the base, `decoded` (n, d): by among how many rows, `counts` of them too."""
+        return nearest(self._ranking, decoded, self.ks[-1], (*self.counts, *counts))
 
     def recalls(self, decoded: Floats) -> dict[int, NDArray[np.float64]]:
         """Return recall@k of every query, (q,) for each k, when `decoded` (n, d) is searched in place of the base."""
         if np.array_equal(decoded, self.base):  # what is found is what is nearest
             return {k: np.ones(len(self.queries)) for k in self.ks}
-        recalls = {k: np.empty(len(self.queries)) for k in self.ks}
-        for part in self.parts():
-            right = self._right(part, _best(self.scores(decoded, part), self.ks[-1]))
-            for k, column in right.items():
-                recalls[k][part] = column
-        return recalls
+        return self.recalls_of(self.search(decoded))[len(self.base)]
+
+    def recalls_of(self, found: Mapping[int, Nearest]) -> dict[int, dict[int, NDArray[np.float64]]]:
+        """Return recall@k of what was found, (q,) for each k; by among how many rows, one of `counts`."""
+        return {count: self._right(count, found[count].rows) for count in self.counts}
 
     def recalls_rescored(self, coarse: Floats, fine: Floats, *, rescored: int) -> NDArray[np.float64]:
         """Return recall@k (q,), for the largest k, when `fine` ranks the best `rescored` rows of `coarse` again."""
-        recalls = np.empty(len(self.queries))
-        for part in self.parts():
-            candidates = np.sort(_best(self.scores(coarse, part), min(rescored, len(coarse))), axis=1)
-            scores = np.take_along_axis(self.scores(fine, part), candidates, axis=1)
-            found = np.take_along_axis(candidates, _best(scores, self.ks[-1]), axis=1)
-            recalls[part] = self._right(part, found)[self.ks[-1]]
-        return recalls
+        candidates = nearest(self._ranking, coarse, min(rescored, len(coarse)), [len(coarse)])[len(coarse)].rows
+        candidates = np.sort(candidates, axis=1)
+        order = np.argsort(-self.exact(candidates, fine), axis=1, kind="stable")[:, : self.ks[-1]]
+        found = np.take_along_axis(candidates, order, axis=1)
+        return self._right(len(self.base), found)[self.ks[-1]]
 
-    def _right(self, part: slice, found: NDArray[np.int64]) -> dict[int, NDArray[np.float64]]:
+    def exact(self, found: NDArray[np.int64], rows: Floats | None = None) -> Floats:
+        """Return raw scores of found rows (q, k), of the base if of no others.
+
+        They are summed as in no other place, so that equal rows score the same.
+        """
+        rows, scores = self.base if rows is None else rows, np.empty(found.shape, np.float32)
+        for part in self.parts():
+            own = rows[found[part]]
+            products = np.einsum("qd,qkd->qk", self.queries[part], own)
+            scores[part] = raw_scores(self._ranking.raw, products, np.einsum("qkd,qkd->qk", own, own))
+        return scores
+
+    def parts(self) -> list[slice]:
+        """Return the queries in portions."""
+        return [slice(at, at + QUERIES_AT_ONCE) for at in range(0, len(self.queries), QUERIES_AT_ONCE)]
+
+    def scores(self, rows: Floats, part: slice) -> Floats:
+        """Return raw scores of some queries and rows: (q, n) float32, larger being nearer."""
+        return raw_scores(self._ranking.raw, self.queries[part] @ rows.T, np.einsum("ij,ij->i", rows, rows))
+
+    def final(self, raw: Floats, part: slice = slice(None)) -> NDArray[np.float64]:
+        """Return raw scores of some queries (q, n) as a search gives them, a distance with its sign changed."""
+        return np.asarray(raw * self._ranking.slope + self._ranking.shifts[part, None], np.float64)
+
+    def _right(self, count: int, found: NDArray[np.int64]) -> dict[int, NDArray[np.float64]]:
         """Return which share of the first k found rows (q, largest k) is right, for each k."""
-        exact = self._exact(part, found)
-        least = self._last[part] - ROUNDING * np.abs(self._last[part]) - 1e-12
-        return {k: (exact[:, :k] >= least[:, column, None]).mean(axis=1) for column, k in enumerate(self.ks)}
+        exact, last = self.exact(found), self._last[count]
+        least = last - ROUNDING * np.abs(last) - 1e-12
+        ks = [k for k in self.ks if k <= count]
+        return {k: (exact[:, :k] >= least[:, column, None]).mean(axis=1) for column, k in enumerate(ks)}
 
     @cached_property
-    def _last(self) -> Floats:
-        """Exact score of each query's k-th neighbour: (q, ks)."""
-        last = np.empty((len(self.queries), len(self.ks)), np.float32)
-        for part in self.parts():
-            found = _best(self.scores(self.base, part), self.ks[-1])
-            exact = self._exact(part, found)
-            for column, k in enumerate(self.ks):
-                last[part, column] = exact[:, :k].min(axis=1)
-        return last
-
-    def _exact(self, part: slice, found: NDArray[np.int64]) -> Floats:
-        """Exact raw scores of found rows (q, k): summed as in no other place, so that equal rows score the same."""
-        rows = self.base[found]
-        products = np.einsum("qd,qkd->qk", self.queries[part], rows)
-        norms = np.einsum("qkd,qkd->qk", rows, rows)
-        return raw_scores(self._ranking.raw, products, norms)
-
-
-def _best(scores: Floats, k: int) -> NDArray[np.int64]:
-    """Return the columns of the k best scores of each row, best first.
-
-    The k best of the maxima of groups are scores of different columns: nothing below the least of them is among the
-    k best of all, so that little is left to be put in order.
-    """
-    rows, columns = scores.shape
-    groups = columns // GROUP
-    if groups < 4 * k:
-        found = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-        return np.take_along_axis(found, order, axis=1)
-    maxima = scores[:, : groups * GROUP].reshape(rows, groups, GROUP).max(axis=2)
-    floors = np.partition(maxima, groups - k, axis=1)[:, groups - k]
-    best = np.empty((rows, k), np.int64)
-    for row, (own, floor) in enumerate(zip(scores, floors, strict=True)):
-        likely = np.flatnonzero(own >= floor)
-        best[row] = likely[np.argsort(-own[likely], kind="stable")[:k]]
-    return best
+    def _last(self) -> dict[int, Floats]:
+        """Exact score of each query's k-th neighbour, (q, ks); by among how many rows."""
+        found = self.search(self.base)
+        return {count: self.exact(own.rows[:, [k - 1 for k in self.ks if k <= count]]) for count, own in found.items()}
 
 
 def interval(values: NDArray[np.float64], *, seed: int) -> Interval:

@@ -30,6 +30,18 @@ def test_recall_is_what_searches_show(tmp_path, words, word_keys):
     assert store.info()["certificate"] == report.certificate
 
 
+def test_what_comes_back_as_it_was_is_found_by_construction(tmp_path, words, monkeypatch):
+    monkeypatch.setattr("vecstore.measure.certificate.GroundTruth", None)  # nothing is searched
+    exact = vecstore.write(tmp_path / "f.vecs", words, codec="f32", queries=words[:20]).certificate
+    assert [exact[asked]["at"]["10"] for asked in ("recall", "query_recall")] == [[1.0, 1.0, 1.0]] * 2
+    halves = words.astype(np.float16)  # the sample comes back as it was; of other rows nobody knows
+    found = vecstore.write(tmp_path / "h.vecs", halves, codec="f16").certificate["recall"]["at"]
+    assert found["1"][0] == 1 and found["1"][1] < 1
+    store = vecstore.open(tmp_path / "f.vecs")
+    plain, calibrated = (store.search(words[0], 5, calibrated=on) for on in (False, True))
+    np.testing.assert_allclose(calibrated.scores, plain.scores)
+
+
 def test_bytes_count_the_model_and_the_bound_is_below(tmp_path, docs):
     found = vecstore.write(tmp_path / "d.vecs", docs, codec="tcq:32").certificate
     model = vecstore.open(tmp_path / "d.vecs").codec.model_bytes

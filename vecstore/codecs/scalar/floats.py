@@ -28,6 +28,7 @@ class TrainedF32(TrainedQuantizer):
     item_bytes = 4
     code_kind = "numbers"
     dtype: Literal["f2", "bf2", "f4"] = "f4"
+    lossless = True
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions, self.code_bytes = dimensions, self.item_bytes * dimensions
@@ -53,6 +54,7 @@ class TrainedF32(TrainedQuantizer):
 class TrainedF16(TrainedF32):
     item_bytes = 2
     dtype = "f2"
+    lossless = False
 
     def encode(self, z: Floats) -> Codes:
         largest = float(np.abs(z).max(initial=0))
@@ -69,6 +71,7 @@ class TrainedF16(TrainedF32):
 class TrainedBF16(TrainedF32):
     item_bytes = 2
     dtype = "bf2"
+    lossless = False
 
     def encode(self, z: Floats) -> Codes:
         bits = np.ascontiguousarray(z, "<f4").view("<u4")

@@ -1,0 +1,33 @@
+"""The best rows of queries, block by block, are those of full sorts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vecstore.measure import nearest as module
+from vecstore.measure.nearest import nearest
+from vecstore.search.ranking import Ranking
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize(("n", "k", "scores"), [(1, 1, 64), (130, 100, 4096), (2000, 100, 1 << 13), (5000, 7, 1 << 12)])
+def test_the_best_of_any_first_rows(words, monkeypatch, metric, n, k, scores):
+    monkeypatch.setattr(module, "SCORES_AT_ONCE", scores)
+    rows = np.tile(words[: -(-n // 2)], (2, 1))[:n]  # each twice: of equals the first is found
+    ranking = Ranking.of(metric, words[3000:3017], unit_rows=False)
+    counts = sorted({1, max(n // 8, 1), max(n // 3, 1), n})
+    found = nearest(ranking, rows, k, counts)
+    assert sorted(found) == counts
+    for count, own in found.items():
+        some = min(k, count)
+        assert own.rows.shape == own.scores.shape == (17, some)
+        scores = ranking.queries @ rows[:count].T
+        if metric == "cosine":
+            scores /= np.linalg.norm(rows[:count], axis=1)
+        if metric == "l2":
+            scores = 2 * scores - (rows[:count] ** 2).sum(axis=1)
+        best = np.sort(scores, axis=1)[:, ::-1][:, :some]
+        np.testing.assert_allclose(own.scores, best, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(np.take_along_axis(scores, own.rows, axis=1), best, rtol=1e-4, atol=1e-4)
+        assert all(len(set(chosen)) == some for chosen in own.rows.tolist())
