@@ -9,6 +9,7 @@ on the way.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from math import isqrt
 from typing import Any, TypeAlias
 
@@ -56,14 +57,16 @@ class Axes:
     Attributes
     ----------
     matrix : (c, d) float32
-        Orthonormal rows.
+        Orthonormal rows. Those of a file are made when they are first asked for: whoever only copies codes needs none,
+        and the threads of a BLAS go on turning for a tenth of a second after a product.
     arrays : mapping
         ``axes``, and ``axis_bits`` where these are packed: what `restore` takes.
     """
 
-    def __init__(self, matrix: Floats, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
-        self.matrix = frozen(matrix)
-        self.arrays: Mapping[str, NDArray[Any]] = {"axes": self.matrix} if arrays is None else arrays
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], matrix: Floats | None = None) -> None:
+        self.arrays: Mapping[str, NDArray[Any]] = {name: frozen(array) for name, array in arrays.items()}
+        if matrix is not None:
+            self.matrix = frozen(matrix)
 
     @classmethod
     def principal(cls, axes: Floats, variances: NDArray[np.float64], count: int) -> Axes:
@@ -87,12 +90,11 @@ class Axes:
             levels[begin:end], bits[begin:end] = _rounded(wanted, allowed[begin:end])
             found = _in_order(levels[:end], bits[:end])
             begin = end
-        arrays = {"axes": frozen(join_uneven(levels.T, bits)), "axis_bits": frozen(bits)}
-        return cls(found.astype("<f4"), arrays)
+        return cls({"axes": join_uneven(levels.T, bits), "axis_bits": bits}, found.astype("<f4"))
 
     @classmethod
     def restore(cls, arrays: Arrays, shape: tuple[int, int]) -> Axes:
-        """Return the axes (c, d) of a file, or raise `CodecError`.
+        """Return the axes (c, d) of a file, or raise `CodecError`; for numbers that are no axes when `matrix` is made.
 
         Files of before have them as float32, ready for use, or as whole numbers of a byte: see `orthonormal`.
         """
@@ -100,21 +102,31 @@ class Axes:
         if "axis_bits" not in arrays:
             axes = named_axes(arrays, shape)
             check_work(count if axes.dtype == np.int8 else 0, dimensions)
-            return cls(orthonormal(axes), {"axes": frozen(axes)})
+            return cls({"axes": axes})
         (bits,) = named(arrays, dtype="|u1", axis_bits=(count,))
         if bits.min(initial=BITS[0]) < BITS[0] or bits.max(initial=BITS[0]) > BITS[1]:
             raise CodecError(f"the file's axes have numbers of other than {BITS[0]} to {BITS[1]} bits; it is damaged")
         check_work(count, dimensions)
         (axes,) = named(arrays, dtype="|u1", axes=(dimensions, -(-int(bits.sum(dtype=np.int64)) // 8)))
+        return cls({"axes": axes, "axis_bits": bits})
+
+    @cached_property
+    def matrix(self) -> Floats:
+        bits = self.arrays.get("axis_bits")
         try:
-            matrix = _in_order(split_uneven(axes, bits).T, bits)
+            found = orthonormal(self.arrays["axes"]) if bits is None else _in_order(self._levels(bits), bits)
         except np.linalg.LinAlgError:
             raise CodecError("the file's axes are not independent; it is damaged") from None
-        return cls(matrix.astype("<f4"), {"axes": frozen(axes), "axis_bits": frozen(bits)})
+        if not np.isfinite(found).all():
+            raise CodecError("the file's axes are not finite numbers; it is damaged")
+        return frozen(found.astype("<f4", copy=False))
+
+    def _levels(self, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return split_uneven(self.arrays["axes"], bits).T
 
     def first(self, count: int) -> Axes:
         """Return the first axes."""
-        return Axes(self.matrix[:count])
+        return Axes({"axes": self.matrix[:count]})
 
 
 def _leading(exact: Matrix, variances: NDArray[np.float64], found: Matrix, count: int) -> Matrix:

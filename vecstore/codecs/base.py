@@ -187,9 +187,9 @@ class TrellisCode(Protocol):
     layout : CodeLayout
     states : int
     levels : (layout.starts[-1],) float32
-    axes : (coefficients, dimensions) float32
     mean : (dimensions,) float32
     code_bytes : int
+    axes : (coefficients, dimensions) float32
     decoding : kernels.arguments.Decoding
         How codes are decoded.
     """
@@ -197,9 +197,11 @@ class TrellisCode(Protocol):
     layout: Any
     states: int
     levels: Floats
-    axes: Floats
     mean: Floats
     code_bytes: int
+
+    @property
+    def axes(self) -> Floats: ...
 
     @property
     def decoding(self) -> Decoding: ...

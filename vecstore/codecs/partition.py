@@ -140,7 +140,7 @@ class Cells(Step):
             axes = Axes.restore(arrays, (components, dimensions))
         else:  # files of before: their scales belong to whole numbers
             (whole,) = named(arrays, dtype="|i1", axes=(components, dimensions))
-            axes = Axes(whole.astype(np.float32), {"axes": whole})
+            axes = Axes({"axes": whole}, whole.astype(np.float32))
         (levels,) = named(arrays, dtype="|u1", levels=(self.count, -(-int(bits.sum(dtype=np.int64)) // 8)))
         self._require_worth(levels, dimensions)
         return Partition(mean, axes, scales, bits, levels)

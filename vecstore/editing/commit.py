@@ -36,10 +36,10 @@ def entry_of(path: Path, name: str, **more: Any) -> dict[str, Any]:
 def clear(directory: Path, workplace: Path, generation: int) -> None:
     """Remove what a writer left that was killed: its workplace, and files of generations that never came."""
     shutil.rmtree(workplace, ignore_errors=True)
-    for file in directory.iterdir():
-        found = _OF_EDIT.fullmatch(file.name)
-        if (found and int(found[1]) > generation) or _PARTIALS.fullmatch(file.name):
-            file.unlink(missing_ok=True)
+    for name in os.listdir(directory):  # a path of each would take 10 us, and there may be thousands to no avail
+        found = _OF_EDIT.fullmatch(name)
+        if (found and int(found[1]) > generation) or _PARTIALS.fullmatch(name):
+            (directory / name).unlink(missing_ok=True)
 
 
 def commit(directory: Path, old: Manifest, new: Manifest, built: Mapping[str, Path]) -> None:

@@ -49,7 +49,7 @@ def test_a_damaged_rotation_is_refused(opq) -> None:
     rotation = opq.arrays["rotation"].copy()
     rotation[3] = 0
     with pytest.raises(CodecError, match="not finite"):
-        OPQ(4, 4).restore(12, {**opq.arrays, "rotation": rotation})
+        _ = OPQ(4, 4).restore(12, {**opq.arrays, "rotation": rotation}).rotation
 
 
 def kept(x: np.ndarray, axes: np.ndarray) -> float:
@@ -95,6 +95,6 @@ def test_axes_that_depend_on_each_other_are_refused() -> None:
     bits = np.array([4, 4], np.uint8)
     for row in ([0x88] * 3, [0x99, 0xAA, 0xBB]):  # zeros, and twice the same
         with pytest.raises(CodecError, match="independent"):
-            Axes.restore({"axes": np.array(row, np.uint8)[:, None], "axis_bits": bits}, (2, 3))
+            _ = Axes.restore({"axes": np.array(row, np.uint8)[:, None], "axis_bits": bits}, (2, 3)).matrix
     with pytest.raises(CodecError, match="bits"):
         Axes.restore({"axes": np.zeros((3, 1), np.uint8), "axis_bits": bits - np.uint8(3)}, (2, 3))

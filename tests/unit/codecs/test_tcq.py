@@ -355,7 +355,7 @@ def test_axes_of_format_1_1_are_read_and_refused_if_not_finite(trained, value):
     axes = axes.copy()
     axes[-1, -1] = value
     with pytest.raises(CodecError, match="not finite"):
-        TCQ(12).restore(50, {**older, "axes": axes})
+        _ = TCQ(12).restore(50, {**older, "axes": axes}).axes
 
 
 def test_axes_of_a_byte_a_number_are_read(trained):
@@ -366,7 +366,7 @@ def test_axes_of_a_byte_a_number_are_read(trained):
     whole = whole.copy()
     whole[3] = 0
     with pytest.raises(CodecError, match="not finite"):
-        TCQ(12).restore(50, {**older, "axes": whole})
+        _ = TCQ(12).restore(50, {**older, "axes": whole}).axes
 
 
 @pytest.mark.parametrize("rows", [3, 200])

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import vecstore
+from vecstore.codecs import axes
+from vecstore.codecs.product import opq
 from vecstore.editing import compaction
 from vecstore.editing.lock import COMPACTION_LOCK, Lock
 from vecstore.errors import BusyError, ConflictError, OptionError
@@ -177,3 +179,13 @@ def test_one_compaction_at_a_time(make: Any, tmp_path: Path) -> None:
     vecstore.write(tmp_path / "one.vecs", X)
     with pytest.raises(OptionError, match="one file"):
         vecstore.compact(tmp_path / "one.vecs")
+
+
+@pytest.mark.parametrize("spec", ["tcq:8", "vaq:4x4", "opq:4x4"])
+def test_axes_are_not_made(make: Any, spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their products keep the threads of a BLAS turning, beside those who read."""
+    path = make(spec)
+    for name in ("_in_order", "orthonormal"):
+        monkeypatch.setattr(axes, name, lambda *_: pytest.fail("axes are made"))
+    monkeypatch.setattr(opq, "orthonormal", lambda _: pytest.fail("a rotation is made"))
+    compaction.compact(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,7 @@ class OPQ(PQ):
         assert isinstance(pq, TrainedPQ)
         rotation = named_axes(arrays, (dimensions, dimensions), "rotation")
         check_work(dimensions if rotation.dtype == np.int8 else 0, dimensions)
-        trained = TrainedOPQ(rotation, pq)
-        if not np.isfinite(trained.rotation).all():
-            raise CodecError("opq: numbers in the file are not finite; it is damaged")
-        return trained
+        return TrainedOPQ(rotation, pq)
 
 
 def balanced_axes(x: Floats, widths: NDArray[np.int64]) -> Floats:
@@ -91,10 +89,17 @@ class TrainedOPQ(TrainedQuantizer):
     tile_rows = TrainedPQ.tile_rows
 
     def __init__(self, rotation: NDArray[Any], pq: TrainedPQ) -> None:
-        self.rotation, self.pq = frozen(orthonormal(rotation)), pq
-        self._stored_rotation = frozen(rotation)
+        self.pq, self._stored_rotation = pq, frozen(rotation)
         self.dimensions, self.code_bytes = pq.dimensions, pq.code_bytes
         self.code_kind = pq.code_kind
+
+    @cached_property
+    def rotation(self) -> Floats:
+        """Made when it is first asked for, as `Axes.matrix`."""
+        found = orthonormal(self._stored_rotation)
+        if not np.isfinite(found).all():
+            raise CodecError("opq: numbers in the file are not finite; it is damaged")
+        return frozen(found)
 
     def encode(self, z: Floats) -> Codes:
         return self.pq.encode(row_products(z, self.rotation))

@@ -120,10 +120,14 @@ class TrainedVAQ(TrainedQuantizer):
     tile_rows = TrainedPQ.tile_rows
 
     def __init__(self, mean: Floats, axes: Axes, pq: TrainedPQ) -> None:
-        self.mean, self.axes, self.pq = frozen(mean), axes.matrix, pq
-        self._axes = axes
+        self.mean, self.pq, self._axes = frozen(mean), pq, axes
         self.dimensions, self.code_bytes = len(mean), pq.code_bytes
         self.code_kind = pq.code_kind
+
+    @property
+    def axes(self) -> Floats:
+        """Orthonormal rows (kept components, d) float32."""
+        return self._axes.matrix
 
     def encode(self, z: Floats) -> Codes:
         return self.pq.encode(row_products(z - self.mean, self.axes.T))
@@ -136,7 +140,7 @@ class TrainedVAQ(TrainedQuantizer):
         # |z|^2 = |y|^2 + 2 y . (axes @ mean) + |mean|^2; a weighted sum of squares does not survive the rotation.
         if quadratic is not None and not np.allclose(quadratic, square, rtol=1e-4):
             return None
-        inner = (linear + 2 * square * self.mean) @ self.axes.T
+        inner = np.asarray((linear + 2 * square * self.mean) @ self.axes.T, np.float32)
         even = None if quadratic is None else np.full(self.axes.shape[0], square, np.float32)
         terms = self.pq.tables(inner, even)
         assert terms is not None

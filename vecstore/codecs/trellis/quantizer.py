@@ -39,8 +39,6 @@ class TrainedTCQ(TrainedQuantizer):
     layout : CodeLayout
     states : int
     mean : (d,) float32
-    axes : (coefficients, d) float32
-        Orthonormal rows, so that lengths and products can be taken among coefficients.
     levels : (layout.starts[-1],) float32
         The levels of all coefficients, one coefficient after the other. Given as they are stored: with a `scale`,
         float16 times that.
@@ -72,10 +70,7 @@ class TrainedTCQ(TrainedQuantizer):
             self.levels = frozen(levels if scale is None else levels.astype("<f4") * scale)
         self.stretch = frozen(stretch.astype("<f4"))
         self._nearest = frozen(self.levels / self.stretch.repeat(np.diff(layout.starts)))
-        self._axes = axes
-        # The mean as one more axis, so that a product adds it on its way.
-        self._affine = frozen(np.concatenate([axes.matrix, mean[None]]))
-        self.axes, self.mean = self._affine[:-1], self._affine[-1]
+        self._axes, self.mean = axes, frozen(mean)
         self.dimensions, self.code_bytes = len(mean), layout.code_bytes
         self._subsets, self._taps = subsets(states), taps(states)
 
@@ -100,7 +95,7 @@ class TrainedTCQ(TrainedQuantizer):
         if len(codes) < KERNEL_ROWS:
             return self._few_coefficients(codes) @ self.axes + self.mean
         out = np.empty((len(codes), self.dimensions), np.float32)
-        z = np.ones((len(self._affine), min(len(codes), DECODED_ROWS)), np.float32)  # z[coefficient, row], then ones
+        z = np.ones((len(self.axes) + 1, min(len(codes), DECODED_ROWS)), np.float32)  # z[coefficient, row], then ones
         for start in range(0, len(codes), DECODED_ROWS):
             block = codes[start : start + DECODED_ROWS]
             self._decode_coefficients(block, z[:-1, : len(block)])
@@ -144,6 +139,16 @@ class TrainedTCQ(TrainedQuantizer):
     def with_levels(self, levels: Floats) -> TrainedTCQ:
         """Return a quantizer of the same codes that takes other levels for them."""
         return TrainedTCQ(self.layout, self.states, self.mean, self._axes, levels, whole=self._whole)
+
+    @property
+    def axes(self) -> Floats:
+        """Orthonormal rows (coefficients, d) float32, so that lengths and products can be taken among coefficients."""
+        return self._axes.matrix
+
+    @cached_property
+    def _affine(self) -> Floats:
+        """The axes, and the mean as one more, so that a product adds it on its way."""
+        return frozen(np.concatenate([self.axes, self.mean[None]]))
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:

@@ -78,6 +78,6 @@ class TCQ(Quantizer):
             if not (np.isfinite(stretch).all() and (stretch >= 1).all()):
                 raise CodecError("tcq: the stretch of coefficients in the file is no number from 1 on; it is damaged")
         trained = TrainedTCQ(layout, self.states, mean, axes, levels, stretch, scale)
-        if not all(np.isfinite(array).all() for array in (mean, trained.axes, trained.levels)):
+        if not all(np.isfinite(array).all() for array in (mean, trained.levels)):
             raise CodecError("tcq: numbers in the file are not finite; it is damaged")
         return trained
