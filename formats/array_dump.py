@@ -36,7 +36,7 @@ class RowArray(Protocol):
         """Of the numbers in the file."""
 
     def blocks(self, rows: int) -> Iterator[NDArray[Any]]:
-        """Yield consecutive blocks of at most `rows` rows."""
+        """Yield consecutive blocks of at most `rows` rows; those that can be written to are the reader's own."""
 
 
 class ArrayDump(Dump):
@@ -83,7 +83,13 @@ class ArrayDump(Dump):
             if key_blocks is not None:
                 keys, problems = next(key_blocks)
             done += len(block)
-            yield read_batch(to_float32(block), keys, problems, done / self._array.shape[0])
+            yield read_batch(_own(block), keys, problems, done / self._array.shape[0])
+
+
+def _own(block: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a block as float32 that may be changed."""
+    own = block.dtype == np.dtype("=f4") and block.flags.c_contiguous and block.flags.writeable
+    return block if own else to_float32(block)
 
 
 def _advice(dtype: np.dtype[Any]) -> str:

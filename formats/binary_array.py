@@ -60,7 +60,7 @@ class BinaryArray:
             stream.read(self.offset)
             for first in range(0, self.shape[0], rows):
                 count = min(rows, self.shape[0] - first)
-                data = stream.read(count * self.row_bytes)
+                data = stream.read_array(count * self.row_bytes)
                 if len(data) < count * self.row_bytes:
                     raise self._wrong(f"{first + len(data) // self.row_bytes} rows")
                 block = self._without_headers(data, count, first).view(self.dtype)
@@ -68,8 +68,8 @@ class BinaryArray:
             if stream.read(1):
                 raise self._wrong("more bytes after them")
 
-    def _without_headers(self, data: bytes, count: int, first: int) -> NDArray[np.uint8]:
-        table = np.frombuffer(data, np.uint8).reshape(count, self.row_bytes)
+    def _without_headers(self, data: NDArray[np.uint8], count: int, first: int) -> NDArray[np.uint8]:
+        table = data.reshape(count, self.row_bytes)
         size = len(self.row_header)
         if not size:
             return table
@@ -117,4 +117,6 @@ class MappedArray:
     def blocks(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield consecutive blocks of at most `rows` rows."""
         for first in range(0, len(self.array), rows):
-            yield self.array[first : first + rows]
+            block = self.array[first : first + rows]
+            block.flags.writeable = False
+            yield block

@@ -37,7 +37,7 @@ class TextKeys(KeyColumn):
 
     def __init__(self, path: Path, key_type: KeyType | None) -> None:
         self.path, self.key_type = path, key_type or "str"
-        self.rows = self._count()
+        self.rows, self._has_returns = self._count()
 
     def blocks(self, rows: int) -> Iterator[tuple[Keys, dict[int, Problem]]]:
         first = 0
@@ -53,10 +53,11 @@ class TextKeys(KeyColumn):
 
     def _convert(self, lines: list[bytes], first: int) -> tuple[Keys, dict[int, Problem]]:
         problems: dict[int, Problem] = {}
-        keys = [line.removesuffix(b"\r") for line in lines]
-        for index in (index for index, key in enumerate(keys) if not key):
-            where = f"{self.path.name}, line {first + index + 1}"
-            problems[index] = Problem("no key", f"{where}: no key, the line is empty")
+        keys = [line.removesuffix(b"\r") for line in lines] if self._has_returns else lines
+        if not all(keys):
+            for index in (index for index, key in enumerate(keys) if not key):
+                where = f"{self.path.name}, line {first + index + 1}"
+                problems[index] = Problem("no key", f"{where}: no key, the line is empty")
         return convert_text(
             keys, self.key_type, lambda index: f"{self.path.name}, line {first + index + 1}", problems
         ), problems
@@ -75,12 +76,14 @@ class TextKeys(KeyColumn):
             if rest:
                 yield [rest]
 
-    def _count(self) -> int:
-        count, last = 0, b"\n"
+    def _count(self) -> tuple[int, bool]:
+        """Return how many lines there are, and whether any has a carriage return."""
+        count, last, returns = 0, b"\n", False
         with Stream(self.path) as stream:
             while data := stream.read(_BLOCK_BYTES):
                 if not count:
                     data = data.removeprefix(_BOM)
                 count += data.count(b"\n")
+                returns = returns or b"\r" in data
                 last = data[-1:] or last
-        return count + (last != b"\n")
+        return count + (last != b"\n"), returns

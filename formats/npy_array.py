@@ -63,12 +63,10 @@ class NpyArray:
         row_bytes = self.dtype.itemsize * math.prod(row_shape)
         for first in range(0, total, rows):
             count = min(rows, total - first)
-            data = stream.read(count * row_bytes)
+            data = stream.read_array(count * row_bytes)
             if len(data) < count * row_bytes:
                 raise self._wrong_length(f"{first + len(data) // max(row_bytes, 1)} rows")
-            yield np.frombuffer(data, self.dtype, count=count * (row_bytes // self.dtype.itemsize)).reshape(
-                count, *row_shape
-            )
+            yield data.view(self.dtype).reshape(count, *row_shape)
         if stream.read(1):
             raise self._wrong_length("more bytes after them")
 

@@ -15,6 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vecstore.errors import FormatError
 
 __all__ = ["Stream", "compression_of"]
@@ -64,6 +67,13 @@ class Stream:
             pieces.append(piece)
             size -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_array(self, size: int) -> NDArray[np.uint8]:
+        """Return `size` bytes, or fewer only at the end, as an array that may be written to."""
+        if not self.is_plain or size > _PIECE_BYTES:
+            return np.frombuffer(bytearray(self.read(size)), np.uint8)
+        found = np.empty(size, np.uint8)
+        return found[: self._translated(partial(self._raw.readinto, found))]  # type: ignore[attr-defined]
 
     @property
     def fraction_read(self) -> float:

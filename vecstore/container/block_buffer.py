@@ -29,8 +29,17 @@ class BlockBuffer:
         self.rows = self._filled = 0
 
     def add(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Append rows (n, ...) and yield the block whenever it is full, valid until the next step."""
+        """Append rows (n, ...) and yield the block whenever it is full, valid until the next step.
+
+        Where enough rows come at once for a block, it is a view of them.
+        """
+        alike = rows.dtype == self.block.dtype and rows.flags.c_contiguous
         while len(rows):
+            if alike and not self._filled and len(rows) >= len(self.block):
+                self.rows += len(self.block)
+                yield rows[: len(self.block)]
+                rows = rows[len(self.block) :]
+                continue
             take = min(len(rows), len(self.block) - self._filled)
             self.block[self._filled : self._filled + take] = rows[:take]
             self._filled += take

@@ -72,7 +72,6 @@ def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew:
         sized=options.shard_bytes is not None,
     )
     sample = sample_of(survey)
-    survey.sample = survey.sample[:0].copy()  # a view would keep all of it in memory
     rows, key_type = Rows(dump.parts, survey.part_rows), given.key_type
     if key_type is None:  # rows are found by number
         options = replace(options, keep_order=True)

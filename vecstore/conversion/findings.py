@@ -77,7 +77,8 @@ class Findings:
 
     def look_at(self, batch: Batch, first_row: int, packed: PackedKeys | None, *, where: str = "") -> None:
         """Count what is remarkable about rows that are kept: zero vectors and odd keys; places begin with `where`."""
-        zero = np.flatnonzero(~batch.vectors.any(axis=1))
+        zero = np.flatnonzero(batch.vectors[:, 0] == 0)
+        zero = zero[~batch.vectors[zero].any(axis=1)]
         self._rows("zero vector", zero, batch, first_row, where)
         if packed is None or packed.key_type == "int64":
             return

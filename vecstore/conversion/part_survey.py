@@ -18,7 +18,7 @@ from vecstore.conversion.duplicates import RunWriter
 from vecstore.conversion.findings import Findings
 from vecstore.conversion.options import OnBad
 from vecstore.conversion.rows import FilePart
-from vecstore.conversion.sampler import Sampler, searched_rows
+from vecstore.conversion.sampler import Drawn, Sampler, searched_rows
 from vecstore.conversion.site import appearing, digest
 from vecstore.errors import FormatError, require
 from vecstore.formats.dump import Batch, Dump, Problem
@@ -111,13 +111,13 @@ class PartFound:
     digest: str = ""
     schema: Any = None
     dropped: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    sample: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    sample: Drawn = field(default_factory=lambda: Drawn(np.empty((0, 0), np.float32)))
     sample_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     priorities: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     def without_sample(self) -> PartFound:
         """Return the same but for the sampled vectors."""
-        return replace(self, sample=np.empty((0, 0), np.float32))
+        return replace(self, sample=Drawn(np.empty((0, 0), np.float32)))
 
     def saved(self) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
         """Return it as JSON and arrays."""
@@ -125,12 +125,13 @@ class PartFound:
         schema = None if self.schema is None else base64.b64encode(self.schema.serialize().to_pybytes()).decode()
         document = counts | {"examples": list(map(str, self.examples)), "schema": schema}
         document["findings"] = [asdict(finding) for finding in self.findings]
-        return document, {name: getattr(self, name) for name in ("dropped", "sample", "sample_rows", "priorities")}
+        arrays = {name: getattr(self, name) for name in ("dropped", "sample_rows", "priorities")}
+        return document, arrays | {"sample": self.sample[:]}
 
     @classmethod
     def restored(cls, document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Undo `saved`."""
-        found: Any = {**document, **arrays}
+        found: Any = {**document, **arrays, "sample": Drawn(arrays["sample"])}
         schema, findings = found.pop("schema"), Findings()
         for finding in found.pop("findings"):
             findings.add(**finding)
@@ -144,7 +145,7 @@ def survey_part(work: PartWork, report: Listener) -> PartFound:
     """Read a part once; leave the hashes of its keys in a file."""
     dump = work.part.open() if isinstance(work.part, FilePart) else work.part
     found = PartFound(digest=dump.digest())
-    sampler = Sampler(dump.dimensions, work.seed, searched_rows(dump.dimensions), part=work.number)
+    sampler = Sampler(dump.dimensions, work.seed, searched_rows(dump.dimensions), part=work.number, rows=dump.rows)
     sampler.limit = work.limit
     looking = _Looking(work, dump, found)
     dropped: list[NDArray[np.int64]] = []
@@ -232,7 +233,7 @@ def _bad_rows(batch: Batch, on_bad: OnBad) -> tuple[NDArray[np.int64], NDArray[n
     if isinstance(batch.keys, np.ndarray):  # where a number could not be read, the reader puts 0
         unread = list(batch.problems)
         keyless[unread] = batch.keys[unread] == 0
-    elif batch.keys is not None:
+    elif batch.keys is not None and not all(batch.keys):
         keyless = np.fromiter((not key for key in batch.keys), bool, len(batch))
     bad = np.flatnonzero(unreadable | keyless)
     # A vector can be replaced by zeros; an empty key cannot be replaced by anything.

@@ -11,7 +11,7 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.conversion.options import OnBad
 from vecstore.conversion.ordering import OrderedDump
 from vecstore.conversion.rows import Rows
-from vecstore.conversion.sampler import training_rows
+from vecstore.conversion.sampler import Drawn, training_rows
 from vecstore.conversion.survey import Survey, kept_batches
 from vecstore.keys.kind import key_type_of
 from vecstore.keys.packed import PackedKeys
@@ -28,23 +28,26 @@ def sample_of(survey: Survey) -> Sample:
 
     A store of no more rows than were sampled is searched whole, trained on or not. Of a larger one those that trained
     are searched in the proportion that they have in the store, since what training has seen is found more often.
+    The rows are the survey's no longer.
     """
-    sample, numbers = survey.sample, survey.sample_rows
-    if (gone := np.isin(numbers, survey.dropped)).any():
-        sample, numbers = sample[~gone], numbers[~gone]
-    rows = numbers - np.searchsorted(survey.dropped, numbers)  # as they count in the store
-    if not len(sample):  # nothing but zero vectors is left
-        sample, rows = np.zeros((1, survey.sample.shape[1]), np.float32), np.zeros(1, np.int64)
-    near = min(len(sample), training_rows(sample.shape[1]))
+    drawn, places = survey.sample, np.flatnonzero(~np.isin(survey.sample_rows, survey.dropped))
+    if not len(places):  # nothing but zero vectors is left
+        drawn, places = Drawn(np.zeros((1, drawn.dimensions), np.float32)), np.zeros(1, np.int64)
+        rows = places
+    else:
+        numbers = survey.sample_rows[places]
+        rows = numbers - np.searchsorted(survey.dropped, numbers)  # as they count in the store
+    near = min(len(places), training_rows(drawn.dimensions))
     held_out = min(HELD_OUT_ROWS, near // 10)
     last = near - (near - held_out) // UNSEEN if survey.kept > near else near
-    train = sample[held_out:last]
-    if survey.kept > len(sample) and len(sample) > last:
-        trained = min(round((len(sample) - last) * len(train) / (survey.kept - len(train))), len(train))
-        others = np.concatenate([np.arange(held_out, held_out + trained), np.arange(last, len(sample))])
-        chosen = np.concatenate([np.arange(held_out), np.random.default_rng(0).permutation(others)])
-        rows, sample, train = rows[chosen], sample[chosen], train.copy()  # a view would keep all that was sampled
-    return Sample(Block(rows, sample), held_out, train, survey.kept)
+    if not len(places) > last or survey.kept <= len(places):
+        sample = drawn.moved(places)
+        return Sample(Block(rows, sample), held_out, sample[held_out:last], survey.kept)
+    train = drawn[places[held_out:last]]
+    trained = min(round((len(places) - last) * len(train) / (survey.kept - len(train))), len(train))
+    others = np.concatenate([np.arange(held_out, held_out + trained), np.arange(last, len(places))])
+    chosen = np.concatenate([np.arange(held_out), np.random.default_rng(0).permutation(others)])
+    return Sample(Block(rows[chosen], drawn.moved(places[chosen])), held_out, train, survey.kept)
 
 
 def dataset_of(rows: Rows, survey: Survey, sample: Sample, *, on_bad: OnBad, keep_norms: bool) -> Dataset:

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.base import Floats
 from vecstore.conversion.duplicates import Run, ranges_of, same_keys
 from vecstore.conversion.findings import Findings
 from vecstore.conversion.options import OnBad, OnDuplicate
 from vecstore.conversion.part_survey import EXAMPLES, PartFound, PartWork, runs_path, survey_part
 from vecstore.conversion.rows import FilePart, Rows, cleaned
-from vecstore.conversion.sampler import Sampler, searched_rows
+from vecstore.conversion.sampler import Drawn, Sampler, searched_rows
 from vecstore.conversion.site import Site
 from vecstore.errors import DuplicateKeyError, ShapeError
 from vecstore.formats.dump import Batch, Dump
@@ -29,7 +28,8 @@ from vecstore.shard.attribute_types import kept_schema, unified
 __all__ = ["Survey", "clean_batches", "kept_batches", "survey_dump"]
 
 PART_BITS = 40  # a sampled row is numbered part << 40 | row in the part, until all parts are counted
-SPREAD = 8  # standard deviations that the drawn rows of a part may be more than expected
+SPREAD = 8  # standard deviations that the drawn rows of parts may be more than expected
+MORE = 1 / 8  # of the sample, that is drawn of a single part beyond it: in place of rows that are bad
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Survey:
     duplicates: int = 0
     examples: list[str] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
-    sample: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    sample: Drawn = field(default_factory=lambda: Drawn(np.empty((0, 0), np.float32)))
     sample_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     schema: Any = None
 
@@ -143,10 +143,9 @@ def kept_batches(rows: Rows, survey: Survey, on_bad: OnBad) -> Iterator[Batch]:
 
 def _limit(dump: Dump) -> int:
     """Return the priority below which as many rows as a sample has are found in all parts, but for great misfortune."""
-    capacity = searched_rows(dump.dimensions)
-    if len(dump.parts) < 2 or not dump.rows:
-        return (1 << 64) - 1
-    return min(((1 << 64) - 1) * (capacity + SPREAD * int(capacity**0.5)) // dump.rows, (1 << 64) - 1)
+    capacity, rows = searched_rows(dump.dimensions), dump.rows or 0
+    spread = SPREAD * int(capacity**0.5) if len(dump.parts) > 1 else int(MORE * capacity)
+    return min(((1 << 64) - 1) * (capacity + spread) // max(rows, 1), (1 << 64) - 1)
 
 
 class _Merged:
@@ -155,7 +154,7 @@ class _Merged:
     def __init__(self, dump: Dump, seed: int, report: Listener) -> None:
         self._dump, self._report = dump, report
         self._sampler = Sampler(dump.dimensions, seed, searched_rows(dump.dimensions))
-        self._only: tuple[Floats, NDArray[np.int64]] | None = None  # the sample of a single part
+        self._only: tuple[Drawn, NDArray[np.int64]] | None = None  # the sample of a single part
         self._found: dict[int, PartFound] = {}
         self._sizes = [max(part.size_bytes, 1) for part in dump.parts]
         self._rows, self._bytes, self._reading = 0, 0, 0

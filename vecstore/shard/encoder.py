@@ -76,15 +76,16 @@ class Encoder:
             x = unit(x)
         partition = codec.partition
         cells = np.zeros(len(x), np.int64) if partition is None else partition.assign(x)
-        centroids = np.float32(0) if partition is None else partition.centroids[cells]
+        centroids = None if partition is None else partition.centroids[cells]
         columns: dict[str, NDArray[Any]] = {} if kept is None else {NORMS: kept}
         decoded: list[Floats] = []
         for i, layer in enumerate(codec.layers):
-            codes = layer.encode(x if partition is None else x - centroids, rows, keys)
+            codes = layer.encode(x if centroids is None else x - centroids, rows, keys)
             columns[codes_of(i)] = codes
-            decoded.append(layer.decode(codes, rows, keys) + centroids)
-            lengths = np.linalg.norm(decoded[i], axis=1)
-            self.note_lengths(i, float(lengths.min()), float(lengths.max()))
+            vectors = layer.decode(codes, rows, keys)
+            decoded.append(vectors if centroids is None else vectors + centroids)
+            squares = np.einsum("ij,ij->i", decoded[i], decoded[i])
+            self.note_lengths(i, float(np.sqrt(squares.min())), float(np.sqrt(squares.max())))
         if self._sampled:
             every = slice(None, None, self._sampled)
             pieces = [number_bytes(cells[every], codec.cell_bytes)] if partition else []

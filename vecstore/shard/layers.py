@@ -68,10 +68,11 @@ class LayerWriter:
         if not rows.size:
             return
         if self._tile > 1:
-            # The array of the block is whole tiles long; rows beyond the last are zeros.
-            block, held = self._buffer.block, padded(len(rows), self._tile)
-            block[len(rows) : held] = 0
-            rows = tiled(block[:held], self._tile)
+            if len(rows) % self._tile:  # only of the last block, which lies in the buffer: that is whole tiles long
+                block, held = self._buffer.block, padded(len(rows), self._tile)
+                block[len(rows) : held] = 0
+                rows = block[:held]
+            rows = tiled(rows, self._tile)
         raw = rows.reshape(-1)
         self._container.put_block(self._part, self._packed(raw.tobytes()) if self._layer.byte_steps else raw)
 

@@ -159,7 +159,9 @@ def drawn(rows, seed, cut, *, capacity=256):
         numbers = np.arange(start, min(start + cut, rows))
         sampler.offer(numbers[:, None].astype(np.float32), numbers)
     vectors, numbers, _ = sampler.found()
-    np.testing.assert_array_equal(vectors[:, 0], numbers)
+    np.testing.assert_array_equal(vectors[:][:, 0], numbers)
+    order = np.random.default_rng(seed).permutation(len(numbers))[: len(numbers) // 2]
+    np.testing.assert_array_equal(vectors.moved(order)[:, 0], numbers[order])
     return numbers
 
 
