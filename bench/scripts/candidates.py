@@ -1,4 +1,4 @@
-"""Measure what finds candidates for MaxSim: dense vectors, encodings of token vectors (MUVERA), and lists of centroids.
+"""Measure what finds candidates for MaxSim: dense vectors, encodings of token vectors (MUVERA), and centroids.
 
 Of each: bytes a row, and how many of the ten best rows of exact MaxSim are among so many candidates. Token vectors and
 their counts are ``.npy`` files, as for ``bench.scripts.tokens``::
@@ -6,8 +6,8 @@ their counts are ``.npy`` files, as for ``bench.scripts.tokens``::
     python -m vecstore.bench.scripts.candidates docs.npy docs_counts.npy queries.npy queries_counts.npy
         --dense dense.npy dense_queries.npy
 
-Codecs are trained on a third of the rows. Lists of centroids are PLAID's first stage: a row scores, for each vector of
-the query, the largest product with the centroids of its tokens.
+Codecs are trained on a third of the rows. Centroids are PLAID's first stage: a row scores, for each vector of the
+query, the largest product with the centroids of its tokens.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vecstore.bench.scripts.tokens import BEST, ranks
 
 import vecstore
+from vecstore.codecs.transforms.normalize import unit
 from vecstore.fields.dense.encoding import Encoding
 from vecstore.fields.multi.agreement import maxsim
 
@@ -28,7 +29,6 @@ __all__ = ["main"]
 
 CANDIDATES = (40, 100, 300, 500)
 ENCODINGS = ((20, 5, 16), (20, 3, 16), (40, 5, 16))  # repetitions, simhash, projection
-ITERATIONS = 6  # of k-means
 Floats = NDArray[np.float32]
 
 
@@ -88,16 +88,11 @@ def main() -> None:
 
 
 def of_centroids(x: Floats, counts: NDArray[np.int64], count: int) -> tuple[Floats, float]:
-    """Return the centroid of each token, and the bytes that a row's list of them takes."""
-    import faiss
-
+    """Return the direction of each token's centroid, and the bytes that their numbers take in a row."""
     sample = x[np.random.default_rng(0).permutation(len(x))[: 1 << 16]]
-    trained = faiss.Kmeans(x.shape[1], count, niter=ITERATIONS, seed=0, spherical=True)
-    trained.train(sample)
-    codes = trained.index.search(x, 1)[1][:, 0]
-    distinct = len(np.unique(np.repeat(np.arange(len(counts)), counts) * count + codes))
-    centroids = np.asarray(trained.centroids)
-    return centroids[codes], distinct * np.log2(count) / 8 / len(counts)
+    partition = vecstore.codec(f"cells:{count},sq:8").fit(sample, rows=len(x)).partition
+    assert partition is not None
+    return unit(partition.centroids)[partition.assign(x)], partition.cell_bytes * len(x) / len(counts)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def approximate(
     if spec.startswith("colbert:"):
         peer = ResidualCodec(training, len(x), bits=int(spec.removeprefix("colbert:")))
         return peer.approximate(x), counts, peer.code_bytes
-    codec = vecstore.codec(spec).fit(training)
-    return unit(codec.approximate(x)), counts, codec.code_bytes
+    codec = vecstore.codec(spec).fit(training, rows=len(x))
+    return unit(codec.approximate(x)), counts, codec.cell_bytes + codec.code_bytes
 
 
 def main() -> None:

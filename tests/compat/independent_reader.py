@@ -137,11 +137,15 @@ class Shard:
         assert "cells" in self.about["features"] and self.about["cells"]["name"] == "cells"
         sizes = self.plain("cells.sizes", "<u4", self.about["cells"]["configuration"]["count"])
         assert sizes.sum() == self.about["rows"]
+        return np.repeat(self.centroids_of(len(sizes)), sizes, axis=0)
+
+    def centroids_of(self, count):
+        """Return the centroids of so many cells (section 5, Cells)."""
         model = lambda name: self.optional(f"model.cells.{name}")  # noqa: E731
         mean, scales, bits, packed = (model(name) for name in ("mean", "scales", "bits", "levels"))
         assert all(1 <= width <= 8 for width in bits.tolist())
         axes = axes_of(model, ready=np.float32)
-        levels = np.zeros((len(sizes), len(bits)))
+        levels = np.zeros((count, len(bits)))
         at = 0
         for i, width in enumerate(bits.tolist()):
             for b in range(width):
@@ -149,7 +153,7 @@ class Shard:
                 at += 1
         centroids = ((levels - (2.0**bits - 1) / 2) * scales) @ axes + mean
         assert (np.abs(centroids) <= 1e16).all()
-        return np.repeat(centroids.astype(np.float32), sizes, axis=0)
+        return centroids.astype(np.float32)
 
     def static(self):
         """Return ``tokenizer.json``, and the vector of each token (section 5, Static models)."""
@@ -381,6 +385,14 @@ class Tokens(Shard):
         values, start = shard.container.values.items(), prefix.encode()
         self.container.values = {name.removeprefix(start): value for name, value in values if name.startswith(start)}
         self.holder = self.container  # a field keeps the arrays of its codec itself
+
+    def centroids(self):
+        """Return the centroid of each vector's cell, or zero: cells are kept by number."""
+        if "cells" not in self.about:
+            return np.float32(0)
+        assert self.about["cells"]["name"] == "cells"
+        count = checks.whole(self.about["cells"]["configuration"]["count"], 1, 65536)
+        return self.centroids_of(count)[self.plain("cells", "|u1" if count <= 256 else "<u2", self.about["vectors"])]
 
     def items(self):
         starts = self.starts_of_rows

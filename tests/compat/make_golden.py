@@ -36,6 +36,7 @@ STORES: dict[str, tuple[int, int, str, str | None, dict]] = {
     "columns": (300, 6, "cells:4,sq:8", "str", {"keep_order": False}),
     "sharded-columns": (450, 8, "sq:8", "int64", {"shard_bytes": 275_000}),
     "tokens": (120, 6, "sq:8", "str", {}),
+    "tokens-in-cells": (120, 6, "sq:8", "str", {}),
     "terms": (200, 6, "sq:8", "str", {}),
     "vectors": (120, 6, "sq:8", "str", {}),
     "static": (12, 8, "sq:8", "tokens", {}),
@@ -48,7 +49,7 @@ SINCE = {
     "trellis": "1.1",
     **dict.fromkeys(("cells", "order", "axes", "heads", "tables", "mixed"), "1.2"),
     **dict.fromkeys(WITH_COLUMNS, "1.3"),
-    **dict.fromkeys(("models", "static", "tokens", "terms", "vectors"), "1.3"),
+    **dict.fromkeys(("models", "static", "tokens", "tokens-in-cells", "terms", "vectors"), "1.3"),
 }  # the version that a store needs, where it is not the first
 
 
@@ -185,7 +186,8 @@ def main() -> int:
         else:
             x, keys = source(rows, dimensions, key_type)
             beside = columns(rows) if name in WITH_COLUMNS else None
-            fields: dict | None = {"tokens": vecstore.Multi(tokens(rows), codec="sq:8")} if name == "tokens" else None
+            spec = {"tokens": "sq:8", "tokens-in-cells": "cells:7,sq:8"}.get(name)
+            fields: dict | None = None if spec is None else {"tokens": vecstore.Multi(tokens(rows), codec=spec)}
             if name == "terms":
                 fields = {f"{bits}": vecstore.Sparse(terms(rows), weight_bits=bits) for bits in (0, 4, 8)}
             if name == "vectors":

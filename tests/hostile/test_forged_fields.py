@@ -89,6 +89,31 @@ def test_forged_descriptions(path: Path, change: Callable[[dict[str, Any]], Any]
     refused(path)
 
 
+@pytest.mark.parametrize("forge", ["number", "dtype", "rows", "step", "count", "none"])
+def test_forged_cells(tmp_path: Path, forge: str) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "a.vecs"
+    tokens = [rng.normal(size=(i % 4, 6)) for i in range(ROWS)]
+    fields = {name: vecstore.Multi(tokens, codec=f"cells:9,{codec}") for name, codec in (("a", "sq:8"), ("b", "tcq:4"))}
+    room = {"room": "." * 20_000}
+    vecstore.write(path, rng.normal(size=(ROWS, 4)), codec="f32", fields=fields, user=room)
+    changes: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "dtype": part("cells", dtype="|i1"),
+        "rows": part("cells", shape=[ROWS]),
+        "step": member(cells=9),
+        "count": member(cells={"name": "cells", "configuration": {"count": 300}}),
+        "none": lambda about: about["parts"].pop("fields.0.cells"),
+    }
+    if forge == "number":
+        reseal_bytes(path, "fields.0.cells", 0, 5, b"\x09")
+    else:
+        about = Container(path).description
+        changes[forge](about)
+        reseal(path, about)
+    refused(path)
+    with vecstore.open(path) as store, pytest.raises(VecstoreError):
+        store.search(rng.normal(size=(3, 6)), 3, field="a")
+
+
 @pytest.fixture
 def vectors(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)

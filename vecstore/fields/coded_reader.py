@@ -36,7 +36,9 @@ class CodedReader(FieldReader):
 
     def _restored(self) -> Codec:
         prefix = f"{self.prefix}model."
-        spec = CodecSpec.from_dict(field(self.about, "codec", list, self._container.path))
+        layers = field(self.about, "codec", list, self._container.path)
+        cells = self.about.get("cells")
+        spec = CodecSpec.from_dict(layers if cells is None else {"cells": cells, "layers": layers})
         arrays = {
             name.removeprefix(prefix): self._container.expect(name).array() for name in self._container.names(prefix)
         }

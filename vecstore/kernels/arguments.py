@@ -15,6 +15,7 @@ __all__ = [
     "PRODUCT",
     "SQUARED",
     "UNIT",
+    "Centroids",
     "Decoding",
     "Heap",
     "Lists",
@@ -183,6 +184,23 @@ class Pieces(NamedTuple):
     places: NDArray[np.int64]
     tables: NDArray[np.int64]
     words: NDArray[np.uint64]
+
+
+class Centroids(NamedTuple):
+    """The cells of rows, by number, and what their centroids add to products with queries; see `centroids`.
+
+    Attributes
+    ----------
+    ids : (bytes,) uint8
+        Numbers of `id_bytes` bytes, of all slots, lowest byte first; empty where codes stand for whole vectors.
+    id_bytes : 1 or 2
+    products : (q, cells) or (cells, q up to a multiple of lanes) float32
+        What a centroid adds to the sums of a query, as the kernel takes them.
+    """
+
+    ids: NDArray[np.uint8]
+    id_bytes: int
+    products: NDArray[np.float32]
 
 
 class Decoding(NamedTuple):

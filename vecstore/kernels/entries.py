@@ -34,6 +34,7 @@ __all__ = [
     "gather_tiled",
     "join_rows",
     "locate_texts",
+    "maxsim_cells",
     "maxsim_decoded",
     "maxsim_panels",
     "maxsim_trellis",
@@ -101,23 +102,24 @@ scan_trellis = Entry(
 )
 maxsim_trellis = Entry(
     "maxsim.maxsim_trellis",
-    "level, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])",
+    "level, TILES, (STAGE, STAGE, STAGE), TRELLIS_QUERIES, CENTROIDS, i8[::1], i8[::1], i8, out(f8[::1])",
 )
 maxsim_whole = Entry(
     "maxsim_whole.maxsim_whole",
-    "level, TILES, i8, LOOKUPS, WHOLE_NUMBERS, WHOLE_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])",
+    "level, TILES, i8, LOOKUPS, WHOLE_NUMBERS, WHOLE_QUERIES, CENTROIDS, i8[::1], i8[::1], i8, out(f8[::1])",
 )
 maxsim_panels = Entry(
     "maxsim_panels.maxsim_panels",
     *(
-        f"{kind}, {how}, level, (i8, i8), TILES, PIECES, NUMBER_QUERIES, i8[::1], i8[::1], i8, out(f8[::1])"
+        f"{kind}, {how}, level, (i8, i8), TILES, PIECES, NUMBER_QUERIES, CENTROIDS, i8[::1], i8[::1], i8, out(f8[::1])"
         for kind, how in zip(_NUMBERS, ("of_bytes", "tag(0)", "tag(0)", "tag(0)"), strict=True)
     ),
 )
 score_trellis = Entry("trellis_scores.score_trellis", f"TILES, DECODING, TRELLIS_SCORES, {_LISTED}")
 maxsim_decoded = Entry(
-    "trellis_scores.maxsim_decoded", "TILES, DECODING, TRELLIS_SCORES, i8[::1], i8[::1], out(f8[::1])"
+    "trellis_scores.maxsim_decoded", "TILES, DECODING, TRELLIS_SCORES, i8[::1], i8[::1], i8[::1], out(f8[::1])"
 )
+maxsim_cells = Entry("centroids.maxsim_cells", "level, (i8, i8), CENTROIDS, i8[::1], i8[::1], i8, out(f8[::1])")
 gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")
 offer_all = Entry("heap.offer_all", "f4[:, ::1], i8[::1], HEAP", "f4[:, :], i8[::1], HEAP", "f8[:, :], i8[::1], HEAP")
 offer_listed = Entry("heap.offer_listed", "f8[::1], i8[::1], i8[::1], HEAP")

@@ -20,8 +20,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from vecstore.kernels.arguments import UNIT, NumberQueries, Pieces, Tiles
+from vecstore.kernels.arguments import UNIT, Centroids, NumberQueries, Pieces, Tiles
 from vecstore.kernels.borrowing import borrowing
+from vecstore.kernels.centroids import raise_lanes_in_cells, read_cells
 from vecstore.kernels.dense import F32
 from vecstore.kernels.gather import tile_of
 from vecstore.kernels.maxsim import run_end
@@ -39,12 +40,13 @@ LEAST_SQUARE = 2.0**-100  # of a length that is divided by
 
 
 @njit(cache=True, nogil=True)
-def maxsim_panels(number_kind, how, level, shape, where, pieces, asked, starts, items, most, out):
+def maxsim_panels(number_kind, how, level, shape, where, pieces, asked, cells, starts, items, most, out):
     """out[i] = the score of item items[i], which has rows starts[item] to starts[item + 1], of which the first `most`.
 
     Items rise. One without rows scores -inf.
     """
     kind, tiles, own, queries = NumberKind(*number_kind), Tiles(*where), Pieces(*pieces), NumberQueries(*asked)
+    centroids, own_cells = Centroids(*cells), np.zeros(PANEL_ROWS, np.uint16)
     lanes, tile_rows = shape
     count, d = queries.weights.shape
     groups, stride = (count + 2 * lanes - 1) // (2 * lanes), (d + 2 * WORD) // WORD * WORD
@@ -73,10 +75,14 @@ def maxsim_panels(number_kind, how, level, shape, where, pieces, asked, starts, 
                 for i in range(panel.rows):
                     square = square_of(kind.tag, panel.address + i * panel.stride, queries)
                     over[i] = 1 / np.sqrt(max(square, LEAST_SQUARE))
+            if len(centroids.ids):
+                read_cells(centroids, first, stop, own_cells)
             while row < stop:
                 end, begin = min(starts[items[at] + 1], stop), starts[items[at]]
                 some = min(end, begin + most) - row
-                if some > 0:
+                if some > 0 and len(centroids.ids):
+                    raise_in_cells(how, level, sums, row - first, some, own_cells, centroids.products, best)
+                elif some > 0:
                     raise_to(how, level, sums, row - first, some, over, shifts, best)
                 row = end
                 at = close(at, stop_at, row, starts, items, factors, best, out)
@@ -113,6 +119,19 @@ def raise_to(how, level, sums, first, count, over, shifts, best):
             count,
             np.int64(shifts.ctypes.data) + start,
             np.int64(best.ctypes.data) + start,
+        )
+
+
+@borrowing
+def raise_in_cells(how, level, sums, first, count, cells, products, best):
+    """Do what `raise_to` does where rows are in cells, which add products[cell]."""
+    cells_at, stride = np.int64(cells.ctypes.data) + 2 * first, np.int64(products.strides[0])
+    for group in range(len(sums)):
+        sums_at = np.int64(sums.ctypes.data) + group * sums.strides[0] + first * sums.strides[1]
+        start = group * sums.strides[1]
+        best_at = np.int64(best.ctypes.data) + start
+        raise_lanes_in_cells(
+            how, level, sums_at, cells_at, count, np.int64(products.ctypes.data) + start, stride, best_at
         )
 
 

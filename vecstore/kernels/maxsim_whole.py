@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from vecstore.kernels.arguments import Tiles, WholeQueries
+from vecstore.kernels.arguments import Centroids, Tiles, WholeQueries
 from vecstore.kernels.borrowing import borrowing
+from vecstore.kernels.centroids import raise_by_cell, read_cells
 from vecstore.kernels.gather import tile_of
 from vecstore.kernels.layout import LANES
 from vecstore.kernels.maxsim import run_end
@@ -25,17 +26,18 @@ __all__ = ["close", "maxsim_whole"]
 
 
 @njit(cache=True, nogil=True)
-def maxsim_whole(level, where, size_bytes, lookups, numbers, asked, starts, items, most, out):
+def maxsim_whole(level, where, size_bytes, lookups, numbers, asked, cells, starts, items, most, out):
     """out[i] = the score of item items[i], which has rows starts[item] to starts[item + 1], of which the first `most`.
 
     Items rise. One without rows scores -inf.
     """
-    tiles, queries, own = Tiles(*where), WholeQueries(*asked), reduced(level)
+    tiles, queries, centroids, own = Tiles(*where), WholeQueries(*asked), Centroids(*cells), reduced(level)
     steps = len(numbers[0]) >> 2
     count, unit = len(queries.shifts), len(queries.square) > 0
     room = room_of(own, size_bytes, len(lookups[2]), STRIP)
     panel, sums = lined_up(steps, 4 * GROUP), lined_up(len(queries.weights) + 2, 4 * GROUP).view(np.int32)
     over, best = np.ones(2 * GROUP, np.float32), np.full(count, -np.inf, np.float32)
+    in_cells, own_cells = len(centroids.ids) > 0, np.zeros(GROUP, np.uint16)
     at = 0
     while at < len(items):
         stop_at = run_end(items, at)
@@ -56,10 +58,15 @@ def maxsim_whole(level, where, size_bytes, lookups, numbers, asked, starts, item
                     lengths_of(queries.square, sums[count + 1], sums[count], over)
                 group_at = begin + GROUP * group
                 group_end = min(stop, group_at + GROUP)
+                if in_cells:
+                    read_cells(centroids, group_at, group_end, own_cells)
                 while row < group_end:
                     end, first = min(starts[items[at] + 1], group_end), starts[items[at]]
                     some = min(end, first + most) - row
-                    if some > 0:
+                    if some > 0 and in_cells:
+                        begun, by_cell = row - group_at, centroids.products
+                        raise_by_cell(sums, begun, begun + some, over, queries.shifts, own_cells, by_cell, best)
+                    elif some > 0:
                         raise_to(sums, row - group_at, some, over, queries.shifts, best)
                     row = end
                     at = close(at, stop_at, row, starts, items, queries.factors, best, out)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vecstore.kernels import entries, levels
 from vecstore.kernels.arguments import (
+    Centroids,
     Decoding,
     Heap,
     NumberQueries,
@@ -29,6 +30,8 @@ from vecstore.kernels.levels import BITS, tag
 from vecstore.kernels.numbers import SHAPES, NumberKind, arithmetic
 
 __all__ = [
+    "NO_CENTROIDS",
+    "maxsim_cells",
     "maxsim_decoded",
     "maxsim_panels",
     "maxsim_trellis",
@@ -43,6 +46,7 @@ __all__ = [
 ]
 
 MOST_STAGES = 3
+NO_CENTROIDS = Centroids(np.empty(0, np.uint8), 1, np.empty((0, 0), np.float32))
 
 
 def scan_tiles(
@@ -157,6 +161,7 @@ def maxsim_decoded(
     tiles: Tiles,
     decoding: Decoding,
     queries: TrellisScores,
+    cells: NDArray[np.int64],
     rows: NDArray[np.int64],
     ends: NDArray[np.int64],
     out: NDArray[np.float64],
@@ -169,19 +174,22 @@ def maxsim_decoded(
         As in `scan_trellis`.
     decoding : Decoding
     queries : TrellisScores
-        In one cell, the query's vectors.
+        The query's vectors.
+    cells : (t,) int64, or empty
+        The cell of each of `rows`; empty where all are in one.
     rows, ends : (t,) int64, (n,) int64
         The slots of item i's rows are rows[ends[i - 1]:ends[i]].
     out : (n,) float64
         The scores; -inf for an item without rows.
     """
-    entries.maxsim_decoded(tiles, decoding, queries, rows, ends, out)
+    entries.maxsim_decoded(tiles, decoding, queries, cells, rows, ends, out)
 
 
 def maxsim_trellis(
     tiles: Tiles,
     stage: Stage,
     queries: TrellisQueries,
+    centroids: Centroids,
     starts: NDArray[np.int64],
     items: NDArray[np.int64],
     most: int,
@@ -198,6 +206,9 @@ def maxsim_trellis(
         That looks at all bytes.
     queries : TrellisQueries
         Of products, the query's vectors.
+    centroids : Centroids
+        With products (q, cells); `NO_CENTROIDS` where codes stand for whole vectors. Rows in cells are not divided by
+        their lengths, whatever queries ask for.
     starts : (all items + 1,) int64
         An item has the rows with slots starts[item] to starts[item + 1].
     items : (n,) int64
@@ -207,7 +218,7 @@ def maxsim_trellis(
     out : (n,) float64
         The scores; -inf for an item without rows.
     """
-    entries.maxsim_trellis(tag(level), tiles, MOST_STAGES * (stage,), queries, starts, items, most, out)
+    entries.maxsim_trellis(tag(level), tiles, MOST_STAGES * (stage,), queries, centroids, starts, items, most, out)
 
 
 def maxsim_whole(
@@ -215,6 +226,7 @@ def maxsim_whole(
     stage: Stage,
     numbers: WholeNumbers,
     queries: WholeQueries,
+    centroids: Centroids,
     starts: NDArray[np.int64],
     items: NDArray[np.int64],
     most: int,
@@ -227,11 +239,15 @@ def maxsim_whole(
     ----------
     numbers : WholeNumbers
         Of as many coefficients as `queries` have weights.
+    centroids : Centroids
+        Products are divided by the queries' factors.
     tiles, stage, queries, starts, items, most, out, level
         As in `maxsim_trellis`.
     """
     looks = tuple(stage.lookups)
-    entries.maxsim_whole(tag(level), tiles, stage.size_bytes, looks, numbers, queries, starts, items, most, out)
+    entries.maxsim_whole(
+        tag(level), tiles, stage.size_bytes, looks, numbers, queries, centroids, starts, items, most, out
+    )
 
 
 def maxsim_panels(
@@ -239,6 +255,7 @@ def maxsim_panels(
     tiles: Tiles,
     pieces: Pieces,
     queries: NumberQueries,
+    centroids: Centroids,
     starts: NDArray[np.int64],
     items: NDArray[np.int64],
     most: int,
@@ -255,12 +272,36 @@ def maxsim_panels(
         None where rows are numbers as they lie.
     queries : NumberQueries
         Of products or cosines, with the weights that `numbers.pack` gives for this level.
+    centroids : Centroids
+        With products (cells, q up to a multiple of twice the level's lanes), and the queries' biases with them, all
+        divided by the queries' factors.
     tiles, starts, items, most, out, level
         As in `maxsim_trellis`.
     """
     level = level or levels.best_level()
     how = arithmetic(level, of_bytes=kind.of_bytes), tag(level), SHAPES[level]
-    entries.maxsim_panels(kind, *how, tiles, pieces, queries, starts, items, most, out)
+    entries.maxsim_panels(kind, *how, tiles, pieces, queries, centroids, starts, items, most, out)
+
+
+def maxsim_cells(
+    centroids: Centroids,
+    starts: NDArray[np.int64],
+    items: NDArray[np.int64],
+    most: int,
+    out: NDArray[np.float64],
+    level: str | None = None,
+) -> None:
+    """Score items of several rows by the centroids of their rows' cells alone.
+
+    Parameters
+    ----------
+    centroids : Centroids
+        With products (cells, q up to a multiple of the level's lanes), zeros where there is no query.
+    starts, items, most, out, level
+        As in `maxsim_trellis`.
+    """
+    level = level or levels.best_level()
+    entries.maxsim_cells(tag(level), SHAPES[level], centroids, starts, items, most, out)
 
 
 def scan_trellis(

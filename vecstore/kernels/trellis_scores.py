@@ -50,14 +50,17 @@ def score_trellis(where, how, asked, indptr, rows, out):
 
 
 @njit(cache=True, nogil=True)
-def maxsim_decoded(where, how, asked, rows, ends, out):
-    """out[i] = the score of an item that has the rows rows[ends[i - 1]:ends[i]]; -inf of one without rows."""
+def maxsim_decoded(where, how, asked, in_cells, rows, ends, out):
+    """out[i] = the score of an item that has the rows rows[ends[i - 1]:ends[i]]; -inf of one without rows.
+
+    in_cells[i] is the cell of rows[i]; empty where all are in one.
+    """
     tiles, plan, queries = Tiles(*where), Decoding(*how), TrellisScores(*asked)
     size_bytes, count = queries.size_bytes, len(queries.weights)
     codes = np.zeros((DECODED, lane_bytes(plan, size_bytes)), np.uint8)
     y, lanes = np.empty((queries.weights.shape[1], DECODED), np.float32), np.empty((LANE_ARRAYS, DECODED), np.uint64)
     part, sums, squares = np.empty(DECODED, np.float32), np.empty(DECODED), np.zeros(DECODED)
-    best, item = np.full(count, -np.inf), 0
+    best, item, cells = np.full(count, -np.inf), 0, np.zeros(DECODED, np.int64)
     out[:] = -np.inf
     fetch_codes(tiles, rows, 0, min(DECODED, len(rows)), size_bytes)
     for first in range(0, len(rows), DECODED):
@@ -65,7 +68,11 @@ def maxsim_decoded(where, how, asked, rows, ends, out):
         fetch_codes(tiles, rows, end, min(end + DECODED, len(rows)), size_bytes)
         copy_codes(tiles, rows, first, end, size_bytes, codes)
         decode_lanes(plan, codes, end - first, lanes, y)
-        if queries.kind != PRODUCT:
+        for i in range(first, end if len(in_cells) else first):
+            cells[i - first] = in_cells[i]
+        if queries.kind != PRODUCT and len(in_cells):
+            add_up_in_cells(y, queries.scale, queries.linear, cells, part, squares)
+        elif queries.kind != PRODUCT:
             add_up(y, queries.scale, queries.linear[0], part, squares)
         begun = item
         for q in range(count):
@@ -76,7 +83,8 @@ def maxsim_decoded(where, how, asked, rows, ends, out):
                     item += 1
                 stop = min(end, ends[item])
                 for lane in range(at - first, stop - first):
-                    product, square = sums[lane] + queries.biases[q, 0], squares[lane] + queries.constants[0]
+                    cell = cells[lane]
+                    product, square = sums[lane] + queries.biases[q, cell], squares[lane] + queries.constants[cell]
                     best[q] = max(best[q], score_of(product, max(square, 0.0), queries.kind))
                 if stop == ends[item]:
                     out[item] = best[q] + (out[item] if q else 0.0)

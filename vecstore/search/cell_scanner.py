@@ -55,7 +55,7 @@ class CellScanner(Scanner):
 
     @property
     def _cells(self) -> CellRuns:
-        assert self.codes.cells is not None
+        assert isinstance(self.codes.cells, CellRuns)
         return self.codes.cells
 
     @property

@@ -2,7 +2,8 @@
 
 Khattab and Zaharia, ColBERT, 2020, equation 3. Codes are scored where they lie, those of a trellis in whole numbers or
 by tables of 8 bits, whichever is faster, others as numbers side by side (`panels`); the best are scored again by what
-they decode to. Codes whose bytes all stand for the whole vector are decoded.
+they decode to. Codes whose bytes all stand for the whole vector are decoded. Of vectors in cells, codes say what is
+left of their centroids (`token_cells`): scores as they lie are those of vectors whose lengths are as decoded.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from vecstore.fields.multi.reader import MultiReader
 from vecstore.fields.multi.tokens import spread
 from vecstore.kernels.arguments import PRODUCT, UNIT, TrellisQueries, TrellisScores
 from vecstore.kernels.levels import best_level
-from vecstore.kernels.scans import maxsim_decoded, maxsim_panels, maxsim_trellis, maxsim_whole
+from vecstore.kernels.numbers import SHAPES
+from vecstore.kernels.scans import NO_CENTROIDS, maxsim_decoded, maxsim_panels, maxsim_trellis, maxsim_whole
 from vecstore.parallel import over_items, over_slices, thread_count
 from vecstore.search.panels import Panels
+from vecstore.search.token_cells import TokenCells
 from vecstore.search.trellis import Trellis
 from vecstore.search.whole_numbers import WholeNumbers
 
@@ -91,6 +94,23 @@ class MaxSim:
         return scores, every, 0
 
     @property
+    def in_cells(self) -> bool:
+        """Whether all vectors are in cells."""
+        return all(shard.cells is not None for shard in self._shards)
+
+    def by_cells(
+        self, query: Floats, wanted: int, rows: NDArray[np.int64] | None, *, most: int = EVERYTHING
+    ) -> NDArray[np.int64]:
+        """Return the numbers, rising, of the rows that score best by the centroids of their vectors alone."""
+        found, numbers = [np.empty(0)], [np.empty(0, np.int64)]
+        for shard, first, own in self._of_shards(rows):
+            assert shard.cells is not None
+            found.append(shard.cells.scores(query, shard.reader.starts, own, most))
+            numbers.append(own + first)
+        scores, every = np.concatenate(found), np.concatenate(numbers)
+        return np.sort(every[_best(scores, every, wanted)])
+
+    @property
     def approximate(self) -> bool:
         """Whether scores of codes, as they lie, are not those of what they decode to."""
         return any(shard.approximate for shard in self._shards)
@@ -148,6 +168,17 @@ class _Shard:
         """What makes numbers of codes that are none of a trellis; None where they have to be decoded."""
         return Panels.of(self.reader.codes) if self.trellis is None and self.reader.codes.rows else None
 
+    @cached_property
+    def cells(self) -> TokenCells | None:
+        """The cells that vectors are in; None where codes stand for whole vectors."""
+        cells = self.reader.cells
+        return None if cells is None else TokenCells(cells, lengths_of_one=self.reader.unit)
+
+    @property
+    def _unit(self) -> bool:
+        """Whether scores of codes, as they lie, are divided by lengths."""
+        return self.reader.unit and self.cells is None
+
     @property
     def approximate(self) -> bool:
         """Whether codes are scored where they lie."""
@@ -181,16 +212,19 @@ class _Shard:
 
     def _scan(self, query: Floats) -> Scan:
         """Return what scores items where they lie, for a few vectors."""
-        tiles, trellis = self.reader.codes.part.tiles, self.trellis
+        tiles, trellis, cells = self.reader.codes.part.tiles, self.trellis, self.cells
         if trellis is None:
             assert self.panels is not None
-            asked = self.panels.queries(query, unit=self.reader.unit)
-            return partial(maxsim_panels, self.panels.kind, tiles, self.panels.pieces, asked)
+            asked, lanes = self.panels.queries(query, unit=self._unit), 2 * SHAPES[best_level()].lanes
+            own = NO_CENTROIDS if cells is None else cells.by_cell(query, lanes, asked.bounds[:, 1], asked.biases)
+            return partial(maxsim_panels, self.panels.kind, tiles, self.panels.pieces, asked, own)
         stage = trellis.stage(self._code_bytes)
         if best_level() not in IN_WHOLE_NUMBERS:
-            return partial(maxsim_trellis, tiles, stage.kernel, self._asked(trellis, query))
-        whole = self._numbers.queries(trellis.coefficients, query, unit=self.reader.unit)
-        return partial(maxsim_whole, tiles, stage.kernel, self._numbers.kernel, whole)
+            own = NO_CENTROIDS if cells is None else cells.by_query(query)
+            return partial(maxsim_trellis, tiles, stage.kernel, self._asked(trellis, query), own)
+        whole = self._numbers.queries(trellis.coefficients, query, unit=self._unit)
+        own = NO_CENTROIDS if cells is None else cells.by_query(query, whole.factors)
+        return partial(maxsim_whole, tiles, stage.kernel, self._numbers.kernel, whole, own)
 
     @cached_property
     def _numbers(self) -> WholeNumbers:
@@ -201,7 +235,7 @@ class _Shard:
         none = np.zeros((1, len(query)))
         weights, biases = trellis.coefficients.weights_of_few(query)
         kind, made_for = PRODUCT, none
-        if self.reader.unit:  # tables are most exact about the scores that an item's best vectors have
+        if self._unit:  # tables are most exact about the scores that an item's best vectors have
             moments = trellis.scores(self._code_bytes, "unit")
             features = trellis.coefficients.feature_weights(weights, biases[:, None], "unit")
             mean, variance = moments.along(features[:, : len(moments.mean)])
@@ -238,14 +272,19 @@ class _Shard:
         """Do what `decoded_scores` does among coefficients, of which no rotation has to be undone."""
         codes, starts, out = self.reader.codes, self.reader.starts, np.empty(len(rows))
         counts = np.minimum(starts[rows + 1] - starts[rows], most)
-        ends, tokens = np.cumsum(counts), codes.part.slots_of(spread(starts[rows], counts))
+        ends, vectors = np.cumsum(counts), spread(starts[rows], counts)
+        tokens = codes.part.slots_of(vectors)
         if codes.part.unchecked:
             codes.part.check_rows(tokens)
         weights, biases = trellis.coefficients.weights_of_few(query)
+        biases, own_cells = biases[:, None], np.empty(0, np.int64)
+        if self.cells is not None:
+            biases = np.ascontiguousarray(biases + self.cells.products(query).T)
+            own_cells = self.cells.of(vectors)
         asked = TrellisScores(
             kind=UNIT if self.reader.unit else PRODUCT,
             weights=weights,
-            biases=biases[:, None],
+            biases=biases,
             edges=trellis.edges,
             size_bytes=self._code_bytes,
             scale=trellis.coefficients.scale,
@@ -255,7 +294,8 @@ class _Shard:
 
         def over(piece: slice) -> None:
             first = int(ends[piece.start] - counts[piece.start])
-            own = tokens[first : int(ends[piece.stop - 1])], ends[piece] - first
+            some = slice(first, int(ends[piece.stop - 1]))
+            own = own_cells[some], tokens[some], ends[piece] - first
             maxsim_decoded(codes.part.tiles, trellis.coefficients.quantizer.decoding, asked, *own, out[piece])
 
         if len(rows):

@@ -14,6 +14,7 @@ from vecstore.kernels import arguments
 from vecstore.kernels.layout import LANES
 from vecstore.search.coefficients import LEAST_LENGTH, Coefficients, Moments
 from vecstore.search.ranking import Raw
+from vecstore.shard.cells import CellRuns
 from vecstore.shard.layers import LayerCodes
 
 __all__ = ["Stage", "Trellis"]
@@ -54,15 +55,15 @@ class Trellis:
     Attributes
     ----------
     edges : (shards * cells + 1,) int64
-        Slots edges[i] to edges[i + 1] are in cell i % cells; all are in one where the codes have no cells.
+        Slots edges[i] to edges[i + 1] are in cell i % cells; all are in one where codes do not lie by cells.
     """
 
     def __init__(self, codes: LayerCodes, coefficients: Coefficients) -> None:
         self.codes, self.coefficients = codes, coefficients
-        if codes.cells is None:
-            self.edges = np.array([0, codes.part.blocks * codes.part.block_rows])
-        else:
+        if isinstance(codes.cells, CellRuns):
             self.edges = codes.cells.edges
+        else:
+            self.edges = np.array([0, codes.part.blocks * codes.part.block_rows])
         self._stages: dict[int, Stage] = {}
         self._moments: dict[tuple[str, int, Raw], Moments] = {}
 
@@ -78,7 +79,7 @@ class Trellis:
     def _norms(self, rows: NDArray[np.int64], y: Floats) -> Floats:
         """Return the squared lengths (n,) of rows, by slot, with coefficients y (n, coefficients)."""
         linear, constants = self.norm_weights
-        cells = (np.searchsorted(self.edges, rows, side="right") - 1) % len(constants)
+        cells = np.zeros(len(rows), np.int64) if self.codes.cells is None else self.codes.cells.of(rows)
         norms = self.coefficients.scale * np.einsum("ij,ij->i", y, y) + np.einsum("ij,ij->i", linear[cells], y)
         return np.asarray(np.maximum(norms + constants[cells], 0), np.float32)
 

@@ -1,7 +1,8 @@
-"""Where the cells of a shard lie: its rows are stored cell by cell."""
+"""The cells of a shard: of rows that are stored cell by cell, and of rows whose cells are kept by number."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Self
@@ -14,12 +15,52 @@ from vecstore.codecs.partition import Partition
 from vecstore.container.container import Container
 from vecstore.errors import CorruptError
 
-__all__ = ["SIZES", "CellRuns"]
+__all__ = ["SIZES", "CellIds", "CellRuns", "RowCells"]
 
 SIZES = "cells.sizes"
 
 
-class CellRuns:
+class RowCells:
+    """The cells that rows are in: near the centroids that codes say what is left of.
+
+    Attributes
+    ----------
+    count : int
+    centroids : (count, d) float32
+    squares : (count,) float32
+        Squared lengths of the centroids.
+    """
+
+    def __init__(self, partition: Partition) -> None:
+        self.count, self.centroids = partition.count, partition.centroids
+        self.squares = np.einsum("ij,ij->i", self.centroids, self.centroids)
+
+    @abstractmethod
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cell of each row in range."""
+
+    def offsets(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the centroid of each row's cell: (n, d)."""
+        return self.centroids[self.of(rows)]
+
+
+class CellIds(RowCells):
+    """The cell of each row, by its number: rows lie in an order of their own.
+
+    Attributes
+    ----------
+    ids : (rows,) uint8 or uint16
+    """
+
+    def __init__(self, partition: Partition, ids: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+        super().__init__(partition)
+        self.ids = ids
+
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.ids[rows].astype(np.int64)
+
+
+class CellRuns(RowCells):
     """The runs of rows that make up the cells of a shard; or of several shards seen as one.
 
     Parameters
@@ -30,19 +71,14 @@ class CellRuns:
 
     Attributes
     ----------
-    count : int
-    centroids : (count, d) float32
     edges : (shards * count + 1,) int64
         Rows edges[i] to edges[i + 1] are in cell i % count.
-    squares : (count,) float32
-        Squared lengths of the centroids.
     """
 
     def __init__(self, partition: Partition, edges: Sequence[NDArray[np.int64]]) -> None:
+        super().__init__(partition)
         self._partition, self._edges = partition, edges
         self.edges = np.concatenate([*(own[:-1] for own in edges), edges[-1][-1:]])
-        self.count, self.centroids = partition.count, partition.centroids
-        self.squares = np.einsum("ij,ij->i", self.centroids, self.centroids)
 
     @classmethod
     def read(cls, container: Container, partition: Partition, rows: int) -> Self:
@@ -67,12 +103,7 @@ class CellRuns:
         return cls(each[0]._partition, [edges + first for cells, first in own for edges in cells._edges])
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the cell of each row in range."""
         return np.searchsorted(self.edges[1:], rows, side="right") % self.count
-
-    def offsets(self, rows: NDArray[np.int64]) -> Floats:
-        """Return the centroid of each row's cell: (n, d)."""
-        return self.centroids[self.of(rows)]
 
     def nearest(
         self,

@@ -20,7 +20,7 @@ from vecstore.errors import CorruptError
 from vecstore.kernels import entries
 from vecstore.kernels.numbers import RUN
 from vecstore.keys.packed import PackedKeys
-from vecstore.shard.cells import CellRuns
+from vecstore.shard.cells import CellRuns, RowCells
 
 __all__ = ["LENGTHS", "LayerCodes", "LayerWriter"]
 
@@ -99,7 +99,7 @@ class LayerCodes:
     ----------
     layer : Layer
     rows : int
-    cells : CellRuns or None
+    cells : RowCells or None
         Whose centroids are to be added to what the codes stand for.
     """
 
@@ -109,7 +109,7 @@ class LayerCodes:
         part: str,
         layer: Layer,
         rows: int,
-        cells: CellRuns | None = None,
+        cells: RowCells | None = None,
         *,
         first_row: int = 0,
         keys_of: Callable[[NDArray[np.int64]], PackedKeys] | None = None,
@@ -150,7 +150,7 @@ class LayerCodes:
         found.part = part = join([codes.part for codes in each])
         found._first_row, found._keys_of, found._unpacked = 0, None, None
         first_rows = np.cumsum([0, *(codes.rows for codes in each)])[:-1]
-        cells = [codes.cells for codes in each if codes.cells is not None]
+        cells = [codes.cells for codes in each if isinstance(codes.cells, CellRuns)]
         found.cells = CellRuns.joined(cells, part.slots_of(first_rows)) if cells else None
         return found
 

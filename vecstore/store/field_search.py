@@ -167,13 +167,19 @@ def _candidates(
             raise OptionError("dense= is the query that finds candidates=; give both")
         return None
     name, wanted = _wanted(request.candidates)
+    if name == request.name:
+        ready = ready_of(snapshot, name)
+        if not ready.in_cells or request.dense is not None:
+            raise OptionError(
+                f"candidates=({name!r}, ...) are found by the centroids of token vectors: write the field with cells, "
+                "such as cells:1024,tcq:24, and leave dense= away"
+            )
+        return [ready.by_cells(query, wanted, rows, most=_vectors(ready, request.vectors)) for query in queries]
     if name != DENSE:
-        ready = dense_field(snapshot, name)
-        x = ready.queries(queries if ready.encoding is not None else _asked(request.dense, queries, ready.dimensions))[
-            0
-        ]
-        options = SearchOptions(metric=ready.metric)
-        found = ready.find(x, wanted, options, rows)[0].rows
+        field = dense_field(snapshot, name)
+        of_dense = queries if field.encoding is not None else _asked(request.dense, queries, field.dimensions)
+        options = SearchOptions(metric=field.metric)
+        found = field.find(field.queries(of_dense)[0], wanted, options, rows)[0].rows
     else:
         x = _asked(request.dense, queries, snapshot.dimensions)
         options = SearchOptions(metric=snapshot.metric, rows=None if rows is None else snapshot.own(rows))

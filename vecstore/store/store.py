@@ -272,7 +272,8 @@ class Store(Described):
             Search token vectors: a query is a (t, d) array, a batch a list of these. A row scores the sum, over the
             query's vectors, of the largest product with one of its own; of `tcq` about, and the best `rescore` * k (4)
             exactly. With `candidates`, only the best so many rows by dense vectors are scored, with ``("fde", 500)``
-            those by that dense field. A dense field is searched as the store's own vectors are, by its own metric.
+            those by that dense field, with the field's own name those by the centroids of its cells. A dense field
+            is searched as the store's own vectors are, by its own metric.
         dense : (d,) or (q, d) array, optional
             The query for candidates; where dimensions agree, the mean of the query's vectors by default.
         vectors : int, optional

@@ -83,7 +83,7 @@ def test_any_codec_of_one_layer(tmp_path: Path, codec: str) -> None:
         assert 0 < store.field("tokens").certificate["agreement"] <= 1
 
 
-@pytest.mark.parametrize("codec", ["hash:40", "bin/sq:8", "cells:4,sq:8", "qr:10"])
+@pytest.mark.parametrize("codec", ["hash:40", "bin/sq:8", "cells:4,bin/sq:8", "qr:10"])
 def test_codecs_that_need_rows_are_refused(codec: str) -> None:
     with pytest.raises(CodecError, match="token vectors"):
         vecstore.Multi(items(), codec=codec).fit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +29,8 @@ DENSE = np.array([item.mean(axis=0) if len(item) else np.full(D, 0.01) for item 
 QUERIES = [RNG.normal(size=(size, D)).astype(np.float32) for size in (1, 3, 7, 12, 40)]
 KEYS = [f"key {i}" for i in range(ROWS)]
 PANELS = ["sq:8", "sq:6", "sq:4", "f32", "bf16", "pq:4", "opq:4", "pq:8x4", "center,pq:1", "rotate,bin", "pca:11,sq:4"]
-CODECS = ["tcq:6", "tcq:10", "pca:8,tcq:4", "rq:3", *PANELS]
+CELLS = ["cells:40,tcq:6", "cells:300,sq:8", "cells:9,pca:14,f16", "cells:5,rq:3"]
+CODECS = ["tcq:6", "tcq:10", "pca:8,tcq:4", "rq:3", *PANELS, *CELLS]
 
 
 def expected(query: np.ndarray, items: list[np.ndarray]) -> np.ndarray:
@@ -147,6 +149,35 @@ def test_panels_are_near_on_every_level(
                     assert np.abs(found[there] - scores[rows][there]).max() < most * scale
 
 
+@pytest.mark.parametrize("codec", CELLS[:3])
+@pytest.mark.parametrize("unit", [True, False], ids=["unit", "lengths"])
+def test_cells_are_near_on_every_level(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, unit: bool
+) -> None:
+    path = folder / f"{codec}.vecs"
+    if not unit:
+        path, longer = tmp_path / "a.vecs", [item * (1 + i % 3) for i, item in enumerate(TOKENS)]
+        vecstore.write(path, DENSE, codec="sq:8", fields={"tokens": vecstore.Multi(longer, codec=codec)})
+    with vecstore.open(path) as store:
+        (reader,) = readers_of(store._snapshot.shards, "tokens", "")
+        (shard,) = MaxSim([reader], [0, ROWS])._shards
+        vectors = reader.codes.decode(reader.codes.gather(np.arange(reader.vectors)), np.arange(reader.vectors))
+        centroids = reader.cells.offsets(np.arange(reader.vectors))
+        if unit:
+            centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+        items, near = ([own[:20] for own in np.split(x, reader.starts[1:-1])] for x in (vectors, centroids))
+        some = np.array([0, 1, 2, 10, 11, 12, 13, 50, 350, 351, 352, 699])
+        for (query, rows), level in product(product(QUERIES, (np.arange(ROWS), some)), levels()):
+            monkeypatch.setattr("vecstore.kernels.levels.best_level", lambda level=level: level)
+            monkeypatch.setattr("vecstore.search.maxsim.best_level", lambda level=level: level)
+            scores, scale = expected(query, items)[rows], np.linalg.norm(query, axis=1).sum() * (1 if unit else 3)
+            found, there = shard.scores(query, rows, 20), scores > -np.inf
+            assert ((found > -np.inf) == there).all()
+            assert np.abs(found[there] - scores[there]).max() < (0.15 if "tcq" in codec else 0.02) * scale
+            by_cells = shard.cells.scores(query, reader.starts, rows, 20)
+            np.testing.assert_allclose(by_cells, expected(query, near)[rows], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 3e38])
 def test_codebooks_that_no_kernel_multiplies_are_decoded(folder: Path, wrong: float) -> None:
     with vecstore.open(folder / "pq:4.vecs") as store:
@@ -197,6 +228,24 @@ def test_candidates(folder: Path) -> None:
         assert set(some.rows) <= set(range(40))
 
 
+def test_candidates_by_centroids(folder: Path, tmp_path: Path) -> None:
+    with vecstore.open(folder / "cells:300,sq:8.vecs") as store:
+        query = QUERIES[2]
+        every = store.search(query, 5, field="tokens", candidates=("tokens", ROWS))
+        assert every.keys == store.search(query, 5, field="tokens").keys
+        near = TOKENS[7][:12] + 0.02 * RNG.normal(size=(len(TOKENS[7][:12]), D))
+        assert store.search(near, 5, field="tokens", candidates=("tokens", 20)).keys[0] == "key 7"
+        few = store.search([query, QUERIES[1]], 5, field="tokens", candidates=("tokens", 5), where="n < 40")[0]
+        assert len(few) == 5 and set(few.rows) <= set(range(40))
+        with pytest.raises(OptionError, match="leave dense= away"):
+            store.search(query, 5, field="tokens", candidates=("tokens", 5), dense=DENSE[0])
+    with (
+        vecstore.open(folder / "sq:8.vecs") as store,
+        pytest.raises(OptionError, match="write the field with cells"),
+    ):
+        store.search(query, 5, field="tokens", candidates=("tokens", 5))
+
+
 def test_first_vectors(folder: Path) -> None:
     with vecstore.open(folder / "f32.vecs") as store:
         scores = expected(QUERIES[1], [item[:4] for item in TOKENS])
@@ -204,9 +253,10 @@ def test_first_vectors(folder: Path) -> None:
         assert found.rows.tolist() == np.argsort(-scores, kind="stable")[:10].tolist()
 
 
-def test_edited_stores(tmp_path: Path) -> None:
+@pytest.mark.parametrize("codec", ["tcq:10", "cells:300,tcq:10"])
+def test_edited_stores(tmp_path: Path, codec: str) -> None:
     path = tmp_path / "a.vecs"
-    field = vecstore.Multi(TOKENS[:600], codec="tcq:10")
+    field = vecstore.Multi(TOKENS[:600], codec=codec)
     vecstore.write(path, DENSE[:600], KEYS[:600], "sq:8", shard_bytes=1 << 20, fields={"tokens": field})
     query = QUERIES[2]
     with vecstore.open(path) as store:
@@ -222,6 +272,10 @@ def test_edited_stores(tmp_path: Path) -> None:
         assert found.keys == sorted(scores, key=lambda key: -scores[key])[:10] and not set(found.keys) & set(gone)
         keys = ["key 650", "key 3", "key 699", "key 5"]
         np.testing.assert_allclose(store.maxsim(query, keys), [scores[key] for key in keys], rtol=1e-4)
+    vecstore.compact(path)
+    with vecstore.open(path) as store:
+        np.testing.assert_array_equal(np.concatenate(list(store.field("tokens"))), np.concatenate(list(items.values())))
+        assert store.search(query, 10, field="tokens", exact=True).keys == found.keys
 
 
 def test_wrong_options(folder: Path, tmp_path: Path) -> None:

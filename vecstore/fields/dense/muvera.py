@@ -14,7 +14,8 @@ from vecstore.fields.dense.dense import HELD_OUT, TRAINING_NUMBERS, trained_code
 from vecstore.fields.dense.encoding import MOST_PROJECTION, MOST_REPETITIONS, MOST_SIMHASH, Encoding
 from vecstore.fields.dense.trained import TrainedDense
 from vecstore.fields.field import Derived
-from vecstore.fields.multi.tokens import TokenRows, as_items
+from vecstore.fields.multi.tokens import as_items
+from vecstore.fields.multi.trained import TokenRows
 
 __all__ = ["Muvera"]
 

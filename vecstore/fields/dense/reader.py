@@ -58,8 +58,10 @@ class DenseReader(CodedReader):
         return "dense", json.dumps(told, sort_keys=True), self.dimensions, self.metric, *own
 
     def _refuse(self, codec: Codec) -> None:
-        if any(layer.table is not None for layer in codec.layers):
-            raise CorruptError("vectors of a field have no tables that rows share", path=self._container.path)
+        if codec.partition is not None or any(layer.table is not None for layer in codec.layers):
+            raise CorruptError(
+                "vectors of a field have no cells, nor tables that rows share", path=self._container.path
+            )
 
     @cached_property
     def layers(self) -> tuple[LayerCodes, ...]:

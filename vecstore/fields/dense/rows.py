@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.checks import sound_rows
 from vecstore.errors import ShapeError
-from vecstore.fields.multi.tokens import TokenRows
+from vecstore.fields.multi.trained import TokenRows
 from vecstore.shard.field import Coded, FieldRows
 
 if TYPE_CHECKING:

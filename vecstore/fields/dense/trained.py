@@ -16,7 +16,7 @@ from vecstore.container.container import ColumnWriter, ContainerWriter
 from vecstore.errors import OptionError, ShapeError
 from vecstore.fields.dense.encoding import Encoding
 from vecstore.fields.dense.rows import CodedVectors, GivenVectors, TokenVectors, VectorRows
-from vecstore.fields.multi.tokens import TokenRows
+from vecstore.fields.multi.trained import TokenRows
 from vecstore.metric import Metric
 from vecstore.shard.field import FieldRows, FieldWriter, TrainedField
 from vecstore.shard.layers import LayerWriter

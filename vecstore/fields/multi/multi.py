@@ -18,8 +18,8 @@ from vecstore.fields.columns import checked_columns, tokens_of
 from vecstore.fields.field import Field
 from vecstore.fields.multi.agreement import agreement
 from vecstore.fields.multi.pooling import pooled
-from vecstore.fields.multi.tokens import TokenRows, as_items
-from vecstore.fields.multi.trained import TrainedMulti
+from vecstore.fields.multi.tokens import as_items
+from vecstore.fields.multi.trained import TokenRows, TrainedMulti
 from vecstore.shard.field import FieldRows, TrainedField
 
 __all__ = ["Multi"]
@@ -41,7 +41,8 @@ class Multi(Field):
         How many vectors each row has; `vectors` is then one (T, d) array, which may be mapped.
         For `vecstore.convert`, `vectors` is the name of a column of lists of vectors.
     codec : str, CodecSpec or Codec
-        Of one vector: any codec of one layer, without cells, that needs no row numbers.
+        Of one vector: any codec of one layer that needs no row numbers. With cells (``"cells:1024,tcq:24"``) each
+        vector's centroid is kept by its number, and the codec codes what is left.
     pool : int
         Merge the vectors of a row that are alike, so that one of `pool` is left. Needs scipy.
 
@@ -81,7 +82,7 @@ class Multi(Field):
         Raises
         ------
         CodecError
-            The codec does not fit the vectors, has two layers or cells, or needs row numbers.
+            The codec does not fit the vectors, has two layers, or needs row numbers.
         ShapeError
             No row has a vector, or one holds NaN or infinity.
         """
@@ -93,7 +94,8 @@ class Multi(Field):
             raise ShapeError("no row has a token vector; give one array a row, (t, d)")
         codec = self._codec
         _refuse_unfit(codec.spec if isinstance(codec, Codec) else codec)
-        codec = codec if isinstance(codec, Codec) else codec.fit(training, seed=seed)
+        vectors = int(np.sum(-(-self._items.counts(np.arange(len(self))) // self._pool)))
+        codec = codec if isinstance(codec, Codec) else codec.fit(training, seed=seed, rows=vectors)
         if codec.layers[0].table is not None:
             raise CodecError(f"{codec.spec} knows rows by their numbers, which token vectors do not have")
         lengths = np.linalg.norm(training, axis=1)
@@ -115,5 +117,5 @@ class Multi(Field):
 
 
 def _refuse_unfit(spec: CodecSpec) -> None:
-    if spec.cells is not None or len(spec.layers) > 1:
-        raise CodecError(f"{spec}: token vectors have a codec of one layer, without cells; such as tcq:24")
+    if len(spec.layers) > 1:
+        raise CodecError(f"{spec}: token vectors have a codec of one layer; such as tcq:24")

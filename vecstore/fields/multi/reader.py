@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
+from vecstore.codecs.packing import number_bytes
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.document import field, whole
 from vecstore.errors import CorruptError
 from vecstore.fields.coded_reader import CodedReader
 from vecstore.fields.multi.tokens import CodedTokens, spread
-from vecstore.fields.multi.trained import TrainedMulti
+from vecstore.fields.multi.trained import ID_TYPES, TrainedMulti
+from vecstore.shard.cells import CellIds
 from vecstore.shard.layers import LayerCodes
 
 __all__ = ["MultiReader"]
@@ -44,7 +46,8 @@ class MultiReader(CodedReader):
 
     @cached_property
     def likeness(self) -> Hashable:
-        told = json.dumps([field(self.about, "codec", list, self._container.path), self._pool, self.unit])
+        codec = field(self.about, "codec", list, self._container.path)
+        told = json.dumps([codec, self.about.get("cells"), self._pool, self.unit])
         model = self._container.identity(f"{self.prefix}model.")
         return "multi", told, self.dimensions, *((name.removeprefix(self.prefix), *own) for name, *own in model)
 
@@ -64,7 +67,24 @@ class MultiReader(CodedReader):
     @cached_property
     def codes(self) -> LayerCodes:
         """The codes of all vectors."""
-        return LayerCodes(self._container, f"{self.prefix}codes.0", self.codec.layers[0], self.vectors)
+        return LayerCodes(self._container, f"{self.prefix}codes.0", self.codec.layers[0], self.vectors, self.cells)
+
+    @cached_property
+    def cells(self) -> CellIds | None:
+        """The cell of each vector; None where the codec has none."""
+        partition = self.codec.partition
+        if partition is None:
+            return None
+        name, width = f"{self.prefix}cells", self.codec.cell_bytes
+        ids = np.asarray(self._container.expect(name, ID_TYPES[width], (self.vectors,)).array())
+        if int(ids.max(initial=0)) >= partition.count:
+            raise CorruptError(
+                f"part {name!r} has a cell that is not there",
+                path=self._container.path,
+                expected=f"below {partition.count:,}",
+                found=f"{ids.max():,}",
+            )
+        return CellIds(partition, ids)
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -89,7 +109,10 @@ class MultiReader(CodedReader):
 
     def coded(self, rows: NDArray[np.int64]) -> CodedTokens:
         counts, positions = self._places(rows)
-        return CodedTokens(counts, self.codes.gather(positions))
+        codes = self.codes.gather(positions)
+        if self.cells is not None:
+            codes = np.concatenate([number_bytes(self.cells.of(positions), self.codec.cell_bytes), codes], axis=1)
+        return CodedTokens(counts, codes)
 
     def _places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how many vectors rows have, and where all of them lie, row after row."""
@@ -97,7 +120,7 @@ class MultiReader(CodedReader):
         return counts, spread(self.starts[rows], counts)
 
     def verify(self, *, deep: bool = False) -> None:
-        _ = self.starts, self.codes
+        _ = self.starts, self.codes, self.cells
         step = CHECKED_ROWS if deep else max(self.rows - 1, 1)
         for start in range(0, self.rows, step):
             rows = np.arange(start, min(start + step, self.rows)) if deep else np.array([start])

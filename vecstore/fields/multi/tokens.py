@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,9 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.checks import as_vectors, sound_rows
 from vecstore.errors import ShapeError
-from vecstore.shard.field import Coded, FieldRows
+from vecstore.shard.field import Coded
 
-if TYPE_CHECKING:
-    from vecstore.fields.multi.trained import TrainedMulti
-
-__all__ = ["CodedTokens", "Items", "TokenRows", "as_items", "spread", "starts_of"]
-
-ENCODED_NUMBERS = 1 << 22  # of float32, at once
+__all__ = ["CodedTokens", "Items", "as_items", "spread", "starts_of"]
 
 
 class Items:
@@ -123,7 +118,10 @@ def _plain(given: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class CodedTokens(Coded):
-    """Token vectors of rows, coded: how many each has (n,), and all codes (T, code bytes), one behind the other."""
+    """Token vectors of rows, coded: how many each has (n,), and all codes (T, bytes), one behind the other.
+
+    With cells a code begins with the number of its cell, as `Codec.encode` gives it.
+    """
 
     counts: NDArray[np.int64]
     codes: Codes
@@ -142,43 +140,6 @@ class CodedTokens(Coded):
     @property
     def row_bytes(self) -> NDArray[np.int64]:
         return self.counts * self.codes.shape[1] + 8
-
-
-class TokenRows(FieldRows):
-    """Token vectors of rows as they were given, and what codes them."""
-
-    def __init__(self, trained: TrainedMulti, items: Items, rows: NDArray[np.int64] | None = None) -> None:
-        self._trained, self._items = trained, items
-        self._rows = np.arange(len(items)) if rows is None else rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def take(self, rows: NDArray[np.int64]) -> TokenRows:
-        return TokenRows(self._trained, self._items, self._rows[rows])
-
-    @property
-    def items(self) -> Items:
-        """What was given: of all rows that these were taken from."""
-        return self._items
-
-    def vectors(self, rows: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
-        """Return the vectors of some of the rows as they were given, (T, d), and how many each has."""
-        return self._items.of(self._rows[rows], self._trained.codec.dimensions)
-
-    @property
-    def row_bytes(self) -> NDArray[np.int64]:
-        return self._trained.kept(self._items.counts(self._rows)) * self._trained.codec.code_bytes + 8
-
-    def coded(self) -> CodedTokens:
-        parts, done = [self._trained.empty(0)], 0
-        ends = np.cumsum(self._items.counts(self._rows)) * self._trained.codec.dimensions
-        while done < len(self):  # some items at a time, one at least
-            before = int(ends[done - 1]) if done else 0
-            stop = max(int(np.searchsorted(ends, before + ENCODED_NUMBERS, side="right")), done + 1)
-            parts.append(self._trained.encode(*self._items.of(self._rows[done:stop], self._trained.codec.dimensions)))
-            done = stop
-        return CodedTokens.joined(parts)
 
 
 def starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
