@@ -37,7 +37,10 @@ def over_slices(function: Callable[[slice], Any], rows: int, *, at_least: int = 
     The calling thread does its share, and what no other thread has begun by then. Called from `function` itself, this
     runs in the thread that it is called in.
     """
-    parts = min(thread_count(), max(rows // at_least, 1))
+    parts = min(thread_count(), rows // at_least) if rows >= 2 * at_least else 1
+    if parts == 1:
+        function(slice(0, rows))
+        return
     slices = [slice(*edge) for edge in pairwise(rows * part // parts for part in range(parts + 1))]
 
     def marked(piece: slice) -> None:
@@ -49,10 +52,7 @@ def over_slices(function: Callable[[slice], Any], rows: int, *, at_least: int = 
 
     started = [(piece, _threads().submit(marked, piece)) for piece in slices[1:]]
     try:
-        if started:
-            marked(slices[0])
-        else:
-            function(slices[0])
+        marked(slices[0])
         for piece, done in started:
             if done.cancel():
                 marked(piece)

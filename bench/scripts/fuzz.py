@@ -1,7 +1,7 @@
 """Feed changed bytes to every reader of bytes: an answer or a `VecstoreError`, soon, in little memory, without a crash.
 
 ``python -m vecstore.bench.scripts.fuzz --minutes 60`` shares an hour out over the targets of
-`vecstore.bench.scripts.fuzz_targets`; ``--minutes 1 --each`` gives each a minute, as CI does. Hypothesis draws the
+`vecstore.bench.scripts.fuzz_targets`; ``--minutes 0.25 --each`` gives each 15 seconds, as CI does. Hypothesis draws the
 changes, and makes those that do harm small. The bytes that did it are kept in ``--out``; ``--input`` tries them again.
 """
 

@@ -1,4 +1,4 @@
-"""The fuzzers themselves, with a few inputs each; CI runs them for a minute each: `vecstore.bench.scripts.fuzz`."""
+"""The fuzzers themselves, with a few inputs each; CI runs them for 15 seconds each: `vecstore.bench.scripts.fuzz`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.scanner import RowLengths, Scanner
 from vecstore.search.section import Section
-from vecstore.search.selection import PICKED_BYTES, Selection
+from vecstore.search.selection import Selection, worth_picking
 from vecstore.search.topk import TopK
 from vecstore.search.trellis_scanner import TrellisScanner
 
@@ -256,10 +256,14 @@ class Batch:
         self, candidates: NDArray[np.int64], scorers: Sequence[Scanner]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return the rows among candidates (q, n), sorted, and exact scores; those of query q from indptr[q] on."""
-        there, indptr = candidates >= 0, np.zeros(len(candidates) + 1, np.int64)
-        np.cumsum(there.sum(axis=1), out=indptr[1:])
+        if len(candidates) == 1:
+            rows = candidates[0, int(np.searchsorted(candidates[0], 0)) :]
+            indptr = np.array([0, len(rows)])
+        else:
+            there, indptr = candidates >= 0, np.zeros(len(candidates) + 1, np.int64)
+            np.cumsum(there.sum(axis=1), out=indptr[1:])
+            rows = candidates[there]
         self.rescored += indptr[1:] - indptr[:-1]
-        rows = candidates[there]
         return indptr, rows, self._scores(indptr, rows, scorers)
 
     def _scores(
@@ -269,11 +273,12 @@ class Batch:
         edges, out = self.prepared.edges, np.empty(len(rows))
         if len(scorers) == 1:
             slots = scorers[0].codes.part.slots_of(rows)
-            over_slices(
-                lambda part: scorers[0].score(indptr.clip(part.start, part.stop), slots, out),
-                len(rows),
-                at_least=SCORED_AT_ONCE,
-            )
+
+            def score_some(part: slice) -> None:
+                own = indptr if part.stop - part.start == len(rows) else indptr.clip(part.start, part.stop)
+                scorers[0].score(own, slots, out)
+
+            over_slices(score_some, len(rows), at_least=SCORED_AT_ONCE)
             return out
         sections = np.searchsorted(edges, rows, side="right") - 1
         order = np.argsort(sections, kind="stable")  # section by section, and query by query
@@ -296,8 +301,7 @@ class Batch:
         if self.nprobe is not None:
             return selection.among(number, rows_in(self.probed(number)))
         picked, codes = selection.in_section(number), section.layers[0]
-        scanned = _rows_scanned(codes.part.slots_of(picked), max(codes.part.tile_rows, 32))
-        if len(picked) * PICKED_BYTES > scanned * codes.layer.code_bytes:
+        if not worth_picking(codes.part.slots_of(picked), max(codes.part.tile_rows, 32), codes.layer.code_bytes):
             return None
         low, high = np.searchsorted(picked, self._scope_in(number))
         return picked[low:high]
@@ -383,11 +387,6 @@ def _pick(scanner: Scanner, slots: NDArray[np.int64], best: TopK, floors: NDArra
         found = np.empty(len(listed))
         scanner.score(indptr, listed, found)
         entries.offer_listed(found, listed, indptr, best.heap(floors))
-
-
-def _rows_scanned(slots: NDArray[np.int64], together: int) -> int:
-    """Return how many rows a scan looks at that passes over groups of so many rows without one of the slots, rising."""
-    return together * (int(np.count_nonzero(np.diff(slots // together))) + 1) if len(slots) else 0
 
 
 def _row_lengths(section: Section, layer: int) -> RowLengths | None:

@@ -12,7 +12,7 @@ from vecstore.container.part import Part
 from vecstore.errors import OptionError
 from vecstore.search.section import Section
 
-__all__ = ["EVERYTHING", "PICKED_BYTES", "Selection", "as_numbers", "as_rows"]
+__all__ = ["EVERYTHING", "Selection", "as_numbers", "as_rows", "worth_picking"]
 
 EVERYTHING = np.empty(0, np.uint32)  # bits of rows that may be found, where all may
 PICKED_BYTES = 4000  # scanning so many bytes of codes takes as long as picking out one row
@@ -186,3 +186,12 @@ def _packed(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
     packed = np.zeros(-(-len(mask) // 32) * 4, np.uint8)
     packed[: -(-len(mask) // 8)] = np.packbits(mask, bitorder="little")
     return packed.view("<u4")
+
+
+def worth_picking(slots: NDArray[np.int64], together: int, code_bytes: int) -> bool:
+    """Return whether rows with slots, rising, are sooner scored one by one than by a scan.
+
+    That passes over groups of so many rows `together` without one of them.
+    """
+    groups = int(np.count_nonzero(np.diff(slots // together))) + 1 if len(slots) else 0
+    return len(slots) * PICKED_BYTES <= groups * together * code_bytes
