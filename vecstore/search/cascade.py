@@ -66,18 +66,18 @@ class Cascade(Strategy):
         many = bool(self.factor and self.fine) and len(batch.rescored) > FEW_QUERIES
         return self.plan if self.plan.finds(rank, batch.prepared.rows) and not many else Plan()
 
-    @staticmethod
-    def _scanned(batch: Batch, k: int, wanted: int, floors: NDArray[np.float64], plan: Plan) -> TopK:
+    def _scanned(self, batch: Batch, k: int, wanted: int, floors: NDArray[np.float64], plan: Plan) -> TopK:
         """Return the best `wanted` rows by approximate scores, at least k where there are so many.
 
         Limits of first bytes that were measured with other queries can be too high for one: all bytes are scanned
         then.
         """
-        found = batch.best(batch.fast_scanners(wanted=k, plan=plan), wanted, floors, repeatable=bool(plan.sizes))
+        ordered, scanners = not self.factor, batch.fast_scanners(wanted=k, plan=plan)
+        found = batch.best(scanners, wanted, floors, ordered=ordered, repeatable=bool(plan.sizes))
         few = np.flatnonzero(found.sizes < min(k, batch.selection.count))
         if len(few) and plan.sizes:
             again = batch.of(few)
-            whole = again.best(again.fast_scanners(wanted=k), wanted, floors[few])
+            whole = again.best(again.fast_scanners(wanted=k), wanted, floors[few], ordered=ordered)
             for at, query in enumerate(few.tolist()):
                 found.set(query, whole.of(at))
         return found
