@@ -95,6 +95,17 @@ def test_edits_upload_what_is_new_alone(url: str, requests: Any) -> None:
     assert vecstore.open(url).verify()
 
 
+def test_a_certificate_is_measured_again_there(url: str) -> None:
+    reader = vecstore.open(url)
+    with vecstore.edit(url) as e:
+        e.append(X[:90] + 1, [f"new {i}" for i in range(90)])
+    assert vecstore.open(url).info()["certified"]["stale"]
+    vecstore.certify(url)
+    assert reader.refresh() and reader.generation == 2
+    assert not reader.info()["certified"]["stale"]
+    np.testing.assert_array_equal(reader["new 3"], X[3] + 1)
+
+
 def test_one_of_two_writers_wins(url: str, tmp_path: Path) -> None:
     with (
         pytest.raises(ConflictError, match="another writer was first; nothing has changed"),
