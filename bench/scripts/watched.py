@@ -39,7 +39,7 @@ class Watched(Executor):
 
     def __init__(self, executor: Executor, faults: Faults) -> None:
         self._executor, self._faults, self._count = executor, faults, 0
-        self.workers = getattr(executor, "workers", 2)
+        self.workers, self._client = getattr(executor, "workers", 2), getattr(executor, "_client", None)
 
     def submit(self, task: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
         """Have a task done, under watch."""

@@ -75,7 +75,9 @@ def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew:
     rows, key_type = Rows(dump.parts, survey.part_rows), given.key_type
     if key_type is None:  # rows are found by number
         options = replace(options, keep_order=True)
-    work = FittingWork(options, survey, sample, rows)
+    # Engines copy what they send several times; a file that all see is written once.
+    sent = sample if crew.executor is None else site.keep("sample", sample)
+    work = FittingWork(options, survey, sent, rows)
     ((_, fitted),) = site.each(
         fit if crew.executor is None else fit_elsewhere, [work], report, form=Fitted, named=FittingWork.digest
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from vecstore.conversion.codec_file import SavedCodec
 from vecstore.conversion.options import ConversionOptions, TrainedCodec
 from vecstore.conversion.rows import Rows
 from vecstore.conversion.sampling import dataset_of
-from vecstore.conversion.site import digest
+from vecstore.conversion.site import digest, read
 from vecstore.conversion.survey import Survey
 from vecstore.conversion.training import advice_on, train
 from vecstore.measure.sample import Sample
@@ -35,14 +36,15 @@ class FittingWork:
     options : ConversionOptions
     survey : Survey
         Without its sample.
-    sample : Sample
+    sample : Sample or Path
+        Or the file that holds it.
     rows : Rows
         All of the dump, for codecs that are fitted to every row.
     """
 
     options: ConversionOptions
     survey: Survey
-    sample: Sample
+    sample: Sample | Path
     rows: Rows
 
     def digest(self) -> str:
@@ -92,7 +94,8 @@ class Fitted:
 
 def fit(work: FittingWork, report: Listener) -> Fitted:
     """Train a codec on the sample (and, where rows share tables, on all rows), and measure it."""
-    options, sample = work.options, work.sample
+    options = work.options
+    sample = work.sample if isinstance(work.sample, Sample) else read(work.sample, Sample)
     advice = advice_on(options, sample, work.survey.kept)
     dataset = dataset_of(work.rows, work.survey, sample, on_bad=options.on_bad, keep_norms=options.keep_norms)
     trained = train(options, sample, dataset, report)

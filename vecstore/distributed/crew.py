@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from typing import Any, TypeVar
 
+from vecstore.distributed.workers import is_gone
 from vecstore.errors import VecstoreError
 from vecstore.parallel import checked_executor
 from vecstore.progress import Listener, Step
@@ -84,6 +85,8 @@ class _Run:
                     number, tries = self._waiting.popleft()
                     self._flying[self._begun(number)] = number, tries
                 done = wait(self._flying, ASK_EVERY_S, FIRST_COMPLETED).done
+                if not done and is_gone(self._executor):
+                    raise VecstoreError("the executor lost its scheduler and does no more tasks, start another one")
                 for future in done or [future for future in self._flying if future.cancelled()]:
                     yield from self._landed(future)
         finally:

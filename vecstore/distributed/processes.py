@@ -21,6 +21,7 @@ from vecstore.errors import OptionError
 __all__ = ["Processes"]
 
 TRIES = 4  # of a task whose process dies
+_MAIN = 'a script that makes Processes has its code under if __name__ == "__main__":'
 _STARTING = Lock()  # multiprocessing keeps a list of processes that several threads may not change
 
 
@@ -141,7 +142,7 @@ class _Seat:
             else:
                 (task.promised.set_result if done else task.promised.set_exception)(result)
                 return
-        task.promised.set_exception(BrokenProcessPool(f"a task lost its process {TRIES} times"))
+        task.promised.set_exception(BrokenProcessPool(f"a task lost its process {TRIES} times; {_MAIN}"))
 
 
 class _DiedError(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-__all__ = ["Kept", "workers_of"]
+__all__ = ["Kept", "is_gone", "workers_of"]
 
 WORKERS = 8  # that an executor is taken to have that does not tell
 
@@ -21,6 +21,11 @@ def workers_of(executor: Executor) -> int:
         if isinstance(found, int) and found > 0:
             return found
     return WORKERS
+
+
+def is_gone(executor: Executor) -> bool:
+    """Return whether an executor does no more tasks and tells nobody: Dask's, once its client gave up the scheduler."""
+    return getattr(getattr(executor, "_client", None), "status", "") in ("closing", "closed")
 
 
 class Kept(Executor):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.dataset import Block, Dataset
@@ -42,6 +45,16 @@ class Sample:
     def searched(self) -> Block:
         """Rows to search, none of which asks."""
         return _part(self.rows, slice(self.held_out, None))
+
+    def saved(self) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
+        """Return it as JSON and arrays, without keys."""
+        arrays: dict[str, NDArray[Any]] = {"rows": self.rows.rows, "vectors": self.rows.vectors, "train": self.train}
+        return {"held_out": self.held_out, "total": self.total}, arrays
+
+    @classmethod
+    def restored(cls, document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Undo `saved`."""
+        return cls(Block(arrays["rows"], arrays["vectors"]), train=arrays["train"], **document)
 
     def keyed(self, dataset: Dataset) -> Sample:
         """Return the same with the keys of its rows."""
