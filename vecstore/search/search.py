@@ -23,7 +23,6 @@ __all__ = ["best_of", "find", "find_all", "find_candidates", "score_rows"]
 
 QUERIES_AT_ONCE = 64
 LEAST_TOGETHER = 8  # queries, of which kernels gain by taking them together
-PARTS_EACH = 2  # of the queries, for each thread
 FEW_BYTES = 16 * 1024 * 1024  # of code: scanning them again costs less than making a query's tables again
 
 
@@ -151,7 +150,7 @@ def _over_queries(function: Callable[[slice], None], request: Request) -> None:
         for start in range(0, count, together):
             function(slice(start, start + together))
         return
-    together = min(together, max(-(-count // (PARTS_EACH * thread_count())), LEAST_TOGETHER))
+    together = min(together, max(-(-count // thread_count()), LEAST_TOGETHER))
     over_items(function, [slice(start, start + together) for start in range(0, count, together)])
 
 
