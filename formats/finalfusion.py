@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -99,15 +101,15 @@ def _words(reader: ByteReader, kind: int, end: int) -> list[bytes]:
     if count > (end - reader.at) // 4:
         raise reader.bad("truncated", expected=f"{count} words")
     # In one piece: a million small views of the file would take longer than all the rest.
-    data, at = reader.data[reader.at : end].tobytes(), 0
+    data, at, number = reader.data[reader.at : end].tobytes(), 0, int.from_bytes
+    size = len(data)
     words: list[bytes] = []
     for _ in range(count):
-        size = int.from_bytes(data[at : at + 4], "little")
-        word = data[at + 4 : at + 4 + size]
-        if at + 4 > len(data) or len(word) < size:
+        begin = at + 4
+        at = begin + number(data[at:begin], "little")
+        if at > size:
             raise reader.bad("truncated", expected=f"{count} words", found=str(len(words)))
-        words.append(word)
-        at += 4 + size
+        words.append(data[begin:at])
     return words
 
 
@@ -186,10 +188,10 @@ def _write(output: Output) -> None:
         file.write(_MAGIC + struct.pack("<IIII", 0, 2, _SIMPLE, _ARRAY))
         begin = file.tell()
         file.write(struct.pack("<IQQ", _SIMPLE, 0, output.rows))
-        lists = keys.lists() if output.key_type is not None else [range(output.rows)]
-        for some in lists:
-            texts = [word if isinstance(word, bytes) else str(word).encode() for word in some]
-            file.write(b"".join(struct.pack("<I", len(text)) + text for text in texts))
+        for texts in keys.texts():
+            sizes = np.fromiter(map(len, texts), "<u4", len(texts)).tobytes()
+            both = zip((sizes[at : at + 4] for at in range(0, len(sizes), 4)), texts, strict=True)
+            file.write(b"".join(chain.from_iterable(both)))
         end = file.tell()
         file.seek(begin + 4)
         file.write(struct.pack("<Q", end - begin - 12))
@@ -198,8 +200,7 @@ def _write(output: Output) -> None:
         size = 16 + padding + 4 * output.rows * output.dimensions
         file.write(struct.pack("<IQQII", _ARRAY, size, output.rows, output.dimensions, 10) + bytes(padding))
         vectors.seek(0)
-        while data := vectors.read(1 << 20):
-            file.write(data)
+        shutil.copyfileobj(vectors, file, 1 << 20)
 
 
 FORMATS = (

@@ -64,11 +64,23 @@ class KeySpool:
             while data := self._file.read(8 * _ROWS):
                 yield np.frombuffer(data, "<i8").tolist()
             return
+        for texts in self._bytes():
+            yield texts if self._output.key_type == "bytes" else [text.decode() for text in texts]
+
+    def texts(self) -> Iterator[list[bytes]]:
+        """Yield all keys as text in UTF-8: integers, and the numbers of rows that have no keys, as decimals."""
+        if self._output.key_type in ("str", "bytes"):
+            self._file.seek(0)
+            yield from self._bytes()
+            return
+        numbers = self.lists() if self._output.key_type else [range(self._output.rows)]
+        yield from ([b"%d" % number for number in some] for some in numbers)
+
+    def _bytes(self) -> Iterator[list[bytes]]:
         for count, size in self._batches:
             data = self._file.read(size)
             ends = np.cumsum(np.frombuffer(data, "<u4", count), dtype=np.int64) + 4 * count
-            texts = [data[start:end] for start, end in zip([4 * count, *ends.tolist()], ends.tolist(), strict=False)]
-            yield texts if self._output.key_type == "bytes" else [text.decode() for text in texts]
+            yield [data[start:end] for start, end in zip([4 * count, *ends.tolist()], ends.tolist(), strict=False)]
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Yield all keys as arrays of `dtype`, of a few rows each where keys are long."""

@@ -17,7 +17,7 @@ from vecstore.search.ranking import Ranking, raw_scores
 
 __all__ = ["Nearest", "nearest"]
 
-SCORES_AT_ONCE = 1 << 22
+SCORES_AT_ONCE = 1 << 21
 GROUP = 16  # at most so many rows have one maximum that stands for them
 
 
