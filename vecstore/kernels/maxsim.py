@@ -44,12 +44,14 @@ def maxsim_trellis(level, where, stages, asked, cells, starts, items, most, out)
         at = close(at, stop_at, row, starts, items, queries, scales, best, tops, out)
         while row < last:
             tile, held, start = tile_of(tiles, row)
-            stop, begin = min(last, tile + held), row // LANES * LANES
+            stop = min(last, tile + held)
+            vectors = (stop - row + LANES - 1) // LANES
+            begin = min(row, tile + held - LANES * vectors)  # tiles hold whole vectors
             ahead, ahead_bytes = 0, 0
             if stop < last:
                 _, after, then = tile_of(tiles, stop)
                 ahead, ahead_bytes = then - start, min(-(-stage.size_bytes // CHUNK) * CHUNK, tiles.row_bytes) * after
-            codes, vectors = Lying(tiles.data, start, held, tiles.row_bytes), (stop - begin + LANES - 1) // LANES
+            codes = Lying(tiles.data, start, held, tiles.row_bytes)
             sum_rows(level, codes, begin - tile, vectors, stage, tables[0], room, sums, ahead, ahead_bytes)
             if in_cells:
                 read_cells(centroids, begin, stop, own_cells)

@@ -18,6 +18,7 @@ from vecstore.kernels.trellis_planes import CHUNK, copy_chunk, fetch
 __all__ = ["maxsim_decoded", "score_trellis"]
 
 SUMMED = 32  # coefficients that are added up in float32, before digits get lost
+FEW = 4  # queries that coefficients are multiplied by at once
 
 
 @njit(cache=True, nogil=True)
@@ -59,7 +60,8 @@ def maxsim_decoded(where, how, asked, in_cells, rows, ends, out):
     size_bytes, count = queries.size_bytes, len(queries.weights)
     codes = np.zeros((DECODED, lane_bytes(plan, size_bytes)), np.uint8)
     y, lanes = np.empty((queries.weights.shape[1], DECODED), np.float32), np.empty((LANE_ARRAYS, DECODED), np.uint64)
-    part, sums, squares = np.empty(DECODED, np.float32), np.empty(DECODED), np.zeros(DECODED)
+    part, squares = np.empty(FEW * DECODED, np.float32), np.zeros(DECODED)
+    products = np.empty((count, DECODED))
     best, item, cells = np.full(count, -np.inf), 0, np.zeros(DECODED, np.int64)
     out[:] = -np.inf
     fetch_codes(tiles, rows, 0, min(DECODED, len(rows)), size_bytes)
@@ -75,9 +77,9 @@ def maxsim_decoded(where, how, asked, in_cells, rows, ends, out):
         elif queries.kind != PRODUCT:
             add_up(y, queries.scale, queries.linear[0], part, squares)
         begun = item
+        multiply(y, queries.weights, part, products)
         for q in range(count):
-            add_up(y, 0.0, queries.weights[q], part, sums)
-            item, at = begun, first
+            sums, item, at = products[q], begun, first
             while at < end:
                 while ends[item] <= at:
                     item += 1
@@ -129,6 +131,32 @@ def cell_of(edges, row):
         else:
             high = middle
     return low
+
+
+@borrowing
+def multiply(y, weights, part, out):
+    """out[q, lane] = the sum over j of weights[q, j] y[j, lane]."""
+    for query in range(0, len(weights), FEW):
+        few = min(FEW, len(weights) - query)
+        for i in range(few):
+            for lane in range(DECODED):
+                out[query + i, lane] = 0
+        for first in range(0, len(y), SUMMED):
+            for lane in range(FEW * DECODED):
+                part[lane] = 0
+            for j in range(first, min(first + SUMMED, len(y))):
+                own = y[j]
+                w0, w1 = weights[query, j], weights[min(query + 1, len(weights) - 1), j]
+                w2, w3 = weights[min(query + 2, len(weights) - 1), j], weights[min(query + 3, len(weights) - 1), j]
+                for lane in range(DECODED):
+                    number = own[lane]
+                    part[lane] += w0 * number
+                    part[lane + DECODED] += w1 * number
+                    part[lane + 2 * DECODED] += w2 * number
+                    part[lane + 3 * DECODED] += w3 * number
+            for i in range(few):
+                for lane in range(DECODED):
+                    out[query + i, lane] += part[i * DECODED + lane]
 
 
 @borrowing

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.codecs.codec import Codec
 from vecstore.errors import OptionError, ShapeError
 from vecstore.fields.multi.reader import MultiReader
 from vecstore.fields.multi.tokens import as_items
@@ -178,13 +179,22 @@ def _candidates(
     if name != DENSE:
         field = dense_field(snapshot, name)
         of_dense = queries if field.encoding is not None else _asked(request.dense, queries, field.dimensions)
-        options = SearchOptions(metric=field.metric)
+        options = SearchOptions(metric=field.metric, rescore=_again(field.prepared.sections[0].codec))
         found = field.find(field.queries(of_dense)[0], wanted, options, rows)[0].rows
     else:
         x = _asked(request.dense, queries, snapshot.dimensions)
-        options = SearchOptions(metric=snapshot.metric, rows=None if rows is None else snapshot.own(rows))
+        options = SearchOptions(
+            metric=snapshot.metric,
+            rows=None if rows is None else snapshot.own(rows),
+            rescore=_again(snapshot.shards[0].codec),
+        )
         found = np.asarray(search(snapshot, x, wanted, options).rows)
     return [np.sort(own[own >= 0]).view(np.ndarray) for own in found]
+
+
+def _again(codec: Codec) -> Literal["auto", 0]:
+    """Return how many candidates are scored again: of one layer none, as it hardly matters which come last."""
+    return 0 if len(codec.layers) == 1 else "auto"
 
 
 def _wanted(candidates: Any) -> tuple[str, int]:

@@ -172,7 +172,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with vecstore.open(write(tmp_path / "a.vecs", tokens)) as store:
         for candidates, told in (
             (("fd", 5), "no field 'fd'"),
-            (("tokens", 5), "no dense vectors"),
+            (("tokens", 5), "write the field with cells"),
             (("fde", 0), "posit"),
         ):
             with pytest.raises(OptionError, match=told):
