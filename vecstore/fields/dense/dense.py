@@ -17,8 +17,8 @@ from vecstore.errors import CodecError, OptionError, ShapeError
 from vecstore.fields.columns import checked_columns
 from vecstore.fields.columns import vectors_of as column_vectors
 from vecstore.fields.dense.agreement import agreement
-from vecstore.fields.dense.rows import GivenVectors, vectors_of
-from vecstore.fields.dense.trained import TrainedDense, as_rows
+from vecstore.fields.dense.rows import vectors_of
+from vecstore.fields.dense.trained import GivenVectors, TrainedDense, as_rows
 from vecstore.fields.field import Field
 from vecstore.metric import METRICS, Metric
 from vecstore.shard.field import FieldRows, TrainedField

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +16,15 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.container import ColumnWriter, ContainerWriter
 from vecstore.errors import OptionError, ShapeError
 from vecstore.fields.dense.encoding import Encoding
-from vecstore.fields.dense.rows import CodedVectors, GivenVectors, TokenVectors, VectorRows
+from vecstore.fields.dense.rows import CodedVectors, vectors_of
 from vecstore.fields.multi.trained import TokenRows
 from vecstore.metric import Metric
 from vecstore.shard.field import FieldRows, FieldWriter, TrainedField
 from vecstore.shard.layers import LayerWriter
 
-__all__ = ["DenseWriter", "TrainedDense"]
+__all__ = ["DenseWriter", "GivenVectors", "TokenVectors", "TrainedDense", "VectorRows"]
+
+ENCODED_NUMBERS = 1 << 22  # of float32, at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,61 @@ class TrainedDense(TrainedField):
     @property
     def model_bytes(self) -> int:
         return self.codec.model_bytes + (0 if self.encoding is None else self.encoding.size_bytes)
+
+
+class VectorRows(FieldRows):
+    """Vectors of rows that are not coded yet, and what codes them."""
+
+    def __init__(self, trained: TrainedDense, rows: NDArray[np.int64]) -> None:
+        self._trained, self._rows = trained, rows
+
+    @abstractmethod
+    def vectors(self, rows: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the vectors of rows, as they were given first, and which have one; raises `ShapeError`."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def row_bytes(self) -> NDArray[np.int64]:
+        return np.full(len(self), 1 + self._trained.code_bytes)
+
+    def coded(self) -> CodedVectors:
+        parts, step = [self._trained.empty(0)], max(ENCODED_NUMBERS // self._trained.codec.dimensions, 1)
+        for start in range(0, len(self), step):
+            parts.append(self._trained.encode(*self.vectors(self._rows[start : start + step])))
+        return CodedVectors.joined(parts)
+
+
+class GivenVectors(VectorRows):
+    """An (n, d) array, which may be mapped."""
+
+    def __init__(self, trained: TrainedDense, given: NDArray[Any], rows: NDArray[np.int64] | None = None) -> None:
+        super().__init__(trained, np.arange(len(given)) if rows is None else rows)
+        self._given = given
+
+    def take(self, rows: NDArray[np.int64]) -> GivenVectors:
+        return GivenVectors(self._trained, self._given, self._rows[rows])
+
+    def vectors(self, rows: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
+        return vectors_of(self._given, rows, self._trained.codec.dimensions), np.ones(len(rows), np.bool_)
+
+
+class TokenVectors(VectorRows):
+    """The encodings of rows' token vectors."""
+
+    def __init__(
+        self, trained: TrainedDense, encoding: Encoding, tokens: TokenRows, rows: NDArray[np.int64] | None = None
+    ) -> None:
+        super().__init__(trained, np.arange(len(tokens)) if rows is None else rows)
+        self._encoding, self._tokens = encoding, tokens
+
+    def take(self, rows: NDArray[np.int64]) -> TokenVectors:
+        return TokenVectors(self._trained, self._encoding, self._tokens, self._rows[rows])
+
+    def vectors(self, rows: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
+        x, counts = self._tokens.vectors(rows)
+        return self._encoding.documents(x, counts), counts > 0
 
 
 class DenseWriter(FieldWriter):
