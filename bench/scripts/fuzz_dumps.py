@@ -1,7 +1,7 @@
 """Read damaged dumps: ``python -m vecstore.bench.scripts.fuzz_dumps [FILE...] --count 2000``.
 
-Without files, a small one of every format that is written is attacked. Those that other libraries wrote lie in
-``tests/data/dumps.zip``: unpack it and name what is in it.
+Without files, a small one of every format that is written is attacked, and of tables that are imported. Those that
+other libraries wrote lie in ``tests/data/dumps.zip``: unpack it and name what is in it.
 
 Each file is cut off, has bits flipped, numbers replaced by huge ones, pieces removed and repeated. What comes of
 it has to be a dump or a `FormatError`, soon, and in memory that the size of the file bounds. A process of its own
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import random
 import re
 import resource
@@ -22,17 +23,20 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from vecstore.formats import FORMATS, open_dump, write_dump
 
+from vecstore.conversion.trained_tables import TrainedTables
 from vecstore.errors import VecstoreError
 
 __all__ = ["attack", "main", "mutated", "written"]
 
 Case: TypeAlias = tuple[Path, str | None, dict[str, Any]]
 
+TABLES = ("dlrm", "hashembed")  # imported as they are, not read as dumps
 MOST_SECONDS = 1.0
 MOST_BYTES = 64 << 20  # beside twice the file
 HELD_SECONDS = 10  # of the processor, after which a process is ended
@@ -118,12 +122,38 @@ def written(folder: Path) -> list[Case]:
         )
         beside = next(path.parent.glob("*.keys.*"), None)
         found.append((path, entry.name, {} if beside is None else {"keys": beside}))
-    return found
+    return found + _trained(folder)
+
+
+def _trained(folder: Path) -> list[Case]:
+    """Write small tables of each format of those, and return how they are imported."""
+    table = np.random.default_rng(0).normal(size=(6, 4)).astype("<f4")
+    names, size = (f"emb_l.0.weight_{part}" for part in "qr"), table.nbytes
+    entries = {
+        name: {"dtype": "F32", "shape": [6, 4], "data_offsets": [at * size, (at + 1) * size]}
+        for at, name in enumerate(names)
+    }
+    header = json.dumps(entries).encode()
+    dlrm, hashembed = folder / "dlrm" / "dlrm.safetensors", folder / "hashembed" / "hashembed.npy"
+    for path in (dlrm, hashembed):
+        path.parent.mkdir(parents=True)
+    dlrm.write_bytes(len(header).to_bytes(8, "little") + header + 2 * table.tobytes())
+    np.save(hashembed, table)
+    keys = hashembed.with_name("keys.txt")
+    keys.write_text("".join(f"key{row}\n" for row in range(20)))
+    return [(dlrm, "dlrm", {}), (hashembed, "hashembed", {"keys": keys})]
 
 
 def _read(path: Path, format: str | None, options: dict[str, Any]) -> str | None:
-    for named in dict.fromkeys((format, None)):
+    tables = format in TABLES
+    for named in (format,) if tables else dict.fromkeys((format, None)):
         try:
+            if tables:
+                with TemporaryDirectory() as folder:
+                    TrainedTables(path, str(format), cast(Any, options)).write(
+                        Path(folder, "tables.vecs"), metric="dot", seed=0, force=False
+                    )
+                continue
             for _ in open_dump(path, format=named, **options).batches():
                 pass
         except VecstoreError as error:
