@@ -16,7 +16,7 @@ from vecstore.formats.reading import KeyType
 
 from vecstore.errors import FormatError, OptionError
 
-__all__ = ["Batch", "Coded", "Dump", "KeyType", "Keys", "Problem", "read_batch", "to_float32"]
+__all__ = ["Batch", "Coded", "Dump", "DumpOf", "KeyType", "Keys", "Problem", "read_batch", "to_float32"]
 
 Keys = list[str] | list[bytes] | NDArray[np.int64] | None
 
@@ -232,6 +232,30 @@ class Dump(ABC):
     def __repr__(self) -> str:
         rows = "?" if self.rows is None else self.rows
         return f"<{type(self).__name__} {str(self.path)!r}: {self.format}, {rows} x {self.dimensions}>"
+
+
+class DumpOf(Dump):
+    """A dump that is another one, seen otherwise: its size and digest are that one's."""
+
+    def __init__(self, dump: Dump) -> None:
+        super().__init__(
+            dump.path,
+            format=dump.format,
+            rows=dump.rows,
+            dimensions=dump.dimensions,
+            key_type=dump.key_type,
+            dtype=dump.dtype,
+        )
+        self.left_out, self._dump = dump.left_out, dump
+
+    @property
+    def size_bytes(self) -> int:
+        """That of the other dump."""
+        return self._dump.size_bytes
+
+    def digest(self) -> str:
+        """Return that of the other dump, in its own order."""
+        return self._dump.digest()
 
 
 def read_batch(

@@ -10,6 +10,7 @@ from typing import Any
 from vecstore.errors import OptionError, require
 from vecstore.fields.field import Field, sources_of
 from vecstore.formats import Batch, Dump
+from vecstore.formats.dump import DumpOf
 
 __all__ = ["FieldDump", "columns_of_fields", "pieces_of"]
 
@@ -37,7 +38,7 @@ def pieces_of(dump: Dump, names: tuple[str, ...]) -> Iterator[Mapping[str, Any]]
         yield found
 
 
-class FieldDump(Dump):
+class FieldDump(DumpOf):
     """A dump, some of whose columns are fields.
 
     Parameters
@@ -53,28 +54,14 @@ class FieldDump(Dump):
     """
 
     def __init__(self, dump: Dump, fields: Mapping[str, Any], kept: tuple[str, ...], *, room: Path, seed: int) -> None:
-        super().__init__(
-            dump.path,
-            format=dump.format,
-            rows=dump.rows,
-            dimensions=dump.dimensions,
-            key_type=dump.key_type,
-            dtype=dump.dtype,
-        )
-        self.left_out, self.coded, self._dump, self.columns = dump.left_out, dump.coded, dump, kept
+        super().__init__(dump)
+        self.coded, self.columns = dump.coded, kept
         filled = {
             name: field.read(pieces_of(dump, field.columns), room) if isinstance(field, Field) else field
             for name, field in fields.items()
         }
         rows = next((len(field) for field in filled.values() if isinstance(field, Field)), 0)
         self.fields = sources_of(filled, rows, seed=seed)
-
-    @property
-    def size_bytes(self) -> int:
-        return self._dump.size_bytes
-
-    def digest(self) -> str:
-        return self._dump.digest()
 
     def _batches(self, rows: int) -> Iterator[Batch]:
         done = 0

@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.errors import OptionError, ShapeError
 from vecstore.formats import Batch, Dump, Problem
+from vecstore.formats.dump import DumpOf
 from vecstore.keys.kind import KINDS
 from vecstore.shard.attribute_types import raw_table, stacked
 
 __all__ = ["OrderedDump"]
 
 
-class OrderedDump(Dump):
+class OrderedDump(DumpOf):
     """The rows of a dump in falling order of importance; equal ones stay in the dump's order.
 
     The vectors go to an anonymous temporary file in `directory`, once; keys and columns stay in memory. Row numbers in
@@ -45,10 +46,8 @@ class OrderedDump(Dump):
             )
         if not given.any():
             raise OptionError("importance is 0 for every row; give at least one row a positive number")
-        super().__init__(
-            dump.path, format=dump.format, rows=len(given), dimensions=dump.dimensions, key_type=dump.key_type
-        )
-        self._dump = dump
+        super().__init__(dump)
+        self.rows = len(given)
         self._order = np.argsort(-given.astype(np.float64), kind="stable")
         self.importance = given.astype(np.float64)[self._order]
         self.columns, self.fields = dump.columns, dump.fields
@@ -69,15 +68,6 @@ class OrderedDump(Dump):
             # The map stays when the file is closed.
             self._vectors = np.memmap(spooled, "<f4", "r", shape=(rows, dump.dimensions))
         self._table = stacked(columns) if columns else None
-
-    @property
-    def size_bytes(self) -> int:
-        """That of the dump."""
-        return self._dump.size_bytes
-
-    def digest(self) -> str:
-        """Return that of the dump, in its own order."""
-        return self._dump.digest()
 
     def _batches(self, rows: int) -> Iterator[Batch]:
         for start in range(0, len(self._order), rows):
