@@ -24,6 +24,11 @@ class Block:
     vectors: Floats
     keys: PackedKeys | None = None
 
+    def part(self, chosen: slice | NDArray[np.int64]) -> Block:
+        """Return some of them."""
+        keys = None if self.keys is None else self.keys.take(np.arange(len(self.rows))[chosen])
+        return Block(self.rows[chosen], self.vectors[chosen], keys)
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -12,9 +12,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.codecs.base import Floats
 from vecstore.errors import CorruptError
-from vecstore.measure.nearest import Nearest
+from vecstore.measure.nearest import Nearest, RowSource
 from vecstore.measure.recall import GroundTruth
 from vecstore.metric import Metric
 
@@ -88,8 +87,8 @@ def _knots(given: Any) -> NDArray[np.float64]:
     return knots if np.isfinite(knots).all() and (np.diff(knots) > 0).all() else none
 
 
-def calibrate(truth: GroundTruth, decoded: Floats, near: Nearest, *, seed: int) -> Calibration | None:
-    """Return the map for rows that decode to `decoded` (n, d), or None where scores do not tell rows apart.
+def calibrate(truth: GroundTruth, decoded: RowSource, near: Nearest, *, rows: int, seed: int) -> Calibration | None:
+    """Return the map for the first rows of `decoded` (n, d), or None where scores do not tell rows apart.
 
     Of each query the nearest rows by compressed score are taken, and random ones, the same for some queries. Scores are
     put into bins, since a file should hold few numbers, and violations of the order are pooled: what is left rises
@@ -98,14 +97,16 @@ def calibrate(truth: GroundTruth, decoded: Floats, near: Nearest, *, seed: int) 
     Parameters
     ----------
     near : Nearest
-        The best of the decoded rows for each query.
+        The best of these rows for each query.
+    rows : int
+        How many of them are compared.
     """
     ours, theirs = [truth.final(near.scores).ravel()], [truth.final(truth.exact(near.rows)).ravel()]
     rng = np.random.default_rng(seed)
     for part in truth.parts():
-        others = rng.integers(len(decoded), size=OTHERS)
-        for found, rows in ((ours, decoded), (theirs, truth.base)):
-            found.append(truth.final(truth.scores(rows[others], part), part).ravel())
+        others = rng.integers(rows, size=OTHERS)
+        for found, each in ((ours, decoded[others]), (theirs, truth.base[others])):
+            found.append(truth.final(truth.scores(each, part), part).ravel())
     x, y = np.concatenate(ours), np.concatenate(theirs)
     if not len(x) or x.min() == x.max():
         return None

@@ -13,10 +13,11 @@ import numpy as np
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
-from vecstore.codecs.dataset import Block
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.measure.calibration import Calibration, calibrate, identity
-from vecstore.measure.fidelity import as_stored, fidelity_of
+from vecstore.measure.decoded_rows import DecodedRows
+from vecstore.measure.fidelity import fidelity_of
+from vecstore.measure.nearest import RowSource
 from vecstore.measure.recall import GroundTruth, extrapolated, forecast
 from vecstore.measure.sample import Sample
 from vecstore.measure.spectrum import decibels, distortion_bound, spectrum
@@ -29,8 +30,8 @@ KS = (1, 10, 100)
 MOST_QUERIES = 2048  # of the user's own; more take longer and say little else
 CALIBRATED_ROWS = 20_000  # among which scores are compared
 PARTS = (8, 3)  # where not all rows are searched, recall is measured among these parts of them too
+COMPARED_AT_ONCE = 8192
 NEARLY = 1.05  # so many times the rows find what these do, such as where some rows of the store are zero vectors
-DECODED_AT_ONCE = 8192
 
 
 def measure_certificate(
@@ -58,7 +59,11 @@ def measure_certificate(
         The user's own.
     """
     certain = isinstance(trained, Codec) and trained.lossless and not keep_norms
-    decoded = sample.rows.vectors if certain else _decoded(trained, sample.rows, keep_norms=keep_norms)
+    decoded: Floats | DecodedRows = sample.rows.vectors
+    if not certain:
+        rows_in_store = DecodedRows(trained, sample.rows, keep_norms)
+        # Real queries are a second search, and encoding all rows again may take longer than the search.
+        decoded = rows_in_store if queries is None else rows_in_store.whole()
     found, calibration = measure_decoded(sample, decoded, metric=metric, seed=seed, queries=queries)
     if certain:  # of nothing that was measured, but of all rows
         found = replace(found, recall=_full(found.recall), query_recall=_full(found.query_recall))
@@ -75,18 +80,22 @@ def measure_codec(
 
 
 def measure_decoded(
-    sample: Sample, decoded: Floats, *, metric: Metric, seed: int, queries: Floats | None = None
+    sample: Sample, decoded: Floats | DecodedRows, *, metric: Metric, seed: int, queries: Floats | None = None
 ) -> tuple[Certificate, Calibration | None]:
     """As `measure_certificate`, of what the rows of a sample are decoded to, (n, d) float32, however that came about.
 
     What only the codec tells is left out.
     """
     asking, originals = sample.measured.vectors, sample.rows.vectors
-    fidelity = fidelity_of(asking, decoded[: len(asking)], seed=seed)
-    exact = decoded is originals or np.array_equal(decoded, originals)  # what is found is what is nearest
+    first = decoded[: len(asking)]
+    fidelity = fidelity_of(asking, first, seed=seed)
+    # Then what is found is what is nearest.
+    exact = decoded is originals or (np.array_equal(first, asking) and _equal(decoded, originals))
     searching = _Searching(metric, seed, sample.total, exact)
-    others = slice(sample.held_out, None)
-    recall, calibration = searching.measure(ROWS_AS_QUERIES, asking, originals[others], decoded[others])
+    others: RowSource = (
+        decoded.after(sample.held_out) if isinstance(decoded, DecodedRows) else decoded[sample.held_out :]
+    )
+    recall, calibration = searching.measure(ROWS_AS_QUERIES, asking, originals[sample.held_out :], others)
     query_recall = None
     if queries is not None and len(queries):  # then the map is to serve these
         asking = queries[np.sort(np.random.default_rng(seed).permutation(len(queries))[:MOST_QUERIES])]
@@ -101,6 +110,11 @@ def measure_decoded(
     return certificate, calibration
 
 
+def _equal(decoded: RowSource, originals: Floats) -> bool:
+    parts = (slice(start, start + COMPARED_AT_ONCE) for start in range(0, len(originals), COMPARED_AT_ONCE))
+    return all(np.array_equal(decoded[part], originals[part]) for part in parts)
+
+
 def _full(recall: Recall | None) -> Recall | None:
     return recall and replace(recall, at=dict.fromkeys(recall.at, Interval(1.0, 1.0, 1.0)))
 
@@ -113,16 +127,6 @@ def _facts(trained: Codec | MixedCodec) -> dict[str, Any]:
     return {"tables": facts} if facts else {}
 
 
-def _decoded(trained: Codec | MixedCodec, block: Block, *, keep_norms: bool) -> Floats:
-    """Return what the rows of a block become in a store."""
-    found = np.empty_like(block.vectors)
-    for start in range(0, len(found), DECODED_AT_ONCE):
-        part = slice(start, start + DECODED_AT_ONCE)
-        keys = None if block.keys is None else block.keys.take(np.arange(len(found))[part])
-        found[part] = as_stored(trained, block.vectors[part], block.rows[part], keys, keep_norms=keep_norms)
-    return found
-
-
 @dataclass(frozen=True)
 class _Searching:
     """How recall is measured: by which metric, and for a store of how many rows; or not, where rows decode exactly."""
@@ -132,7 +136,7 @@ class _Searching:
     total: int
     exact: bool
 
-    def measure(self, by: str, queries: Floats, base: Floats, decoded: Floats) -> tuple[Recall, Calibration | None]:
+    def measure(self, by: str, queries: Floats, base: Floats, decoded: RowSource) -> tuple[Recall, Calibration | None]:
         """Return the recall of queries in the store, and the map of its scores."""
         n, asking = len(base), len(queries) if by == ROWS_AS_QUERIES else 0  # rows that ask are not searched
         beyond = (n + asking) * NEARLY < self.total and n >= PARTS[0]
@@ -145,7 +149,7 @@ class _Searching:
             found = truth.search(decoded, (near,))
             by_rows, calibration = (
                 truth.recalls_of(found),
-                calibrate(truth, decoded[:near], found[near], seed=self.seed),
+                calibrate(truth, decoded, found[near], rows=near, seed=self.seed),
             )
         recalls = by_rows[n]
         if len(by_rows) > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,18 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.search.ranking import Ranking, raw_scores
 
-__all__ = ["Nearest", "nearest"]
+__all__ = ["Nearest", "RowSource", "nearest"]
 
 SCORES_AT_ONCE = 1 << 21
 GROUP = 16  # at most so many rows have one maximum that stands for them
+
+
+class RowSource(Protocol):
+    """Rows (n, d) float32 that are read in parts: an array, or what makes them when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice | NDArray[np.int64], /) -> Floats: ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Nearest:
     scores: Floats
 
 
-def nearest(ranking: Ranking, rows: Floats, k: int, counts: Sequence[int]) -> dict[int, Nearest]:
+def nearest(ranking: Ranking, rows: RowSource, k: int, counts: Sequence[int]) -> dict[int, Nearest]:
     """Return the best `k` of the first rows, for each of `counts` (at least 1, at most n); all where they are fewer.
 
     The k best of the maxima of groups are scores of different rows: nothing below the least of them is among the k
@@ -38,6 +47,7 @@ def nearest(ranking: Ranking, rows: Floats, k: int, counts: Sequence[int]) -> di
     Parameters
     ----------
     rows : (n, d) float32
+        Each is read once.
     """
     counts = sorted(set(counts))
     step = max(SCORES_AT_ONCE // max(len(ranking.queries), 1), 1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.measure.nearest import Nearest, nearest
+from vecstore.measure.nearest import Nearest, RowSource, nearest
 from vecstore.metric import Metric
 from vecstore.search.ranking import Ranking, raw_scores
 from vecstore.shard.certificate import Interval
@@ -45,7 +45,7 @@ class GroundTruth:
         self._ranking = Ranking.of(metric, queries, unit_rows=False)
         self.queries = self._ranking.queries
 
-    def search(self, decoded: Floats, counts: tuple[int, ...] = ()) -> dict[int, Nearest]:
+    def search(self, decoded: RowSource, counts: tuple[int, ...] = ()) -> dict[int, Nearest]:
         """Return what is found in place of the base, `decoded` (n, d): by among how many rows, `counts` of them too."""
         return nearest(self._ranking, decoded, self.ks[-1], (*self.counts, *counts))
 

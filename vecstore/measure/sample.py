@@ -39,12 +39,12 @@ class Sample:
     @property
     def measured(self) -> Block:
         """Rows to decode and to ask with."""
-        return _part(self.rows, slice(self.held_out or None))
+        return self.rows.part(slice(self.held_out or None))
 
     @property
     def searched(self) -> Block:
         """Rows to search, none of which asks."""
-        return _part(self.rows, slice(self.held_out, None))
+        return self.rows.part(slice(self.held_out, None))
 
     def saved(self) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
         """Return it as JSON and arrays, without keys."""
@@ -61,8 +61,3 @@ class Sample:
         order = np.argsort(self.rows.rows)
         keys = dataset.take(self.rows.rows[order]).keys
         return replace(self, rows=replace(self.rows, keys=None if keys is None else keys.take(np.argsort(order))))
-
-
-def _part(block: Block, part: slice) -> Block:
-    keys = None if block.keys is None else block.keys.take(np.arange(len(block.rows))[part])
-    return Block(block.rows[part], block.vectors[part], keys)

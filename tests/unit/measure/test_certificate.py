@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 import vecstore
+from vecstore.codecs.dataset import Block
 from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.recertification import recertify
 from vecstore.errors import FormatError, OptionError
+from vecstore.measure.calibration import OTHERS
+from vecstore.measure.certificate import measure_certificate, measure_decoded
+from vecstore.measure.decoded_rows import DecodedRows
+from vecstore.measure.sample import Sample
 
 
 def test_recall_is_what_searches_show(tmp_path, words, word_keys):
@@ -108,3 +113,25 @@ def test_stores_written_row_by_row_have_none(tmp_path, words):
         writer.add(words[:100])
     with pytest.raises(OptionError, match="no certificate"):
         recertify(vecstore.open(tmp_path / "w.vecs"), ArrayDump(words[:100]))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_rows_are_decoded_as_they_are_searched_never_all_at_once(words, metric, monkeypatch):
+    asked = []
+    decode = DecodedRows.__getitem__
+
+    def counted(self, chosen):
+        found = decode(self, chosen)
+        asked.append(len(found))
+        return found
+
+    monkeypatch.setattr(DecodedRows, "__getitem__", counted)
+    monkeypatch.setattr("vecstore.measure.nearest.SCORES_AT_ONCE", 100 * 300)
+    sample = Sample(Block(np.arange(2000), words[:2000]), held_out=100, train=words[:0], total=2000)
+    codec = vecstore.codec("sq:4").fit(words)
+    given = {"metric": metric, "seed": 0}
+    found, calibration = measure_certificate(codec, sample, keep_norms=False, rows=2000, **given)
+    assert max(asked) == 300 and sum(asked) == 100 + 1900 + 2 * OTHERS  # asking, searched, compared at random
+    again, whole = measure_decoded(sample, DecodedRows(codec, sample.rows, False).whole(), **given)
+    assert (again.recall, again.relative_error) == (found.recall, found.relative_error)
+    np.testing.assert_allclose(calibration.original, whole.original, rtol=1e-5)
