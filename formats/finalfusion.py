@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,9 @@ from vecstore.formats.byte_reader import ByteReader
 from vecstore.formats.dump import Coded, Dump
 from vecstore.formats.format import SURE, Format, Output
 from vecstore.formats.head import Head
-from vecstore.formats.key_spool import KeySpool
 from vecstore.formats.reading import ReadingOptions
+from vecstore.formats.replacement import append_file
+from vecstore.formats.text_writer import key_texts
 
 from vecstore.errors import FormatError
 
@@ -181,17 +180,15 @@ def _write(output: Output) -> None:
     """Write a simple vocabulary and a matrix. Words come first, so that vectors wait in a temporary file."""
     import tempfile
 
-    with output.file() as file, tempfile.TemporaryFile() as vectors, KeySpool(output) as keys:
-        for own, block in output.pairs:
-            keys.taken(own, block)
-            vectors.write(np.ascontiguousarray(block, "<f4").data)
+    # Beside the file: copied within one file system, and a folder of temporary files may lie in memory.
+    with output.file() as file, tempfile.TemporaryFile(dir=output.path.parent) as vectors:
         file.write(_MAGIC + struct.pack("<IIII", 0, 2, _SIMPLE, _ARRAY))
-        begin = file.tell()
+        begin, row = file.tell(), 0
         file.write(struct.pack("<IQQ", _SIMPLE, 0, output.rows))
-        for texts in keys.texts():
-            sizes = np.fromiter(map(len, texts), "<u4", len(texts)).tobytes()
-            both = zip((sizes[at : at + 4] for at in range(0, len(sizes), 4)), texts, strict=True)
-            file.write(b"".join(chain.from_iterable(both)))
+        for keys, block in output.pairs:
+            file.write(_measured(key_texts(keys, row, len(block))))
+            vectors.write(np.ascontiguousarray(block, "<f4").data)
+            row += len(block)
         end = file.tell()
         file.seek(begin + 4)
         file.write(struct.pack("<Q", end - begin - 12))
@@ -199,8 +196,20 @@ def _write(output: Output) -> None:
         padding = 4 - (end + 12 + 16) % 4  # never none: readers expect four where it would be aligned
         size = 16 + padding + 4 * output.rows * output.dimensions
         file.write(struct.pack("<IQQII", _ARRAY, size, output.rows, output.dimensions, 10) + bytes(padding))
-        vectors.seek(0)
-        shutil.copyfileobj(vectors, file, 1 << 20)
+        append_file(file, vectors)
+
+
+def _measured(words: Sequence[bytes]) -> NDArray[np.uint8]:
+    """Return words as bytes, the length of each before it."""
+    sizes = np.fromiter(map(len, words), "<u4", len(words))
+    ends = np.cumsum(sizes + 4, dtype=np.int64)
+    out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+    places = (ends - sizes - 4)[:, None] + np.arange(4)
+    out[places] = sizes.view(np.uint8).reshape(-1, 4)
+    is_text = np.ones(len(out), bool)
+    is_text[places] = False
+    out[is_text] = np.frombuffer(b"".join(words), np.uint8)
+    return out
 
 
 FORMATS = (

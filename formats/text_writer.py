@@ -17,7 +17,7 @@ from vecstore.kernels import entries
 _LONGEST, _SPARE = 17, 32  # bytes of a number with what separates it from the next, and behind the last one
 _AT_ONCE = 1 << 15  # numbers whose text stays in a processor's second cache
 
-__all__ = ["text_keys", "write_glove", "write_rows", "write_word2vec"]
+__all__ = ["key_texts", "text_keys", "write_glove", "write_rows", "write_word2vec"]
 
 
 def write_word2vec(output: Output) -> None:
@@ -73,7 +73,7 @@ def text_keys(output: Output, *, forbidden: bytes, what: str) -> Iterator[tuple[
     """
     row = 0
     for keys, vectors in output.pairs:
-        texts = _texts(keys, row, len(vectors))
+        texts = key_texts(keys, row, len(vectors))
         together = b"".join(texts)
         if b"" in texts or any(mark in together for mark in forbidden):
             _refuse(texts, row, forbidden, what, output.path)
@@ -93,7 +93,8 @@ def _refuse(texts: list[bytes], row: int, forbidden: bytes, what: str, path: Pat
     )
 
 
-def _texts(keys: Keys, first: int, count: int) -> list[bytes]:
+def key_texts(keys: Keys, first: int, count: int) -> list[bytes]:
+    """Return keys as text in UTF-8; of rows without keys, from `first` on, their numbers."""
     values = range(first, first + count) if keys is None else keys
     try:
         together = "\n".join(cast("list[str]", values)).encode().split(b"\n")  # twice as fast as one by one

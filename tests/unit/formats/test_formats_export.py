@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from vecstore.formats import Batch, open_dump, write_dump
+from vecstore.formats.replacement import append_file
 
 from vecstore.errors import ExistsError, FormatError, ShapeError
 
@@ -157,3 +160,25 @@ def test_format_from_the_name(tmp_path):
         write(tmp_path / "out.npy", KEYS["str"], format="torch")
     with pytest.raises(FormatError, match="did you mean 'parquet'"):
         write(tmp_path / "out.npy", KEYS["str"], format="parket")
+
+
+@pytest.mark.parametrize("able", ["wholly", "a little", "never", "no more"])
+def test_files_are_appended_by_the_system_as_far_as_it_can(tmp_path, monkeypatch, able):
+    content, calls = bytes(range(256)) * 9000, []
+
+    def copied(source, target, count, at, to):
+        calls.append(count)
+        if able == "never" or (able == "no more" and len(calls) > 1):
+            raise OSError(errno.EXDEV, "another file system")
+        if able == "a little" and len(calls) > 3:
+            return 0
+        data = os.pread(source, count if able == "wholly" else 1000, at)
+        return os.pwrite(target, data, to)
+
+    monkeypatch.setattr(os, "copy_file_range", copied, raising=False)
+    with open(tmp_path / "a", "w+b") as file, open(tmp_path / "b", "w+b") as source:
+        file.write(b"before")
+        source.write(content)
+        append_file(file, source)
+    assert (tmp_path / "a").read_bytes() == b"before" + content
+    assert calls[0] == len(content)
