@@ -57,9 +57,12 @@ def register(app: typer.Typer) -> None:
         )
     )(run)
     bench.command(epilog=examples("vecstore bench report results"))(report)
-    bench.command(epilog=examples("vecstore bench fields docs.parquet --tokens token_vectors --terms indices,weights"))(
-        fields
-    )
+    bench.command(
+        epilog=examples(
+            "vecstore bench fields docs.parquet --tokens token_vectors --terms indices,weights",
+            "vecstore bench fields docs.parquet --tokens token_vectors --queries queries.parquet --relevant row",
+        )
+    )(fields)
     app.add_typer(bench, name="bench", rich_help_panel="Learn")
 
 
@@ -212,13 +215,20 @@ def fields(
     codecs: Annotated[
         str | None, typer.Option(metavar="LIST", help="Codecs of token vectors, by spaces.", show_default=False)
     ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Queries in columns of the same names.", show_default=False)
+    ] = None,
+    relevant: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Of the queries: the row that answers, from 0.", show_default=False),
+    ] = None,
     vector_column: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The vectors of the rows.", show_default=False)
     ] = None,
 ) -> None:
     """Measure codecs of token vectors and of sparse terms: bytes a row, and how many of the ten best rows stay.
 
-    Rows that did not train are the queries.
+    Rows that did not train are the queries of the agreement. Your own queries give reciprocal ranks, too.
     """
     from vecstore.bench.fields import TOKEN_CODECS, bench_fields
 
@@ -228,12 +238,15 @@ def fields(
         tokens=tokens,
         terms=two[0] if two is not None and len(two) == 1 else two,
         codecs=codecs.split() if codecs else TOKEN_CODECS,
+        queries=queries,
+        relevant=relevant,
         vector_column=vector_column,
     )
-    shown = table("column", "codec", "bytes a row", "agreement", right=("bytes a row", "agreement"))
+    numbers = ("bytes a row", "agreement", *(["MRR@10"] if queries is not None else []))
+    shown = table("column", "codec", *numbers, right=numbers)
     for line in lines:
-        kept = "" if line.agreement is None else f"{line.agreement:.3f}"
-        shown.add_row(line.field, line.codec, f"{line.row_bytes:,.0f}", kept)
+        kept = ["" if value is None else f"{value:.3f}" for value in (line.agreement, line.mrr)]
+        shown.add_row(line.field, line.codec, f"{line.row_bytes:,.0f}", *kept[: len(numbers) - 1])
     stdout().print(shown)
 
 

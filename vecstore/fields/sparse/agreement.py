@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from vecstore.fields.sparse.entries import Entries
 from vecstore.fields.sparse.trained import TrainedSparse
 
-__all__ = ["agreement"]
+__all__ = ["agreement", "products"]
 
 MOST_ROWS, QUERIES, BEST = 4096, 64, 10
 LEAST_ROWS = 50
@@ -37,25 +38,25 @@ def agreement(trained: TrainedSparse, given: Entries, rng: np.random.Generator) 
         heaviest = np.argsort(-sample.weights[own], kind="stable")[:QUERY_TERMS]
         best = []
         for weights in (sample.weights, decoded):
-            scores = _scores(sample.terms[order], row_of[order], weights[order], rows, sample, own, heaviest)
+            asked = sample.terms[own][heaviest], sample.weights[own][heaviest]
+            scores = products(sample.terms[order], row_of[order], weights[order], rows, *asked)
             scores[query] = -np.inf
             best.append(set(np.argsort(-scores, kind="stable")[:BEST].tolist()))
         same.append(len(best[0] & best[1]) / BEST)
     return {"rows": rows, "queries": len(same), "agreement": round(float(np.mean(same)), 4), "at": BEST}
 
 
-def _scores(
+def products(
     terms: NDArray[np.uint32],
     row_of: NDArray[np.int64],
     weights: NDArray[np.float32],
     rows: int,
-    sample: Entries,
-    own: slice,
-    heaviest: NDArray[np.int64],
+    query_terms: Sequence[int] | NDArray[np.uint32],
+    query_weights: Sequence[float] | NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Return the products of all rows, whose entries are given term by term, with some terms of one."""
+    """Return the products of all rows, whose entries are given term by term, with a query: (rows,)."""
     scores = np.zeros(rows)
-    for term, weight in zip(sample.terms[own][heaviest], sample.weights[own][heaviest], strict=True):
-        low, high = np.searchsorted(terms, term), np.searchsorted(terms, term, side="right")
+    for term, weight in zip(query_terms, query_weights, strict=True):
+        low, high = np.searchsorted(terms, np.uint32(term)), np.searchsorted(terms, np.uint32(term), side="right")
         scores[row_of[low:high]] += float(weight) * weights[low:high]
     return scores
