@@ -41,12 +41,15 @@ class Scorer(ABC):
         Whether the field scores every row.
     approximate : bool
         Whether `scores` are about what `exactly` finds.
+    finds : bool
+        Whether `best` finds rows; else what other fields find is scored only.
     """
 
     queries: int
     single: bool
     everything = False
     approximate = False
+    finds = True
 
     @abstractmethod
     def best(self, query: int, count: int) -> Found:
@@ -176,6 +179,8 @@ class _Terms(Scorer):
 
 class _Tokens(Scorer):
     """Scored only: what is found comes from other fields."""
+
+    finds = False
 
     def __init__(
         self, snapshot: Snapshot, field: StoreField, given: Any, allowed: NDArray[np.bool_] | None, alpha: float

@@ -44,6 +44,9 @@ def search_fields(
     names = list(queries)
     fusion = fusion_of(fuse, names)
     scorers = [scorer_of(snapshot, name, queries[name], options, allowed, alpha) for name in names]
+    if not any(scorer.finds for scorer in scorers):
+        told = f"search(Q, field={names[0]!r}) does"
+        raise OptionError(f"token vectors find no rows in a search by fields, {told}; or ask another field beside them")
     counts = {scorer.queries for scorer in scorers}
     if len(counts) > 1 or len({scorer.single for scorer in scorers}) > 1:
         told = ", ".join(f"{one.queries} of {name!r}" for name, one in zip(names, scorers, strict=True))

@@ -138,6 +138,7 @@ def test_one_field_alone(path: Path) -> None:
         ({"terms": {1: 1.0}}, {"candidates": -1}, "candidates is a positive"),
         ({"terms": {1: 1.0}}, {"min_score": 0.5}, "takes no min_score"),
         ({"dense": np.ones(D)}, {"metric": "hamming"}, "hamming"),
+        ({"tokens": np.ones((3, 6))}, {}, "field='tokens'"),
     ],
 )
 def test_what_is_refused(path: Path, given: dict, options: dict, told: str) -> None:
