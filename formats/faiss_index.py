@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from vecstore.formats.block_dump import Block, BlockDump
 from vecstore.formats.byte_reader import ByteReader
 from vecstore.formats.dump import Coded, Dump
-from vecstore.formats.faiss_codes import Codes, flat_codes, product_codes, scalar_codes
+from vecstore.formats.faiss_codes import flat_codes, product_codes, scalar_codes
+from vecstore.formats.faiss_lists import InvertedLists
+from vecstore.formats.faiss_maps import LinearMaps
 from vecstore.formats.format import SURE, Format
 from vecstore.formats.head import Head
 from vecstore.formats.reading import ReadingOptions
@@ -27,8 +29,6 @@ _SCALAR, _PRODUCT, _TURNED, _LISTS = b"IxSQ", b"IxPq", b"IxPT", (b"IwFl", b"IwSq
 _KNOWN = (*_FLAT, *_MAPS, *_GRAPHS, *_LISTS, _SCALAR, _PRODUCT, _TURNED)
 _OTHERS = (b"IxH", b"IwP", b"IxR", b"IHN", b"IwF", b"IwS", b"IPf", b"IwQ", b"Iwr", b"Ixr")
 _DEEPEST = 4
-_MOST_TRANSFORMS = 8
-_SPARSE, _FULL = b"sprs", b"full"
 _HASHED = 2  # a direct map of pairs
 
 
@@ -130,63 +130,14 @@ def _pass_graph(reader: ByteReader) -> None:
 
 
 def _turned(reader: ByteReader, depth: int) -> _Index:
-    (count,) = reader.unpack("i")
-    if not 1 <= count <= _MOST_TRANSFORMS:
-        raise reader.bad("no number of transforms", found=str(count))
-    maps = [found for found in (_linear(reader) for _ in range(count)) if found is not None]
+    maps = LinearMaps.read(reader)
     inner = _read(reader, depth + 1)
-    width = inner.dimensions
-    for matrix, _ in reversed(maps):
-        if len(matrix) != width:
-            raise reader.bad("has transforms that do not follow one another", expected=str(width))
-        width = matrix.shape[1]
+    width = maps.width_before(inner.dimensions, reader)
 
     def vectors(first: int, last: int) -> NDArray[Any]:
-        found = inner.vectors(first, last).astype(np.float64)  # or sums would differ with the rows at once
-        for matrix, bias in reversed(maps):
-            found = (found if bias is None else found - bias) @ matrix
-        return found.astype(np.float32)
+        return maps.undone(inner.vectors(first, last))
 
-    return _Index(inner.rows, width, vectors, inner.dtype, _rotated(inner.coded, maps), inner.ids)
-
-
-def _rotated(coded: Coded | None, maps: list[tuple[NDArray[Any], NDArray[Any] | None]]) -> Coded | None:
-    """Return the codec of codes behind maps: a product quantizer behind one rotation is `opq`."""
-    if not maps:
-        return coded
-    matrix, bias = maps[0]
-    is_rotation = len(maps) == 1 and bias is None and matrix.shape[0] == matrix.shape[1]
-    if coded is None or not is_rotation or not coded.spec.startswith("pq:"):
-        return None
-    return Coded("o" + coded.spec, {**coded.arrays, "0.0.rotation": np.ascontiguousarray(matrix.T)})
-
-
-def _linear(reader: ByteReader) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """Return the rows that a map multiplies by, and what it adds; None where vectors are only made as long as 1."""
-    kind = reader.take(4).tobytes()
-    if kind == b"VNrm":
-        reader.unpack("f2iB")
-        return None
-    if kind not in (b"rrot", b"Pcam", b"LTra"):
-        raise reader.bad("a transform that is not read (OPQ, PCA, rotations are)", found=repr(kind)[1:])
-    if kind == b"Pcam":
-        reader.unpack("ffBi")
-        for _ in range(3):  # mean, variances, axes: the matrix below has what is needed of them
-            reader.vector("<f4")
-    (has_bias,) = reader.unpack("B")
-    matrix, bias = reader.vector("<f4"), reader.vector("<f4")
-    wide, narrow, _ = reader.unpack("iiB")
-    if not (1 <= narrow <= wide <= 1 << 16 and len(matrix) == wide * narrow and len(bias) == has_bias * narrow):
-        raise reader.bad("no linear map", found=f"{len(matrix)} numbers for {wide} x {narrow}")
-    table = matrix.reshape(narrow, wide)
-    with np.errstate(all="ignore"):
-        # Of a few rows only: all of them could take minutes.
-        lengths, some = np.einsum("ij,ij->i", table, table), table[:: max(narrow // 16, 1)]
-        apart = some @ table.T
-    apart[np.arange(len(some)), np.arange(0, narrow, max(narrow // 16, 1))] = 0
-    if not (np.abs(lengths - 1) < 1e-3).all() or not (np.abs(apart) < 1e-3).all():
-        raise reader.bad("a linear map that stretches vectors, so that they cannot be had back")
-    return table, bias if has_bias else None
+    return _Index(inner.rows, width, vectors, inner.dtype, maps.codec_before(inner.coded), inner.ids)
 
 
 def _inverted(reader: ByteReader, kind: bytes, d: int, depth: int) -> _Index:
@@ -207,7 +158,7 @@ def _inverted(reader: ByteReader, kind: bytes, d: int, depth: int) -> _Index:
         codes = flat_codes(d)
     if by_residual and (coarse.rows < lists or coarse.dimensions != d):
         raise reader.bad("has too few centroids", expected=f"{lists} x {d}", found=f"{coarse.rows}")
-    kept = _Lists.read(reader, lists, codes)
+    kept = InvertedLists.read(reader, lists, codes)
     centroids = coarse.vectors if by_residual else None
     return _Index(
         kept.rows,
@@ -217,72 +168,6 @@ def _inverted(reader: ByteReader, kind: bytes, d: int, depth: int) -> _Index:
         None if by_residual else codes.coded,
         kept.ids,
     )
-
-
-@dataclass(frozen=True)
-class _Lists:
-    """Inverted lists, one behind the other: the bytes, and of each its number, its first row, and where it lies."""
-
-    data: NDArray[np.uint8]
-    codes: Codes
-    numbers: NDArray[np.int64]
-    firsts: NDArray[np.int64]
-    begin: int
-
-    @property
-    def rows(self) -> int:
-        return int(self.firsts[-1])
-
-    @classmethod
-    def read(cls, reader: ByteReader, lists: int, codes: Codes) -> _Lists:
-        if reader.take(4).tobytes() != b"ilar":
-            raise reader.bad("inverted lists that lie elsewhere")
-        count, code_bytes = reader.unpack("QQ")
-        if count != lists or code_bytes != codes.code_bytes:
-            raise reader.bad("inverted lists of another shape", found=f"{count} of {code_bytes} bytes")
-        kind = reader.take(4).tobytes()
-        sizes = reader.vector("<u8")
-        numbers = np.arange(len(sizes))
-        if kind == _SPARSE:  # pairs of list and size, of lists that are not empty
-            pairs = sizes[: len(sizes) // 2 * 2].reshape(-1, 2)
-            numbers, sizes = pairs[:, 0].astype(np.int64), pairs[:, 1]
-        bad_numbers = bool(len(numbers)) and not 0 <= int(numbers.min()) <= int(numbers.max()) < lists
-        if kind not in (_SPARSE, _FULL) or bad_numbers:
-            raise reader.bad("inverted lists of another shape")
-        if float(sizes.sum(dtype=np.float64)) * (code_bytes + 8) > reader.left:
-            raise reader.bad("truncated inverted lists")
-        firsts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes.astype(np.int64))])
-        begin = reader.at
-        reader.take(int(firsts[-1]) * (code_bytes + 8))
-        return cls(reader.data, codes, numbers, firsts, begin)
-
-    def _pieces(self, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the list, where its bytes begin, and from which to which row in it."""
-        at = int(np.searchsorted(self.firsts, first, "right")) - 1
-        while at < len(self.numbers) and self.firsts[at] < last:
-            begin, end = int(self.firsts[at]), int(self.firsts[at + 1])
-            if begin < end:
-                place = self.begin + begin * (self.codes.code_bytes + 8)
-                yield at, place, max(first, begin) - begin, min(last, end) - begin
-            at += 1
-
-    def vectors(self, first: int, last: int, centroids: Callable[[int, int], NDArray[Any]] | None) -> NDArray[Any]:
-        width, found = self.codes.code_bytes, []
-        for _, place, start, stop in self._pieces(first, last):
-            found.append(self.data[place + start * width : place + stop * width].reshape(-1, width))
-        vectors = self.codes.decode(np.concatenate(found))
-        if centroids is None:
-            return vectors
-        sizes = [(int(self.numbers[at]), stop - start) for at, _, start, stop in self._pieces(first, last)]
-        own = np.concatenate([centroids(number, number + 1) for number, _ in sizes])
-        return vectors + np.repeat(own, [size for _, size in sizes], axis=0)
-
-    def ids(self, first: int, last: int) -> NDArray[np.int64]:
-        found, width = [], self.codes.code_bytes
-        for at, place, start, stop in self._pieces(first, last):
-            behind = place + width * int(self.firsts[at + 1] - self.firsts[at])
-            found.append(self.data[behind + 8 * start : behind + 8 * stop])
-        return np.concatenate(found).view("<i8")
 
 
 def _sniff(head: Head) -> float:
