@@ -244,11 +244,29 @@ class Part:
 
         As many rows as a block holds at a time: a scan of them finds them in the processor's cache.
         """
-        for some in divided(ranges, self.block_rows) if self.unchecked else [ranges]:
-            if self.unchecked:
-                for start, stop in some.tolist():
-                    self._check_rows_in(start, stop, size_bytes)
+        if self.are_checked(ranges):
+            yield ranges
+            return
+        for some in divided(ranges, self.block_rows):
+            for start, stop in some.tolist() if self.unchecked else []:
+                self._check_rows_in(start, stop, size_bytes)
             yield some
+
+    def are_checked(self, ranges: Ranges) -> bool:
+        """Return whether all rows in ranges of slots were checked before; False where it is not known of all bytes."""
+        if not self.unchecked:
+            return True
+        if self.encoding is not None or (ranges[:, 0] >= ranges[:, 1]).any():
+            return False
+        (first, low), (last, high) = (
+            np.divmod(ranges[:, 0], self.block_rows),
+            np.divmod(ranges[:, 1] - 1, self.block_rows),
+        )
+        unit = self.tile_rows * self.row_bytes
+        starts = self._chunk_starts[first] + low // self.tile_rows * unit // CHUNK_BYTES
+        ends = np.minimum((high // self.tile_rows + 1) * unit, self.sizes[last]) - 1
+        ends = self._chunk_starts[last] + ends // CHUNK_BYTES + 1
+        return all(self._checked[start:end].all() for start, end in zip(starts.tolist(), ends.tolist(), strict=True))
 
     def _check_rows_in(self, start: int, stop: int, size_bytes: int | None) -> None:
         """Check the blocks in which there are slots `start` to `stop`, or the first bytes of these rows."""

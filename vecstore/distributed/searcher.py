@@ -18,11 +18,12 @@ from vecstore.distributed.workers import Kept, workers_of
 from vecstore.errors import FormatError, OptionError
 from vecstore.parallel import checked_executor
 from vecstore.progress import Listener
+from vecstore.remote.urls import is_url
 from vecstore.search.candidates import Candidates
 from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.result import SearchResult
-from vecstore.search.search import best_of, find_candidates
+from vecstore.search.search import best_of, find_candidates, reached
 from vecstore.search.topk import TopK
 from vecstore.store.handle import Handle, Paths
 from vecstore.store.searching import search
@@ -127,12 +128,16 @@ class Searcher(Handle):
         self, prepared: Prepared, queries: Floats, k: int, options: SearchOptions, least: float
     ) -> tuple[TopK, NDArray[np.int64]]:
         """Do what `vecstore.search.search.find` does."""
-        work = _Part(self._opening(), 0, (0, 0), queries, k, options, least)
+        asked = queries, k, options, least
+        # Each part would have to learn anew what the best rows score. A sample far away costs more than it saves.
+        known = None if self._remote else reached(prepared, *asked)
+        work = _Part(self._opening(), 0, (0, 0), *asked, reached=known)
         found = self._candidates(work)
         short = found.short
         if len(short):
-            found = found.with_queries(short, self._candidates(replace(work, queries=queries[short], whole=True)))
-        return best_of(found, prepared, queries, k, options, least)
+            again = replace(work, queries=queries[short], whole=True, reached=None)
+            found = found.with_queries(short, self._candidates(again))
+        return best_of(found, prepared, *asked)
 
     def _candidates(self, work: _Part) -> Candidates:
         """Have all parts searched, and merge what is found in them."""
@@ -144,6 +149,10 @@ class Searcher(Handle):
             if len(waiting) == MERGED:
                 waiting = [Candidates.merged(waiting)]
         return Candidates.merged(waiting)
+
+    @property
+    def _remote(self) -> bool:
+        return any(map(is_url, [self._paths] if isinstance(self._paths, str) else self._paths))
 
     def _opening(self) -> _Opening:
         snapshot = self._open()
@@ -179,12 +188,13 @@ class _Part:
     options: SearchOptions
     least: float
     whole: bool = False
+    reached: NDArray[np.float64] | None = None
 
 
 def search_part(work: _Part, report: Listener) -> Candidates:
     """Search the shards of a part."""
     asked = work.queries, work.k, work.options, work.least
-    return find_candidates(_prepared(work.store), *asked, work.scope, whole=work.whole)
+    return find_candidates(_prepared(work.store), *asked, work.scope, whole=work.whole, reached=work.reached)
 
 
 @lru_cache(maxsize=4)

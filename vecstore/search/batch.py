@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.container.ranges import Ranges, divided, length_of, rows_in, spread
+from vecstore.container.ranges import Ranges, divided, length_of, rows_in
 from vecstore.kernels import entries
 from vecstore.parallel import over_items, over_slices, thread_count
 from vecstore.search.kinds import scanner_of, scorer_of
@@ -23,6 +23,7 @@ from vecstore.search.options import SearchMetric
 from vecstore.search.plan import Plan
 from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
+from vecstore.search.sampling import LONG, SHORT, sample
 from vecstore.search.scanner import RowLengths, Scanner
 from vecstore.search.section import Section
 from vecstore.search.selection import Selection, worth_picking
@@ -37,9 +38,7 @@ PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leave
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
-# A scan for so many rows or more looks at a sample first: so many runs of so many rows, one row in so many; it begins
-# with the score of the row that so many standard deviations more than expected reach.
-LEAST_SAMPLED, RUN, LEAST_RUNS, MOST_RUNS, SAMPLED, SURPLUS = 64, 64, 16, 256, 2048, 3.0
+LEAST_SAMPLED = 64  # a scan for so many rows or more looks at a sample first
 SCORED_AT_ONCE = 256  # rows, at least, that are worth a thread
 
 Found: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.int64]]]  # raw scores and rows of each query
@@ -71,6 +70,8 @@ class Batch:
     scope : (int, int), optional
         Look only at the rows from one position to another. All else, such as what scores are to be expected, is that
         of the whole store, so that what parts of it find is what one search of all finds.
+    reached : (q,) float64, optional
+        Raw scores of the scan that enough rows of the whole store reach, as it seems: others are passed over.
 
     Attributes
     ----------
@@ -88,9 +89,10 @@ class Batch:
         nprobe: int | None,
         least: int = 0,
         scope: tuple[int, int] | None = None,
+        reached: NDArray[np.float64] | None = None,
     ) -> None:
         self.prepared, self.metric, self.selection, self.nprobe = prepared, metric, selection, nprobe
-        self._queries, self._least, self._scope = queries, least, scope
+        self._queries, self._least, self._scope, self._reached = queries, least, scope, reached
         self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
         self._by_trellis: list[TrellisScanner] = []  # the first layer of each section, once it was scanned so
@@ -160,7 +162,10 @@ class Batch:
         A scan that loses rows loses others, depending on which were seen before: with `repeatable` this does not
         depend on threads.
         """
-        sampled = None if repeatable else self._sampled_floors(scanners, k)
+        if self._reached is not None:  # whoever merges the parts sees whether they have enough together
+            floors, sampled = np.maximum(floors, self._reached), None
+        else:
+            sampled = None if repeatable or k < LEAST_SAMPLED else self.sampled_floors(scanners, k)
         if sampled is not None:
             best = self._best(scanners, k, np.maximum(floors, sampled), repeatable=False)
             if (best.sizes < k).any():  # the sample was better than the others are
@@ -192,27 +197,25 @@ class Batch:
             best.collect(other)
         return best
 
-    def _sampled_floors(self, scanners: Sequence[Scanner], k: int) -> NDArray[np.float64] | None:
+    def sampled_floors(self, scanners: Sequence[Scanner], k: int, *, check: bool = False) -> NDArray[np.float64] | None:
         """Return raw scores (q,) that somewhat more than k rows are likely to reach, by a sample of the rows.
 
-        With them a scan that looks for many rows passes over most of those that it would hold for a while: a heap of
-        k takes in k (1 + ln(n / k)) of n rows. None where that is not worth it.
+        A scan then passes over most rows that it would hold for a while: a heap of k takes in k (1 + ln(n / k)) of n.
+        None where that is not worth it, or the sample was not compared with its checksums and is not to be (`check`).
         """
-        if len(scanners) != 1 or k < LEAST_SAMPLED or self._picked[0] is not None:
+        if len(scanners) != 1 or self._picked[0] is not None or self.prepared.sections[0].cells is not None:
             return None
-        part, sections = scanners[0].codes.part, self.prepared.sections
-        ranges = self._looked_at(scanners[0], 0)
-        rows = length_of(ranges)
-        runs = min(rows // SAMPLED, MOST_RUNS)
-        if part.unchecked or sections[0].cells is not None or runs < LEAST_RUNS:
+        part = scanners[0].codes.part
+        found = sample(self._looked_at(scanners[0], 0), k, LONG if check else SHORT)
+        if found is None or part.encoding is not None:
             return None
-        expected = k * runs * RUN / rows
-        rank = int(expected + SURPLUS * (expected**0.5 + 1)) + 1
-        if rank > runs * RUN // 2:
+        some, rank = found
+        if check and not part.are_checked(some):
+            part.check_rows(rows_in(some))
+        if not part.are_checked(some):
             return None
         best = TopK(len(self.ranking.queries), rank)
-        some = Piece(0, spread(ranges, runs, RUN))
-        self._over(scanners[0], some, best, np.full(len(best.sizes), -np.inf))
+        self._over(scanners[0], Piece(0, some), best, np.full(len(best.sizes), -np.inf))
         return best.scores.min(axis=1) if (best.sizes == rank).all() else None
 
     def reaching(

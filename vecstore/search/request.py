@@ -72,9 +72,12 @@ class Request:
         options = self.options
         return self.prepared.selection(options.rows, None if len(self.few) else options.exclude, options.where)
 
-    def batch(self, queries: Floats, scope: tuple[int, int] | None = None) -> Batch:
+    def batch(
+        self, queries: Floats, scope: tuple[int, int] | None = None, reached: NDArray[np.float64] | None = None
+    ) -> Batch:
         """Return some of the queries, ready for all rows, or for those from one position to another."""
-        return Batch(self.prepared, queries, self.options.metric, self.selection, self.nprobe, self.wanted, scope)
+        metric, selection = self.options.metric, self.selection
+        return Batch(self.prepared, queries, metric, selection, self.nprobe, self.wanted, scope, reached)
 
     def left(self, found: TopK) -> TopK:
         """Return what is left of sorted numbers of rows, of which there may be more than are wanted."""

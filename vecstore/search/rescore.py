@@ -48,10 +48,15 @@ class Rescore(Strategy):
         exact = batch.exact(found.rows, batch.scorers(self.fine))
         return Candidates(found.scores, found.rows, exact, batch.rescored)
 
+    def reached(self, batch: Batch, k: int) -> NDArray[np.float64] | None:
+        return batch.sampled_floors(batch.fast_scanners(wanted=k), self._wanted(batch, k), check=True)
+
     def _scanned(self, batch: Batch, k: int, *, ordered: bool) -> TopK:
-        wanted = min(max(k * self.factor, self.least), batch.prepared.rows)
         everything = np.full(len(batch.rescored), -np.inf)
-        return batch.best(batch.fast_scanners(wanted=k), wanted, everything, ordered=ordered)
+        return batch.best(batch.fast_scanners(wanted=k), self._wanted(batch, k), everything, ordered=ordered)
+
+    def _wanted(self, batch: Batch, k: int) -> int:
+        return min(max(k * self.factor, self.least), batch.prepared.rows)
 
 
 def _scored_in_rounds(batch: Batch, found: TopK, first: int, k: int) -> TopK:

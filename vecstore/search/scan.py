@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.search.batch import Batch, Found, joined
+from vecstore.search.scanner import Scanner
 from vecstore.search.strategy import RangeStrategy
 from vecstore.search.topk import TopK
 
@@ -23,8 +24,13 @@ class Scan(RangeStrategy):
     layer: int = 0
 
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
-        scanners = batch.fast_scanners(wanted=k) if self.approximate else batch.exact_scanners(self.layer)
-        return batch.best(scanners, k, floors)
+        return batch.best(self._scanners(batch, k), k, floors)
+
+    def reached(self, batch: Batch, k: int) -> NDArray[np.float64] | None:
+        return batch.sampled_floors(self._scanners(batch, k), k, check=True)
+
+    def _scanners(self, batch: Batch, k: int) -> list[Scanner]:
+        return batch.fast_scanners(wanted=k) if self.approximate else batch.exact_scanners(self.layer)
 
     def find_all(self, batch: Batch, floors: NDArray[np.float64]) -> Found:
         found: list[Found] = [[] for _ in floors]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from vecstore.search.request import Request
 from vecstore.search.resolve import cells_to_probe, resolve_range
 from vecstore.search.topk import TopK
 
-__all__ = ["best_of", "find", "find_all", "find_candidates", "score_rows"]
+__all__ = ["best_of", "find", "find_all", "find_candidates", "reached", "score_rows"]
 
 QUERIES_AT_ONCE = 64
 LEAST_TOGETHER = 8  # queries, of which kernels gain by taking them together
@@ -91,21 +92,43 @@ def find_candidates(
     scope: tuple[int, int],
     *,
     whole: bool = False,
+    reached: NDArray[np.float64] | None = None,
 ) -> Candidates:
     """Return what `find` finds among the rows from one position to another: whoever merges all parts has its result.
 
-    With `whole` all bytes of the codes are scanned, whatever the options say of first ones.
+    With `whole` all bytes of the codes are scanned, whatever the options say of first ones. With `reached` (q,), which
+    the function of this name returns, rows that score less are passed over, and enough have to be left in all parts.
     """
     request = Request(prepared, options, k, len(queries))
     strategy = request.strategy.without_plan() if whole else request.strategy
     found: dict[int, Candidates] = {}
 
     def find_part(part: slice) -> None:
-        batch = request.batch(queries[part], scope)
+        batch = request.batch(queries[part], scope, None if reached is None else reached[part])
         found[part.start] = strategy.candidates(batch, request.wanted, batch.ranking.floors(least))
 
     _over_queries(find_part, request)
-    return Candidates.stacked([found[start] for start in sorted(found)])
+    every = Candidates.stacked([found[start] for start in sorted(found)])
+    return every if reached is None else replace(every, least=every.rows.shape[1])
+
+
+def reached(
+    prepared: Prepared, queries: Floats, k: int, options: SearchOptions, least: float
+) -> NDArray[np.float64] | None:
+    """Return raw scores (q,) that enough rows are likely to reach in the scan of all rows, by a sample of them.
+
+    None where that is not known, or not worth it.
+    """
+    request = Request(prepared, options, k, len(queries))
+    if least > -np.inf or request.nprobe is not None:
+        return None
+    found = []
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        own = request.strategy.reached(request.batch(queries[start : start + QUERIES_AT_ONCE]), request.wanted)
+        if own is None:
+            return None
+        found.append(own)
+    return np.concatenate(found)
 
 
 def best_of(

