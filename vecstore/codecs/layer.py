@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Arrays, ByteStep, Codes, Floats, TrainedQuantizer, TrainedTransform
 from vecstore.codecs.dataset import Dataset
+from vecstore.codecs.products import decoded_products
 from vecstore.codecs.spec import LayerSpec
 from vecstore.codecs.tables.table import TrainedTable, decode_rows, encode_rows, fit_quantizer
 from vecstore.keys.packed import PackedKeys
@@ -185,7 +186,7 @@ class AffineMap:
 
     def weights(self, queries: Floats) -> Floats:
         """Return what q . (z @ linear) makes of z for queries (q, dimensions): (q, code dimension)."""
-        return queries if self.matrix is None else np.asarray(queries @ self.matrix.T, np.float32)
+        return queries if self.matrix is None else decoded_products(queries, self.matrix.T)
 
     @property
     def linear(self) -> Floats:

@@ -12,7 +12,10 @@ from vecstore.parallel import over_slices
 
 __all__ = ["decoded_products", "row_products"]
 
-FEW_ROWS = 64  # are sooner multiplied by a BLAS than compiled code is loaded
+FEW_ROWS = 8  # are sooner multiplied by a BLAS than compiled code is loaded
+# Numbers of a matrix that one vector is multiplied with: a BLAS shares out larger products, and those of several rows,
+# to threads. Where all processors are at work these wait for each other, for milliseconds; and they go on turning.
+UNSHARED = 1 << 18
 
 
 def row_products(x: Floats, matrix: Floats) -> Floats:
@@ -39,5 +42,12 @@ def row_products(x: Floats, matrix: Floats) -> Floats:
 
 
 def decoded_products(z: Floats, matrix: Floats) -> Floats:
-    """Return z @ matrix as decoding needs it: as `row_products` but for a few rows, which load no compiled code."""
-    return z @ matrix if len(z) < FEW_ROWS else row_products(z, matrix)
+    """Return z @ matrix, of what is decoded and of queries: as `row_products`, but a few rows load no compiled code."""
+    if len(z) >= FEW_ROWS:
+        return row_products(z, matrix)
+    depth, width = matrix.shape
+    out, step = np.empty((len(z), width), np.float32), max(UNSHARED // max(depth, 1), 1)
+    for row, sums in zip(np.asarray(z, np.float32), out, strict=True):
+        for start in range(0, width, step):
+            np.dot(row, matrix[:, start : start + step], out=sums[start : start + step])
+    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -160,8 +161,7 @@ class Edit:
                 return self._end() if whole else None
             finally:
                 self._drafts.abort()
-                with suppress(OSError):  # the next edit clears up too
-                    clear(self.path, self._workplace, Manifest.read(self.path).generation)
+                shutil.rmtree(self._workplace, ignore_errors=True)  # the rest, if there is any, goes at the next edit
 
     def append(
         self,

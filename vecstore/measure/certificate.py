@@ -76,7 +76,9 @@ def measure_codec(
     """Return a certificate with what only the codec tells; the parameters are those of `measure_certificate`."""
     base, error = sample.rows.vectors[sample.held_out :][:CALIBRATED_ROWS], found.relative_error or 0.0
     bound = _bound(base, trained.layers[-1].code_bytes, error)
-    return replace(found, **_facts(trained), bytes=_row_bytes(trained, rows, beside), bound=bound)
+    held_out = found.held_out and not trained.shared  # tables that rows share are fitted to all of them
+    facts = _facts(trained)
+    return replace(found, **facts, held_out=held_out, bytes=_row_bytes(trained, rows, beside), bound=bound)
 
 
 def measure_decoded(

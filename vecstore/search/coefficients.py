@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats, TrellisCode
 from vecstore.codecs.layer import Layer
+from vecstore.codecs.products import decoded_products
 from vecstore.codecs.trellis.lookups import Lookups, coarse_levels
 from vecstore.search.ranking import Raw
 
 __all__ = ["LEAST_LENGTH", "Coefficients", "Moments"]
 
 LEAST_LENGTH = 1e-15
-FEW = 8  # queries
 
 
 class Coefficients:
@@ -70,16 +70,7 @@ class Coefficients:
         """Return the products (q, coefficients) and the biases (q,) of queries (q, d)."""
         inward = self._affine.weights(queries)
         biases = inward.astype(np.float64) @ self.quantizer.mean + queries.astype(np.float64) @ self._affine.offset
-        return np.asarray(inward @ self.quantizer.axes.T, np.float32), biases
-
-    def weights_of_few(self, queries: Floats) -> tuple[Floats, NDArray[np.float64]]:
-        """Return what `weights` does, some queries at a time.
-
-        A BLAS shares out larger products to threads, which wait for each other where all processors are at work: that
-        takes a hundred times as long as products of some dozens of vectors.
-        """
-        parts = [self.weights(queries[first : first + FEW]) for first in range(0, len(queries), FEW)]
-        return np.concatenate([own for own, _ in parts]), np.concatenate([own for _, own in parts])
+        return decoded_products(inward, self.quantizer.axes.T), biases
 
     def norms(self, y: Floats) -> Floats:
         """Return the squared lengths (n,) of vectors whose first coefficients are y (n, some of them)."""

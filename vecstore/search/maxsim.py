@@ -233,7 +233,7 @@ class _Shard:
 
     def _asked(self, trellis: Trellis, query: Floats) -> TrellisQueries:
         none = np.zeros((1, len(query)))
-        weights, biases = trellis.coefficients.weights_of_few(query)
+        weights, biases = trellis.coefficients.weights(query)
         kind, made_for = PRODUCT, none
         if self._unit:  # tables are most exact about the scores that an item's best vectors have
             moments = trellis.scores(self._code_bytes, "unit")
@@ -276,7 +276,7 @@ class _Shard:
         tokens = codes.part.slots_of(vectors)
         if codes.part.unchecked:
             codes.part.check_rows(tokens)
-        weights, biases = trellis.coefficients.weights_of_few(query)
+        weights, biases = trellis.coefficients.weights(query)
         biases, own_cells = biases[:, None], np.empty(0, np.int64)
         if self.cells is not None:
             biases = np.ascontiguousarray(biases + self.cells.products(query).T)

@@ -58,7 +58,7 @@ class WholeNumbers:
 
     def queries(self, coefficients: Coefficients, given: Floats, *, unit: bool) -> WholeQueries:
         """Return queries (q, d) as whole weights; of cosines with rows where `unit` is set, else of products."""
-        weights, biases = coefficients.weights_of_few(given)
+        weights, biases = coefficients.weights(given)
         if unit:
             weights = np.concatenate([weights, coefficients.linear[None]])
         steps = np.maximum(np.abs(weights).max(axis=1), 1e-30).astype(np.float64) / MOST_WEIGHT

@@ -111,7 +111,7 @@ class TrainedOPQ(TrainedQuantizer):
         # |z|^2 survives the rotation, a weighted sum of squares does not.
         if quadratic is not None and not np.allclose(quadratic, quadratic[0], rtol=1e-4):
             return None
-        return self.pq.tables(linear @ self.rotation, quadratic)
+        return self.pq.tables(decoded_products(linear, self.rotation), quadratic)
 
     @property
     def rotated(self) -> tuple[TrainedQuantizer, Floats, Floats]:

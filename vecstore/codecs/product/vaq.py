@@ -140,7 +140,7 @@ class TrainedVAQ(TrainedQuantizer):
         # |z|^2 = |y|^2 + 2 y . (axes @ mean) + |mean|^2; a weighted sum of squares does not survive the rotation.
         if quadratic is not None and not np.allclose(quadratic, square, rtol=1e-4):
             return None
-        inner = np.asarray((linear + 2 * square * self.mean) @ self.axes.T, np.float32)
+        inner = decoded_products(np.asarray(linear + 2 * square * self.mean, np.float32), self.axes.T)
         even = None if quadratic is None else np.full(self.axes.shape[0], square, np.float32)
         terms = self.pq.tables(inner, even)
         assert terms is not None
