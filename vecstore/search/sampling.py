@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vecstore.container.ranges import Ranges, length_of, spread
 
-__all__ = ["LONG", "SHORT", "sample"]
+__all__ = ["LONG", "ONE_IN", "SHORT", "sample"]
 
 SHORT, LONG = 64, 512  # rows of a run: many see all kinds of rows, long ones are scanned and checked in less time
 # One row in so many is looked at, in all at least and at most; what is taken is the score of the row that so many

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import vecstore
-from vecstore.search.batch import RUN, SAMPLED, Batch
+from vecstore.search.batch import Batch
+from vecstore.search.sampling import ONE_IN, SHORT
 
 ROWS, DIMENSIONS = 40_000, 16
 RNG = np.random.default_rng(18)
@@ -19,8 +20,8 @@ SPECS = ["sq:8", "pq:4x4", "bin", "tcq:8"]
 
 def misleading(query: Any) -> Any:
     """Return the rows in an order in which those that are sampled score best."""
-    runs = ROWS // SAMPLED
-    sampled = (np.arange(runs) * (ROWS // runs))[:, None] + np.arange(RUN)
+    runs = ROWS // ONE_IN // SHORT
+    sampled = (np.arange(runs) * (ROWS // runs))[:, None] + np.arange(SHORT)
     by_score = np.argsort(-(X @ query) / np.linalg.norm(X, axis=1))
     order = np.empty(ROWS, np.int64)
     mask = np.zeros(ROWS, bool)
