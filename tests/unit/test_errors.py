@@ -47,6 +47,7 @@ ALLOWED = {
     ("formats/stream.py", "EOFError"): "caught by the stream, with those of the decompressors",
     ("formats/torch_zip.py", "IndexError"): "caught by the machine, with those of its stack",
     ("formats/torch_zip.py", "TypeError"): "caught by the machine, with those of its stack",
+    ("vecstore/distributed/processes.py", "RuntimeError"): "as executors of the standard library raise it",
     ("vecstore/container/document.py", "ValueError"): "caught a few lines below, with those of json",
     ("vecstore/container/mapped_file.py", "OSError"): "the error of the system, with what to do",
     ("vecstore/kernels/entry.py", "TypeError"): "as numba's: tells whoever changes a call of a kernel",
