@@ -112,17 +112,14 @@ class Axes:
 
     @cached_property
     def matrix(self) -> Floats:
-        bits = self.arrays.get("axis_bits")
+        stored, bits = self.arrays["axes"], self.arrays.get("axis_bits")
         try:
-            found = orthonormal(self.arrays["axes"]) if bits is None else _in_order(self._levels(bits), bits)
+            found = orthonormal(stored) if bits is None else _in_order(split_uneven(stored, bits).T, bits)
         except np.linalg.LinAlgError:
             raise CodecError("the file's axes are not independent; it is damaged") from None
         if not np.isfinite(found).all():
             raise CodecError("the file's axes are not finite numbers; it is damaged")
         return frozen(found.astype("<f4", copy=False))
-
-    def _levels(self, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return split_uneven(self.arrays["axes"], bits).T
 
     def first(self, count: int) -> Axes:
         """Return the first axes."""

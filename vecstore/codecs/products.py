@@ -10,7 +10,7 @@ from vecstore.kernels.levels import best_level, tag
 from vecstore.kernels.numbers import SHAPES
 from vecstore.parallel import over_slices
 
-__all__ = ["decoded_products", "row_products"]
+__all__ = ["FEW_ROWS", "decoded_products", "row_products"]
 
 FEW_ROWS = 8  # are sooner multiplied by a BLAS than compiled code is loaded
 # Numbers of a matrix that one vector is multiplied with: a BLAS shares out larger products, and those of several rows,

@@ -13,10 +13,10 @@ from samples import glove
 from vecstore.codecs.axes import rounded
 from vecstore.codecs.codec import codec
 from vecstore.codecs.evaluation import neighbours, overlap
+from vecstore.codecs.products import FEW_ROWS
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.codecs.transforms.pca import principal_axes
 from vecstore.codecs.trellis.layout import HEAD_BITS, PARITY, CodeLayout, subsets, taps
-from vecstore.codecs.trellis.quantizer import KERNEL_ROWS
 from vecstore.codecs.trellis.tcq import TCQ
 from vecstore.codecs.trellis.training import EXPONENTS, best_exponent, train
 from vecstore.codecs.trellis.waterfilling import DISTORTION, allocate_bits, expected_distortion
@@ -150,7 +150,7 @@ def test_a_layout_to_the_bit(head_bits, code):
 def test_few_rows_are_decoded_as_many(trained, words):
     codes = trained.encode(words[2000:3000])
     together = trained.coefficients(codes)
-    for rows in (1, 3, KERNEL_ROWS - 1, KERNEL_ROWS):
+    for rows in (1, 3, FEW_ROWS - 1, FEW_ROWS):
         np.testing.assert_array_equal(trained.coefficients(codes[:rows]), together[:rows])
         np.testing.assert_allclose(trained.decode(codes[:rows]), trained.decode(codes)[:rows], atol=1e-6)
 

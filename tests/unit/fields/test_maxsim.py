@@ -123,16 +123,21 @@ def test_whole_numbers_are_near_on_every_level(
                 )  # indices have 6 bits, its steps 7
 
 
+def store_of(codec: str, folder: Path | None, scratch: Path) -> vecstore.Store:
+    """Return the store of a codec in a folder; without one, another whose vectors have several lengths."""
+    if folder is not None:
+        return vecstore.open(folder / f"{codec}.vecs")
+    longer = [item * (1 + i % 3) for i, item in enumerate(TOKENS)]
+    vecstore.write(scratch / "a.vecs", DENSE, codec="sq:8", fields={"tokens": vecstore.Multi(longer, codec=codec)})
+    return vecstore.open(scratch / "a.vecs")
+
+
 @pytest.mark.parametrize("codec", PANELS)
 @pytest.mark.parametrize("unit", [True, False], ids=["unit", "lengths"])
 def test_panels_are_near_on_every_level(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, unit: bool
 ) -> None:
-    path = folder / f"{codec}.vecs"
-    if not unit:
-        path, longer = tmp_path / "a.vecs", [item * (1 + i % 3) for i, item in enumerate(TOKENS)]
-        vecstore.write(path, DENSE, codec="sq:8", fields={"tokens": vecstore.Multi(longer, codec=codec)})
-    with vecstore.open(path) as store:
+    with store_of(codec, folder if unit else None, tmp_path) as store:
         items = [item[:20] for item in store.field("tokens")]
         (shard,) = MaxSim(readers_of(store._snapshot.shards, "tokens", ""), [0, ROWS])._shards
         assert shard.panels is not None
@@ -154,11 +159,7 @@ def test_panels_are_near_on_every_level(
 def test_cells_are_near_on_every_level(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, unit: bool
 ) -> None:
-    path = folder / f"{codec}.vecs"
-    if not unit:
-        path, longer = tmp_path / "a.vecs", [item * (1 + i % 3) for i, item in enumerate(TOKENS)]
-        vecstore.write(path, DENSE, codec="sq:8", fields={"tokens": vecstore.Multi(longer, codec=codec)})
-    with vecstore.open(path) as store:
+    with store_of(codec, folder if unit else None, tmp_path) as store:
         (reader,) = readers_of(store._snapshot.shards, "tokens", "")
         (shard,) = MaxSim([reader], [0, ROWS])._shards
         vectors = reader.codes.decode(reader.codes.gather(np.arange(reader.vectors)), np.arange(reader.vectors))

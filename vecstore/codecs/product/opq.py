@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.codecs.axes import check_work, named_axes, orthonormal, rounded
-from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen
+from vecstore.codecs.axes import Axes, check_work, named_axes, orthonormal, rounded
+from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer
 from vecstore.codecs.product.pq import PQ, TRAINING_ROWS, TrainedPQ, group_edges, train_codebooks
 from vecstore.codecs.products import decoded_products, row_products
 from vecstore.codecs.transforms.pca import principal_axes
-from vecstore.errors import CodecError
 
 __all__ = ["OPQ"]
 
@@ -89,17 +87,14 @@ class TrainedOPQ(TrainedQuantizer):
     tile_rows = TrainedPQ.tile_rows
 
     def __init__(self, rotation: NDArray[Any], pq: TrainedPQ) -> None:
-        self.pq, self._stored_rotation = pq, frozen(rotation)
+        self.pq, self._axes = pq, Axes({"axes": rotation})
         self.dimensions, self.code_bytes = pq.dimensions, pq.code_bytes
         self.code_kind = pq.code_kind
 
-    @cached_property
+    @property
     def rotation(self) -> Floats:
-        """Made when it is first asked for, as `Axes.matrix`."""
-        found = orthonormal(self._stored_rotation)
-        if not np.isfinite(found).all():
-            raise CodecError("opq: numbers in the file are not finite; it is damaged")
-        return frozen(found)
+        """The rotation (d, d), [from, to], as it is used."""
+        return self._axes.matrix
 
     def encode(self, z: Floats) -> Codes:
         return self.pq.encode(row_products(z, self.rotation))
@@ -119,4 +114,4 @@ class TrainedOPQ(TrainedQuantizer):
 
     @property
     def arrays(self) -> Arrays:
-        return {"rotation": self._stored_rotation, **self.pq.arrays}
+        return {"rotation": self._axes.arrays["axes"], **self.pq.arrays}

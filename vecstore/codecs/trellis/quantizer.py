@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.axes import Axes
 from vecstore.codecs.base import Arrays, Codes, Floats, TrainedQuantizer, frozen
-from vecstore.codecs.products import decoded_products, row_products
+from vecstore.codecs.products import FEW_ROWS, decoded_products, row_products
 from vecstore.codecs.trellis.layout import CodeLayout, means, subsets, taps
 from vecstore.errors import CodecError
 from vecstore.kernels import entries
@@ -20,7 +20,6 @@ from vecstore.parallel import over_slices
 
 __all__ = ["TrainedTCQ"]
 
-KERNEL_ROWS = 8  # from this many rows on, the compiled kernel pays for being loaded
 ENCODED_ROWS = 4096
 DECODED_ROWS = 1024
 TILE_ROWS = 2048  # large, so that the first bytes of a tile's rows are one run that a scan of them reads alone
@@ -92,7 +91,7 @@ class TrainedTCQ(TrainedQuantizer):
         return row_products(z - self.mean, self.axes.T)
 
     def decode(self, codes: Codes) -> Floats:
-        if len(codes) < KERNEL_ROWS:
+        if len(codes) < FEW_ROWS:
             return decoded_products(self._few_coefficients(codes), self.axes) + self.mean
         out = np.empty((len(codes), self.dimensions), np.float32)
         z = np.ones((len(self.axes) + 1, min(len(codes), DECODED_ROWS)), np.float32)  # z[coefficient, row], then ones
@@ -104,7 +103,7 @@ class TrainedTCQ(TrainedQuantizer):
 
     def coefficients(self, codes: Codes) -> Floats:
         """Return the quantized coefficients of codes: (n, coefficients) float32, a coefficient's numbers together."""
-        if len(codes) < KERNEL_ROWS:
+        if len(codes) < FEW_ROWS:
             return self._few_coefficients(codes)
         out = np.empty((self.layout.coefficients, len(codes)), np.float32)
         self._decode_coefficients(codes, out)
