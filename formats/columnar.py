@@ -324,8 +324,11 @@ def _split(column: Any) -> list[str] | None:
     pa, compute = _pyarrow("arrow"), require("pyarrow.compute", purpose="reading keys")
     if not len(column):
         return []
-    line_end = pa.scalar(b"\n", column.type)
-    joined = compute.binary_join(pa.ListArray.from_arrays([0, len(column)], column), line_end)[0].as_py()
+    # Made of buffers: for pa.scalar and pa.array, and for lists of Python, pyarrow imports pandas.
+    all_keys, one_byte = (pa.py_buffer(np.array([0, count], kind)) for count, kind in ((len(column), "<i4"), (1, "<i8")))
+    together = pa.Array.from_buffers(pa.list_(column.type), 1, [None, all_keys], children=[column])
+    line_end = pa.Array.from_buffers(column.type, 1, [None, one_byte, pa.py_buffer(b"\n")])[0]
+    joined = compute.binary_join(together, line_end)[0].as_py()
     try:
         found: list[str] = joined.decode().split("\n")
     except UnicodeDecodeError:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 
 import numpy as np
@@ -164,6 +165,21 @@ def test_missing_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match="pip install pyarrow"):
         open_dump(tmp_path / "d")
+
+
+CONVERT = """
+import sys, vecstore
+vecstore.convert(sys.argv[1], sys.argv[2], "sq:8", shard_bytes=300_000)
+print(*(name for name in ("pandas", "dateutil") if name in sys.modules))
+"""
+
+
+def test_a_conversion_of_parquet_imports_no_pandas(tmp_path):
+    """Pyarrow imports it for some of its functions, which takes each worker a fifth of a second."""
+    (tmp_path / "d").write_bytes(parquet(table(word=WORDS, v=vectors())))
+    arguments = [sys.executable, "-W", "error", "-c", CONVERT, str(tmp_path / "d"), str(tmp_path / "s")]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 
 def test_stream_cut_between_messages(tmp_path):
