@@ -325,7 +325,9 @@ def _split(column: Any) -> list[str] | None:
     if not len(column):
         return []
     # Made of buffers: for pa.scalar and pa.array, and for lists of Python, pyarrow imports pandas.
-    all_keys, one_byte = (pa.py_buffer(np.array([0, count], kind)) for count, kind in ((len(column), "<i4"), (1, "<i8")))
+    all_keys, one_byte = (
+        pa.py_buffer(np.array([0, count], kind)) for count, kind in ((len(column), "<i4"), (1, "<i8"))
+    )
     together = pa.Array.from_buffers(pa.list_(column.type), 1, [None, all_keys], children=[column])
     line_end = pa.Array.from_buffers(column.type, 1, [None, one_byte, pa.py_buffer(b"\n")])[0]
     joined = compute.binary_join(together, line_end)[0].as_py()

@@ -1,7 +1,8 @@
 """What a row costs in small and large stores of few and many shards: ``python -m vecstore.bench.scripts.flatness``.
 
 CPU seconds of one thread, the least of some runs that take turns: of both passes of a conversion from Parquet (what is
-trained and measured once is left out), of the key map, of opening, and of lookups. Prints a table as Markdown.
+trained and measured once is left out), of the map of keys to shards and what follows until the report is there, of
+opening, and of lookups. Prints a table as Markdown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,16 @@ from vecstore.bench.scripts.scan import clustered
 from vecstore.bench.timing import add_page, machine, show, table
 
 import vecstore
-from vecstore.keys.map import write_key_map
 from vecstore.progress import Step
 
 DIMENSIONS, CODEC, ROW_BYTES = 64, "sq:8", 100
-CASES = ((250_000, 16), (1_000_000, 16), (4_000_000, 16), (1_000_000, 1), (1_000_000, 64), (1_000_000, 256))
+CASES = (
+    *((rows, 16) for rows in (250_000, 1_000_000, 4_000_000)),
+    *((rows, shards) for rows in (1_000_000, 4_000_000) for shards in (1, 64, 256)),
+)
 QUICK = ((5_000, 4), (20_000, 1), (20_000, 4))
 LOOKUPS, ALONE = 4096, 256
-COLUMNS = ("reading", "encoding", "key map", "open", "first lookups", "lookups", "lookups of many")
+COLUMNS = ("reading", "encoding", "mapping", "open", "first lookups", "lookups", "lookups of many")
 
 
 def main() -> None:
@@ -59,7 +62,7 @@ def measured(folder: Path, cases: tuple[tuple[int, int], ...], runs: int) -> str
         found, counts[case] = costs(folder, *case)
         least[case] = {name: min(cost, least.get(case, found)[name]) for name, cost in found.items()}
     lines = [[f"{case[0]:,}", str(counts[case]), *(f"{least[case][name]:.3g}" for name in COLUMNS)] for case in cases]
-    header = ["rows", "shards", "reading, µs a row", "encoding, µs a row", "key map, µs a key", "open, ms"]
+    header = ["rows", "shards", "reading, µs a row", "encoding, µs a row", "key map and commit, µs a row", "open, ms"]
     header += [f"{LOOKUPS:,} first lookups, ms", "a lookup, µs", f"of {LOOKUPS:,} at once, µs"]
     return f"{table(header, lines)}\n\n{CODEC}, {DIMENSIONS} dimensions, {machine()}."
 
@@ -71,10 +74,8 @@ def costs(folder: Path, rows: int, shards: int) -> tuple[dict[str, float], int]:
     source = folder / str(rows) / "part-*.parquet"
     vecstore.convert(source, path, CODEC, shard_bytes=size, force=True, progress=clock)
     spent = clock.stopped()
-    found = {stage: spent[stage] / rows * 1e6 for stage in ("reading", "encoding")}
+    found = {stage: spent.get(stage, 0.0) / rows * 1e6 for stage in ("reading", "encoding", "mapping")}
     rng = np.random.default_rng(0)
-    hashes = np.array_split(rng.integers(0, 1 << 63, rows).astype(np.uint64) * np.uint64(2), max(shards, 2))
-    found["key map"] = _cpu_s(lambda: write_key_map(folder / "map.vecs", hashes)) / rows * 1e6
     keys = [f"document {row:09d}" for row in rng.choice(rows, LOOKUPS, replace=False).tolist()]
     stores: list[Any] = []
     found["open"] = _cpu_s(lambda: stores.append(vecstore.open(path))) * 1e3
@@ -94,19 +95,19 @@ def _cpu_s(do: Callable[[], object]) -> float:
 
 
 class _Stages:
-    """Adds up the CPU seconds between steps, by the stage of the step that ends them."""
+    """Adds up CPU seconds: those before a step are of its stage, or of the one before where a stage begins."""
 
     def __init__(self) -> None:
         self._spent, self._last, self._stage = defaultdict[str, float](float), time.process_time(), ""
 
     def __call__(self, step: Step) -> None:
-        self._count(step.stage)
+        self._count(step.stage if step.done else self._stage)
         self._stage = step.stage
 
-    def stopped(self) -> dict[str, float]:
+    def stopped(self) -> Mapping[str, float]:
         """Return what each stage took; what follows the last step is that stage's."""
         self._count(self._stage)
-        return dict(self._spent)
+        return self._spent
 
     def _count(self, stage: str) -> None:
         now = time.process_time()

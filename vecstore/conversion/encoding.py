@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.codec import Codec
-from vecstore.container.container import Container
 from vecstore.conversion.codec_file import SavedCodec
 from vecstore.conversion.options import OnBad
 from vecstore.conversion.rows import Rows, cleaned
-from vecstore.conversion.site import appearing, digest, read
+from vecstore.conversion.site import appearing, appearing_path, digest, read
 from vecstore.keys.kind import KeyType
 from vecstore.measure.neighbours import Asking, Nearest, NearestFinder
 from vecstore.metric import Metric
@@ -145,19 +142,17 @@ def encode_shard(work: ShardWork, report: Listener) -> Encoded:
     """Write a shard and the hashes of its keys. Done twice, even at once, it leaves the same files."""
     codec = work.codec if isinstance(work.codec, Codec) else _codec_in(work.codec)
     asked = None if work.asking is None else NearestFinder(_asking_in(work.asking), work.done - work.first_row)
-    with tempfile.TemporaryDirectory(dir=work.directory, prefix=".", ignore_cleanup_errors=True) as folder:
-        path = Path(folder, "shard.vecs")
-        rows, hashes = _written(work, codec, asked, path, report)
+    with appearing_path(work.path) as path:
+        rows, fingerprint, hashes = _written(work, codec, asked, path, report)
         with appearing(work.hashes_path) as file:
             file.write(np.sort(hashes).astype("<u8"))
-        os.replace(path, work.path)
     found = None if asked is None else asked.nearest()
-    return Encoded(rows, work.path.stat().st_size, Container(work.path).fingerprint, found)
+    return Encoded(rows, work.path.stat().st_size, fingerprint, found)
 
 
 def _written(
     work: ShardWork, codec: Codec, asked: NearestFinder | None, path: Path, report: Listener
-) -> tuple[int, NDArray[np.uint64]]:
+) -> tuple[int, str, NDArray[np.uint64]]:
     source = work.source
     shard = ShardWriter(
         path,
@@ -181,7 +176,8 @@ def _written(
             shard.add(batch.vectors, batch.keys, table, fields)
             report(Step("encoding", work.done + shard.rows, work.total))
         told = source.description if work.model is None else beside_model(source.description, source.description)
-        return shard.rows, shard.close(told, source.arrays, model=work.model)
+        hashes = shard.close(told, source.arrays, model=work.model)
+        return shard.rows, shard.fingerprint, hashes
     except BaseException:
         shard.abort()
         raise

@@ -93,8 +93,10 @@ def _key_map(
     """Write the map of keys to shards; return its entry and the hashes that several shards hold."""
     if len(works) < 2:
         return (), {}
-    path = directory / KEY_MAP
+    path, keys = directory / KEY_MAP, sum(work.hashes_path.stat().st_size for work in works) // 8
+    report(Step("mapping", 0, keys, "keys"))
     collisions = write_keys(path, [work.hashes_path for work in works], [work.name for work in works], site, report)
+    report(Step("mapping", keys, keys, "keys"))
     return (entry_of(path, KEY_MAP, shards=[0, len(works)]),), collisions
 
 

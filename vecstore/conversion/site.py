@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from vecstore.errors import FormatError
 from vecstore.progress import Listener
 from vecstore.version import __version__
 
-__all__ = ["KEPT", "Saved", "Site", "appearing", "digest", "read"]
+__all__ = ["KEPT", "Saved", "Site", "appearing", "appearing_path", "digest", "read"]
 
 KEPT, KIND = "result", "task-result"
 
@@ -114,14 +115,20 @@ def read(path: Path, form: type[Result]) -> Result:
 @contextmanager
 def appearing(path: Path) -> Iterator[IO[bytes]]:
     """Yield a file to write that is there under its name when the block ends, whole; who is last wins."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        try:
-            yield file
-            file.flush()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    with appearing_path(path) as own, open(own, "xb") as file:
+        yield file
+
+
+@contextmanager
+def appearing_path(path: Path) -> Iterator[Path]:
+    """As `appearing`, for who opens the file itself: yield the path where it is written."""
+    own = path.with_name(f".{secrets.token_hex(8)}")
+    try:
+        yield own
+        os.replace(own, path)
+    except BaseException:
+        own.unlink(missing_ok=True)
+        raise
 
 
 def digest(*things: Any) -> str:

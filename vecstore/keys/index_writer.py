@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from vecstore.keys.pages import MAX_KEY_BYTES, PAGE_KEYS, pages_of
 
 __all__ = ["MAX_KEY_BYTES", "KeyIndexWriter"]
 
+HELD_ROWS = 1 << 15  # whose hashes are held in memory; those of more go to a file
 SORT_ROWS = 1 << 24  # rows whose slots are sorted in memory at once
 
 
@@ -27,12 +28,10 @@ class KeyIndexWriter:
     def __init__(self, container: ContainerWriter, key_type: KeyType) -> None:
         self._container, self.key_type = container, key_type
         self._pages = pages_of(key_type)
-        import tempfile
-
         self._count = 0
         self._pending: list[bytes] = []
-        # Anonymous: nothing stays behind however the process ends.
-        self._hashes = tempfile.TemporaryFile(dir=Path(container.path).parent)  # noqa: SIM115
+        self._held: list[NDArray[np.uint64]] = []
+        self._file: IO[bytes] | None = None
 
     def add(self, keys: Sequence[Any] | NDArray[Any]) -> None:
         """Append the keys of the next rows."""
@@ -49,8 +48,10 @@ class KeyIndexWriter:
     def add_packed(self, packed: PackedKeys) -> None:
         """Append the keys of the next rows."""
         lengths = packed.lengths
-        self._hashes.write(packed.hashes().tobytes())
+        self._held.append(packed.hashes())
         self._count += len(packed)
+        if self._file is not None or self._count > HELD_ROWS:
+            self._spill()
         text = packed.text.tobytes()
         starts = packed.starts[:-1].tolist()
         self._pending += [text[at : at + length] for at, length in zip(starts, lengths.tolist(), strict=True)]
@@ -77,19 +78,32 @@ class KeyIndexWriter:
         pages = self._pages
         more: dict[str, Any] = {} if pages.encoding is None else {"encoding": pages.encoding}
         self._container.declare(pages.part_name, pages.dtype, (self._count,), block_rows=PAGE_KEYS, **more)
-        self._hashes.close()
+        self.abort()
         return {"type": self.key_type, "bucket_bits": bucket_bits, "row_bits": row_bits}
 
     def abort(self) -> None:
         """Give up."""
-        self._hashes.close()
+        if self._file is not None:
+            self._file.close()
 
     def hashes(self) -> NDArray[np.uint64]:
-        """Return the hash of every key so far, by row, mapped from a temporary file that ends with `close`."""
-        self._hashes.flush()
-        if not self._count:
-            return np.empty(0, np.uint64)
-        return np.memmap(self._hashes, np.uint64, "r", shape=(self._count,))
+        """Return the hash of every key so far, by row; those of many are mapped from a file without a name."""
+        if self._file is None:
+            self._held = [np.concatenate([np.empty(0, np.uint64), *self._held])]
+            return self._held[0]
+        self._file.flush()
+        return np.memmap(self._file, np.uint64, "r", shape=(self._count,))
+
+    def _spill(self) -> None:
+        """Move the hashes that are held to a file."""
+        if self._file is None:
+            import tempfile
+
+            # Anonymous: nothing stays behind however the process ends.
+            self._file = tempfile.TemporaryFile(dir=Path(self._container.path).parent)  # noqa: SIM115
+        for hashes in self._held:
+            self._file.write(hashes.tobytes())
+        self._held.clear()
 
     def _write_page(self, count: int) -> None:
         page = self._pending[:count]

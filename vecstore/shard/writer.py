@@ -86,6 +86,7 @@ class ShardWriter:
             np.empty((max(ENCODE_BYTES // (4 * codec.dimensions), 64), codec.dimensions), np.float32)
         )
         self._batch_keys: list[PackedKeys] = []  # of the rows that wait, where the codec or the sink wants them
+        self.fingerprint = ""  # of the file, once it is closed
         self._encoded_rows = 0  # that were added as codes
 
     @property
@@ -161,7 +162,7 @@ class ShardWriter:
         """Encode what is left, write keys, parameters and the description, and make the file durable.
 
         `parts` are kept as they are. `model` is the fingerprint of the file that holds the codec's arrays; without it
-        the shard holds them itself. Returns the XXH64 of every key, by row, mapped from a file without a name.
+        the shard holds them itself. Returns the XXH64 of every key, by row; of many, mapped from a file without a name.
         """
         x = self._batch.rest()
         if len(x):
@@ -182,7 +183,7 @@ class ShardWriter:
         if self._attributes is not None:
             beside |= {"columns": self._attributes.write(self._container, self._sink.moved)}
         layers = CodecSpec(self.codec.spec.layers)  # the cells have a member of their own
-        self._container.close(
+        self.fingerprint = self._container.close(
             {
                 "kind": "shard",
                 "features": sorted(features),
