@@ -11,6 +11,11 @@ import xxhash
 M64 = (1 << 64) - 1
 
 
+def levels(x, lowest, steps, most):
+    """Return the nearest of the levels 0 to `most` of each number, of two the even one: (n, d) uint8."""
+    return np.clip(np.rint((x - lowest) / steps), 0, most).astype(np.uint8)
+
+
 def xxh64(keys: Sequence[bytes], seed: int = 0) -> np.ndarray:
     """Return the XXH64 of each key: (n,) uint64."""
     return np.array([xxhash.xxh64_intdigest(key, seed) for key in keys], np.uint64)

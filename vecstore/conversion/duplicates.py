@@ -21,12 +21,13 @@ from vecstore.progress import Listener
 __all__ = ["HashRange", "Run", "RunWriter", "ranges_of", "same_keys"]
 
 RUN_KEYS = 1 << 20  # sorted in memory at once
+PLACE = np.uint64(RUN_KEYS - 1)  # bits of a place in a run, which hashes are not sorted by
 SORT_KEYS = 1 << 22  # of a range, about
 RUN = np.dtype([("a", "<u8"), ("b", "<u8"), ("row", "<i8")])  # two independent hashes: 128 bits
 
 
 class RunWriter:
-    """Write the hashes of keys and their rows to a file, in runs that are sorted by the first hash."""
+    """Write the hashes of keys and their rows to a file, in runs that are sorted by most bits of the first hash."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -53,8 +54,10 @@ class RunWriter:
         self._file.flush()
 
     def _write(self, run: NDArray[Any]) -> None:
-        order = np.argsort(np.ascontiguousarray(run["a"]), kind="stable")
-        self._file.write(run[order].tobytes())
+        # The first bits of a hash with its place in the run behind are sorted at once, four times as fast as places.
+        numbers = (run["a"] & ~PLACE) | np.arange(len(run), dtype=np.uint64)
+        numbers.sort()
+        self._file.write(run.view("<u8").reshape(-1, 3).take((numbers & PLACE).astype(np.int64), axis=0))
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class HashRange:
 def ranges_of(runs: Sequence[Run], keys: int) -> list[HashRange]:
     """Return ranges that cover all hashes, with about as many keys each as are sorted at once."""
     count = max(-(-keys // SORT_KEYS), 1)
-    edges = [(1 << 64) * step // count for step in range(count + 1)]
+    edges = [((1 << 64) * step // count) & ~int(PLACE) for step in range(count)] + [1 << 64]
     return [HashRange(tuple(runs), low, high - 1) for low, high in pairwise(edges)]
 
 
@@ -88,21 +91,15 @@ def same_keys(work: HashRange, report: Listener) -> tuple[NDArray[np.int64], NDA
         runs: Any = np.memmap(own.path, RUN, "r") if own.path.stat().st_size else np.empty(0, RUN)
         for start in range(0, len(runs), RUN_KEYS):
             run = runs[start : start + RUN_KEYS]
-            low = np.searchsorted(run["a"], np.uint64(work.low))
+            low = np.searchsorted(run["a"], np.uint64(work.low))  # whose last bits are zeros, and the next range's
             high = np.searchsorted(run["a"], np.uint64(work.high), side="right")
             chunk = np.array(run[low:high])
             chunk["row"] += own.first_row
             chunks.append(chunk)
     found = np.concatenate(chunks)
-    found = found[_order(found)]
+    hashes = np.sort(found["a"])
+    twice = hashes[1:][hashes[1:] == hashes[:-1]]
+    found = found[np.isin(found["a"], twice)] if len(twice) else found[:0]
+    found = found[np.lexsort((found["row"], found["b"], found["a"]))]
     same = (found["a"][1:] == found["a"][:-1]) & (found["b"][1:] == found["b"][:-1])
     return found["row"][:-1][same], found["row"][1:][same]
-
-
-def _order(found: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the order that puts equal hashes side by side, rows rising: by the first half, which hardly ever ties."""
-    order = np.argsort(np.ascontiguousarray(found["a"]), kind="stable")
-    first, second = found["a"][order], found["b"][order]
-    if ((first[1:] == first[:-1]) & (second[1:] != second[:-1])).any():
-        return np.lexsort((found["row"], found["b"], found["a"]))
-    return order

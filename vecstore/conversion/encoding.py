@@ -167,7 +167,7 @@ def _written(
         watch=None if asked is None else asked.add,
     )
     try:
-        for first, raw in source.rows.batches(work.first, work.stop):
+        for first, raw in source.rows.batches(work.first, work.stop, at_once=shard.block_rows):
             batch = cleaned(raw, first, work.dropped, source.on_bad)
             if not len(batch):
                 continue

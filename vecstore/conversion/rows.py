@@ -58,26 +58,29 @@ class Rows:
         self.parts, self.counts = parts, counts
         self._stopped: dict[int, _Cursor] = {}  # by the row at which it goes on
 
-    def batches(self, first: int, stop: int) -> Iterator[tuple[int, Batch]]:
+    def batches(self, first: int, stop: int, *, at_once: int | None = None) -> Iterator[tuple[int, Batch]]:
         """Yield the rows from `first` up to `stop`, and the number of the first row of each batch.
 
+        Batches have `at_once` rows, as far as the parts and where they are entered allow, so that nobody has to collect
+        as many.
         Raises `FormatError` where a part is read to its end and has other rows than before.
         """
         edges = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)]).tolist()
-        cursor = self._stopped.pop(first, None) or _Cursor(first, self._from(first, edges))
+        cursor = self._stopped.pop(first, None) or _Cursor(first, self._from(first, edges, at_once))
         yield from cursor.batches(stop, last=stop == edges[-1])
         self._stopped = {stop: cursor}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Rows, (self.parts, self.counts)
 
-    def _from(self, first: int, edges: list[int]) -> Iterator[Batch]:
+    def _from(self, first: int, edges: list[int], at_once: int | None) -> Iterator[Batch]:
         for part, (start, end) in zip(self.parts, pairwise(edges), strict=True):
             if end < first or (end == first < edges[-1]):
                 continue
             dump = part.open() if isinstance(part, FilePart) else part
             row = max(first - start, 0)
-            for batch in dump.batches_from(row) if row else dump.batches():
+            whole = dump.batches() if at_once is None else dump.batches(at_once)
+            for batch in dump.batches_from(row) if row else whole:
                 row += len(batch)
                 if row > end - start:
                     break

@@ -15,9 +15,11 @@ __all__ = [
     "add_targets",
     "bound_segments",
     "count_grams",
+    "decode_levels",
     "decode_pq",
     "decode_rans",
     "decode_trellis",
+    "encode_levels",
     "encode_lists",
     "encode_pq",
     "encode_rabitq",
@@ -58,6 +60,7 @@ __all__ = [
     "string_numbers",
     "subword_ids",
     "sum_entries",
+    "sum_errors",
     "write_lines",
     "xxh64_packed",
 ]
@@ -137,6 +140,7 @@ decode_pq = Entry(
     "u1[:, ::1], i8[::1], f4[:, :, ::1], out(f4[:, ::1])",
     "u1[:, :], i8[::1], f4[:, :, ::1], out(f4[:, :])",
 )
+decode_levels = Entry("scalar.decode_levels", "u1[:, ::1], f4[::1], f4[::1], out(f4[:, ::1])")
 decode_trellis = Entry(
     "trellis.decode_rows",
     f"u1[:, ::1], {_PLAN}, i8[::1], i8[::1], i8, out(f4[:, ::1])",
@@ -154,6 +158,9 @@ encode_lists = Entry("sparse_encoding.encode_lists", "i8[::1], u2[::1], u1[::1],
 encode_trellis = Entry("trellis.encode_rows", f"f4[:, ::1], {_PLAN}, i8[::1], out(u1[:, ::1])")
 encode_rabitq = Entry("rabitq.nearest_directions", "f4[:, ::1], i8, out(u1[:, ::1])")
 multiply_rows = Entry("row_products.multiply_rows", "level, (i8, i8), f4[:, ::1], f4[:, :], out(f4[:, ::1])")
+_GRID = "f4[::1], f4[::1], f8"  # lowest levels, steps, the number of the highest level
+encode_levels = Entry("scalar.encode_levels", f"f4[:, ::1], {_GRID}, out(u1[:, ::1])")
+sum_errors = Entry("scalar.sum_errors", f"f4[:, ::1], {_GRID}, out(f4[::1])")
 encode_rans = Entry("rans.encode", "u1[::1], u1[::1], u4[:, ::1], out(u2[::1])")
 extend_codes = Entry("additive.extend", "i8, i8, f4[:, :], f4[:, :, ::1], f4[::1], out(f4[:, ::1]), out(u1[:, :, ::1])")
 exchange_codes = Entry("additive.exchange", "f4[:, :, ::1], f4[:, :, :, ::1], f4[:, ::1], i8, out(u1[:, ::1])")

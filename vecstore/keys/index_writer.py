@@ -29,7 +29,8 @@ class KeyIndexWriter:
         self._container, self.key_type = container, key_type
         self._pages = pages_of(key_type)
         self._count = 0
-        self._pending: list[bytes] = []
+        self._pending: list[PackedKeys] = []
+        self._pending_keys = 0
         self._held: list[NDArray[np.uint64]] = []
         self._file: IO[bytes] | None = None
 
@@ -47,16 +48,14 @@ class KeyIndexWriter:
 
     def add_packed(self, packed: PackedKeys) -> None:
         """Append the keys of the next rows."""
-        lengths = packed.lengths
         self._held.append(packed.hashes())
         self._count += len(packed)
         if self._file is not None or self._count > HELD_ROWS:
             self._spill()
-        text = packed.text.tobytes()
-        starts = packed.starts[:-1].tolist()
-        self._pending += [text[at : at + length] for at, length in zip(starts, lengths.tolist(), strict=True)]
-        while len(self._pending) >= PAGE_KEYS:
-            self._write_page(PAGE_KEYS)
+        self._pending.append(packed.without_gaps())
+        self._pending_keys += len(packed)
+        if self._pending_keys >= PAGE_KEYS:
+            self._write_pages(self._pending_keys // PAGE_KEYS * PAGE_KEYS)
 
     def close(self) -> dict[str, Any]:
         """Write what is left and the hash table; return the index's entry of the shard description.
@@ -68,8 +67,8 @@ class KeyIndexWriter:
         OptionError
             There are more rows than a shard holds.
         """
-        if self._pending:
-            self._write_page(len(self._pending))
+        if self._pending_keys:
+            self._write_pages(self._pending_keys)
         bucket_bits = max((self._count >> 3).bit_length() - 1, 0)  # 8 to 16 keys a bucket
         row_bits = max((self._count - 1).bit_length(), 1)
         if row_bits > 32:
@@ -105,10 +104,14 @@ class KeyIndexWriter:
             self._file.write(hashes.tobytes())
         self._held.clear()
 
-    def _write_page(self, count: int) -> None:
-        page = self._pending[:count]
-        del self._pending[:count]
-        self._container.put_block(self._pages.part_name, self._pages.written(page))
+    def _write_pages(self, count: int) -> None:
+        """Write so many of the keys that wait, page by page."""
+        waiting = PackedKeys.joined(self._pending)
+        for start in range(0, count, PAGE_KEYS):
+            page = waiting.part(start, min(start + PAGE_KEYS, count))
+            self._container.put_block(self._pages.part_name, self._pages.written(page))
+        self._pending_keys -= count
+        self._pending = [waiting.part(count, len(waiting))] if self._pending_keys else []
 
     def _write_table(self, bucket_bits: int, row_bits: int) -> None:
         buckets, finger_bits = 1 << bucket_bits, 32 - row_bits

@@ -64,6 +64,17 @@ class PackedKeys:
         lengths = np.concatenate([keys.lengths for keys in several])
         return cls.of_text(np.concatenate([keys.text for keys in several]), lengths, several[0].key_type)
 
+    def without_gaps(self) -> PackedKeys:
+        """Return the same keys, one behind the other."""
+        if not self.gap:
+            return self
+        return PackedKeys.of_text(self.text[self.text != 0], self.lengths, self.key_type)  # no key holds a zero
+
+    def part(self, start: int, stop: int) -> PackedKeys:
+        """Return the keys from one position to another, where none has gaps: a view of their text."""
+        lengths, edges = np.diff(self.starts[start : stop + 1]), self.starts[[start, stop]].tolist()
+        return PackedKeys.of_text(self.text[slice(*edges)], lengths, self.key_type)
+
     def take(self, chosen: NDArray[np.int64]) -> PackedKeys:
         """Return the keys of these positions."""
         lengths = self.lengths[chosen]

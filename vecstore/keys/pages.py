@@ -62,8 +62,8 @@ class KeyPages(ABC):
 
     @staticmethod
     @abstractmethod
-    def written(keys: list[bytes]) -> bytes:
-        """Return the bytes of a page of keys."""
+    def written(keys: PackedKeys) -> bytes:
+        """Return the bytes of a page of keys without gaps."""
 
     @staticmethod
     @abstractmethod
@@ -109,8 +109,8 @@ class IntegerPages(KeyPages):
     part_name, dtype, encoding = "keys.int64", "<i8", None
 
     @staticmethod
-    def written(keys: list[bytes]) -> bytes:
-        return b"".join(keys)
+    def written(keys: PackedKeys) -> bytes:
+        return keys.text.tobytes()
 
     @staticmethod
     def key_in(page: bytes, row: int) -> bytes:
@@ -158,10 +158,9 @@ class TextPages(KeyPages):
         self._unopened = self.part.blocks
 
     @staticmethod
-    def written(keys: list[bytes]) -> bytes:
-        count = len(keys)
-        lengths = np.fromiter(map(len, keys), np.int64, count)
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])[::GROUP_KEYS]
+    def written(keys: PackedKeys) -> bytes:
+        count, lengths = len(keys), keys.lengths
+        starts = keys.starts[:-1:GROUP_KEYS]
         long_rows = np.flatnonzero(lengths >= LONG_KEY_BYTES)
         longs = np.stack([long_rows, lengths[long_rows]], axis=1)
         pieces = [
@@ -169,7 +168,7 @@ class TextPages(KeyPages):
             starts.astype("<u4").tobytes(),
             np.minimum(lengths, LONG_KEY_BYTES).astype("u1").tobytes().ljust(-(-count // 4) * 4, b"\0"),
             longs.astype("<u4").tobytes(),
-            *keys,
+            keys.text.tobytes(),
         ]
         return b"".join(pieces)
 

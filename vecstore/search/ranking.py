@@ -84,13 +84,17 @@ class Ranking:
         return np.asarray(self.sizes**2 - (distances + gap) ** 2)
 
 
-def raw_scores(raw: Raw, products: Floats, norms: Floats | None) -> Floats:
-    """Return raw scores (q, n) of inner products (q, n) and squared lengths (n,), which "product" does not need."""
+def raw_scores(raw: Raw, products: Floats, norms: Floats | None, *, out: Floats | None = None) -> Floats:
+    """Return raw scores (q, n) of inner products (q, n) and squared lengths (n,), which "product" does not need.
+
+    They are written to `out`, which may be the products, if it is given; "product" returns the products.
+    """
     if raw == "product":
         return products
     assert norms is not None
     if raw == "squared":
-        return 2 * products - norms
+        out = np.multiply(products, 2, out=out)
+        return np.subtract(out, norms, out=out)
     inverse = np.zeros_like(norms)
     np.divide(1, np.sqrt(np.maximum(norms, 0)), out=inverse, where=norms > 1e-30)
-    return products * inverse
+    return np.multiply(products, inverse, out=out)

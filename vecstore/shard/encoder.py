@@ -20,6 +20,7 @@ from vecstore.shard.layer_distances import distances
 __all__ = ["DISTANCES", "NORMS", "Columns", "Encoder", "Sample", "Watch", "codes_of"]
 
 NORMS, DISTANCES = "norms", "gaps"
+DECODED_BYTES = 1 << 19
 
 Watch: TypeAlias = Callable[[NDArray[np.int64], Floats, Floats], None]
 """Is told of the numbers of rows (n,) as they are encoded, their vectors and what these are decoded to (n, d)."""
@@ -82,10 +83,12 @@ class Encoder:
         for i, layer in enumerate(codec.layers):
             codes = layer.encode(x if centroids is None else x - centroids, rows, keys)
             columns[codes_of(i)] = codes
+            if self._lengths_only:
+                self._note_each(codes, centroids)
+                continue
             vectors = layer.decode(codes, rows, keys)
             decoded.append(vectors if centroids is None else vectors + centroids)
-            squares = np.einsum("ij,ij->i", decoded[i], decoded[i])
-            self.note_lengths(i, float(np.sqrt(squares.min())), float(np.sqrt(squares.max())))
+            self._note(i, decoded[i])
         if self._sampled:
             every = slice(None, None, self._sampled)
             pieces = [number_bytes(cells[every], codec.cell_bytes)] if partition else []
@@ -97,6 +100,23 @@ class Encoder:
             both = (layer if kept is None else unit(layer) * kept[:, None] for layer in decoded)
             columns[DISTANCES] = distances(*both, directions=self._metric == "cosine")
         return Columns(cells, columns)
+
+    @property
+    def _lengths_only(self) -> bool:
+        """Whether what rows are decoded to is looked at for its lengths alone."""
+        return not (self.codec.shared or self._sampled or self._watch or len(self.codec.layers) > 1)
+
+    def _note_each(self, codes: Codes, centroids: Floats | None) -> None:
+        """Decode a few rows at a time, which stay in the cache of a processor, and note their lengths."""
+        step = max(DECODED_BYTES // (4 * self.codec.dimensions), 1)
+        for start in range(0, len(codes), step):
+            part = slice(start, start + step)
+            vectors = self.codec.layers[0].decode(codes[part])
+            self._note(0, vectors if centroids is None else vectors + centroids[part])
+
+    def _note(self, layer: int, decoded: Floats) -> None:
+        squares = np.einsum("ij,ij->i", decoded, decoded)
+        self.note_lengths(layer, float(np.sqrt(squares.min())), float(np.sqrt(squares.max())))
 
     def note_lengths(self, layer: int, least: float, largest: float) -> None:
         """Widen the layer's `lengths` to what other rows have."""

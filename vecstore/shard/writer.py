@@ -94,6 +94,11 @@ class ShardWriter:
         """How many were added."""
         return self._batch.rows + self._encoded_rows
 
+    @property
+    def block_rows(self) -> int:
+        """How many are encoded at once; who adds as many at a time spares a copy."""
+        return len(self._batch.block)
+
     def sample(self) -> Sample:
         """Encode what waits, and return some of all rows; what is added afterwards is encoded by itself."""
         x = self._batch.rest()

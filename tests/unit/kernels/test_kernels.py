@@ -55,6 +55,21 @@ def test_product_quantizer(rows, d, m, k):
     np.testing.assert_array_equal(vectors, reference.decode_rows(codes, edges, codebooks))
 
 
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("d", [1, 7, 33])
+@pytest.mark.parametrize("most", [15, 255])
+def test_levels_of_grids(rows, d, most):
+    lowest, steps = RNG.normal(size=d).astype(np.float32), RNG.uniform(0.1, 1, d).astype(np.float32)
+    x = lowest + steps * RNG.integers(-9, 2 * most + 9, (rows, d)).astype(np.float32) / 2  # between two, beyond
+    found, vectors, sums = np.empty((rows, d), np.uint8), np.empty((rows, d), np.float32), np.empty(d, np.float32)
+    entries.encode_levels(x, lowest, steps, float(most), found)
+    np.testing.assert_array_equal(found, reference.levels(x, lowest, steps, most))
+    entries.decode_levels(found, lowest, steps, vectors)
+    np.testing.assert_array_equal(vectors, found * steps + lowest)
+    entries.sum_errors(x, lowest, steps, float(most), sums)
+    np.testing.assert_allclose(sums, ((vectors - x) ** 2).sum(axis=0), rtol=1e-5)
+
+
 def test_the_first_of_equally_near_centroids_wins():
     codes = np.full((3, 1), 9, np.uint8)
     entries.encode_pq(np.zeros((3, 2), np.float32), np.array([0, 2]), np.ones((1, 2, 16), np.float32), codes)

@@ -126,7 +126,7 @@ def test_rows_are_decoded_as_they_are_searched_never_all_at_once(words, metric, 
         return found
 
     monkeypatch.setattr(DecodedRows, "__getitem__", counted)
-    monkeypatch.setattr("vecstore.measure.nearest.SCORES_AT_ONCE", 100 * 300)
+    monkeypatch.setattr("vecstore.measure.nearest.ROWS_AT_ONCE", 300)
     sample = Sample(Block(np.arange(2000), words[:2000]), held_out=100, train=words[:0], total=2000)
     codec = vecstore.codec("sq:4").fit(words)
     given = {"metric": metric, "seed": 0}

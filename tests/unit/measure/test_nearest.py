@@ -11,9 +11,9 @@ from vecstore.search.ranking import Ranking
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
-@pytest.mark.parametrize(("n", "k", "scores"), [(1, 1, 64), (130, 100, 4096), (2000, 100, 1 << 13), (5000, 7, 1 << 12)])
-def test_the_best_of_any_first_rows(words, monkeypatch, metric, n, k, scores):
-    monkeypatch.setattr(module, "SCORES_AT_ONCE", scores)
+@pytest.mark.parametrize(("n", "k", "at_once"), [(1, 1, 4), (130, 100, 240), (2000, 100, 480), (5000, 7, 240)])
+def test_the_best_of_any_first_rows(words, monkeypatch, metric, n, k, at_once):
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", at_once)
     rows = np.tile(words[: -(-n // 2)], (2, 1))[:n]  # each twice: of equals the first is found
     ranking = Ranking.of(metric, words[3000:3017], unit_rows=False)
     counts = sorted({1, max(n // 8, 1), max(n // 3, 1), n})

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Arrays, Codes, Floats, Numbers, Quantizer, TrainedQuantizer, frozen, named
 from vecstore.codecs.members import Among
 from vecstore.codecs.packing import join, paired, split
+from vecstore.kernels import entries
 
 __all__ = ["SQ"]
 
-PIECE_BYTES = 1 << 18
+KERNEL_ROWS = 64  # from so many rows on, compiled code pays for being loaded
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ class SQ(Quantizer):
         bounds = np.stack([low, high])
         for shrink in np.linspace(1, 0.3, 15, dtype=np.float32):
             tried = np.stack([middle + shrink * (low - middle), middle + shrink * (high - middle)])
-            trained = TrainedSQ(self.bits, *self._grid(tried))
-            error = ((trained.snap(z) - z) ** 2).mean(axis=0)
+            error = TrainedSQ(self.bits, *self._grid(tried)).errors(z)
             better = error < best
             best = np.where(better, error, best)
             bounds = np.where(better, tried, bounds)
@@ -63,25 +63,22 @@ class SQ(Quantizer):
 class TrainedSQ(TrainedQuantizer):
     def __init__(self, bits: int, lowest: Floats, steps: Floats) -> None:
         self.bits, self.lowest, self.steps = bits, frozen(lowest), frozen(steps)
+        self._most = float((1 << bits) - 1)
         self.dimensions = d = len(lowest)
         self.code_bytes = {8: d, 6: -(-d // 2) + -(-d // 4), 4: -(-d // 2)}[bits]
         self.tile_rows, self.code_kind = (32, "tables16") if bits == 4 else (1, "numbers")
 
+    def errors(self, z: Floats) -> Floats:
+        """Return the mean squared error of each dimension: (d,)."""
+        sums = np.empty(self.dimensions, np.float32)
+        entries.sum_errors(np.ascontiguousarray(z), self.lowest, self.steps, self._most, sums)
+        return sums / np.float32(len(z))
+
     def levels(self, z: Floats) -> NDArray[np.uint8]:
         """Return the level of each dimension: (n, d) uint8."""
         levels = np.empty(z.shape, np.uint8)
-        rows = max(PIECE_BYTES // (4 * self.dimensions), 1)
-        for first in range(0, len(z), rows):  # pieces stay in the cache from step to step
-            part = z[first : first + rows] - self.lowest
-            part /= self.steps
-            np.rint(part, out=part)
-            np.clip(part, 0, (1 << self.bits) - 1, out=part)
-            levels[first : first + rows] = part
+        entries.encode_levels(np.ascontiguousarray(z), self.lowest, self.steps, self._most, levels)
         return levels
-
-    def snap(self, z: Floats) -> Floats:
-        """Return what decoding the codes of `z` would give."""
-        return self.levels(z) * self.steps + self.lowest
 
     def encode(self, z: Floats) -> Codes:
         levels = self.levels(z)
@@ -100,9 +97,10 @@ class TrainedSQ(TrainedQuantizer):
             upper = -(-self.dimensions // 2)
             levels = split(codes[:, :upper], 2, self.dimensions) << np.uint8(2)
             levels |= split(codes[:, upper:], 4, self.dimensions)
-        z = levels.astype(np.float32)  # first, all at once: a product of two types is made in small pieces
-        z *= self.steps
-        z += self.lowest
+        if len(levels) < KERNEL_ROWS:
+            return levels * self.steps + self.lowest
+        z = np.empty(levels.shape, np.float32)
+        entries.decode_levels(np.ascontiguousarray(levels), self.lowest, self.steps, z)
         return z
 
     def tables(self, linear: Floats, quadratic: Floats | None = None) -> Floats | None:
