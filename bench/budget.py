@@ -11,7 +11,7 @@ import numpy as np
 
 from vecstore.codecs.codec import CodecSpec, code_bytes_of, codec
 from vecstore.codecs.registry import codec_names
-from vecstore.conversion.options import DEFAULT_CODEC
+from vecstore.conversion.tasks.options import DEFAULT_CODEC
 from vecstore.errors import BudgetError, CodecError
 from vecstore.shard.order import ORDER_BYTES
 

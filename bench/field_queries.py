@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vecstore.formats import Dump
 
-from vecstore.conversion.field_columns import pieces_of
+from vecstore.conversion.sources.field_columns import pieces_of
 from vecstore.errors import ShapeError
 from vecstore.fields.columns import terms_of, tokens_of
 from vecstore.fields.multi.agreement import maxsim

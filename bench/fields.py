@@ -12,7 +12,7 @@ from vecstore.bench.field_queries import FieldQueries, relevant_rows
 from vecstore.formats import Dump, open_dump
 
 import vecstore
-from vecstore.conversion.field_columns import pieces_of
+from vecstore.conversion.sources.field_columns import pieces_of
 from vecstore.errors import OptionError
 from vecstore.fields.columns import checked_columns, terms_of, tokens_of
 from vecstore.fields.multi.reader import MultiReader

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vecstore.codecs.codec import Codec, CodecSpec, codec
     from vecstore.conversion.capacity import plan
+    from vecstore.conversion.certifying.renewal import certify
     from vecstore.conversion.conversion import convert, write
-    from vecstore.conversion.renewal import certify
     from vecstore.conversion.report import Report
-    from vecstore.conversion.writer import Writer
+    from vecstore.conversion.shards.writer import Writer
     from vecstore.editing.bucket import upload
     from vecstore.editing.cleaning import clean, restore, tag, untag
     from vecstore.editing.compaction import compact
@@ -53,9 +53,9 @@ _HOMES = {
     "Tuned": "vecstore.tuning.result:Tuned",
     "VecstoreError": "vecstore.errors:VecstoreError",
     "Vectors": "vecstore.store.vectors:Vectors",
-    "Writer": "vecstore.conversion.writer:Writer",
+    "Writer": "vecstore.conversion.shards.writer:Writer",
     "__version__": "vecstore.version:__version__",
-    "certify": "vecstore.conversion.renewal:certify",
+    "certify": "vecstore.conversion.certifying.renewal:certify",
     "clean": "vecstore.editing.cleaning:clean",
     "compact": "vecstore.editing.compaction:compact",
     "codec": "vecstore.codecs.codec:codec",

@@ -214,7 +214,9 @@ def write_read(folder: Path) -> Iterator[dict[str, Any]]:
         x, keys = source(example)
         # Keys of one hash are taken for duplicates when a dump is surveyed.
         duplicates = (
-            patch("vecstore.conversion.survey._drop_duplicates") if example.numbers == "colliding" else nullcontext()
+            patch("vecstore.conversion.survey.survey._drop_duplicates")
+            if example.numbers == "colliding"
+            else nullcontext()
         )
         with patch("vecstore.keys.map.SEGMENT_KEYS", example.segment_keys), duplicates:
             if "texts" in example.options:

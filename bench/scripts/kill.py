@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 import vecstore
-from vecstore.conversion.arrays import ArrayDump
+from vecstore.conversion.sources.arrays import ArrayDump
 from vecstore.errors import VecstoreError
 
 __all__ = ["Conversion", "kill_at", "kill_before_step"]

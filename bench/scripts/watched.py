@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-LOADED = ("pyarrow.parquet", "vecstore.conversion.part_survey", "vecstore.conversion.fitting")  # before clocks run
+# Before clocks run.
+LOADED = ("pyarrow.parquet", "vecstore.conversion.survey.part_survey", "vecstore.conversion.fitting.fitting")
 
 __all__ = ["Faults", "Watched", "notes"]
 

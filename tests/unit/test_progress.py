@@ -9,7 +9,7 @@ import pytest
 
 import vecstore
 from vecstore import progress
-from vecstore.conversion.recertification import recertify
+from vecstore.conversion.certifying.recertification import recertify
 from vecstore.errors import OptionError
 from vecstore.progress import Step, reported
 

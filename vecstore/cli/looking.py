@@ -261,7 +261,7 @@ def verify(
 
 
 def _verify_certificate(opened: Store, dump: Dump, queries: NDArray[np.float32] | None) -> None:
-    from vecstore.conversion.recertification import recertify
+    from vecstore.conversion.certifying.recertification import recertify
 
     findings = recertify(opened, dump, queries=queries, progress=True)
     shown = table("certificate", "stated", "measured", "", right=("stated", "measured"))

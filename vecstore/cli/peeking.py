@@ -28,7 +28,7 @@ from vecstore.cli.options import (
 from vecstore.cli.sizes import format_bytes
 
 if TYPE_CHECKING:
-    from vecstore.conversion.peeking import Peek
+    from vecstore.conversion.survey.peeking import Peek
     from vecstore.formats import Dump
 
 __all__ = ["peek", "register"]
@@ -62,7 +62,7 @@ def peek(
 ) -> None:
     """Say what a dump is and what its first rows hold, and how to convert it."""
     from vecstore.cli.console import print_json
-    from vecstore.conversion.peeking import peek as look
+    from vecstore.conversion.survey.peeking import peek as look
     from vecstore.formats import open_dump
 
     dump = open_dump(source, **reading_options(context))

@@ -66,7 +66,7 @@ def tune(
     Every candidate is trained on some rows and judged on others. Bytes are those of a row, its share of the trained
     model included. An arrow marks what convert would take.
     """
-    from vecstore.conversion.sampler import sample_dump
+    from vecstore.conversion.survey.sampler import sample_dump
     from vecstore.distributed import Processes
     from vecstore.formats import open_dump
     from vecstore.tuning.tuner import tune as choose

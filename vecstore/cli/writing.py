@@ -291,7 +291,7 @@ def _columns(store: Store, names: list[str]) -> Any:
 
 
 def _batches(store: Store, report: Listener) -> Iterator[Batch]:
-    from vecstore.conversion.store_dump import StoreDump
+    from vecstore.conversion.sources.store_dump import StoreDump
 
     done = 0
     for batch in StoreDump(store).batches(EXPORT_ROWS):

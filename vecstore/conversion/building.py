@@ -9,20 +9,20 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from vecstore.conversion.encoding import Source
-from vecstore.conversion.fitting import Fitted, FittingWork, fit, fit_elsewhere
-from vecstore.conversion.ground_truth import asking_of
-from vecstore.conversion.options import ConversionOptions
-from vecstore.conversion.ordering import OrderedDump
+from vecstore.conversion.fitting.fitting import Fitted, FittingWork, fit, fit_elsewhere
+from vecstore.conversion.fitting.ground_truth import asking_of
+from vecstore.conversion.fitting.sampling import sample_of
 from vecstore.conversion.provenance import provenance
 from vecstore.conversion.report import Report
-from vecstore.conversion.rows import Parted, Rows, parted
-from vecstore.conversion.sampling import sample_of
-from vecstore.conversion.shards import write_shards
-from vecstore.conversion.site import Site
-from vecstore.conversion.survey import Survey, survey_dump
-from vecstore.conversion.workplace import Workplace
-from vecstore.conversion.writer import checked_user
+from vecstore.conversion.shards.encoding import Source
+from vecstore.conversion.shards.shards import write_shards
+from vecstore.conversion.shards.workplace import Workplace
+from vecstore.conversion.shards.writer import checked_user
+from vecstore.conversion.sources.ordering import OrderedDump
+from vecstore.conversion.survey.survey import Survey, survey_dump
+from vecstore.conversion.tasks.options import ConversionOptions
+from vecstore.conversion.tasks.rows import Parted, Rows, parted
+from vecstore.conversion.tasks.site import Site
 from vecstore.distributed.crew import Crew
 from vecstore.errors import ExistsError, OptionError
 from vecstore.fields.field import trained_fields

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vecstore.conversion.conversion import convert
-from vecstore.conversion.sampler import training_rows
+from vecstore.conversion.survey.sampler import training_rows
 from vecstore.errors import OptionError, require
 from vecstore.keys.map import VALUE_BITS, made_segment
 from vecstore.progress import Step

@@ -11,7 +11,7 @@ from vecstore.codecs.checks import as_queries, as_vectors
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.conversion.options import ConversionOptions, TrainedCodec
+from vecstore.conversion.tasks.options import ConversionOptions, TrainedCodec
 from vecstore.measure.calibration import Calibration
 from vecstore.measure.certificate import measure_certificate
 from vecstore.measure.drift import DriftWarning, Reference, drift_of, reference_of

@@ -17,12 +17,13 @@ from typing import Any, Unpack
 
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.building import build
-from vecstore.conversion.dask_dump import dask_dump, is_dask
-from vecstore.conversion.field_columns import FieldDump, columns_of_fields
-from vecstore.conversion.frames import columns_of, in_memory, vectors_and_keys
-from vecstore.conversion.options import (
+from vecstore.conversion.report import Report
+from vecstore.conversion.sources.arrays import ArrayDump
+from vecstore.conversion.sources.dask_dump import dask_dump, is_dask
+from vecstore.conversion.sources.field_columns import FieldDump, columns_of_fields
+from vecstore.conversion.sources.frames import columns_of, in_memory, vectors_and_keys
+from vecstore.conversion.tasks.options import (
     DEFAULT_SEED,
     CodecRequest,
     Coding,
@@ -30,8 +31,7 @@ from vecstore.conversion.options import (
     OnBad,
     OnDuplicate,
 )
-from vecstore.conversion.report import Report
-from vecstore.conversion.rows import parted
+from vecstore.conversion.tasks.rows import parted
 from vecstore.conversion.trained_tables import TrainedTables
 from vecstore.distributed.crew import Crew
 from vecstore.editing.bucket import destination
@@ -234,7 +234,7 @@ def write(  # noqa: PLR0913 - options are parameters, as users know them
     Parameters
     ----------
     vectors : (n, d) array of numbers, n arrays (d,), mapping of keys to vectors, or data frame
-        Frames of pandas, polars or pyarrow: see `vecstore.conversion.frames.vectors_and_keys` for what is taken.
+        Frames of pandas, polars or pyarrow: `vecstore.conversion.sources.frames.vectors_and_keys` says what is taken.
     keys : n str, bytes or int, optional
         Of a frame also the name of their column.
     columns : mapping of names to n values, table or frame of n rows, optional

@@ -17,7 +17,7 @@ from vecstore.codecs.spec import LayerSpec
 from vecstore.codecs.tables.hash_embed import HashEmbed, TrainedHashEmbed
 from vecstore.codecs.tables.qr import QR, Digits, TrainedQR
 from vecstore.codecs.tables.subword import END_OF_SENTENCE, FastText, Floret, TrainedSubwords
-from vecstore.conversion.writer import Writer
+from vecstore.conversion.shards.writer import Writer
 from vecstore.errors import FormatError, OptionError, ShapeError
 from vecstore.files import open_regular
 from vecstore.formats.fasttext import SubwordModel, is_subword_model, read_fasttext, read_floret_text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vecstore.conversion.options import ConversionOptions
-from vecstore.conversion.survey import Survey
+from vecstore.conversion.survey.survey import Survey
+from vecstore.conversion.tasks.options import ConversionOptions
 from vecstore.formats import Dump
 from vecstore.version import __version__
 

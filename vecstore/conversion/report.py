@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from vecstore.conversion.findings import Finding
+from vecstore.conversion.survey.findings import Finding
 from vecstore.shard.certificate import Certificate
 from vecstore.store.numbering import Numbering, RowOrder
 

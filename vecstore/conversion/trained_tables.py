@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vecstore.conversion.importing import import_hash_embed, import_quotient_remainder, import_subwords
-from vecstore.conversion.store_dump import StoreDump
+from vecstore.conversion.sources.store_dump import StoreDump
 from vecstore.errors import FormatError, OptionError
 from vecstore.formats import Dump, ReadingOptions
 from vecstore.metric import Metric

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vecstore.conversion.conversion import convert
-from vecstore.conversion.options import Coding
 from vecstore.conversion.report import Report
+from vecstore.conversion.tasks.options import Coding
 from vecstore.formats.static_model import StaticModelDump, read_static_model
 
 __all__ = ["import_static"]

@@ -13,7 +13,7 @@ from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_vectors
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.container.document import field, whole
-from vecstore.conversion.workplace import Workplace
+from vecstore.conversion.shards.workplace import Workplace
 from vecstore.errors import CorruptError, OptionError
 from vecstore.search.result import SearchResult
 from vecstore.search.topk import TopK

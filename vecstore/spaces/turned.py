@@ -9,7 +9,7 @@ from pathlib import Path
 from vecstore.codecs.base import Floats
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.conversion.conversion import convert
-from vecstore.conversion.workplace import Workplace
+from vecstore.conversion.shards.workplace import Workplace
 from vecstore.formats import Batch, Dump
 from vecstore.store.handle import snapshot_of
 from vecstore.store.store import Store

@@ -17,7 +17,7 @@ from vecstore.formats import open_dump, write_dump
 import vecstore as package
 from vecstore.cli.app import app
 from vecstore.cli.flags import in_flags
-from vecstore.conversion.recertification import recertify
+from vecstore.conversion.certifying.recertification import recertify
 from vecstore.errors import VecstoreError
 
 ROOT = Path(__file__).parents[3]

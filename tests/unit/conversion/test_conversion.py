@@ -10,8 +10,8 @@ from vecstore.formats import open_dump
 
 import vecstore
 from vecstore import codec
-from vecstore.conversion.arrays import ArrayDump
 from vecstore.conversion.certification import RescoringWarning
+from vecstore.conversion.sources.arrays import ArrayDump
 from vecstore.errors import DuplicateKeyError, ExistsError, FormatError, OptionError, ShapeError
 from vecstore.measure.fidelity import measure_fidelity
 from vecstore.measure.oversampling import measure_oversampling

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import vecstore
-from vecstore.conversion import encoding, shards
+from vecstore.conversion.shards import encoding, shards
 from vecstore.distributed import Processes
 from vecstore.errors import DuplicateKeyError, FormatError, OptionError
 from vecstore.keys.map import write_key_map
@@ -202,7 +202,7 @@ def test_a_driver_that_is_killed_goes_on(parts, expected, tmp_path, monkeypatch,
         options = SETTINGS | {"executor": executor, "resume": True}
         with monkeypatch.context() as patch, pytest.raises(Stopped):
             if stage == "publishing":
-                patch.setattr("vecstore.conversion.shards.write_keys", lambda *_: stop_now())
+                patch.setattr("vecstore.conversion.shards.shards.write_keys", lambda *_: stop_now())
             vecstore.convert(parts, path, progress=stop, **options)
         assert not path.exists()
         vecstore.convert(parts, path, **options)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vecstore
-from vecstore.conversion.frames import vectors_and_keys
+from vecstore.conversion.sources.frames import vectors_and_keys
 from vecstore.errors import OptionError, ShapeError
 
 N, D = 40, 6

@@ -157,7 +157,7 @@ def test_what_is_no_source(tmp_path: Path) -> None:
 
 def test_edits_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = edited(tmp_path / "a.vecs", "sq:8")
-    from vecstore.conversion import renewal
+    from vecstore.conversion.certifying import renewal
 
     measure = renewal.measure_decoded
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from vecstore.formats import Batch
 
-from vecstore.conversion import duplicates, survey
-from vecstore.conversion.arrays import ArrayDump
-from vecstore.conversion.sampler import Sampler
-from vecstore.conversion.site import Site
-from vecstore.conversion.survey import clean_batches, survey_dump
+from vecstore.conversion.sources.arrays import ArrayDump
+from vecstore.conversion.survey import duplicates, survey
+from vecstore.conversion.survey.sampler import Sampler
+from vecstore.conversion.survey.survey import clean_batches, survey_dump
+from vecstore.conversion.tasks.site import Site
 from vecstore.errors import DuplicateKeyError, FormatError, ShapeError
 
 X = np.arange(24, dtype=np.float32).reshape(8, 3) + 1

@@ -7,8 +7,8 @@ import pytest
 
 import vecstore
 from vecstore.codecs.dataset import Block
-from vecstore.conversion.arrays import ArrayDump
-from vecstore.conversion.recertification import recertify
+from vecstore.conversion.certifying.recertification import recertify
+from vecstore.conversion.sources.arrays import ArrayDump
 from vecstore.errors import FormatError, OptionError
 from vecstore.measure.calibration import OTHERS
 from vecstore.measure.certificate import measure_certificate, measure_decoded
@@ -56,8 +56,8 @@ def test_bytes_count_the_model_and_the_bound_is_below(tmp_path, docs):
 
 def test_a_store_larger_than_its_sample_is_searched_in_part_and_the_rest_extrapolated(tmp_path, words, monkeypatch):
     whole = vecstore.write(tmp_path / "w.vecs", words, codec="pq:10").certificate["recall"]
-    monkeypatch.setattr("vecstore.conversion.sampler.SAMPLE_ROWS", 1500)
-    monkeypatch.setattr("vecstore.conversion.sampler.SEARCHED_ROWS", 2000)
+    monkeypatch.setattr("vecstore.conversion.survey.sampler.SAMPLE_ROWS", 1500)
+    monkeypatch.setattr("vecstore.conversion.survey.sampler.SEARCHED_ROWS", 2000)
     found = vecstore.write(tmp_path / "p.vecs", words, codec="pq:10").certificate
     # 150 ask, 900 of the others train, and 950 of 2,000 do neither: 900 / 5,000 of those searched have trained.
     part = found["recall"]

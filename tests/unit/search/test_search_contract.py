@@ -165,7 +165,7 @@ def open_store(tmp_path_factory, docs, doc_keys):
         own, keys = trained(codec, place), [f"{codec} {key}" for key in doc_keys[:ROWS]]
         row_bytes = own.code_bytes + ceil(bytes_beside(own, **options)) + 20 * how.keyed
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("vecstore.conversion.cutting.FIXED_BYTES", 0)  # lets shards be as small as this
+            patch.setattr("vecstore.conversion.shards.cutting.FIXED_BYTES", 0)  # lets shards be as small as this
             size = SHARD_ROWS * row_bytes if shards else None
             with vecstore.Writer(path, own, metric=how.metric, shard_bytes=size, **options) as writer:
                 writer.add(unit(docs[:ROWS, :D]) * lengths, keys if how.keyed else None)

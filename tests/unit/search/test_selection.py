@@ -69,7 +69,7 @@ def test_keys_of_many_rows(tmp_path, keys, shards):
         "integers": [7 * i - 100 for i in range(ROWS)],
     }[keys]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vecstore.conversion.cutting.FIXED_BYTES", 0)
+        patch.setattr("vecstore.conversion.shards.cutting.FIXED_BYTES", 0)
         vecstore.write(tmp_path / "a", x, given, codec="f32", shard_bytes=None if shards == 1 else 40_000)
     store = vecstore.open(tmp_path / "a")
     assert (len(store._snapshot.shards) > 1) == (shards > 1)

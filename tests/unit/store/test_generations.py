@@ -45,7 +45,7 @@ def bury(path: Path, rows: list[int]) -> None:
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    monkeypatch.setattr("vecstore.conversion.cutting.FIXED_BYTES", 0)  # lets shards be as small as this
+    monkeypatch.setattr("vecstore.conversion.shards.cutting.FIXED_BYTES", 0)  # lets shards be as small as this
 
     def made(spec: str = "sq:8", keys: Any = KEYS) -> Path:
         path, codec = tmp_path / "items.vecs", vecstore.codec(spec).fit(X, rows=200)

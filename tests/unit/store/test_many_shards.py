@@ -20,7 +20,7 @@ ROWS, SHARD_ROWS = 900, 90
 @pytest.fixture
 def write(tmp_path, docs, monkeypatch):
     """Return a function that writes a store with a trained codec, of shards of so many rows."""
-    monkeypatch.setattr("vecstore.conversion.cutting.FIXED_BYTES", 0)  # lets shards be as small as this
+    monkeypatch.setattr("vecstore.conversion.shards.cutting.FIXED_BYTES", 0)  # lets shards be as small as this
 
     def written(name, codec, shard_rows=SHARD_ROWS, **options):
         row = codec.code_bytes + ceil(bytes_beside(codec, keep_norms=False, keep_order=True))

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import as_queries
 from vecstore.codecs.evaluation import cosines
-from vecstore.conversion.rows import Rows
-from vecstore.conversion.sampling import dataset_of, sample_of
-from vecstore.conversion.site import Site
-from vecstore.conversion.survey import Survey, clean_batches, survey_dump
+from vecstore.conversion.fitting.sampling import dataset_of, sample_of
+from vecstore.conversion.survey.survey import Survey, clean_batches, survey_dump
+from vecstore.conversion.tasks.rows import Rows
+from vecstore.conversion.tasks.site import Site
 from vecstore.errors import FormatError, OptionError
 from vecstore.formats import Dump, open_dump
 from vecstore.measure.certificate import measure_certificate

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.codecs.checks import LARGEST, sound_rows
-from vecstore.conversion.duplicates import RunWriter
-from vecstore.conversion.findings import Findings
-from vecstore.conversion.options import OnBad
-from vecstore.conversion.rows import FilePart
-from vecstore.conversion.sampler import Drawn, Sampler, searched_rows
-from vecstore.conversion.site import appearing, digest
+from vecstore.conversion.survey.duplicates import RunWriter
+from vecstore.conversion.survey.findings import Findings
+from vecstore.conversion.survey.sampler import Drawn, Sampler, searched_rows
+from vecstore.conversion.tasks.options import OnBad
+from vecstore.conversion.tasks.rows import FilePart
+from vecstore.conversion.tasks.site import appearing, digest
 from vecstore.errors import FormatError, require
 from vecstore.formats.dump import Batch, Dump, Problem
 from vecstore.keys.packed import PackedKeys
@@ -87,7 +87,7 @@ class PartWork:
 
 @dataclass
 class PartFound:
-    """What the survey of a part found; as `vecstore.conversion.survey.Survey`, with rows as they count in the part.
+    """What the survey of a part found: as `vecstore.conversion.survey.survey.Survey`, with rows as they count in it.
 
     Attributes
     ----------

@@ -8,11 +8,11 @@ import numpy as np
 
 from vecstore.codecs.dataset import Block, Dataset
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.conversion.options import OnBad
-from vecstore.conversion.ordering import OrderedDump
-from vecstore.conversion.rows import Rows
-from vecstore.conversion.sampler import Drawn, training_rows
-from vecstore.conversion.survey import Survey, kept_batches
+from vecstore.conversion.sources.ordering import OrderedDump
+from vecstore.conversion.survey.sampler import Drawn, training_rows
+from vecstore.conversion.survey.survey import Survey, kept_batches
+from vecstore.conversion.tasks.options import OnBad
+from vecstore.conversion.tasks.rows import Rows
 from vecstore.keys.kind import key_type_of
 from vecstore.keys.packed import PackedKeys
 from vecstore.measure.sample import Sample

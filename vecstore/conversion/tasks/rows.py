@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.checks import sound_rows
-from vecstore.conversion.options import OnBad
+from vecstore.conversion.tasks.options import OnBad
 from vecstore.errors import FormatError
 from vecstore.formats import ReadingOptions, open_dump
 from vecstore.formats.dump import Batch, Dump

@@ -16,8 +16,8 @@ from vecstore.codecs.checks import as_vectors
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.container.document import parse
-from vecstore.conversion.cutting import Cutter, Piece
-from vecstore.conversion.workplace import Workplace
+from vecstore.conversion.shards.cutting import Cutter, Piece
+from vecstore.conversion.shards.workplace import Workplace
 from vecstore.editing.commit import entry_of
 from vecstore.errors import DuplicateKeyError, OptionError, ShapeError
 from vecstore.fields.field import trained_fields

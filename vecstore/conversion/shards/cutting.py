@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.codec import Codec
-from vecstore.conversion.options import TrainedCodec
+from vecstore.conversion.tasks.options import TrainedCodec
 from vecstore.errors import BudgetError
 from vecstore.shard.sizes import COLUMN_BYTES, FIXED_BYTES, bytes_beside
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.conversion.duplicates import Run, ranges_of, same_keys
-from vecstore.conversion.findings import Findings
-from vecstore.conversion.options import OnBad, OnDuplicate
-from vecstore.conversion.part_survey import EXAMPLES, PartFound, PartWork, runs_path, survey_part
-from vecstore.conversion.rows import FilePart, Rows, cleaned
-from vecstore.conversion.sampler import Drawn, Sampler, searched_rows
-from vecstore.conversion.site import Site
+from vecstore.conversion.survey.duplicates import Run, ranges_of, same_keys
+from vecstore.conversion.survey.findings import Findings
+from vecstore.conversion.survey.part_survey import EXAMPLES, PartFound, PartWork, runs_path, survey_part
+from vecstore.conversion.survey.sampler import Drawn, Sampler, searched_rows
+from vecstore.conversion.tasks.options import OnBad, OnDuplicate
+from vecstore.conversion.tasks.rows import FilePart, Rows, cleaned
+from vecstore.conversion.tasks.site import Site
 from vecstore.errors import DuplicateKeyError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.formats.several import joined_digest

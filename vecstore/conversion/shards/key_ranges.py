@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.conversion.site import Site, appearing, digest
+from vecstore.conversion.tasks.site import Site, appearing, digest
 from vecstore.keys.map import KeyMapWriter, Segment, made_segment
 from vecstore.progress import Listener
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.checks import sound_rows
-from vecstore.conversion.findings import Finding, Findings
+from vecstore.conversion.survey.findings import Finding, Findings
 from vecstore.errors import OptionError
 from vecstore.formats import Dump
 from vecstore.keys.packed import PackedKeys

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.mixed.mixed import MixedCodec, MixedSpec
-from vecstore.conversion.options import TrainedCodec
+from vecstore.conversion.tasks.options import TrainedCodec
 
 __all__ = ["SavedCodec"]
 

@@ -8,7 +8,7 @@ from vecstore.codecs.dataset import Dataset
 from vecstore.codecs.mixed.budget import MixedBudget
 from vecstore.codecs.mixed.mixed import MixedCodec, MixedSpec
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.conversion.options import ConversionOptions, TrainedCodec
+from vecstore.conversion.tasks.options import ConversionOptions, TrainedCodec
 from vecstore.measure.advisor import Advice, advise, refuse_dominated
 from vecstore.measure.sample import Sample
 from vecstore.progress import Listener, Step

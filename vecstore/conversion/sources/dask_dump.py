@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vecstore.conversion.arrays import ArrayDump
-from vecstore.conversion.frames import columns_of, vectors_and_keys
+from vecstore.conversion.sources.arrays import ArrayDump
+from vecstore.conversion.sources.frames import columns_of, vectors_and_keys
 from vecstore.errors import OptionError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.formats.several import SeveralDumps

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.checks import as_queries
-from vecstore.conversion.options import ConversionOptions
+from vecstore.conversion.tasks.options import ConversionOptions
 from vecstore.measure.certificate import KS
 from vecstore.measure.neighbours import Asking, Nearest
 from vecstore.measure.recall import forecast

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
 from vecstore.conversion.certification import certify
-from vecstore.conversion.codec_file import SavedCodec
-from vecstore.conversion.options import ConversionOptions, TrainedCodec
-from vecstore.conversion.rows import Rows
-from vecstore.conversion.sampling import dataset_of
-from vecstore.conversion.site import digest, read
-from vecstore.conversion.survey import Survey
-from vecstore.conversion.training import advice_on, train
+from vecstore.conversion.fitting.sampling import dataset_of
+from vecstore.conversion.fitting.training import advice_on, train
+from vecstore.conversion.survey.survey import Survey
+from vecstore.conversion.tasks.codec_file import SavedCodec
+from vecstore.conversion.tasks.options import ConversionOptions, TrainedCodec
+from vecstore.conversion.tasks.rows import Rows
+from vecstore.conversion.tasks.site import digest, read
 from vecstore.measure.sample import Sample
 from vecstore.progress import Listener
 

@@ -16,10 +16,10 @@ from vecstore.codecs.checks import as_queries
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.dataset import Block
 from vecstore.codecs.transforms.normalize import unit
-from vecstore.conversion.arrays import ArrayDump
-from vecstore.conversion.frames import vectors_and_keys
-from vecstore.conversion.sampler import searched_rows
-from vecstore.conversion.sampling import HELD_OUT_ROWS
+from vecstore.conversion.fitting.sampling import HELD_OUT_ROWS
+from vecstore.conversion.sources.arrays import ArrayDump
+from vecstore.conversion.sources.frames import vectors_and_keys
+from vecstore.conversion.survey.sampler import searched_rows
 from vecstore.editing.bucket import lock_of, put_manifest
 from vecstore.editing.commit import commit
 from vecstore.errors import ConflictError, FormatError, OptionError, ShapeError

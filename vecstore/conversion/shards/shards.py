@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.codec import Codec
-from vecstore.conversion.codec_file import SavedCodec
-from vecstore.conversion.cutting import Cutter
-from vecstore.conversion.encoding import Encoded, ShardWork, Source, encode_shard
-from vecstore.conversion.ground_truth import Gathered
-from vecstore.conversion.key_ranges import write_keys
-from vecstore.conversion.options import ConversionOptions, TrainedCodec
-from vecstore.conversion.part_survey import SIZE, sizes_path
-from vecstore.conversion.site import KEPT, Site, digest
-from vecstore.conversion.survey import Survey
-from vecstore.conversion.workplace import Workplace
+from vecstore.conversion.fitting.ground_truth import Gathered
+from vecstore.conversion.shards.cutting import Cutter
+from vecstore.conversion.shards.encoding import Encoded, ShardWork, Source, encode_shard
+from vecstore.conversion.shards.key_ranges import write_keys
+from vecstore.conversion.shards.workplace import Workplace
+from vecstore.conversion.survey.part_survey import SIZE, sizes_path
+from vecstore.conversion.survey.survey import Survey
+from vecstore.conversion.tasks.codec_file import SavedCodec
+from vecstore.conversion.tasks.options import ConversionOptions, TrainedCodec
+from vecstore.conversion.tasks.site import KEPT, Site, digest
 from vecstore.editing.commit import entry_of
 from vecstore.measure.neighbours import Asking
 from vecstore.progress import Listener, Step

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.codec import Codec
-from vecstore.conversion.codec_file import SavedCodec
-from vecstore.conversion.options import OnBad
-from vecstore.conversion.rows import Rows, cleaned
-from vecstore.conversion.site import appearing, appearing_path, digest, read
+from vecstore.conversion.tasks.codec_file import SavedCodec
+from vecstore.conversion.tasks.options import OnBad
+from vecstore.conversion.tasks.rows import Rows, cleaned
+from vecstore.conversion.tasks.site import appearing, appearing_path, digest, read
 from vecstore.keys.kind import KeyType
 from vecstore.measure.neighbours import Asking, Nearest, NearestFinder
 from vecstore.metric import Metric

@@ -1,0 +1,1 @@
+"""What every task of a conversion is told: options, which rows it reads, where it works."""
