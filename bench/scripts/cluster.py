@@ -2,7 +2,8 @@
 
 Parquet files are converted by one process and by clusters of Dask on this machine, each in a process of its own, and
 searched by one process and by four workers. CPU seconds are those of driver and workers together, from the first task
-to the last, one thread each; stores are compared byte by byte. Prints the tables as Markdown.
+to the last, one thread each; stores are compared byte by byte. What processes take from each other's caches is no
+cost of an engine: so many conversions by one process each, at the same time, tell it. Prints the tables as Markdown.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,28 +104,48 @@ def write_files(folder: Path, x: np.ndarray[Any, Any]) -> None:
 
 def converted(folder: Path, rows: int, codec: str, workers: tuple[int, ...]) -> str:
     """Return what conversions cost."""
-    lines, alone = [], 0.0
+    (only,) = _drives(folder, codec, ["0"])
+    alone, lines = sum(only["cpu"]), []
     for count in (0, *workers):
-        store = folder / f"by-{count}.vecs"
-        command = [sys.executable, "-m", __spec__.name, "--drive", str(folder), str(store), codec, str(count)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | ONE_THREAD)
-        found = json.loads(done.stdout.splitlines()[-1])
-        cpu = sum(found["cpu"])
-        alone = alone or cpu
-        same = "" if not count else "yes" if alike(folder / "by-0.vecs", store) else "NO"
+        (found,) = _drives(folder, codec, [str(count)]) if count else [only]
+        apart = _drives(folder, codec, ["0"] * count) if count else [only]
+        cpu, each = sum(found["cpu"]), sum(sum(own["cpu"]) for own in apart) / len(apart)
         lines.append(
             [
                 f"{count} workers of Dask" if count else "one process",
                 f"{cpu:.1f}",
                 f"{cpu / alone:.2f}",
+                f"{each:.1f}",
+                f"{cpu / each:.2f}",
                 f"{found['elapsed_s']:.0f}",
                 f"{found['driver_bytes'] / 1e6:.0f}",
                 f"{max(found['worker_bytes'], default=0) / 1e6:.0f}" if count else "",
-                same,
+                "" if not count else "yes" if alike(Path(only["store"]), Path(found["store"])) else "NO",
             ]
         )
-    header = ["", "CPU s", "beside one", "s", "driver, MB", "largest worker, MB", "same bytes"]
+        for own in [found, *apart]:
+            if own is not only:
+                shutil.rmtree(own["store"])
+    header = ["", "CPU s", "beside one", "as many apart, each", "beside these", "s"]
+    header += ["driver, MB", "largest worker, MB", "same bytes"]
     return f"{rows:,} rows x {DIMENSIONS} in {FILES} Parquet files to {codec}:\n\n{table(header, lines)}"
+
+
+def _drives(folder: Path, codec: str, workers: list[str]) -> list[dict[str, Any]]:
+    """Return what conversions at the same time cost, by so many workers each, and where their stores are."""
+    running = []
+    for count in workers:
+        store = tempfile.mkdtemp(dir=folder, prefix="by-") + "/store.vecs"
+        command = [sys.executable, "-m", __spec__.name, "--drive", str(folder), store, codec, count]
+        environment = os.environ | ONE_THREAD
+        running.append((store, subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)))
+    found = []
+    for store, process in running:
+        told = process.communicate()[0]
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, process.args)
+        found.append(json.loads(told.splitlines()[-1]) | {"store": store})
+    return found
 
 
 def alike(one: Path, other: Path) -> bool:
@@ -190,7 +212,7 @@ def searched(path: Path, x: np.ndarray[Any, Any], codec: str, runs: int) -> str:
     return (
         f"A batch of {QUERIES} queries over {len(x):,} rows of {codec} in {shards} shards, k = 10: "
         f"{alone * 1e3:.0f} ms of CPU in one process, {together * 1e3:.0f} ms in {SEARCH_WORKERS} workers and the "
-        f"driver, {together / alone:.2f} times as much; results {'are equal' if equal else 'DIFFER'}."
+        f"driver, {together / max(alone, 1e-3):.2f} times as much; results {'are equal' if equal else 'DIFFER'}."
     )
 
 

@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from vecstore.conversion.conversion import convert
-from vecstore.conversion.survey.sampler import training_rows
+from vecstore.conversion.survey.duplicates import Run, ranges_of, same_keys
+from vecstore.conversion.survey.part_survey import PartWork, runs_path, survey_part
+from vecstore.conversion.survey.sampler import searched_rows
+from vecstore.conversion.tasks.rows import FilePart
+from vecstore.distributed.crew import silent
 from vecstore.errors import OptionError, require
 from vecstore.keys.map import VALUE_BITS, made_segment
 from vecstore.progress import Step
@@ -21,7 +25,9 @@ from vecstore.store.store import Store
 
 __all__ = ["Plan", "Rates", "made_up", "measure_rates", "plan"]
 
-PROBE_ROWS = 1 << 15  # at least, for what a row takes; training needs as many as it takes of any dump
+SMALL_ROWS = 1 << 11  # of a store that takes hardly more than one without rows
+PROBE_ROWS = 1 << 15  # at least, for what a row takes; measuring needs as many as it searches of any dump
+SAMPLED = (1 << 64) // 32  # the priority below which rows of a large dump are sampled: one in 32
 MAPPED_KEYS = 1 << 18
 CELLS = 1.23  # of a key map, for each key
 SCRATCH_KEY, SCRATCH_ROW = 24 + 8, 4  # bytes that tasks leave to each other: of a key, of a row
@@ -221,15 +227,15 @@ def _makespan(total_s: float, tasks: int, workers: int) -> float:
 
 def measure_rates(spec: str, dimensions: int, *, key_bytes: int = 16) -> Rates:
     """Convert made-up vectors, and return what that took."""
-    rows = max(training_rows(dimensions), PROBE_ROWS)
+    rows = max(searched_rows(dimensions), PROBE_ROWS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dump = made_up(folder / "probe.parquet", rows, dimensions, key_bytes)
-        small = made_up(folder / "small.parquet", 2048, dimensions, key_bytes)
-        convert(small, folder / "small.vecs", spec, accept_dominated=True)  # what is loaded and compiled once
-        clock = _Clock()
-        convert(dump, folder / "probe.vecs", spec, accept_dominated=True, progress=clock)
-        spent = clock.stopped("encoding")
+        small = made_up(folder / "small.parquet", SMALL_ROWS, dimensions, key_bytes)
+        _spent(small, folder / "small.vecs", spec)  # what is loaded and compiled once
+        of_few, spent = _spent(small, folder / "small.vecs", spec), _spent(dump, folder / "probe.vecs", spec)
+        # Without what a store takes, however many rows it has, which is no more than half.
+        encoding_s = max(spent["encoding"] - of_few["encoding"], spent["encoding"] / 2) / (rows - SMALL_ROWS)
         with Store(folder / "probe.vecs") as store:
             size = store.info()["bytes"]
         growing = sum(part for label, part in size["parts"].items() if label not in FIXED_PARTS)
@@ -237,8 +243,8 @@ def measure_rates(spec: str, dimensions: int, *, key_bytes: int = 16) -> Rates:
             spec,
             dimensions,
             key_bytes,
-            spent["reading"] / rows,
-            spent["encoding"] / rows,
+            _reading_s(dump, keyed=key_bytes > 0) / rows,
+            encoding_s,
             _mapping_s(),
             sum(own for stage, own in spent.items() if stage not in ("reading", "encoding")),
             growing / rows,
@@ -246,6 +252,13 @@ def measure_rates(spec: str, dimensions: int, *, key_bytes: int = 16) -> Rates:
             size["stored"] - growing,
             dump.stat().st_size / rows,
         )
+
+
+def _spent(dump: Path, store: Path, spec: str) -> dict[str, float]:
+    """Return the CPU seconds of a conversion by stage."""
+    clock = _Clock()
+    convert(dump, store, spec, accept_dominated=True, force=True, progress=clock)
+    return clock.stopped("encoding")
 
 
 class _Clock:
@@ -266,7 +279,19 @@ class _Clock:
         return dict(self._spent)
 
 
-def made_up(path: Path, rows: int, dimensions: int, key_bytes: int, *, first: int = 0) -> Path:
+def _reading_s(dump: Path, *, keyed: bool) -> float:
+    """Return the CPU seconds of the survey of a file of which, as of a large dump's, few rows are sampled."""
+    about: Any = {"several": True, "on_bad": "error", "seed": 0, "limit": SAMPLED, "sized": True}
+    start = time.process_time()
+    found = survey_part(PartWork(0, FilePart(dump, {}), directory=dump.parent, **about), silent)
+    for some in ranges_of([Run(runs_path(dump.parent, 0), 0)], found.rows) if keyed else ():
+        same_keys(some, silent)
+    return time.process_time() - start
+
+
+def made_up(
+    path: Path, rows: int, dimensions: int, key_bytes: int, *, first: int = 0, group_rows: int = 1 << 14
+) -> Path:
     """Write vectors whose spectrum falls off as that of embeddings does, around some centres; keys count from first."""
     pa, pq = (require(name, purpose="measuring a conversion") for name in ("pyarrow", "pyarrow.parquet"))
     rng = np.random.default_rng(first)
@@ -276,7 +301,7 @@ def made_up(path: Path, rows: int, dimensions: int, key_bytes: int, *, first: in
     columns = {"vector": pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), dimensions)}
     if key_bytes:
         columns = {"key": pa.array([f"{row:x}".zfill(key_bytes) for row in range(first, first + rows)])} | columns
-    pq.write_table(pa.table(columns), path, row_group_size=1 << 14)
+    pq.write_table(pa.table(columns), path, row_group_size=group_rows)
     return path
 
 

@@ -22,8 +22,9 @@ RATES = Rates("sq:8", 100, 16, 4e-6, 6e-6, 5e-7, 3.0, 125.0, 100.0, 100_000, 430
 def rates():
     """Return rates of a small conversion that really runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(capacity, "training_rows", lambda dimensions: 3000)
+        patch.setattr(capacity, "searched_rows", lambda dimensions: 3000)
         patch.setattr(capacity, "PROBE_ROWS", 3000)
+        patch.setattr(capacity, "SMALL_ROWS", 500)
         patch.setattr(capacity, "MAPPED_KEYS", 5000)
         return capacity.measure_rates("sq:8", 24, key_bytes=8)
 
