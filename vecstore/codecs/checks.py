@@ -30,8 +30,7 @@ def as_vectors(x: ArrayLike, dimensions: int | None = None) -> Floats:
     else:
         with np.errstate(over="ignore"):
             vectors = np.ascontiguousarray(given, np.float32)
-    sound = sound_rows(vectors)
-    if not sound.all():
+    if not _sound(vectors) and not (sound := sound_rows(vectors)).all():
         row = int(np.flatnonzero(~sound)[0])
         if np.isfinite(vectors[row]).all():
             raise ShapeError(f"row {row} holds a value beyond {LARGEST:g}; scale the vectors")
@@ -66,9 +65,15 @@ def check_seed(seed: int) -> None:
 
 def sound_rows(x: Floats) -> NDArray[np.bool_]:
     """Return which rows hold numbers from -LARGEST to LARGEST only: no NaN, no infinity, no overflow later: (n,)."""
-    if x.flags.c_contiguous:
-        numbers = x.reshape(-1)
-        squares = float(np.einsum("i,i->", numbers, numbers))  # not a BLAS, whose threads go on turning afterwards
-        if squares <= LARGEST**2 / 2:  # not where there is a NaN; half, as sums are rounded
-            return np.ones(len(x), bool)
+    if _sound(x):
+        return np.ones(len(x), bool)
     return np.asarray((np.abs(x) <= LARGEST).all(axis=1))
+
+
+def _sound(x: Floats) -> bool:
+    """Return whether all rows are seen to be sound at once; a few large values hide that."""
+    if not x.flags.c_contiguous:
+        return False
+    numbers = x.reshape(-1)
+    squares = float(np.einsum("i,i->", numbers, numbers))  # not a BLAS, whose threads go on turning afterwards
+    return squares <= LARGEST**2 / 2  # not where there is a NaN; half, as sums are rounded

@@ -56,6 +56,7 @@ __all__ = [
     "score_numbers",
     "score_tiles",
     "score_trellis",
+    "sort_heaps",
     "split_rows",
     "string_numbers",
     "subword_ids",
@@ -126,6 +127,7 @@ maxsim_cells = Entry("centroids.maxsim_cells", "level, (i8, i8), CENTROIDS, i8[:
 gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")
 offer_all = Entry("heap.offer_all", "f4[:, ::1], i8[::1], HEAP", "f4[:, :], i8[::1], HEAP", "f8[:, :], i8[::1], HEAP")
 offer_listed = Entry("heap.offer_listed", "f8[::1], i8[::1], i8[::1], HEAP")
+sort_heaps = Entry("heap.sort_heaps", "HEAP")
 _QUERY = "LISTS, i8[::1], f8[::1]"  # and which lists, and by what their codes are multiplied
 bound_segments = Entry("sparse.bound_segments", f"{_QUERY}, out(f8[::1])")
 scan_lists = Entry("sparse_scan.scan_lists", f"{_QUERY}, i8[::1], f8[::1], i8, u4[::1], HEAP, i8")

@@ -8,7 +8,7 @@ from numba import njit
 from vecstore.kernels.arguments import Heap
 from vecstore.kernels.borrowing import borrowing
 
-__all__ = ["all_bounded", "bound_of", "offer_all", "offer_listed", "push"]
+__all__ = ["all_bounded", "bound_of", "offer_all", "offer_listed", "push", "sort_heaps"]
 
 TOGETHER = 64  # scores of which hardly ever one reaches the floor
 
@@ -30,15 +30,21 @@ def push(scores, rows, size, score, row):
             i = parent
         scores[i], rows[i] = score, row
         return size + 1
-    if not (score > scores[0] or (score == scores[0] and row < rows[0])):
-        return size
+    if score > scores[0] or (score == scores[0] and row < rows[0]):
+        replace_root(scores, rows, k, score, row)
+    return size
+
+
+@borrowing
+def replace_root(scores, rows, size, score, row):
+    """Put a row in the place of the worst one of a heap."""
     i = 0
     while True:  # move worse children up
         child = 2 * i + 1
-        if child >= k:
+        if child >= size:
             break
         other = child + 1
-        if other < k and (
+        if other < size and (
             scores[other] < scores[child] or (scores[other] == scores[child] and rows[other] > rows[child])
         ):
             child = other
@@ -47,7 +53,18 @@ def push(scores, rows, size, score, row):
         scores[i], rows[i] = scores[child], rows[child]
         i = child
     scores[i], rows[i] = score, row
-    return size
+
+
+@borrowing
+def sort_heaps(heaps):
+    """Leave every query's rows best first, and equal scores in row order."""
+    heap = Heap(*heaps)
+    for q in range(len(heap.sizes)):
+        scores, rows = heap.scores[q], heap.rows[q]
+        for end in range(heap.sizes[q] - 1, 0, -1):  # the worst of those before goes to the end
+            score, row = scores[end], rows[end]
+            scores[end], rows[end] = scores[0], rows[0]
+            replace_root(scores, rows, end, score, row)
 
 
 @njit(inline="always")

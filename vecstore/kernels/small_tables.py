@@ -18,8 +18,9 @@ from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.heap import bound_of
 from vecstore.kernels.nibble import first_table, nibble_sums
 from vecstore.kernels.simd import name_of, number_of
+from vecstore.kernels.table_entries import TOGETHER, span_of, write_bytes, write_digits
 
-__all__ = ["SmallTables", "empty_tables", "layout_of", "refined", "renew", "set_threshold"]
+__all__ = ["SmallTables", "empty_tables", "expected", "layout_of", "refined", "renew", "set_threshold"]
 
 LINE = 64  # bytes of a cache line, at which tables begin
 
@@ -33,6 +34,8 @@ class SmallTables(NamedTuple):
         The latter are empty without second digits.
     steps : int
         How many the second digit divides a step of the first into.
+    seen : (q, 3) float64
+        Of the rows scored before there are tables: how many, the sum of their scores, and that of their squares.
     made_for : (q,) float64
         The bound that a query's were made for; -inf until they are.
     base, worth : (q,) float64
@@ -42,13 +45,12 @@ class SmallTables(NamedTuple):
         Room for the least entries of a query's tables.
     sums : (2, 32) int32
         Room for the sums of a tile.
-    values : (2, entries) float64
-        Room for the exact entries of a table.
     """
 
     entries: NDArray[np.uint8]
     digits: NDArray[np.uint8]
     steps: int
+    seen: NDArray[np.float64]
     made_for: NDArray[np.float64]
     base: NDArray[np.float64]
     worth: NDArray[np.float64]
@@ -56,7 +58,6 @@ class SmallTables(NamedTuple):
     thresholds: NDArray[np.int32]
     lowest: NDArray[np.float64]
     sums: NDArray[np.int32]
-    values: NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)
@@ -65,13 +66,16 @@ def empty_tables(layout, queries, terms, two_digits):
     count, entries = terms.shape[1], terms.shape[2]
     group = layout[0]
     query_bytes = 256 * count if entries == 256 else -(-count // (2 * group)) * group * 32
-    made_for = np.empty(queries)
+    made_for, seen = np.empty(queries), np.empty((queries, 3))
     for q in range(queries):
         made_for[q] = -np.inf
+        for i in range(3):
+            seen[q, i] = 0
     return SmallTables(
         zeros(queries * query_bytes),
         zeros(queries * query_bytes if two_digits else 0),
         max(min(layout[1], layout[2] // count), 1),  # sums of second digits must not overflow
+        seen,
         made_for,
         np.empty(queries),
         np.empty(queries),
@@ -79,7 +83,6 @@ def empty_tables(layout, queries, terms, two_digits):
         np.empty(queries, np.int32),
         np.empty(count),
         np.empty((2, 32), np.int32),
-        np.empty((2, entries)),
     )
 
 
@@ -106,15 +109,47 @@ def _layout_of(bits, level):
 
 
 @borrowing
-def renew(q, layout, queries, heap, small):
-    """Make the tables of a query where what was learned makes better ones, and set its threshold."""
+def renew(q, layout, queries, heap, small, rank):
+    """Make the tables of a query where what was learned makes better ones, and set its threshold.
+
+    The first ones are made for what the bound will be at the end: when all rows were seen, of which one in `rank` is
+    wanted.
+    """
     bound, made_for = bound_of(q, heap), small.made_for[q]
     lengths = queries.least, queries.largest
-    if made_for == -np.inf or (queries.kind == UNIT and gain(bound, made_for, lengths) > small.worth[q]):
-        weights = combination(queries.kind, bound, queries.biases[q], queries.norm_bias, lengths)
-        fill(q, layout, queries.terms[q], queries.norm_terms, weights, small)
-        small.made_for[q] = bound
+    if made_for == -np.inf:
+        hoped = expected(small.seen[q], rank)
+        made_for = hoped if queries.kind == UNIT and hoped > max(bound, 0.0) else bound
+    elif queries.kind == UNIT and abs(gain(bound, made_for, lengths)) > small.worth[q]:
+        made_for = bound
+    if made_for != small.made_for[q]:
+        weights = combination(queries.kind, made_for, queries.biases[q], queries.norm_bias, lengths)
+        fill(q, layout, queries, weights, small)
+        small.made_for[q] = made_for
     set_threshold(q, bound, queries, small)
+
+
+@borrowing
+def expected(seen, rank):
+    """Return a score that about one in `rank` rows reaches, by some that were seen; -inf where that is not known.
+
+    As if scores were normal.
+    """
+    count = seen[0]
+    if count < 2 or rank < 4:
+        return -np.inf
+    mean, twice = seen[1] / count, 2 * logarithm(rank)
+    deviations = np.sqrt(twice) - logarithm(2 * np.pi * twice) / (2 * np.sqrt(twice))
+    return mean + deviations * np.sqrt(max(seen[2] / count - mean * mean, 0.0))
+
+
+@njit(inline="always")
+def logarithm(x):
+    """Return the natural one of a number from one on, to a twentieth: a library of kernels can call no other."""
+    found = 0.0
+    while x > 2:
+        x, found = x / 2, found + 0.6931
+    return found + (x - 1) * 0.6931
 
 
 @borrowing
@@ -124,7 +159,7 @@ def set_threshold(q, bound, queries, small):
     if queries.kind != UNIT:
         needed = bound
     elif made_for > 0:  # q . x - B |x| has to reach (bound - B) |x|
-        needed = (bound - made_for) * queries.least
+        needed = (bound - made_for) * (queries.least if bound > made_for else queries.largest)
     # A part in a million covers the rounding of what comes before.
     small.needed[q] = (needed - small.base[q]) / small.worth[q] - 1e-6
     small.thresholds[q] = np.int32(min(max(np.ceil(small.needed[q]), -1.0), 2.0**31 - 1))
@@ -173,67 +208,35 @@ def gain(bound, made_for, lengths):
 
 
 @borrowing
-def fill(q, layout, terms, norm_terms, weights, small):
+def fill(q, layout, queries, weights, small):
     """Write the tables of a query, and what a sum of their entries stands for."""
     group, most, most_sum = layout
     a, b, base = weights
-    count, entries = terms.shape
-    queries, lowest = len(small.base), small.lowest
-    query_bytes = len(small.entries) // queries
-    values, widest, total = small.values, 0.0, 0.0
+    count, entries = queries.terms.shape[1:]
+    total_queries, query_bytes = len(small.base), len(small.entries) // len(small.base)
+    terms = queries.terms.ctypes.data + 4 * q * count * entries
+    norm_terms = queries.norm_terms.ctypes.data if len(queries.norm_terms) else terms
+    lowest, widest, total = small.lowest, 0.0, 0.0
     for j in range(count):
-        join(a, terms[j], b, norm_terms, j, values[0])
-        low, high = least_and_largest(values)
+        at = 4 * j * entries
+        low, high = np.inf, -np.inf
+        for i in range(at, at + 4 * entries, 4 * TOGETHER):
+            some: tuple[float, float] = span_of(terms + i, norm_terms + i, a, b)
+            low, high = min(low, some[0]), max(high, some[1])
         lowest[j] = low
         base += low
         widest, total = max(widest, high - low), total + (high - low)
     # Rounding up adds at most one to each entry.
     unit = max(widest / (most - 1), total / max(most_sum - count, 1), 1e-300)
     small.base[q], small.worth[q], each = base, unit, 1 / unit
+    written, digits = small.entries.ctypes.data, small.digits.ctypes.data
     for j in range(count):
-        at = table_at(q, queries, j, entries, group, query_bytes)
-        join(a, terms[j], b, norm_terms, j, values[0])
-        write(values[0], lowest[j], each, small.entries[at : at + entries])
-        for i in range(entries if len(small.digits) else 0):
-            exact = (values[0, i] - lowest[j]) * each
-            small.digits[at + i] = np.uint8(np.floor((np.ceil(exact) - exact) * small.steps))
-
-
-# The loops of these three are such that compilers make vectors of them.
-
-
-@borrowing
-def join(a, terms, b, norm_terms, j, values):
-    """Write what the entries of table j add to what has to reach a threshold."""
-    if b == 0:
-        for i in range(len(values)):
-            values[i] = a * terms[i]
-    else:
-        norms = norm_terms[j]
-        for i in range(len(values)):
-            values[i] = a * terms[i] + b * norms[i]
-
-
-@borrowing
-def least_and_largest(values):
-    """Return the least and the largest of values[0], by halving; both lines are overwritten."""
-    lows, highs = values[0], values[1]
-    half = len(lows)
-    for i in range(half):
-        highs[i] = lows[i]
-    while half > 1:
-        half >>= 1
-        for i in range(half):
-            lows[i] = lows[i] if lows[i] < lows[half + i] else lows[half + i]
-            highs[i] = highs[i] if highs[i] > highs[half + i] else highs[half + i]
-    return lows[0], highs[0]
-
-
-@borrowing
-def write(values, least, each, out):
-    """Write values as bytes, rounded up."""
-    for i in range(len(values)):
-        out[i] = np.uint8(np.int32(np.ceil((values[i] - least) * each)))
+        place = table_at(q, total_queries, j, entries, group, query_bytes)
+        for i in range(0, entries, TOGETHER):
+            at = 4 * (j * entries + i)
+            write_bytes(terms + at, norm_terms + at, a, b, lowest[j], each, written + place + i)
+            if len(small.digits):
+                write_digits(terms + at, norm_terms + at, a, b, lowest[j], each, small.steps, digits + place + i)
 
 
 @njit(inline="always")

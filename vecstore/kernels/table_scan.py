@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from vecstore.kernels.arguments import PRODUCT, SQUARED, Heap, TableQueries, Tiles
 from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.byte import byte_masks
-from vecstore.kernels.heap import all_bounded, push
+from vecstore.kernels.heap import all_bounded, bound_of, push
 from vecstore.kernels.nibble import nibble_masks
 from vecstore.kernels.simd import number_of
-from vecstore.kernels.small_tables import empty_tables, layout_of, refined, renew, set_threshold
+from vecstore.kernels.small_tables import empty_tables, expected, layout_of, refined, renew, set_threshold
 
 CHUNK = 8  # tiles between two looks at the thresholds
 FEW_QUERIES = 3  # up to so many have little to do with each tile, and take longer chunks: of so many
 LONG_CHUNK = 1 << 19  # bytes of code
-FIRST_REFILL = 256  # rows after which tables are made anew for what was learned; next at twice as many, and so on
+FIRST_LOOK = 64  # tiles of which those rows are scored first that may well be among the best
+FIRST_REFILL = 4096  # rows after which tables are made anew for what was learned; next at four times as many
 OVERRUN = 96  # bytes behind a tile that a kernel may read
 NOTHING = 1e-30  # |x|^2 up to which a vector counts as zero, and its score as 0
 
@@ -50,29 +51,34 @@ def scan_tiles(bits, level, where, asked, found, ranges, allowed):
     if count <= FEW_QUERIES and not len(allowed):
         longest = max(LONG_CHUNK // tile_bytes, CHUNK)
     masks, spare = np.empty((count, longest), np.uint32), np.empty(longest * tile_bytes + OVERRUN, np.uint8)
-    exact, passed, refill, ready = 0, 0, 0, False
+    exact, passed, refill, ready, rows = 0, 0, 0, False, 0
+    for each in range(len(ranges)):
+        rows += ranges[each, 1] - ranges[each, 0]
+    rank = rows / heap.scores.shape[1]
     for each in range(len(ranges)):
         first, last = ranges[each, 0], ranges[each, 1]
         row = first & ~31
         while row < last:
             # Short chunks at first, while each row that is scored raises the thresholds: an eighth of what was passed.
             block_end = (row // tiles.block_rows + 1) * tiles.block_rows
-            stop = min(last, block_end, row + 32 * min(max(passed >> 8, 1), longest))
+            ready = ready or all_bounded(heap)
+            first_look = ready and not refill
+            stop = min(last, block_end, row + 32 * min(FIRST_LOOK if first_look else max(passed >> 8, 1), longest))
             wide = (stop - row + 31) >> 5
             if len(allowed) and not some_of(allowed, row >> 5, wide):
                 row = stop
                 continue
             codes, start = readable(tiles, row, wide, spare)
             chunk = Chunk(codes, start, tile_bytes, row, max(first, row), stop)
-            if not ready:
-                ready = all_bounded(heap)
             if ready:
                 if passed >= refill:
                     refill = max(4 * passed, FIRST_REFILL)
                     for q in range(count):
-                        renew(q, layout, queries, heap, small)
-                own = len(small.entries) // count
-                tile_masks(bits, level, codes, start, tile_bytes, wide, small.entries, own, small.thresholds, masks)
+                        renew(q, layout, queries, heap, small, rank)
+                if first_look:
+                    exact += look_first(bits, level, layout, chunk, wide, masks, queries, small, heap, allowed)
+                else:
+                    mark(bits, level, chunk, wide, small, masks)
             for q in range(count):
                 if ready and not some_of(masks[q], 0, wide):
                     continue
@@ -80,6 +86,40 @@ def scan_tiles(bits, level, where, asked, found, ranges, allowed):
             passed += stop - row
             row = stop
     return exact
+
+
+@njit(cache=True, nogil=True)
+def look_first(bits, level, layout, chunk, wide, masks, queries, small, heap, allowed):
+    """Score rows that are likely to be among the best of a chunk, and mark the others that may still matter.
+
+    What these rows score, all others have to reach. Return how many they were.
+    """
+    count, exact, hopeful, likely = len(heap.sizes), 0, False, np.empty(masks.shape, np.uint32)
+    for q in range(count):
+        bound, hoped = bound_of(q, heap), expected(small.seen[q], 32 * wide / heap.scores.shape[1])
+        hopeful |= hoped > bound
+        set_threshold(q, max(hoped, bound), queries, small)
+    if not hopeful:
+        mark(bits, level, chunk, wide, small, masks)
+        return 0
+    mark(bits, level, chunk, wide, small, likely)
+    for q in range(count):
+        exact += offer_chunk(level, layout, q, True, chunk, likely, queries, small, heap, allowed)
+        set_threshold(q, bound_of(q, heap), queries, small)
+    mark(bits, level, chunk, wide, small, masks)
+    for q in range(count):
+        for i in range(wide):
+            masks[q, i] &= ~likely[q, i]
+    return exact
+
+
+@njit(cache=True, nogil=True)
+def mark(bits, level, chunk, wide, small, masks):
+    """Mark the rows of a chunk whose sums reach the thresholds."""
+    own = len(small.entries) // len(small.thresholds)
+    tile_masks(
+        bits, level, chunk.codes, chunk.start, chunk.tile_bytes, wide, small.entries, own, small.thresholds, masks
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -100,7 +140,7 @@ def offer_chunk(level, layout, q, ready, chunk, masks, queries, small, heap, all
     """Score the rows of a chunk that may matter to a query, and offer them; return how many."""
     codes, scores, rows = chunk.codes, heap.scores[q], heap.rows[q]
     terms, norm_terms, bias, norm_bias = queries.terms[q], queries.norm_terms, queries.biases[q], queries.norm_bias
-    size, floor, exact = heap.sizes[q], heap.floors[q], 0
+    size, floor, exact, seen = heap.sizes[q], heap.floors[q], 0, small.seen[q]
     for i in range((chunk.stop - chunk.row + 31) >> 5):
         mask = masks[q, i] if ready else np.uint32(0xFFFFFFFF)
         if len(allowed):
@@ -113,6 +153,8 @@ def offer_chunk(level, layout, q, ready, chunk, masks, queries, small, heap, all
             if mask & np.uint32(1) and row < chunk.stop:
                 found = score(codes, at, terms, norm_terms, bias, norm_bias, queries.kind)
                 exact += 1
+                if not ready:
+                    seen[0], seen[1], seen[2] = seen[0] + 1, seen[1] + found, seen[2] + found * found
                 if found >= floor:
                     before = scores[0]
                     size = push(scores, rows, size, found, row)

@@ -187,7 +187,7 @@ class Batch:
                 heaps[mine] = TopK(len(floors), k)
             self._over(scanners[piece.number], piece, heaps[mine], raised)
 
-        over_items(over, self._pieces(scanners, each=1 if repeatable else PIECES_EACH))
+        over_items(over, self.pieces(scanners, each=1 if repeatable else PIECES_EACH))
         for (_, number), found in heaps.items():
             found.rows = scanners[number].codes.part.rows_at(found.rows)
             if number:
@@ -355,7 +355,7 @@ class Batch:
             allowed = self.selection.bits(piece.number, scanner.codes.part)
             scanner.over(piece.ranges, best, floors=floors, allowed=allowed)
 
-    def _pieces(self, scanners: Sequence[Scanner], *, each: int) -> list[Piece]:
+    def pieces(self, scanners: Sequence[Scanner], *, each: int = PIECES_EACH) -> list[Piece]:
         """Cut the rows of all sections into pieces, `each` for every thread that is worth it."""
         looked_at = [self._looked_at(scanner, number) for number, scanner in enumerate(scanners)]
         rows = list(map(length_of, looked_at))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -35,13 +34,10 @@ class NumberScanner(Scanner):
 
     def __init__(self, codes: LayerCodes, ranking: Ranking, numbers: Numbers, lengths: Lengths | None) -> None:
         super().__init__(codes, ranking)
-        affine = codes.layer.affine
-        z_weights = affine.weights(ranking.queries)
-        self._dtype = numbers.dtype
-        self._weights = np.ascontiguousarray(z_weights * numbers.scale)
-        biases = ranking.queries @ affine.offset.astype(np.float64) + z_weights @ numbers.offset.astype(np.float64)
-        self._biases: NDArray[np.float64] = np.asarray(biases, np.float64)
-        self._lengths = lengths or (0.0, 0.0)
+        self._numbers, self._dtype, self._lengths = numbers, numbers.dtype, lengths or (0.0, 0.0)
+        offsets = codes.layer.affine.offset, numbers.offset
+        self._offset, self._numbers_offset = (offset.astype(np.float64) for offset in offsets)
+        self._ask(ranking)
         self._norm_weights, self._norm_bias = (
             codes.layer.norm_weights if ranking.raw != "product" else _no_norms(numbers)
         )
@@ -56,19 +52,29 @@ class NumberScanner(Scanner):
             return None
         return cls(codes, ranking, numbers, lengths)
 
+    def _ask(self, ranking: Ranking) -> None:
+        z_weights = self.codes.layer.affine.weights(ranking.queries)
+        self.ranking, self._weights = ranking, np.ascontiguousarray(z_weights * self._numbers.scale)
+        biases = ranking.queries @ self._offset + z_weights @ self._numbers_offset
+        self._biases: NDArray[np.float64] = np.asarray(biases, np.float64)
+
+    def asking(self, ranking: Ranking) -> NumberScanner:
+        other = self._without("_rounded")
+        other._ask(ranking)
+        return other
+
     def moved(self, products: Floats, square: float, weights: Floats) -> NumberScanner:
         """Return the same for rows to which a vector c is added.
 
         products (q,) are q . c. |x|^2 gets larger by `square` and weights (d,) . z, z being what the numbers stand for.
         """
-        moved = copy(self)
+        moved = self._without()
         moved.__dict__["_rounded"] = self._rounded  # made once, here
         moved._biases = self._biases + products
-        numbers = self.codes.layer.quantizer.numbers
-        if self.ranking.raw != "product" and numbers is not None:
+        if self.ranking.raw != "product":
             moved._norm_weights = self._norm_weights.copy()
-            moved._norm_weights[0] += weights * numbers.scale
-            moved._norm_bias = self._norm_bias + square + float(weights @ numbers.offset)
+            moved._norm_weights[0] += weights * self._numbers.scale
+            moved._norm_bias = self._norm_bias + square + float(weights @ self._numbers.offset)
         return moved
 
     def over(self, ranges: Ranges, best: TopK, *, floors: NDArray[np.float64], allowed: NDArray[np.uint32]) -> None:

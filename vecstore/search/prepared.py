@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +39,8 @@ class Prepared:
         Whether a search by a metric decodes all rows, noted by the first one that asked.
     exact : dict
         Whether a search by a metric finds the best rows without rescoring; likewise.
+    singles : dict
+        What is made once for searches of one vector after another, by kind of search; see `single`.
     dead : (n,) int64
         Numbers of rows that no search finds, rising.
     measured : mapping, optional
@@ -58,6 +60,7 @@ class Prepared:
         self._oversampling: dict[float | None, int] = {}
         self.decoded: dict[SearchMetric, bool] = {}
         self.exact: dict[SearchMetric, bool] = {}
+        self.singles: dict[Hashable, Any] = {}
         self._plans: dict[tuple[float | None, int | str], Plan] = {}
 
     @property

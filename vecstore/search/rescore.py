@@ -51,6 +51,9 @@ class Rescore(Strategy):
     def reached(self, batch: Batch, k: int) -> NDArray[np.float64] | None:
         return batch.sampled_floors(batch.fast_scanners(wanted=k), self._wanted(batch, k), check=True)
 
+    def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:
+        return (0, self._wanted(batch, k)) if self.fine == 0 else None
+
     def _scanned(self, batch: Batch, k: int, *, ordered: bool) -> TopK:
         everything = np.full(len(batch.rescored), -np.inf)
         return batch.best(batch.fast_scanners(wanted=k), self._wanted(batch, k), everything, ordered=ordered)

@@ -29,6 +29,9 @@ class Scan(RangeStrategy):
     def reached(self, batch: Batch, k: int) -> NDArray[np.float64] | None:
         return batch.sampled_floors(self._scanners(batch, k), k, check=True)
 
+    def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:
+        return None if self.approximate else (self.layer, 0)
+
     def _scanners(self, batch: Batch, k: int) -> list[Scanner]:
         return batch.fast_scanners(wanted=k) if self.approximate else batch.exact_scanners(self.layer)
 

@@ -18,6 +18,7 @@ from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.request import Request
 from vecstore.search.resolve import cells_to_probe, resolve_range
+from vecstore.search.single import known_single, note_single
 from vecstore.search.topk import TopK
 
 __all__ = ["best_of", "find", "find_all", "find_candidates", "reached", "score_rows"]
@@ -47,6 +48,9 @@ def find(
         In the metric's scores, larger being better: a distance has its sign changed.
     (q,) int64
     """
+    alone = len(queries) == 1 and least == -np.inf
+    if alone and (single := known_single(prepared, options, k)) is not None:
+        return single.find(queries)
     request = Request(prepared, options, k, len(queries))
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
@@ -54,6 +58,8 @@ def find(
         found = request.strategy.find(batch, request.wanted, batch.ranking.floors(least))
         found.scores = batch.ranking.final(found.scores)
         found.rows = prepared.numbered(found.rows)
+        if alone:
+            note_single(request, batch)
         return request.left(found), batch.rescored
 
     if len(queries) == 1:

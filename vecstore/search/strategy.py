@@ -40,6 +40,13 @@ class Strategy(ABC):
         """Return raw scores (q,) that enough rows are likely to reach in the scan, by a sample; None if not known."""
         return None
 
+    def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:
+        """Return what `find` does for one query where that is one scan.
+
+        Of which layer, and how many rows are then scored again, exactly; 0 for none. None where it does other things.
+        """
+        return None
+
     def without_plan(self) -> Strategy:
         """Return the strategy that passes over no row because of its first bytes."""
         return self

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +29,8 @@ class TableScanner(Scanner):
         self, codes: LayerCodes, ranking: Ranking, terms: Floats, norms: tuple[Floats, float], lengths: Lengths | None
     ) -> None:
         super().__init__(codes, ranking)
-        self._terms, (self._norm_terms, self._norm_bias) = terms, norms
-        self._biases = (ranking.queries @ codes.layer.affine.offset).astype(np.float64)
+        (self._norm_terms, self._norm_bias), self._offset = norms, codes.layer.affine.offset
+        self._ask(ranking, terms)
         if lengths is None and ranking.raw == "unit":
             sums = [side.sum(dtype=np.float64) for side in (norms[0].min(axis=1), norms[0].max(axis=1))]
             least, largest = (float(np.sqrt(max(norms[1] + side, 0.0))) for side in sums)
@@ -53,13 +51,25 @@ class TableScanner(Scanner):
             return None
         return cls(codes, ranking, np.ascontiguousarray(terms), norms, lengths)
 
+    def _ask(self, ranking: Ranking, terms: Floats) -> None:
+        self.ranking, self._terms = ranking, terms
+        self._biases = (ranking.queries @ self._offset).astype(np.float64)
+
+    def asking(self, ranking: Ranking) -> TableScanner | None:
+        layer = self.codes.layer
+        terms = layer.quantizer.tables(layer.affine.weights(ranking.queries))
+        assert terms is not None  # of the same codes as before
+        other = self._without()
+        other._ask(ranking, np.ascontiguousarray(terms))
+        return other
+
     def moved(self, products: Floats, square: float, terms: Floats | None) -> TableScanner:
         """Return the same for rows to which a vector c is added.
 
         products (q,) are q . c. |x|^2 gets larger by `square` and a sum of `terms`, which are tables like the others;
         None for a ranking by products.
         """
-        moved = copy(self)
+        moved = self._without()
         moved._biases = self._biases + products
         if terms is not None:
             moved._norm_terms, moved._norm_bias = self._norm_terms + terms, self._norm_bias + square
@@ -91,6 +101,9 @@ class TableScanner(Scanner):
 
 class HammingScanner(TableScanner):
     """By the number of bits in which codes differ from those of the queries (symmetric)."""
+
+    def asking(self, ranking: Ranking) -> None:
+        return None
 
     def __init__(self, codes: LayerCodes, ranking: Ranking) -> None:
         self._own = codes.layer.encode(ranking.queries)

@@ -11,6 +11,9 @@ from vecstore.kernels.arguments import Heap
 __all__ = ["TopK"]
 
 
+NO_FLOORS = np.empty(0)
+
+
 class TopK:
     """Scores and rows of up to k rows a query.
 
@@ -59,12 +62,8 @@ class TopK:
         self.sizes = (self.rows >= 0).sum(axis=1)
 
     def sort(self) -> None:
-        """Leave what was collected as `merge` does."""
-        if len(self.sizes) == 1:
-            order = np.lexsort((self.rows[0], -self.scores[0]))
-            self.scores, self.rows = self.scores[:, order], self.rows[:, order]
-        else:
-            self.merge(TopK(len(self.sizes), 0))
+        """Leave heaps as `merge` does."""
+        entries.sort_heaps(self.heap(NO_FLOORS))
 
     def put(self, query: int, scores: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
         """Set what was found for a query: the best k of scores (n,) of rows (n,)."""

@@ -24,6 +24,7 @@ from vecstore.search.trellis import Stage, Trellis
 
 __all__ = ["TrellisScanner"]
 
+OF_QUERIES = "_feature_weights", "_exactly", "_centroid_products"  # what is found out once for a scanner's queries
 EXPECTED = 4.0  # standard deviations by which the best rows score above the mean: tables are made for them
 
 # How many rows there are, and mean and variance (q,) of what differs from row to row.
@@ -51,6 +52,10 @@ class TrellisScanner(Scanner):
         self._trellis, self._coefficients, self._wanted = trellis, trellis.coefficients, wanted
         # In cells all bytes are scanned: how scores of first bytes vary is not known there.
         self._plan = plan if trellis.codes.cells is None else Plan()
+        self._ask(ranking)
+
+    def _ask(self, ranking: Ranking) -> None:
+        self.ranking = ranking
         self._weights, biases = self._coefficients.weights(ranking.queries)
         self._biases = biases[:, None]  # [query, cell]: what is added to the products of a cell's rows
         self._scanned: Raw = ranking.raw
@@ -60,6 +65,12 @@ class TrellisScanner(Scanner):
         queries, stages = len(self._weights), len(self._plan.sizes) + 1
         self._made_for, self._limits = np.zeros((stages, queries)), np.full(queries, -np.inf)
         self._margins = np.zeros((stages, queries))
+
+    def asking(self, ranking: Ranking) -> TrellisScanner:
+        other = self._without(*OF_QUERIES)
+        other._ask(ranking)
+        self.share_limits([other])
+        return other
 
     @staticmethod
     def share_limits(scanners: Sequence[TrellisScanner]) -> None:
