@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -176,11 +177,16 @@ class Server:
     url : str
     """
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, handler: type[BaseHTTPRequestHandler], *, certificate: Path | None = None) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._server.handle_error = lambda *about: None  # type: ignore[method-assign]  # clients that went away
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -191,8 +197,13 @@ class Server:
 
 
 @contextmanager
-def folder_server(folder: Path, *, ranges: bool = True, lengths: bool = True) -> Iterator[str]:
-    """Serve the files of a folder over HTTP; without `ranges` whole, without `lengths` in chunks of untold number."""
+def folder_server(
+    folder: Path, *, ranges: bool = True, lengths: bool = True, certificate: Path | None = None
+) -> Iterator[str]:
+    """Serve the files of a folder over HTTP; without `ranges` whole, without `lengths` in chunks of untold number.
+
+    With a `certificate`, a file that holds its key, too, it is HTTPS.
+    """
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:
@@ -227,7 +238,7 @@ def folder_server(folder: Path, *, ranges: bool = True, lengths: bool = True) ->
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.write(b"0\r\n\r\n")
 
-    server = Server(Handler)
+    server = Server(Handler, certificate=certificate)
     try:
         yield server.url
     finally:
