@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,7 +18,10 @@ import pytest
 
 import vecstore
 from vecstore.conversion.shards import encoding, shards
+from vecstore.conversion.survey.part_survey import PartWork, survey_part
+from vecstore.conversion.tasks.rows import FilePart
 from vecstore.distributed import Processes
+from vecstore.distributed.crew import silent
 from vecstore.errors import DuplicateKeyError, FormatError, OptionError
 from vecstore.keys.map import write_key_map
 
@@ -61,6 +65,16 @@ def expected(parts, tmp_path_factory):
     report = vecstore.convert(parts, path, **SETTINGS)
     assert (report.rows, report.bad, report.duplicates) == (ROWS - 6, 3, 3)
     return files(path)
+
+
+def test_sampled_vectors_of_a_part_come_in_a_file(parts, tmp_path):
+    """In what workers send back they would be copied by the engine, several times."""
+    part = FilePart(parts.with_name("part-3.parquet"), {})
+    about = {"several": True, "on_bad": "skip", "seed": 0, "limit": 1 << 63, "sized": False, "directory": tmp_path}
+    work = PartWork(3, part, **about, apart=True)
+    whole, found = (survey_part(own, silent) for own in (PartWork(3, part, **about), work))
+    assert len(pickle.dumps(found)) < len(pickle.dumps(whole)) / 3
+    assert np.array_equal(found.gathered(work).sample[:], whole.sample[:]) and len(whole.sample) > 1000
 
 
 def test_files_are_the_same(processes, parts, expected, tmp_path):

@@ -61,6 +61,8 @@ class PartWork:
     sized : bool
         Leave the bytes of rows in a file, too.
     directory : Path
+    apart : bool
+        Leave the sampled vectors in a file, too, not in the result: engines copy what they bring back several times.
     """
 
     number: int
@@ -71,6 +73,12 @@ class PartWork:
     limit: int
     sized: bool
     directory: Path
+    apart: bool = False
+
+    @property
+    def sample_path(self) -> Path:
+        """The file of the sampled vectors, where they are not in the result."""
+        return self.directory / f"sample-{self.number:05d}-{self.limit:016x}"
 
     def unlimited(self) -> Self:
         """Return the same work with as many rows sampled as the whole sample has."""
@@ -82,7 +90,8 @@ class PartWork:
             return ""
         status = self.part.path.stat()
         about = (str(self.part.path), status.st_size, status.st_mtime_ns, dict(self.part.reading))
-        return digest("survey", self.number, about, self.several, self.on_bad, self.seed, self.limit, self.sized)
+        drawn = self.seed, self.limit, self.apart
+        return digest("survey", self.number, about, self.several, self.on_bad, self.sized, *drawn)
 
 
 @dataclass
@@ -114,6 +123,13 @@ class PartFound:
     sample: Drawn = field(default_factory=lambda: Drawn(np.empty((0, 0), np.float32)))
     sample_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     priorities: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    def gathered(self, work: PartWork) -> PartFound:
+        """Return the same with the sampled vectors, where the work left them in a file."""
+        if not work.apart or not len(self.priorities):
+            return self
+        table = np.memmap(work.sample_path, np.float32, "c")
+        return replace(self, sample=Drawn(table.reshape(len(self.priorities), -1)))
 
     def without_sample(self) -> PartFound:
         """Return the same but for the sampled vectors."""
@@ -180,6 +196,10 @@ def survey_part(work: PartWork, report: Listener) -> PartFound:
     found.dropped = np.concatenate([found.dropped, *dropped])
     found.sample, found.sample_rows, found.priorities = sampler.found()
     found.notes = dict(dump.notes)
+    if work.apart:
+        with appearing(work.sample_path) as file:
+            file.write(found.sample[:].tobytes())
+        return found.without_sample()
     return found
 
 

@@ -111,7 +111,7 @@ def survey_dump(
         No row is left.
     """
     common: Any = {"several": len(dump.parts) > 1, "on_bad": on_bad, "seed": seed, "sized": sized}
-    common |= {"limit": _limit(dump), "directory": site.directory}
+    common |= {"limit": _limit(dump), "directory": site.directory, "apart": site.crew.executor is not None}
     works = [PartWork(number, part, **common) for number, part in enumerate(parts or dump.parts)]
     merged = _Merged(dump, seed, report)
     merged.survey_all(works, site)
@@ -148,6 +148,10 @@ def _limit(dump: Dump) -> int:
     return min(((1 << 64) - 1) * (capacity + spread) // max(rows, 1), (1 << 64) - 1)
 
 
+def _has_its_sample(work: PartWork, _: PartFound) -> bool:
+    return not work.apart or work.sample_path.is_file()
+
+
 class _Merged:
     """What the parts of a dump have in all, as their results come in."""
 
@@ -161,7 +165,11 @@ class _Merged:
         self.notes: dict[str, str] = {}
 
     def survey_all(self, works: list[PartWork], site: Site) -> None:
-        for number, found in site.each(survey_part, works, self._listen, form=PartFound, named=PartWork.digest):
+        results = site.each(
+            survey_part, works, self._listen, form=PartFound, named=PartWork.digest, usable=_has_its_sample
+        )
+        for number, result in results:
+            found = result.gathered(works[number])
             if len(works) == 1:
                 self._only = found.sample, found.sample_rows
             else:
