@@ -44,6 +44,7 @@ __all__ = [
     "multiply_rows",
     "offer_all",
     "offer_listed",
+    "offer_near",
     "parse_lines",
     "parse_records",
     "peel",
@@ -128,6 +129,10 @@ gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")
 offer_all = Entry("heap.offer_all", "f4[:, ::1], i8[::1], HEAP", "f4[:, :], i8[::1], HEAP", "f8[:, :], i8[::1], HEAP")
 offer_listed = Entry("heap.offer_listed", "f8[::1], i8[::1], i8[::1], HEAP")
 sort_heaps = Entry("heap.sort_heaps", "HEAP")
+offer_near = Entry(
+    "near.offer_near",
+    "f4[:, ::1], f4[::1], f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[::1], f4[::1], i8[::1], HEAP",
+)
 _QUERY = "LISTS, i8[::1], f8[::1]"  # and which lists, and by what their codes are multiplied
 bound_segments = Entry("sparse.bound_segments", f"{_QUERY}, out(f8[::1])")
 scan_lists = Entry("sparse_scan.scan_lists", f"{_QUERY}, i8[::1], f8[::1], i8, u4[::1], HEAP, i8")

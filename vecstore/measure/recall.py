@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.measure.nearest import Nearest, RowSource, nearest
+from vecstore.measure.nearest import Nearest, RowSource, nearest, nearest_of_both
 from vecstore.metric import Metric
 from vecstore.search.ranking import Ranking, raw_scores
 from vecstore.shard.certificate import Interval
@@ -44,10 +44,15 @@ class GroundTruth:
         self.counts = tuple(sorted({*counts, len(base)}))
         self._ranking = Ranking.of(metric, queries, unit_rows=False)
         self.queries = self._ranking.queries
+        self._neighbours: dict[int, Nearest] = {}  # by among how many rows; once anything was searched
 
     def search(self, decoded: RowSource, counts: tuple[int, ...] = ()) -> dict[int, Nearest]:
         """Return what is found in place of the base, `decoded` (n, d): by among how many rows, `counts` of them too."""
-        return nearest(self._ranking, decoded, self.ks[-1], (*self.counts, *counts))
+        counts = (*self.counts, *counts)
+        if self._neighbours:
+            return nearest(self._ranking, decoded, self.ks[-1], counts)
+        self._neighbours, found = nearest_of_both(self._ranking, self.base, decoded, self.ks[-1], counts)
+        return found
 
     def recalls(self, decoded: Floats) -> dict[int, NDArray[np.float64]]:
         """Return recall@k of every query, (q,) for each k, when `decoded` (n, d) is searched in place of the base."""
@@ -101,8 +106,10 @@ class GroundTruth:
     @cached_property
     def _last(self) -> dict[int, Floats]:
         """Exact score of each query's k-th neighbour, (q, ks); by among how many rows."""
-        found = self.search(self.base)
-        return {count: self.exact(own.rows[:, [k - 1 for k in self.ks if k <= count]]) for count, own in found.items()}
+        if not self._neighbours:
+            self._neighbours = nearest(self._ranking, self.base, self.ks[-1], self.counts)
+        columns = {count: [k - 1 for k in self.ks if k <= count] for count in self.counts}
+        return {count: self.exact(self._neighbours[count].rows[:, own]) for count, own in columns.items()}
 
 
 def interval(values: NDArray[np.float64], *, seed: int) -> Interval:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.metric import Metric
 
-__all__ = ["Ranking", "Raw", "raw_scores"]
+__all__ = ["Ranking", "Raw", "inverse_lengths", "raw_scores"]
 
 Raw = Literal["product", "unit", "squared"]
 
@@ -99,6 +99,11 @@ def raw_scores(raw: Raw, products: Floats, norms: Floats | None, *, out: Floats 
     if raw == "squared":
         out = np.multiply(products, 2, out=out)
         return np.subtract(out, norms, out=out)
+    return np.multiply(products, inverse_lengths(norms), out=out)
+
+
+def inverse_lengths(norms: Floats) -> Floats:
+    """Return what squared lengths (n,) make of products for scores by direction: 0 for a zero vector."""
     inverse = np.zeros_like(norms)
     np.divide(1, np.sqrt(np.maximum(norms, 0)), out=inverse, where=norms > 1e-30)
-    return np.multiply(products, inverse, out=out)
+    return inverse

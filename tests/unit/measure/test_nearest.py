@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vecstore.kernels import entries
 from vecstore.measure import nearest as module
-from vecstore.measure.nearest import nearest
+from vecstore.measure.nearest import nearest, nearest_of_both
 from vecstore.search.ranking import Ranking
 
 
@@ -31,3 +32,22 @@ def test_the_best_of_any_first_rows(words, monkeypatch, metric, n, k, at_once):
         np.testing.assert_allclose(own.scores, best, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(np.take_along_axis(scores, own.rows, axis=1), best, rtol=1e-4, atol=1e-4)
         assert all(len(set(chosen)) == some for chosen in own.rows.tolist())
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("error", [0.0, 0.01, 1.0])
+def test_the_best_of_decoded_rows_by_way_of_the_rows(words, monkeypatch, metric, error):
+    scored, offer = [], entries.offer_near
+    monkeypatch.setattr(entries, "offer_near", lambda *given: scored.append(offer(*given)) or scored[-1])
+    rows = np.concatenate([words[:2900], np.zeros((3, 50), np.float32)])
+    decoded = rows + error * np.random.default_rng(0).normal(size=rows.shape).astype(np.float32)
+    decoded[5] = 0
+    ranking = Ranking.of(metric, np.concatenate([words[3000:3099], np.zeros((1, 50), np.float32)]), unit_rows=False)
+    near, best = nearest_of_both(ranking, rows, decoded, 10, [1000, len(rows)])
+    for found, own in ((near, rows), (best, decoded)):
+        alone = nearest(ranking, own, 10, [1000, len(rows)])
+        for count in alone:
+            np.testing.assert_allclose(found[count].scores, alone[count].scores, rtol=1e-4, atol=1e-4)
+            assert (found[count].rows == alone[count].rows).mean() > 0.99
+    pairs = 100 * len(rows)
+    assert (0 < sum(scored) < pairs / 10) if error < 1 else sum(scored) < 2 * pairs
