@@ -137,7 +137,7 @@ def score_tiles(where, asked, indptr, rows, out):
 
 @borrowing
 def offer_chunk(level, layout, q, ready, chunk, masks, queries, small, heap, allowed):
-    """Score the rows of a chunk that may matter to a query, and offer them; return how many."""
+    """Score the rows of a chunk that may matter to a query, and offer them; leave these in masks, return how many."""
     codes, scores, rows = chunk.codes, heap.scores[q], heap.rows[q]
     terms, norm_terms, bias, norm_bias = queries.terms[q], queries.norm_terms, queries.biases[q], queries.norm_bias
     size, floor, exact, seen = heap.sizes[q], heap.floors[q], 0, small.seen[q]
@@ -149,6 +149,7 @@ def offer_chunk(level, layout, q, ready, chunk, masks, queries, small, heap, all
         mask &= np.uint32(0xFFFFFFFF) << np.uint32(max(chunk.first - row, 0))
         if ready and len(small.digits) and mask & (mask - np.uint32(1)):
             mask &= refined(level, layout, q, codes, at, small)
+            masks[q, i] = mask
         while mask:
             if mask & np.uint32(1) and row < chunk.stop:
                 found = score(codes, at, terms, norm_terms, bias, norm_bias, queries.kind)

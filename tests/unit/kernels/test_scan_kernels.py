@@ -127,6 +127,13 @@ def test_the_best_rows_by_tables(level, kind, entries, rows, width, row_bytes):
 
 
 @every_level
+def test_rows_that_second_digits_pass_over_at_first_are_looked_at_again(level):
+    for _ in range(60):
+        codes = Codes(100, 7, 96, row_bytes=9)
+        scan(level, codes, *tables(5, 7, 16), "unit", 3, bias=0.25, norm_bias=0.5)
+
+
+@every_level
 @every_kind
 @pytest.mark.parametrize("entries", [16, 256])
 def test_few_scores_are_computed_exactly(level, kind, entries):
