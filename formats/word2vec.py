@@ -15,7 +15,7 @@ from vecstore.formats.keys import convert_text, row_place
 from vecstore.formats.reading import ReadingOptions
 from vecstore.formats.stream import Stream
 from vecstore.formats.text import header_of, parse_header
-from vecstore.formats.text_writer import text_keys
+from vecstore.formats.text_writer import joined_keys
 
 from vecstore.errors import FormatError
 from vecstore.kernels import entries
@@ -132,17 +132,18 @@ def _open(head: Head, options: ReadingOptions) -> Dump:
 
 def _write(output: Output) -> None:
     step = max(_JOINED_AT_ONCE // max(4 * output.dimensions, 1), 1)
+    room = np.empty(0, np.uint8)  # memory that was written to before
     with output.file() as file:
         file.write(f"{output.rows} {output.dimensions}\n".encode())
-        for keys, _, vectors in text_keys(output, forbidden=b" \n", what="word2vec binary"):
-            rows = np.ascontiguousarray(vectors, "<f4").view(np.uint8).reshape(len(keys), 4 * output.dimensions)
-            for first in range(0, len(keys), step):
-                some, own = rows[first : first + step], keys[first : first + step]
-                ends = np.zeros(len(own) + 1, np.int64)
-                np.cumsum(np.fromiter(map(len, own), np.int64, len(own)), out=ends[1:])
-                out = np.empty(int(ends[-1]) + some.size + 2 * len(own), np.uint8)
-                entries.join_rows(np.frombuffer(b"".join(own), np.uint8), ends, some, out)
-                file.write(out)
+        for keys, ends, vectors in joined_keys(output, forbidden=b" \n", what="word2vec binary"):
+            rows = np.ascontiguousarray(vectors, "<f4").view(np.uint8).reshape(len(vectors), 4 * output.dimensions)
+            for first in range(0, len(rows), step):
+                some, own = rows[first : first + step], ends[first : first + step + 1]
+                size = int(own[-1] - own[0]) + some.size + 2 * len(some)
+                if size > len(room):
+                    room = np.empty(size, np.uint8)
+                entries.join_rows(keys, own, some, room[:size])
+                file.write(room[:size])
 
 
 FORMATS = (
