@@ -117,12 +117,13 @@ def renew(q, layout, queries, heap, small, rank):
     """
     bound, made_for = bound_of(q, heap), small.made_for[q]
     lengths = queries.least, queries.largest
-    if made_for == -np.inf:
+    first = made_for == -np.inf
+    if first:
         hoped = expected(small.seen[q], rank)
         made_for = hoped if queries.kind == UNIT and hoped > max(bound, 0.0) else bound
     elif queries.kind == UNIT and abs(gain(bound, made_for, lengths)) > small.worth[q]:
         made_for = bound
-    if made_for != small.made_for[q]:
+    if first or made_for != small.made_for[q]:
         weights = combination(queries.kind, made_for, queries.biases[q], queries.norm_bias, lengths)
         fill(q, layout, queries, weights, small)
         small.made_for[q] = made_for

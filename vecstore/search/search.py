@@ -50,7 +50,7 @@ def find(
     """
     alone = len(queries) == 1 and least == -np.inf
     if alone and (single := known_single(prepared, options, k)) is not None:
-        return single.find(queries)
+        return single.find(prepared, queries)
     request = Request(prepared, options, k, len(queries))
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:

@@ -15,7 +15,7 @@ from vecstore.codecs.base import Floats
 from vecstore.container.ranges import Ranges
 from vecstore.kernels import entries
 from vecstore.search.batch import LEAST_SAMPLED, Batch
-from vecstore.search.options import SearchOptions
+from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.request import Request
@@ -34,7 +34,9 @@ class Single:
 
     Attributes
     ----------
-    request : Request
+    metric : {"cosine", "dot", "l2"}
+    k : int
+        How many rows are looked for.
     scanner : Scanner
         Of another vector.
     ranges : (n, 2) int64
@@ -43,7 +45,8 @@ class Single:
         How many rows are scored again by the same codes, exactly; 0 where scores of the scan are exact.
     """
 
-    request: Request
+    metric: SearchMetric
+    k: int
     scanner: Scanner
     ranges: Ranges
     candidates: int
@@ -59,12 +62,15 @@ class Single:
         pieces = batch.pieces(scanners)
         if len(pieces) != 1 or scanners[0].codes.part.unchecked or scanners[0].asking(batch.ranking) is None:
             return None
-        return cls(request, scanners[0], pieces[0].ranges, candidates)
+        return cls(request.options.metric, request.wanted, scanners[0], pieces[0].ranges, candidates)
 
-    def find(self, queries: Floats) -> tuple[TopK, NDArray[np.int64]]:
-        """Return what `vecstore.search.search.find` does for one vector (1, d)."""
-        prepared, k, part = self.request.prepared, self.request.wanted, self.scanner.codes.part
-        ranking = Ranking.of(self.request.options.metric, queries, unit_rows=prepared.shards[0].prefix is not None)
+    def find(self, prepared: Prepared, queries: Floats) -> tuple[TopK, NDArray[np.int64]]:
+        """Return what `vecstore.search.search.find` does for one vector (1, d).
+
+        `prepared` is not kept: it keeps this, and would outlive its store in a circle.
+        """
+        k, part = self.k, self.scanner.codes.part
+        ranking = Ranking.of(self.metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         scanner = self.scanner.asking(ranking)
         assert scanner is not None  # it was asked before
         best, floors, rescored = TopK(1, self.candidates or k), np.array([-np.inf]), np.zeros(1, np.int64)

@@ -127,6 +127,13 @@ def test_the_best_rows_by_tables(level, kind, entries, rows, width, row_bytes):
 
 
 @every_level
+def test_all_scores_are_minus_infinity(level):
+    """As codebooks of forged files have them: the bound of a full heap is then the one that there is at first."""
+    codes, (terms, norms) = Codes(100, 7, 96, row_bytes=9), tables(5, 7, 16)
+    scan(level, codes, terms, np.full_like(norms, np.inf), "squared", 3)
+
+
+@every_level
 def test_rows_that_second_digits_pass_over_at_first_are_looked_at_again(level):
     for _ in range(60):
         codes = Codes(100, 7, 96, row_bytes=9)

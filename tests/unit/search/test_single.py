@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -65,3 +68,17 @@ def test_deleted_rows_are_not_found_by_later_searches(words, tmp_path):
     store.refresh()
     for _ in range(2):
         assert store.search(query).keys[:9] == best.keys[1:]
+
+
+def test_what_is_prepared_ends_with_its_store(open_words, words):
+    store = open_words("pq:7x4")
+    for _ in range(2):
+        store.search(words[ROWS])
+    prepared = weakref.ref(store._snapshot.prepared)
+    gc.disable()  # files stay mapped as long
+    try:
+        store.close()
+        del store
+        assert prepared() is None
+    finally:
+        gc.enable()
