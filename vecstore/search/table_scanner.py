@@ -29,7 +29,8 @@ class TableScanner(Scanner):
         self, codes: LayerCodes, ranking: Ranking, terms: Floats, norms: tuple[Floats, float], lengths: Lengths | None
     ) -> None:
         super().__init__(codes, ranking)
-        (self._norm_terms, self._norm_bias), self._offset = norms, codes.layer.affine.offset
+        (self._norm_terms, self._norm_bias), offset = norms, codes.layer.affine.offset
+        self._offset = offset if offset.any() else None
         self._ask(ranking, terms)
         if lengths is None and ranking.raw == "unit":
             sums = [side.sum(dtype=np.float64) for side in (norms[0].min(axis=1), norms[0].max(axis=1))]
@@ -53,7 +54,10 @@ class TableScanner(Scanner):
 
     def _ask(self, ranking: Ranking, terms: Floats) -> None:
         self.ranking, self._terms = ranking, terms
-        self._biases = (ranking.queries @ self._offset).astype(np.float64)
+        if self._offset is None:
+            self._biases = np.zeros(len(terms))
+        else:
+            self._biases = (ranking.queries @ self._offset).astype(np.float64)
 
     def asking(self, ranking: Ranking) -> TableScanner | None:
         layer = self.codes.layer

@@ -88,7 +88,7 @@ def as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:
     """Return queries as checked vectors (q, d), cut to the dimensions that are read; raises `ShapeError`."""
     if given.ndim not in (1, 2):
         raise ShapeError(f"a query is a vector (d,) or a batch (q, d), found shape {given.shape}")
-    x = np.atleast_2d(given)
+    x = given if given.ndim == 2 else given[None]
     if snapshot.prefix is not None and x.shape[1] == snapshot.shards[0].stored_dimensions:
         x = x[:, : snapshot.prefix]
     return as_vectors(x, snapshot.dimensions)
