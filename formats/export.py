@@ -19,7 +19,7 @@ from vecstore.errors import FormatError, ShapeError
 __all__ = ["write_dump"]
 
 
-def write_dump(
+def write_dump(  # noqa: PLR0913 - options are parameters, as users know them
     path: str | os.PathLike[str],
     batches: Iterable[Pair | Batch],
     *,
@@ -29,6 +29,7 @@ def write_dump(
     format: str | None = None,
     force: bool = False,
     columns: Any = None,
+    keys: Iterable[Any] | None = None,
 ) -> None:
     """Write keys and vectors as a file that other programs read, all of it or nothing.
 
@@ -49,6 +50,9 @@ def write_dump(
         Replace a file that exists.
     columns : pyarrow.Table, optional
         Of as many rows: what else they have. For parquet and arrow.
+    keys : iterable of str, bytes or int, optional
+        The keys of all batches once more, to be read before them: formats whose words come first (finalfusion) are then
+        written at once, not by way of a second file.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def write_dump(
         raise FormatError(f"{entry.name} holds keys and vectors alone; columns= is for parquet and arrow", path=path)
     pairs = _checked(batches, dimensions, rows, key_type)
     with written(path, force=force) as local:
-        entry.write(Output(local, pairs, dimensions, rows, key_type, force, columns))
+        entry.write(Output(local, pairs, dimensions, rows, key_type, force, columns, keys))
 
 
 def _checked(batches: Iterable[Pair | Batch], dimensions: int, rows: int, key_type: KeyType | None) -> Iterator[Pair]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,9 @@ from vecstore.formats.format import SURE, Format, Output
 from vecstore.formats.head import Head
 from vecstore.formats.reading import ReadingOptions
 from vecstore.formats.replacement import append_file
-from vecstore.formats.text_writer import key_texts
+from vecstore.formats.text_writer import joined
 
-from vecstore.errors import FormatError
+from vecstore.errors import FormatError, ShapeError
 
 __all__ = ["FORMATS"]
 
@@ -25,6 +27,7 @@ _MAGIC = b"FiFu"
 _SIMPLE, _ARRAY, _PRODUCT, _NORMS = 1, 2, 4, 6
 _VOCABULARIES = (_SIMPLE, 3, 7, 8)  # with subwords by bucket, of fastText, explicit
 _CODES = 256
+_KEYS_AT_ONCE = 1 << 15
 _TYPES = {1: "u1", 10: "<f4"}
 
 
@@ -177,18 +180,27 @@ def _sniff(head: Head) -> float:
 
 
 def _write(output: Output) -> None:
-    """Write a simple vocabulary and a matrix. Words come first, so that vectors wait in a temporary file."""
+    """Write a simple vocabulary and a matrix. Words come first, so that vectors may have to wait in a second file."""
     import tempfile
 
-    # Beside the file: copied within one file system, and a folder of temporary files may lie in memory.
-    with output.file() as file, tempfile.TemporaryFile(dir=output.path.parent) as vectors:
+    with output.file() as file, ExitStack() as stack:
         file.write(_MAGIC + struct.pack("<IIII", 0, 2, _SIMPLE, _ARRAY))
-        begin, row = file.tell(), 0
+        begin, row, waiting = file.tell(), 0, None
         file.write(struct.pack("<IQQ", _SIMPLE, 0, output.rows))
-        for keys, block in output.pairs:
-            file.write(_measured(key_texts(keys, row, len(block))))
-            vectors.write(np.ascontiguousarray(block, "<f4").data)
-            row += len(block)
+        if output.keys is not None and output.key_type is not None:
+            left = iter(output.keys)
+            while some := list(islice(left, _KEYS_AT_ONCE)):
+                file.write(_measured(*joined(some, row, len(some))))
+                row += len(some)
+            if row != output.rows:
+                raise ShapeError(f"{row} keys were given to write, but {output.rows} rows declared")
+        else:
+            # Beside the file: copied within one file system, and a folder of temporary files may lie in memory.
+            waiting = stack.enter_context(tempfile.TemporaryFile(dir=output.path.parent))
+            for keys, block in output.pairs:
+                file.write(_measured(*joined(keys, row, len(block))))
+                waiting.write(np.ascontiguousarray(block, "<f4").data)
+                row += len(block)
         end = file.tell()
         file.seek(begin + 4)
         file.write(struct.pack("<Q", end - begin - 12))
@@ -196,19 +208,21 @@ def _write(output: Output) -> None:
         padding = 4 - (end + 12 + 16) % 4  # never none: readers expect four where it would be aligned
         size = 16 + padding + 4 * output.rows * output.dimensions
         file.write(struct.pack("<IQQII", _ARRAY, size, output.rows, output.dimensions, 10) + bytes(padding))
-        append_file(file, vectors)
+        if waiting is not None:
+            append_file(file, waiting)
+        for _, block in output.pairs:  # none are left where they waited
+            file.write(np.ascontiguousarray(block, "<f4").data)
 
 
-def _measured(words: Sequence[bytes]) -> NDArray[np.uint8]:
-    """Return words as bytes, the length of each before it."""
-    sizes = np.fromiter(map(len, words), "<u4", len(words))
-    ends = np.cumsum(sizes + 4, dtype=np.int64)
-    out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
-    places = (ends - sizes - 4)[:, None] + np.arange(4)
+def _measured(words: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return words, one behind the other, with the length of each before it."""
+    sizes = np.diff(ends).astype("<u4")
+    out = np.empty(len(words) + 4 * len(sizes), np.uint8)
+    places = (ends[:-1] + 4 * np.arange(len(sizes)))[:, None] + np.arange(4)
     out[places] = sizes.view(np.uint8).reshape(-1, 4)
     is_text = np.ones(len(out), bool)
     is_text[places] = False
-    out[is_text] = np.frombuffer(b"".join(words), np.uint8)
+    out[is_text] = words
     return out
 
 

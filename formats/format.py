@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,6 +37,8 @@ class Output:
         Replace a file that exists.
     columns : pyarrow.Table or None
         What else the rows have, where the format keeps that.
+    keys : iterable of str, bytes or int, or None
+        The keys of all batches, where they can be had before any vector.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class Output:
     key_type: KeyType | None
     force: bool = False
     columns: Any = None
+    keys: Iterable[Any] | None = None
 
     def file(self, path: Path | None = None) -> Replacement:
         """Return a file that takes its place when it is complete; `path` is another one beside the first."""

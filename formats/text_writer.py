@@ -17,7 +17,7 @@ from vecstore.kernels import entries
 _LONGEST, _SPARE = 17, 32  # bytes of a number with what separates it from the next, and behind the last one
 _AT_ONCE = 1 << 15  # numbers whose text stays in a processor's second cache
 
-__all__ = ["joined_keys", "key_texts", "text_keys", "write_glove", "write_rows", "write_word2vec"]
+__all__ = ["joined", "joined_keys", "key_texts", "text_keys", "write_glove", "write_rows", "write_word2vec"]
 
 
 def write_word2vec(output: Output) -> None:
@@ -84,24 +84,30 @@ def text_keys(output: Output, *, forbidden: bytes, what: str) -> Iterator[tuple[
 def joined_keys(
     output: Output, *, forbidden: bytes, what: str
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield what `text_keys` does for keys without line ends, one behind the other, and where each ends: (n + 1,).
+    """Yield what `text_keys` does, keys as `joined` gives them."""
+    row = 0
+    for keys, vectors in output.pairs:
+        texts, ends = joined(keys, row, len(vectors))
+        if (np.diff(ends) == 0).any() or any((texts == mark).any() for mark in forbidden):
+            _refuse(key_texts(keys, row, len(vectors)), row, forbidden, what, output.path)
+        yield texts, ends, vectors
+        row += len(vectors)
+
+
+def joined(keys: Keys, first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the bytes of `key_texts` one behind the other, and where each begins and the last one ends: (n + 1,).
 
     Of 50,000 keys that takes a fifth of the time that a list of them does.
     """
-    row = 0
-    for keys, vectors in output.pairs:
-        data = np.frombuffer(_lines(keys, row, len(vectors)), np.uint8)
-        in_key = data != ord("\n")
-        breaks = np.flatnonzero(~in_key)
-        ends = np.zeros(len(vectors) + 1, np.int64)
-        if len(breaks) == len(vectors) - 1:
-            ends[1:-1], ends[-1] = breaks - np.arange(len(breaks)), len(data) - len(breaks)
-        if len(vectors) and (
-            (np.diff(ends) == 0).any() or any((data == mark).any() for mark in forbidden if mark != 10)
-        ):
-            _refuse(key_texts(keys, row, len(vectors)), row, forbidden, what, output.path)
-        yield data[in_key], ends, vectors
-        row += len(vectors)
+    lines = np.frombuffer(_lines(keys, first, count), np.uint8)
+    in_key, ends = lines != ord("\n"), np.zeros(count + 1, np.int64)
+    breaks = np.flatnonzero(~in_key)
+    if len(breaks) == count - 1:
+        ends[1:-1], ends[-1] = breaks - np.arange(count - 1), len(lines) - len(breaks)
+        return lines[in_key], ends
+    texts = _each(keys, first, count)  # keys hold line ends
+    np.cumsum(np.fromiter(map(len, texts), np.int64, count), out=ends[1:])
+    return np.frombuffer(b"".join(texts), np.uint8), ends
 
 
 def _refuse(texts: list[bytes], row: int, forbidden: bytes, what: str, path: Path) -> None:

@@ -100,7 +100,7 @@ def _row(name: str, path: Path, keys: list[str], vectors: NDArray[np.float32], t
         pieces = range(0, len(keys), PIECE)
         pairs = [(keys[first : first + PIECE], vectors[first : first + PIECE]) for first in pieces]
         width, rows = vectors.shape[1], len(keys)
-        write_dump(path, pairs, dimensions=width, rows=rows, key_type="str", format=name, force=True)
+        write_dump(path, pairs, dimensions=width, rows=rows, key_type="str", format=name, force=True, keys=keys)
 
     writing: dict[str, Callable[[], Any]] = {"own": write}
     actions: dict[str, Callable[[], Any]] = {"own": lambda: _read(path, format=name)}

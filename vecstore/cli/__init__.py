@@ -1,7 +1,7 @@
 """The command line. Every command is a few lines over the API.
 
-``writing`` (convert, export), ``looking`` (info, get, search, verify), ``listing`` (codecs, formats) and
-``demonstration`` (demo) and ``benching`` (bench) hold the commands; the other modules what they share.
+``writing`` (convert), ``exporting`` (export), ``looking`` (info, get, search, verify), ``listing`` (codecs, formats),
+``demonstration`` (demo), ``benching`` (bench) and others hold the commands; the other modules what they share.
 """
 
 from __future__ import annotations

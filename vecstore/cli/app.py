@@ -16,6 +16,7 @@ from vecstore.cli import (
     certifying,
     demonstration,
     editing,
+    exporting,
     importing,
     judging,
     listing,
@@ -64,6 +65,7 @@ app = typer.Typer(
 )
 for module in (
     writing,
+    exporting,
     editing,
     certifying,
     peeking,

@@ -1,11 +1,9 @@
-"""The commands that write: convert and export."""
+"""The command that writes a store: convert."""
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
-from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vecstore.cli.certificates import recalls
-from vecstore.cli.completion import codec_specs, export_formats, files
+from vecstore.cli.completion import codec_specs, files
 from vecstore.cli.console import facts, notes_of_warnings, print_commands, shown_key, stderr
 from vecstore.cli.keys import parse_key
 from vecstore.cli.options import (
@@ -24,7 +22,6 @@ from vecstore.cli.options import (
     Dimensions,
     DumpFormat,
     EncodingErrors,
-    Force,
     GroundTruth,
     KeyColumn,
     KeysFile,
@@ -32,31 +29,27 @@ from vecstore.cli.options import (
     Metric,
     NumberType,
     Quiet,
-    StorePath,
     VectorColumn,
     examples,
     reading_options,
 )
-from vecstore.cli.queries import names_in, read_queries
+from vecstore.cli.queries import read_queries
 from vecstore.cli.sizes import format_bytes, parse_size, row_bytes
-from vecstore.errors import ExistsError, OptionError
-from vecstore.progress import Listener, Step, reported
+from vecstore.errors import OptionError
 
 if TYPE_CHECKING:
     from vecstore.conversion.report import Report
-    from vecstore.formats import Batch
     from vecstore.store.store import Store
 
-__all__ = ["convert", "export", "register"]
+__all__ = ["PANEL", "convert", "register"]
 
 PANEL = "Write"
-EXPORT_ROWS = 8192
 TRIED_KEYS, SHORT_KEY = 100, 40  # to find one that can be typed
 TARGET = "What is written"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the command of this module."""
     app.command(
         rich_help_panel=PANEL,
         epilog=examples(
@@ -69,13 +62,6 @@ def register(app: typer.Typer) -> None:
             "vecstore convert 'part-*.parquet' docs.vecs --codec tcq:48 --shard-size 1GiB --workers 8",
         ),
     )(convert)
-    app.command(
-        rich_help_panel=PANEL,
-        epilog=examples(
-            "vecstore export words.vecs words.parquet",
-            "vecstore export words.vecs words.txt --to word2vec",
-        ),
-    )(export)
 
 
 def convert(
@@ -231,75 +217,6 @@ def convert(
         print_commands(stderr(), "Next", _next_commands(destination))
 
 
-def export(
-    store: StorePath,
-    destination: Annotated[
-        str,
-        typer.Argument(
-            metavar="DST",
-            help="The file to write, or its URL; its ending tells the format without --to.",
-            show_default=False,
-            autocompletion=files(""),
-        ),
-    ],
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="FORMAT",
-            help="parquet, word2vec, npy or another; see: vecstore formats.",
-            autocompletion=export_formats,
-        ),
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Columns to write beside the vectors (parquet, arrow).")
-    ] = None,
-    force: Force = False,
-    quiet: Quiet = False,
-) -> None:
-    """Write a store back as a dump that other programs read.
-
-    Vectors come out as the codec keeps them: exact from f32 only.
-    """
-    import vecstore
-    from vecstore.formats import write_dump
-
-    with vecstore.open(store) as opened, reported(not quiet) as report:
-        if os.path.exists(destination) and os.path.exists(store) and os.path.samefile(destination, store):
-            raise ExistsError(f"{destination}: is the store itself; choose another name for the dump")
-        write_dump(
-            destination,
-            _batches(opened, report),
-            dimensions=opened.dimensions,
-            rows=len(opened),
-            key_type=opened.key_type,
-            format=format,
-            force=force,
-            columns=None if columns is None else _columns(opened, names_in(columns)),
-        )
-        rows, left = len(opened), [field["name"] for field in opened.info()["fields"]]
-    if left:
-        stderr().print(f"Fields are not exported: {', '.join(left)}; store.field(name) reads them.", markup=False)
-    if not quiet:
-        stderr().print(facts(("exported", f"{rows:,} rows to {destination}{_size(destination)}")))
-
-
-def _columns(store: Store, names: list[str]) -> Any:
-    from vecstore.store.columns import decoded, some_columns
-
-    return decoded(some_columns(store.columns, names, store.living_rows))
-
-
-def _batches(store: Store, report: Listener) -> Iterator[Batch]:
-    from vecstore.conversion.sources.store_dump import StoreDump
-
-    done = 0
-    for batch in StoreDump(store).batches(EXPORT_ROWS):
-        yield batch
-        done += len(batch)
-        report(Step("writing", done, len(store)))
-
-
 def _metadata(given: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in given:
@@ -389,12 +306,3 @@ def _typable_key(store: Store) -> str:
         if text.isprintable() and len(text) <= SHORT_KEY and parse_key(store, text) == key:
             return text
     return str(shown_key(store.keys[0]))
-
-
-def _size(destination: str) -> str:
-    """Return how large what was written is, as the end of a line; nothing is told of what lies in a bucket."""
-    path = Path(destination)
-    if not path.exists():
-        return ""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return ", " + format_bytes(sum(file.stat().st_size for file in files))

@@ -129,7 +129,9 @@ def test_bad_input(fails, words):
     assert not list(Path().glob(".*")) and not Path("x.vecs").exists()
 
 
-@pytest.mark.parametrize(("name", "options"), [("y.npy", ["--keys", "y.keys.txt"]), ("y.vec", []), ("y.parquet", [])])
+@pytest.mark.parametrize(
+    ("name", "options"), [("y.npy", ["--keys", "y.keys.txt"]), ("y.vec", []), ("y.parquet", []), ("y.fifu", [])]
+)
 def test_export_and_back(good, name, options, x, keys):
     keys = [key.replace(" ", "-") for key in keys]  # word2vec text cannot hold a space in a key
     Path("plain.txt").write_text("".join(f"{key}\n" for key in keys))
@@ -151,6 +153,18 @@ def test_export_keyless_and_int64(good, x):
     good("convert", "x.npy", "rows.vecs", "-c", "f32")
     good("export", "rows.vecs", "y.npy", "--quiet")
     np.testing.assert_array_equal(np.load("y.npy"), x)
+
+
+@pytest.mark.parametrize("name", ["y.fifu", "y.vec"])
+def test_export_leaves_deleted_rows_out(good, name, x):
+    package.write("d.vecs", {f"k{row}": vector for row, vector in enumerate(x)}, codec="f32", shard_bytes=131_072)
+    with package.edit("d.vecs") as edit:
+        edit.delete(["k0", "k7"])
+    good("export", "d.vecs", name)
+    good("convert", name, "again.vecs", "--codec", "f32")
+    with package.open("again.vecs") as again, package.open("d.vecs") as store:
+        assert list(again) == list(store) == [f"k{row}" for row in range(300) if row not in (0, 7)]
+        np.testing.assert_array_equal(again["k8"], x[8])
 
 
 def test_export_refuses(fails, words):

@@ -182,3 +182,18 @@ def test_files_are_appended_by_the_system_as_far_as_it_can(tmp_path, monkeypatch
         append_file(file, source)
     assert (tmp_path / "a").read_bytes() == b"before" + content
     assert calls[0] == len(content)
+
+
+@pytest.mark.parametrize("keys", [["a", "ü", "b c", "d\ne", "</s>", "f", "7"], KEYS["str"], KEYS["bytes"]])
+def test_keys_that_are_there_before_any_vector_change_no_byte(read, tmp_path, keys):
+    key_type = "bytes" if isinstance(keys[0], bytes) else "str"
+    write(tmp_path / "waiting.fifu", keys, key_type=key_type)
+    known = {"dimensions": 3, "rows": 7, "key_type": key_type}
+    write_dump(tmp_path / "at_once.fifu", batches(keys, X), keys=iter(keys), **known)
+    assert (tmp_path / "at_once.fifu").read_bytes() == (tmp_path / "waiting.fifu").read_bytes()
+    found = read(tmp_path / "at_once.fifu", key_type=key_type)
+    assert list(found.keys) == keys
+    np.testing.assert_array_equal(found.vectors, X)
+    with pytest.raises(ShapeError, match="6 keys"):
+        write_dump(tmp_path / "fewer.fifu", batches(keys, X), keys=keys[:6], **known)
+    assert not (tmp_path / "fewer.fifu").exists()
