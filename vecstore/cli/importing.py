@@ -10,14 +10,13 @@ import typer
 from vecstore.cli.completion import files
 from vecstore.cli.console import facts, stderr
 from vecstore.cli.options import Force, Metric, Quiet, examples
+from vecstore.cli.writing import PANEL
 from vecstore.errors import FormatError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["import_", "register"]
-
-PANEL = "Write"
 
 
 def register(app: typer.Typer) -> None:

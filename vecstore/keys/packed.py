@@ -60,7 +60,7 @@ class PackedKeys:
 
     @classmethod
     def joined(cls, several: Sequence[PackedKeys]) -> PackedKeys:
-        """Return all keys of one or more, in order; none of them may have gaps, which `take` does away with."""
+        """Return all keys of one or more, in order; none of them may have gaps (see `without_gaps`)."""
         lengths = np.concatenate([keys.lengths for keys in several])
         return cls.of_text(np.concatenate([keys.text for keys in several]), lengths, several[0].key_type)
 

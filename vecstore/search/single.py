@@ -54,8 +54,8 @@ class Single:
     @classmethod
     def of(cls, request: Request, batch: Batch) -> Self | None:
         """Return what goes on from a search that was done; None where rows are searched in other ways."""
-        scan = request.strategy.scan_of_one(batch, request.wanted)
-        if scan is None or request.wanted >= LEAST_SAMPLED or len(request.prepared.dead):
+        prepared, scan = request.prepared, request.strategy.scan_of_one(batch, request.wanted)
+        if scan is None or request.wanted >= LEAST_SAMPLED or len(prepared.dead) or len(prepared.sections) > 1:
             return None
         layer, candidates = scan
         scanners = batch.fast_scanners(wanted=request.wanted) if candidates else batch.exact_scanners(layer)

@@ -106,9 +106,6 @@ class TableScanner(Scanner):
 class HammingScanner(TableScanner):
     """By the number of bits in which codes differ from those of the queries (symmetric)."""
 
-    def asking(self, ranking: Ranking) -> None:
-        return None
-
     def __init__(self, codes: LayerCodes, ranking: Ranking) -> None:
         self._own = codes.layer.encode(ranking.queries)
         terms = codes.layer.quantizer.hamming_tables(self._own)
@@ -119,3 +116,6 @@ class HammingScanner(TableScanner):
             )
         super().__init__(codes, ranking, terms, (np.zeros((0, 0), np.float32), 0.0), None)
         self._biases = np.zeros(len(ranking.queries))
+
+    def asking(self, ranking: Ranking) -> None:
+        return None

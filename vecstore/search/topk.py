@@ -10,7 +10,6 @@ from vecstore.kernels.arguments import Heap
 
 __all__ = ["TopK"]
 
-
 NO_FLOORS = np.empty(0)
 
 

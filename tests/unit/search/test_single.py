@@ -1,4 +1,4 @@
-"""Searches for one vector after another find what the first one, and batches, find."""
+"""Searches for one vector after another find what the first one finds."""
 
 from __future__ import annotations
 
