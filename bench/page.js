@@ -318,7 +318,7 @@ function table() {
   const head = el("tr", {}, ...COLUMNS.map(([name]) => el("th", { "aria-sort": name === by ? (way > 0 ? "ascending" : "descending") : null }, el("button", { type: "button", on: { click: () => { state.sort = [name, name === by ? -way : name === "codec" || name === "bytes" ? 1 : -1]; table(); } } }, name + (name === by ? (way > 0 ? " ↑" : " ↓") : "")))));
   const body = rows.map(([line, i]) => {
     const mark = tops[i] === i ? el("span", { class: "tag best" }, "best") : data.ties[tops[i]][i] === "1" ? el("span", { class: "tag" }, "tie") : null;
-    const first = [el("span", { class: "dot " + line.kind, style: `--own:${data.colours[line.family]}` }), el("code", {}, line.label), line.trains_on_base ? "†" : null, line.disputes.length ? el("span", { class: "tag bad" }, "disputed") : mark];
+    const first = [el("span", { class: "dot " + line.kind, style: `--own:${data.colours[line.family]}` }), el("code", {}, line.label), line.trains_on_base ? "†" : null, line.beside ? "‡" : null, line.disputes.length ? el("span", { class: "tag bad" }, "disputed") : mark];
     const act = () => choose(i, true);
     return el("tr", { tabindex: 0, class: i === state.chosen ? "chosen" : null, on: { click: act, keydown: (e) => { if (e.key === "Enter") act(); } } },
       ...COLUMNS.map(([name, own], n) => (n ? el("td", {}, own(line) === null ? "" : THREE.has(name) ? own(line).toFixed(3) : number(own(line))) : el("td", {}, ...first.filter((x) => x)))));
@@ -366,7 +366,7 @@ function start() {
     chip.addEventListener("click", () => { const off = state.hidden.has(family); off ? state.hidden.delete(family) : state.hidden.add(family); chip.setAttribute("aria-pressed", String(off)); frontier.make(); speed.make(); });
     return chip;
   }));
-  byId("legend").textContent = "best: nothing of no more bytes keeps more; tie: the difference to that best is inside the noise (paired bootstrap over the queries, 95%)." + (peers.size ? " ◆ are other libraries" : "") + (lines.some((l) => l.trains_on_base) ? "; † trained on the very rows that it searches, which flatters it." : peers.size ? "." : "");
+  byId("legend").textContent = "best: nothing of no more bytes keeps more; tie: the difference to that best is inside the noise (paired bootstrap over the queries, 95%)." + (peers.size ? " ◆ are other libraries" : "") + (lines.some((l) => l.trains_on_base) ? "; † trained on the very rows that it searches, which flatters it." : peers.size ? "." : "") + about.notes.map((note) => ` ${note}.`).join("");
   const dropped = Object.entries(split.dropped).filter(([, n]) => n).map(([name, n]) => `${n.toLocaleString("en")} ${name.replace("_", " ")}`).join(", ");
   facts("method", [
     ["Rows", `${split.rows.toLocaleString("en")} given; ${split.train_rows.toLocaleString("en")} trained on, ${split.base_rows.toLocaleString("en")} others searched; no row is in both` + (dropped ? `; dropped: ${dropped}` : "")],

@@ -160,7 +160,7 @@ def _speed(summary: Summary, axes: Any) -> None:
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(plain)
     axes.yaxis.set_minor_locator(ticker.NullLocator())
-    axes.set_xlabel("recall@10, held out")
+    axes.set_xlabel("\n".join(["recall@10, held out", *(note.lstrip("‡ ") for note in summary.about["notes"])]))
     axes.set_ylabel("queries a second, 64 at once")
     _legend(axes)
 

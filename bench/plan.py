@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from vecstore.bench.run import RECORDS, Record, Run, write_table
 from vecstore.bench.split import Split
 from vecstore.bench.timing import machine
 
+from vecstore.distributed.crew import Crew
 from vecstore.errors import ExistsError
+from vecstore.parallel import thread_count
 from vecstore.progress import Listener, Step
 
 __all__ = ["DEFAULT_BUDGETS", "Plan", "plan", "run_all"]
@@ -91,9 +94,10 @@ def run_all(
     *,
     limit_s: float = LIMIT_S,
     retry: bool = False,
+    executor: Executor | None = None,
     report: Listener = lambda step: None,
 ) -> list[Record]:
-    """Make all runs that have no record yet, and return the records of all.
+    """Make all runs that have no record yet, and return the records of all, in the order of the plan.
 
     Parameters
     ----------
@@ -105,6 +109,9 @@ def run_all(
         A run that takes longer is killed and recorded as failed.
     retry : bool
         Measure those again that failed.
+    executor : concurrent.futures.Executor, optional
+        Whose workers make runs side by side; they see `out` under the same path. Times are noted as such, and measured
+        again without one.
     report : callable
         Called with a `Step` before each run, and when all are made.
 
@@ -113,17 +120,27 @@ def run_all(
     ExistsError
         `out` holds a bench of other data.
     """
+    crew, out = Crew(executor), out.absolute()
     _prepare(split, planned, out)
-    records = []
-    for number, run in enumerate(planned.runs):
-        report(Step("measuring", number, len(planned.runs), "settings", run.label))
-        key = run.key(split.about["fingerprint"])
-        record = Record.read(out / RECORDS, key)
-        if record is None or (retry and not record.done):
-            record = _made(run, key, out, limit_s)
-        records.append(record)
-    report(Step("measuring", len(planned.runs), len(planned.runs), "settings"))
-    return records
+    keys = [run.key(split.about["fingerprint"]) for run in planned.runs]
+    records = {key: record for key in keys if (record := Record.read(out / RECORDS, key)) is not None}
+    for key, record in list(records.items()):
+        if (retry and not record.done) or (executor is None and record.beside):
+            del records[key]
+    with tempfile.TemporaryDirectory(prefix="run-", dir=out) as scratch:  # with what killed workers leave in it
+        works = [
+            _Work(run, key, out, Path(scratch), limit_s, executor is not None, _threads())
+            for key, run in dict(zip(keys, planned.runs, strict=True)).items()
+            if key not in records
+        ]
+        results = crew.each(_made, works, report)
+        for work in works:
+            at_work = work.run.label if executor is None else ""
+            report(Step("measuring", len(records), len(keys), "settings", at_work))
+            _, record = next(results)
+            records[record.key] = record
+    report(Step("measuring", len(keys), len(keys), "settings"))
+    return [records[key] for key in keys]
 
 
 def _prepare(split: Split, planned: Plan, out: Path) -> None:
@@ -153,20 +170,41 @@ def _prepare(split: Split, planned: Plan, out: Path) -> None:
     about.write_text(json.dumps(facts, indent=1))
 
 
-def _made(run: Run, key: str, out: Path, limit_s: float) -> Record:
+@dataclass(frozen=True)
+class _Work:
+    """What makes a run: the data are in `out`."""
+
+    run: Run
+    key: str
+    out: Path
+    scratch: Path
+    limit_s: float
+    beside: bool
+    threads: dict[str, str]  # the environment of its processes
+
+
+def _threads() -> dict[str, str]:
+    """Return how many threads a run has, whoever makes it: products of matrices differ in the last digits by that."""
+    found = {name: os.environ.get(name) or str(thread_count()) for name in ("VECSTORE_THREADS", "OMP_NUM_THREADS")}
+    return found | {"OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS") or found["OMP_NUM_THREADS"]}
+
+
+def _made(work: _Work, report: Listener) -> Record:
     start, cpu_before = time.monotonic(), _cpu_s()
-    with tempfile.TemporaryDirectory(prefix="run-", dir=out) as scratch:
+    run, key, out = work.run, work.key, work.out
+    with tempfile.TemporaryDirectory(dir=work.scratch) as scratch:
         job = Path(scratch) / "job.json"
         job.write_text(json.dumps({"run": run.to_dict(), "key": key, "scratch": scratch}))
         why = None
         for step in ("measure",) if run.kind == "peer" else ("build", "measure"):
-            left = limit_s - (time.monotonic() - start)
-            why = why or _step([step, str(out), str(job)], left, limit_s)
+            left = work.limit_s - (time.monotonic() - start)
+            why = why or _step([step, str(out), str(job)], left, work)
     record = Record.read(out / RECORDS, key) if why is None else None
     if record is None:
         about: dict[str, Any] = {"cell": run.to_dict(), "status": "failed", "error": why or "left no record"}
         record = Record(key, about, out / RECORDS)
-    record.facts.update({"wall_s": round(time.monotonic() - start, 2), "cpu_s": round(_cpu_s() - cpu_before, 2)})
+    taken = {"wall_s": round(time.monotonic() - start, 2), "cpu_s": round(_cpu_s() - cpu_before, 2)}
+    record.facts.update(taken, beside=work.beside)
     record.write()
     return record
 
@@ -177,25 +215,27 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _step(arguments: list[str], left: float, limit_s: float) -> str | None:
+def _step(arguments: list[str], left: float, work: _Work) -> str | None:
     """Run the worker; return None, or why it failed, in a line."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as words:
-        child = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "vecstore.bench.worker", *arguments],
+            stdin=subprocess.PIPE,  # ends with this process, and the run with it
             stdout=words,
             stderr=subprocess.STDOUT,
+            env=os.environ | work.threads | ({"OMP_WAIT_POLICY": "PASSIVE"} if work.beside else {}),
             start_new_session=True,
-        )
-        try:
-            status = child.wait(max(left, 0.1))
-        except subprocess.TimeoutExpired:
-            status = None
-        finally:
-            if child.poll() is None:  # also when interrupted: the run and what it forked go together
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+        ) as child:
+            try:
+                status = child.wait(max(left, 0.1))
+            except subprocess.TimeoutExpired:
+                status = None
+            finally:
+                if child.poll() is None:  # also when interrupted: the run and what it forked go together
+                    os.killpg(child.pid, signal.SIGKILL)
+                    child.wait()
         if status is None:
-            return f"took longer than {limit_s:g} s, the limit"
+            return f"took longer than {work.limit_s:g} s, the limit"
         if status == 0:
             return None
         words.seek(0)

@@ -48,7 +48,8 @@ def markdown_table(summary: Summary) -> str:
     absent = [f"Not installed: {name}: {why}" for name, why in summary.about["absent"].items()]
     peers = {line.label: line.settings for line in summary.lines if line.kind == "peer"}
     settings = [f"Settings of {label}: `{json.dumps(own)}`" for label, own in peers.items()]
-    return "\n\n".join([note, markdown(HEADER, shown), *settings, *failed, *absent, summary.about["machine"]])
+    notes = [*summary.about["notes"], *settings, *failed, *absent]
+    return "\n\n".join([note, markdown(HEADER, shown), *notes, summary.about["machine"]])
 
 
 def choices(summary: Summary, budgets: Sequence[int]) -> list[tuple[int, Line | None, list[Line], Line | None]]:
@@ -78,7 +79,7 @@ def rows(summary: Summary) -> list[tuple[Line, list[str], str]]:
         best = summary.best(line.code_bytes)
         assert best is not None  # the line itself fits
         mark = "best" if best == i else "=" if summary.ties[best, i] else ""
-        notes = "†" if line.facts["trains_on_base"] else ""
+        notes = ("†" if line.facts["trains_on_base"] else "") + ("‡" if line.facts["beside"] else "")
         notes += " DISPUTED" if line.facts["disputes"] else ""
         cells = [
             line.label + notes,

@@ -93,6 +93,11 @@ class Record:
         """Whether it was measured, rather than failed."""
         return bool(self.facts["status"] == "done")
 
+    @property
+    def beside(self) -> bool:
+        """Whether other runs were made meanwhile, by the workers of an executor: its times are not its own."""
+        return bool(self.facts.get("beside"))
+
     def table(self, name: str) -> dict[str, NDArray[Any]]:
         """Return a table of raw results: ``queries``, ``rows`` or ``asked``; empty where there is none."""
         path = self.folder / f"{self.key}.{name}.parquet"

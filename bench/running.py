@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from vecstore.bench.summary import Summary
 
 from vecstore.errors import OptionError, did_you_mean, require
 from vecstore.metric import Metric
+from vecstore.parallel import checked_executor
 from vecstore.progress import Progress, Step, reported
 
 __all__ = ["FULL", "QUICK", "BenchOptions", "Size", "bench", "finish", "prepare"]
@@ -119,7 +121,14 @@ class BenchOptions:
         return QUICK if self.quick else FULL
 
 
-def bench(source: str | Path | ArrayLike, out: str | Path, *, progress: Progress = False, **options: Any) -> Summary:
+def bench(
+    source: str | Path | ArrayLike,
+    out: str | Path,
+    *,
+    executor: Executor | None = None,
+    progress: Progress = False,
+    **options: Any,
+) -> Summary:
     """Measure codecs, and other libraries, on vectors, and write the report.
 
     Parameters
@@ -129,6 +138,9 @@ def bench(source: str | Path | ArrayLike, out: str | Path, *, progress: Progress
         vectors in memory.
     out : path
         A folder for raw results and report. A bench of the same data that is there already is gone on with.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure codecs side by side, such as `vecstore.distributed.Processes`; recall and bytes are the
+        same. Times are those of a machine at other work, and the report says so.
     progress : bool or callable
         True shows how far it is, as bars or as lines; a function is called with each `vecstore.progress.Step`.
     **options
@@ -148,6 +160,8 @@ def bench(source: str | Path | ArrayLike, out: str | Path, *, progress: Progress
     'tcq:48'
     """
     given = BenchOptions.of(options)
+    if executor is not None:
+        checked_executor(executor)
     for library, purpose in (("matplotlib", "drawing"), ("pyarrow", "keeping raw results")):
         require(library, purpose=purpose)  # of the report, hours later
     with reported(progress) as report:
@@ -162,7 +176,8 @@ def bench(source: str | Path | ArrayLike, out: str | Path, *, progress: Progress
             search_s=given.size.search_s,
             quick=given.quick,
         )
-        return finish(split, planned, Path(out), limit_s=given.limit_s, retry=given.retry, report=report)
+        how: dict[str, Any] = {"limit_s": given.limit_s, "retry": given.retry, "executor": executor}
+        return finish(split, planned, Path(out), **how, report=report)
 
 
 def finish(split: Split, planned: Plan, out: Path, **options: Any) -> Summary:

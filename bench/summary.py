@@ -26,6 +26,7 @@ from vecstore.measure.spectrum import distortion_bound
 __all__ = ["Line", "Summary", "disputes", "summarise"]
 
 MAIN = "recall@10"
+BESIDE = "‡ measured beside other cells; run without --workers for times"
 BYTES_AGREE = 0.01  # what a codec says of its bytes, and what is on the disk
 RECALL_AGREES = 1e-6
 TILE_ROWS = 64  # codes are laid out in tiles of up to so many rows; the last one is padded
@@ -154,6 +155,7 @@ def summarise(out: Path) -> Summary:
     unfinished = len(about["cells"]) - len(records)
     totals = {f"total_{kind}": sum(record.facts.get(kind, 0) for record in records) for kind in ("wall_s", "cpu_s")}
     about |= {"unfinished": unfinished, **totals, "versions": done[0].facts["versions"]}
+    about["notes"] = [BESIDE] if any(line.facts["beside"] for line in lines) else []
     return Summary(about, tuple(lines), failed, ties, _original(reference))
 
 
@@ -223,6 +225,7 @@ def _line(records: Sequence[Record], reference: Reference, bootstrap: Bootstrap,
         "thresholds": [asdict(one) | {"drift": one.drift} for one in drifts(tables[0], reference.split, bootstrap)],
         "disputes": [dispute for record in records for dispute in disputes(record)],
         "trains_on_base": bool(first.facts.get("trains_on_base")),
+        "beside": any(record.beside for record in records),
         "version": first.facts.get("version"),
         "stored_total": sizes["stored"],
         "wall_s": sum(record.facts.get("wall_s", 0) for record in records),

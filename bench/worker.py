@@ -1,7 +1,8 @@
 """The program of one run: ``python -m vecstore.bench.worker build|measure OUT JOB.json``; `plan` starts it.
 
 A store is built by one process and measured by another, which has nothing but the file. So what the neighbours are
-found in is what is on the disk, and what an opened store adds to a process shows.
+found in is what is on the disk, and what an opened store adds to a process shows. It ends when its standard input does:
+who started it was killed, and another one may make the same run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ PACKAGES = ("numpy", "numba", "faiss-cpu", "pyarrow")
 
 def main(arguments: list[str]) -> None:
     """Make one step of a run."""
+    Thread(target=_end_with_input, daemon=True).start()
     step, out, job = arguments[0], Path(arguments[1]), json.loads(Path(arguments[2]).read_text())
     run = Run(**job["run"])
     split = Split.load(out / "data")
@@ -48,6 +51,11 @@ def main(arguments: list[str]) -> None:
         _build(run, split, scratch)
     else:
         _measure(run, split, out, scratch, job["key"])
+
+
+def _end_with_input() -> None:
+    os.read(0, 1)
+    os._exit(1)
 
 
 class StoreEngine:

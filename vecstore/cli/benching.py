@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,6 +113,15 @@ def run(
     retry: Annotated[
         bool, typer.Option("--retry", help="Measure again what failed before.", rich_help_panel=TRIED)
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processes that measure codecs side by side; times are not their own then.",
+            rich_help_panel=TRIED,
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What the report calls the data.", rich_help_panel=DATA)
     ] = None,
@@ -159,34 +169,37 @@ def run(
     """
     from vecstore.bench.peers.peer import missing, peer_names, remedy
     from vecstore.bench.running import bench
+    from vecstore.distributed import Processes
 
     absent = {} if quiet else {name: why for name in peer_names(peers) if (why := missing(name)) is not None}
     if absent:
         say(f"vecstore: note: {remedy(absent)}")
     given = {"keys": keys, "key_column": key_column, "vector_column": vector_column}
-    summary = bench(
-        source,
-        out,
-        budgets=budgets,
-        codecs=codecs,
-        peers=peers,
-        seeds=_seeds(seeds),
-        limit_s=limit_s,
-        quick=quick,
-        retry=retry,
-        progress=not quiet,
-        name=name,
-        metric=metric,
-        queries=queries,
-        ground_truth=ground_truth,
-        qrels=qrels,
-        weights=weights,
-        train_rows=train_rows,
-        base_rows=base_rows,
-        query_rows=query_rows,
-        seed=seed,
-        read={option: value for option, value in given.items() if value is not None},
-    )
+    with nullcontext() if workers is None else Processes(workers) as executor:
+        summary = bench(
+            source,
+            out,
+            budgets=budgets,
+            codecs=codecs,
+            peers=peers,
+            seeds=_seeds(seeds),
+            limit_s=limit_s,
+            quick=quick,
+            retry=retry,
+            executor=executor,
+            progress=not quiet,
+            name=name,
+            metric=metric,
+            queries=queries,
+            ground_truth=ground_truth,
+            qrels=qrels,
+            weights=weights,
+            train_rows=train_rows,
+            base_rows=base_rows,
+            query_rows=query_rows,
+            seed=seed,
+            read={option: value for option, value in given.items() if value is not None},
+        )
     if not quiet:
         _show(summary, out)
 
@@ -258,6 +271,8 @@ def _show(summary: Summary, out: Path) -> None:
     console.print(_table(summary))
     console.print()
     console.print("best: none of no more bytes keeps more; =: a tie with it; q/s x64: queries a second, 64 at once")
+    for note in summary.about["notes"]:
+        console.print(note)
     lines = []
     for budget, best, ties, peer in choices(summary, summary.about["budgets"]):
         if best is None:

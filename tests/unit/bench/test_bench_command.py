@@ -38,6 +38,14 @@ def test_bench_and_report(run, docs):
     assert status == 0 and again == out and Path("bench/index.html").exists()
 
 
+def test_workers(run, docs):
+    np.save("x.npy", docs[:800])
+    which = ["--codecs", "sq:8 tcq:48", "--budgets", "48", "--peers", "none", "--quick"]
+    status, out, err = run("bench", "x.npy", *which, "--workers", "2")
+    assert status == 0 and "measuring: 2 settings in" in err, err
+    assert "sq:8‡" in out and "‡ measured beside other cells; run without --workers for times" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

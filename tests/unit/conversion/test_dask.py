@@ -1,4 +1,4 @@
-"""Conversions on a cluster of Dask, and of Dask's collections."""
+"""Conversions, searches and benches on a cluster of Dask, and conversions of Dask's collections."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from vecstore.bench.running import bench
 
 import vecstore
 from vecstore.distributed import Searcher
@@ -72,3 +73,13 @@ def test_searches(client, tmp_path):
         np.testing.assert_array_equal(found.rows, expected.rows)
         np.testing.assert_array_equal(found.scores, expected.scores)
         assert searcher._parts == 2
+
+
+def test_benches(client, tmp_path):
+    options = {"codecs": "sq:8 pq:8 tcq:8", "peers": "none", "quick": True}
+    alone = bench(X, tmp_path / "a", **options)
+    found = bench(X, tmp_path / "b", executor=client.get_executor(), **options)
+    assert [line.label for line in found.lines] == [line.label for line in alone.lines]
+    for one, other in zip(found.lines, alone.lines, strict=True):
+        assert one.recall == other.recall and one.bytes == other.bytes
+        assert one.facts["beside"] and not other.facts["beside"]
