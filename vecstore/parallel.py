@@ -13,7 +13,7 @@ from vecstore.errors import OptionError
 if TYPE_CHECKING:
     from concurrent.futures import Executor, ThreadPoolExecutor
 
-__all__ = ["checked_executor", "over_items", "over_slices", "thread_count"]
+__all__ = ["checked_executor", "over_items", "over_slices", "processor_count", "thread_count"]
 
 Item = TypeVar("Item")
 
@@ -28,6 +28,11 @@ def thread_count() -> int:
     asked = os.environ.get("VECSTORE_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
+    return processor_count()
+
+
+def processor_count() -> int:
+    """Return on how many processors this process may run."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,9 +1,10 @@
 """What workers cost beside one process: ``python -m vecstore.bench.scripts.cluster --vectors docs_f16.npy``.
 
 Parquet files are converted by one process and by clusters of Dask on this machine, each in a process of its own, and
-searched by one process and by four workers. CPU seconds are those of driver and workers together, from the first task
-to the last, one thread each; stores are compared byte by byte. What processes take from each other's caches is no
-cost of an engine: so many conversions by one process each, at the same time, tell it. Prints the tables as Markdown.
+searched by one process and by four workers, in as many parts as there are processors and in four. CPU seconds are
+those of driver and workers together, from the first task to the last, one thread each; stores are compared byte by
+byte. What processes take from each other's caches is no cost of an engine: so many conversions or searches by one
+process each, at the same time, tell it. Prints the tables as Markdown.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,12 +35,13 @@ from vecstore.bench.timing import add_page, machine, show, table
 import vecstore
 from vecstore.distributed import Processes, Searcher
 from vecstore.errors import require
+from vecstore.parallel import processor_count
 
 FILES, DIMENSIONS = 16, 128
 ROWS = 4_000_000, 20_000  # the second of each pair for --quick
 WORKERS = 2, 4
 SHARDS, SEARCH_WORKERS, QUERIES = 16, 4, 64
-SEARCHES = 20, 2
+SEARCHES, TOGETHER = (20, 2), 5  # rounds, and searches of each that are measured together
 SEARCHED = ("sq:8", "tcq:48"), ("sq:8",)
 MEMORY_LIMIT = "1GB"  # of a worker
 DASK = {  # what its workers do beside their tasks: docs/cluster.md says why these
@@ -194,7 +198,7 @@ def usage() -> tuple[float, int]:
 # Searches
 
 
-def searched(path: Path, x: np.ndarray[Any, Any], codec: str, runs: int) -> str:
+def searched(path: Path, x: np.ndarray[Any, Any], codec: str, rounds: int) -> str:
     """Return what searches of a batch cost."""
     from vecstore.parallel import thread_count
 
@@ -202,31 +206,60 @@ def searched(path: Path, x: np.ndarray[Any, Any], codec: str, runs: int) -> str:
     assert thread_count() == 1
     vecstore.write(path, x, codec=codec, shard_bytes=max(len(x) * (int(codec.split(":")[1]) + 90) // SHARDS, 600_000))
     queries = x[np.random.default_rng(1).choice(len(x), QUERIES, replace=False)] + np.float32(0.01)
-    with vecstore.open(path) as store, Processes(SEARCH_WORKERS) as workers, Searcher(path, workers) as searcher:
-        shards = len(store._snapshot.shards)
-        equal = (store.search(queries).rows == searcher.search(queries).rows).all()
-        for _ in range(3):  # so that every worker has opened the store
+    parts = sorted({min(SEARCH_WORKERS, processor_count()), SEARCH_WORKERS})
+    with vecstore.open(path) as store, Processes(SEARCH_WORKERS) as workers, ExitStack() as stack:
+        shards, expected = len(store._snapshot.shards), store.search(queries).rows
+        searchers = [stack.enter_context(Searcher(path, workers, parts=count)) for count in parts]
+        equal = all((searcher.search(queries).rows == expected).all() for searcher in searchers)
+        for searcher in searchers * 3:  # so that every worker has opened the store
             searcher.search(queries)
-        alone = _spent(lambda: store.search(queries), [os.getpid()], runs)
-        together = _spent(lambda: searcher.search(queries), [os.getpid(), *workers.pids], runs)
-    return (
-        f"A batch of {QUERIES} queries over {len(x):,} rows of {codec} in {shards} shards, k = 10: "
-        f"{alone * 1e3:.0f} ms of CPU in one process, {together * 1e3:.0f} ms in {SEARCH_WORKERS} workers and the "
-        f"driver, {together / max(alone, 1e-3):.2f} times as much; results {'are equal' if equal else 'DIFFER'}."
-    )
+
+        def apart() -> float:
+            each = [workers.submit(_alone, str(path), queries) for _ in range(SEARCH_WORKERS)]
+            return sum(one.result() for one in each) / len(each)
+
+        def together(searcher: Searcher) -> float:
+            return _spent(lambda: searcher.search(queries), [os.getpid(), *workers.pids])
+
+        def alone() -> float:
+            return _spent(lambda: store.search(queries), [os.getpid()])
+
+        each = [[alone(), apart(), *map(together, searchers)] for _ in range(rounds)]
+        spent = np.median(each, axis=0).tolist()
+    names = ["one process", f"{SEARCH_WORKERS} processes at the same time, each alone"]
+    names += [f"{SEARCH_WORKERS} workers and the driver, {count} parts" for count in parts]
+    lines = [
+        [name, f"{own * 1e3:.1f}", f"{own / max(spent[0], 1e-3):.2f}", f"{own / max(spent[1], 1e-3):.2f}"]
+        for name, own in zip(names, spent, strict=True)
+    ]
+    about = f"A batch of {QUERIES} queries over {len(x):,} rows of {codec} in {shards} shards, k = 10"
+    found = "results are equal" if equal else "results DIFFER"
+    return f"{about}, {found}:\n\n{table(['', 'CPU ms', 'beside one', 'beside each alone'], lines)}"
 
 
-def _spent(do: Callable[[], object], pids: list[int], runs: int) -> float:
-    """Return the CPU seconds of processes for each of some runs."""
+def _alone(path: str, queries: np.ndarray[Any, Any]) -> float:
+    """Search in this process; return the CPU seconds of a search."""
+    store = _opened(path)
+    store.search(queries)
+    return _spent(lambda: store.search(queries), [os.getpid()])
+
+
+@lru_cache(maxsize=1)
+def _opened(path: str) -> vecstore.Store:
+    return vecstore.open(path)
+
+
+def _spent(do: Callable[[], object], pids: list[int]) -> float:
+    """Return the CPU seconds of processes for each of some searches."""
     before = sum(map(_cpu_s, pids))
-    for _ in range(runs):
+    for _ in range(TOGETHER):
         do()
-    return (sum(map(_cpu_s, pids)) - before) / runs
+    return (sum(map(_cpu_s, pids)) - before) / TOGETHER
 
 
 def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int(Path(thread, "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ranges", "cut", "divided", "length_of", "rows_in", "spread"]
+__all__ = ["Ranges", "cut", "divided", "length_of", "rows_in", "spread", "without"]
 
 Ranges = NDArray[np.int64]
 
@@ -37,6 +37,15 @@ def cut(ranges: Ranges, edges: NDArray[np.int64]) -> tuple[Ranges, NDArray[np.in
     low, high = np.maximum(ranges[whole, 0], edges[behind]), np.minimum(ranges[whole, 1], edges[behind + 1])
     there = low < high
     return np.stack([low[there], high[there]], axis=1), behind[there]
+
+
+def without(ranges: Ranges, gaps: Ranges) -> Ranges:
+    """Return what is left of ranges without the rows of others, `gaps`, which rise and do not overlap."""
+    if not len(ranges) or not len(gaps):
+        return ranges
+    low, high = min(ranges.min(), gaps.min()), max(ranges.max(), gaps.max())
+    pieces, behind = cut(ranges, np.concatenate([[low], gaps.ravel(), [high]]))
+    return pieces[behind % 2 == 0]
 
 
 def divided(ranges: Ranges, size: int) -> list[Ranges]:

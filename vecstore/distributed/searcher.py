@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.distributed.crew import Crew, silent
-from vecstore.distributed.workers import Kept, workers_of
+from vecstore.distributed.workers import Kept, are_here, at_once
 from vecstore.errors import FormatError, OptionError
 from vecstore.parallel import checked_executor
 from vecstore.progress import Listener
@@ -23,7 +23,8 @@ from vecstore.search.candidates import Candidates
 from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.result import SearchResult
-from vecstore.search.search import best_of, find_candidates, reached
+from vecstore.search.sampling import Share
+from vecstore.search.search import best_of, decided, find_candidates, sampled
 from vecstore.search.topk import TopK
 from vecstore.store.handle import Handle, Paths
 from vecstore.store.searching import search
@@ -48,7 +49,8 @@ class Searcher(Handle):
     executor : concurrent.futures.Executor
         `vecstore.distributed.Processes`, ``client.get_executor()`` of Dask, or any other. It is not shut down here.
     parts : int, optional
-        Into how many parts the shards are divided: as many as there are workers, or 8 where the executor does not tell.
+        Into how many parts the shards are divided: as many as there are workers, or 8 where the executor does not
+        tell. For workers on this machine no more than it has processors, since each part costs a millisecond or two.
     generation, cache
         As for `vecstore.open`.
 
@@ -78,7 +80,7 @@ class Searcher(Handle):
         if parts is not None and (isinstance(parts, bool) or not isinstance(parts, int) or parts < 1):
             raise OptionError(f"parts are a positive number, found {parts!r}")
         super().__init__(path, generation=generation, cache=cache)
-        self._crew, self._parts = crew, parts or workers_of(executor)
+        self._crew, self._parts, self._here = crew, parts or at_once(executor), are_here(executor)
 
     def search(  # noqa: PLR0913 - options are parameters, as users know them
         self,
@@ -129,21 +131,29 @@ class Searcher(Handle):
     ) -> tuple[TopK, NDArray[np.int64]]:
         """Do what `vecstore.search.search.find` does."""
         asked = queries, k, options, least
+        # Of files that lie here, few rows are decided among in less time than each part takes for as many.
+        decide = not self._here or self._remote
+        scopes = divided(self._open().edges, self._parts)
         # Each part would have to learn anew what the best rows score. A sample far away costs more than it saves.
-        known = None if self._remote else reached(prepared, *asked)
-        work = _Part(self._opening(), 0, (0, 0), *asked, reached=known)
-        found = self._candidates(work)
+        known = None if self._remote else sampled(prepared, *asked, scopes)
+        work = _Part(self._opening(), 0, Share((0, 0)), *asked)
+        if known is None:
+            found = self._candidates(work, [Share(scope, decide=decide) for scope in scopes])
+        else:
+            rests, own = known
+            own = decided(own, prepared, *asked) if decide else own
+            shares = [Share(scope, rest, decide=decide) for scope, rest in zip(scopes, rests, strict=True)]
+            found = self._candidates(work, shares, own)
         short = found.short
         if len(short):
-            again = replace(work, queries=queries[short], whole=True, reached=None)
-            found = found.with_queries(short, self._candidates(again))
-        return best_of(found, prepared, *asked)
+            whole = [Share(scope, whole=True, decide=decide) for scope in scopes]
+            found = found.with_queries(short, self._candidates(replace(work, queries=queries[short]), whole))
+        return best_of(found if decide else decided(found, prepared, *asked), prepared, *asked)
 
-    def _candidates(self, work: _Part) -> Candidates:
-        """Have all parts searched, and merge what is found in them."""
-        scopes = divided(self._open().edges, self._parts)
-        works = [replace(work, number=number, scope=scope) for number, scope in enumerate(scopes)]
-        waiting: list[Candidates] = []
+    def _candidates(self, work: _Part, shares: Sequence[Share], *others: Candidates) -> Candidates:
+        """Have all shares searched, and merge what is found in them with others."""
+        works = [replace(work, number=number, share=share) for number, share in enumerate(shares)]
+        waiting = [*others]
         for _, found in self._crew.each(search_part, works, silent):
             waiting.append(found)
             if len(waiting) == MERGED:
@@ -178,23 +188,20 @@ class _Opening:
 
 @dataclass(frozen=True)
 class _Part:
-    """A task: find what is best in the rows from one position to another."""
+    """A task: find what is best in a share of the rows."""
 
     store: _Opening
     number: int
-    scope: tuple[int, int]
+    share: Share
     queries: Floats
     k: int
     options: SearchOptions
     least: float
-    whole: bool = False
-    reached: NDArray[np.float64] | None = None
 
 
 def search_part(work: _Part, report: Listener) -> Candidates:
     """Search the shards of a part."""
-    asked = work.queries, work.k, work.options, work.least
-    return find_candidates(_prepared(work.store), *asked, work.scope, whole=work.whole, reached=work.reached)
+    return find_candidates(_prepared(work.store), work.queries, work.k, work.options, work.least, work.share)
 
 
 @lru_cache(maxsize=4)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["Kept", "is_gone", "workers_of"]
+from vecstore.distributed.processes import Processes
+from vecstore.parallel import processor_count
+
+__all__ = ["Kept", "are_here", "at_once", "is_gone", "workers_of"]
 
 WORKERS = 8  # that an executor is taken to have that does not tell
 
@@ -21,6 +24,17 @@ def workers_of(executor: Executor) -> int:
         if isinstance(found, int) and found > 0:
             return found
     return WORKERS
+
+
+def are_here(executor: Executor) -> bool:
+    """Return whether the workers of an executor are known to share this machine's memory with the process that asks."""
+    return isinstance(executor, (Processes, ProcessPoolExecutor, ThreadPoolExecutor))
+
+
+def at_once(executor: Executor) -> int:
+    """Return how many tasks are done at a time: no more than there are processors for workers on this machine."""
+    workers = workers_of(executor)
+    return min(workers, processor_count()) if are_here(executor) else workers
 
 
 def is_gone(executor: Executor) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,14 @@ from vecstore.search.options import SearchMetric
 from vecstore.search.plan import Plan
 from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
-from vecstore.search.sampling import LONG, SHORT, sample
-from vecstore.search.scanner import RowLengths, Scanner
+from vecstore.search.sampling import LONG, SHORT, Rest, Sampled, sample
+from vecstore.search.scanner import Scanner
 from vecstore.search.section import Section
 from vecstore.search.selection import Selection, worth_picking
 from vecstore.search.topk import TopK
 from vecstore.search.trellis_scanner import TrellisScanner
 
-__all__ = ["Batch", "Found", "joined"]
+__all__ = ["Batch"]
 
 SHARED_BYTES = 16 * 1024 * 1024  # of code, times queries: less is scanned before another thread has woken up
 PIECE_BYTES = 2 * 1024 * 1024  # the same, at least, of each piece
@@ -40,8 +40,6 @@ RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
 LEAST_SAMPLED = 64  # a scan for so many rows or more looks at a sample first
 SCORED_AT_ONCE = 256  # rows, at least, that are worth a thread
-
-Found: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.int64]]]  # raw scores and rows of each query
 
 
 class Piece(NamedTuple):
@@ -70,8 +68,9 @@ class Batch:
     scope : (int, int), optional
         Look only at the rows from one position to another. All else, such as what scores are to be expected, is that
         of the whole store, so that what parts of it find is what one search of all finds.
-    reached : (q,) float64, optional
-        Raw scores of the scan that enough rows of the whole store reach, as it seems: others are passed over.
+    rest : Rest, optional
+        What is left of the scope once somebody looked at a sample of the whole store, and the scores of the scan that
+        enough of its rows reach, as it seems: others are passed over.
 
     Attributes
     ----------
@@ -89,10 +88,10 @@ class Batch:
         nprobe: int | None,
         least: int = 0,
         scope: tuple[int, int] | None = None,
-        reached: NDArray[np.float64] | None = None,
+        rest: Rest | None = None,
     ) -> None:
         self.prepared, self.metric, self.selection, self.nprobe = prepared, metric, selection, nprobe
-        self._queries, self._least, self._scope, self._reached = queries, least, scope, reached
+        self._queries, self._least, self._scope, self._rest = queries, least, scope, rest
         self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         self.rescored = np.zeros(len(queries), np.int64)
         self._by_trellis: list[TrellisScanner] = []  # the first layer of each section, once it was scanned so
@@ -134,7 +133,7 @@ class Batch:
             scorer_of(
                 section.layers[layer],
                 self.ranking,
-                _row_lengths(section, layer),
+                section.row_lengths(layer),
                 self.prepared.trellis(number, layer, self.metric),
             )
             for number, section in enumerate(self.prepared.sections)
@@ -144,7 +143,7 @@ class Batch:
         ranking = self.ranking
         if ranking.hamming and section.keeps_lengths:  # rows were made bits when they had length one
             ranking = replace(ranking, queries=unit(ranking.queries))
-        return scanner_of(section.layers[layer], ranking, section.bounds[layer], _row_lengths(section, layer))
+        return scanner_of(section.layers[layer], ranking, section.bounds[layer], section.row_lengths(layer))
 
     # What is done with them
 
@@ -162,8 +161,8 @@ class Batch:
         A scan that loses rows loses others, depending on which were seen before: with `repeatable` this does not
         depend on threads.
         """
-        if self._reached is not None:  # whoever merges the parts sees whether they have enough together
-            floors, sampled = np.maximum(floors, self._reached), None
+        if self._rest is not None:  # whoever merges the parts sees whether they have enough together
+            floors, sampled = np.maximum(floors, self._rest.thresholds), None
         else:
             sampled = None if repeatable or k < LEAST_SAMPLED else self.sampled_floors(scanners, k)
         if sampled is not None:
@@ -197,26 +196,38 @@ class Batch:
             best.collect(other)
         return best
 
-    def sampled_floors(self, scanners: Sequence[Scanner], k: int, *, check: bool = False) -> NDArray[np.float64] | None:
+    def sampled_floors(self, scanners: Sequence[Scanner], k: int) -> NDArray[np.float64] | None:
         """Return raw scores (q,) that somewhat more than k rows are likely to reach, by a sample of the rows.
 
         A scan then passes over most rows that it would hold for a while: a heap of k takes in k (1 + ln(n / k)) of n.
-        None where that is not worth it, or the sample was not compared with its checksums and is not to be (`check`).
+        None where that is not worth it, or the sample was not compared with its checksums.
         """
+        found = self._sample(scanners, k, SHORT)
+        return None if found is None else found[1].scores.min(axis=1)
+
+    def sampled(self, scanners: Sequence[Scanner], k: int) -> Sampled | None:
+        """Return such a sample for those who look at parts of the other rows, compared with its checksums first."""
+        found = self._sample(scanners, k, LONG, check=True)
+        return None if found is None else Sampled.of(*found, k)
+
+    def _sample(
+        self, scanners: Sequence[Scanner], k: int, run: int, *, check: bool = False
+    ) -> tuple[Ranges, TopK] | None:
         if len(scanners) != 1 or self._picked[0] is not None or self.prepared.sections[0].cells is not None:
             return None
         part = scanners[0].codes.part
-        found = sample(self._looked_at(scanners[0], 0), k, LONG if check else SHORT)
+        found = sample(self._looked_at(scanners[0], 0), k, run)
         if found is None or part.encoding is not None:
             return None
         some, rank = found
-        if check and not part.are_checked(some):
-            part.check_rows(rows_in(some))
         if not part.are_checked(some):
-            return None
+            if not check:
+                return None
+            part.check_rows(rows_in(some))
         best = TopK(len(self.ranking.queries), rank)
         self._over(scanners[0], Piece(0, some), best, np.full(len(best.sizes), -np.inf))
-        return best.scores.min(axis=1) if (best.sizes == rank).all() else None
+        best.rows = part.rows_at(best.rows)
+        return (some, best) if (best.sizes == rank).all() else None
 
     def reaching(
         self, scanners: Sequence[Scanner], floors: NDArray[np.float64], take: Callable[[int, TopK], None]
@@ -343,6 +354,8 @@ class Batch:
         picked = self._picked[number]
         if picked is not None:
             return np.array([[0, len(picked)]])
+        if self._rest is not None:
+            return self._rest.ranges
         return scanner.arranged(scanner.codes.part.ranges_of(self.probed(number)))
 
     def _over(self, scanner: Scanner, piece: Piece, best: TopK, floors: NDArray[np.float64]) -> None:
@@ -375,13 +388,6 @@ class Batch:
         return pieces
 
 
-def joined(pieces: Sequence[Found]) -> Found:
-    """Return what pieces of the rows gave for each query (q lists of scores and rows) as one pair for each."""
-    none = np.empty(0), np.empty(0, np.int64)  # where no piece has a row that may be found
-    every = [own or [none] for own in pieces]
-    return [(np.concatenate([s for s, _ in own]), np.concatenate([r for _, r in own])) for own in every]
-
-
 def _pick(scanner: Scanner, slots: NDArray[np.int64], best: TopK, floors: NDArray[np.float64]) -> None:
     """Score single rows for all queries."""
     for at in range(0, len(slots), PICKED_AT_ONCE):
@@ -390,11 +396,3 @@ def _pick(scanner: Scanner, slots: NDArray[np.int64], best: TopK, floors: NDArra
         found = np.empty(len(listed))
         scanner.score(indptr, listed, found)
         entries.offer_listed(found, listed, indptr, best.heap(floors))
-
-
-def _row_lengths(section: Section, layer: int) -> RowLengths | None:
-    """Return what tells the lengths of rows by their slots in a layer, where lengths are kept."""
-    if not section.keeps_lengths:
-        return None
-    part = section.layers[layer].part
-    return lambda slots: section.lengths(part.rows_at(slots))

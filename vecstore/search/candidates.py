@@ -25,7 +25,8 @@ class Candidates:
     rows : (q, n) int64
         Positions in the whole store; -1 there.
     exact : (q, n) float64 or None
-        Raw scores that decide among all candidates; None where those by which they were chosen do.
+        Raw scores that decide among all candidates; None where those by which they were chosen do, or none were asked
+        for yet.
     rescored : (q,) int64
         Rows that were scored again on the way.
     least : int
@@ -55,7 +56,7 @@ class Candidates:
     def merged(cls, each: Sequence[Self]) -> Self:
         """Return the best of what was found in different rows: as many as were looked for in each."""
         scores, rows = (np.concatenate(own, axis=1) for own in zip(*((c.scores, c.rows) for c in each), strict=True))
-        order = np.lexsort((rows, -scores), axis=1)[:, : each[0].rows.shape[1]]
+        order = np.lexsort((rows, -scores), axis=1)[:, : max(own.rows.shape[1] for own in each)]
         exact = [own.exact for own in each if own.exact is not None]
         return cls(
             np.take_along_axis(scores, order, axis=1),
@@ -64,6 +65,12 @@ class Candidates:
             np.sum([own.rescored for own in each], axis=0),
             max(own.least for own in each),
         )
+
+    def of(self, queries: slice) -> Candidates:
+        """Return those of some of the queries."""
+        exact = None if self.exact is None else self.exact[queries]
+        own = self.scores[queries], self.rows[queries], exact, self.rescored[queries]
+        return Candidates(*own, self.least)
 
     @property
     def short(self) -> NDArray[np.int64]:

@@ -50,9 +50,13 @@ class Cascade(Strategy):
         plan = self._plan_for(batch, k)
         wanted, least = (self._wanted(batch, k), np.full(len(floors), -np.inf)) if self.factor else (k, floors)
         found = batch.best(batch.fast_scanners(wanted=k, plan=plan), wanted, least, repeatable=bool(plan.sizes))
-        exact = batch.exact(found.rows, batch.scorers(self.fine)) if self.factor else None
         few = min(k, batch.selection.count) if plan.sizes else 0
-        return Candidates(found.scores, found.rows, exact, batch.rescored, few)
+        return Candidates(found.scores, found.rows, None, batch.rescored, few)
+
+    def decided(self, batch: Batch, found: Candidates) -> Candidates:
+        if not self.factor:
+            return found
+        return replace(found, exact=batch.exact(found.rows, batch.scorers(self.fine)))
 
     def without_plan(self) -> Cascade:
         return replace(self, plan=Plan())

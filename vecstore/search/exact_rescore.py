@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.errors import OptionError
-from vecstore.search.batch import Batch, Found, joined
+from vecstore.search.batch import Batch
+from vecstore.search.found import Found, joined
 from vecstore.search.scanner import Scanner
 from vecstore.search.strategy import RangeStrategy
 from vecstore.search.topk import TopK

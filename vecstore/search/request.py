@@ -13,6 +13,7 @@ from vecstore.search.batch import Batch
 from vecstore.search.options import SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.resolve import cells_to_probe, resolve
+from vecstore.search.sampling import Rest
 from vecstore.search.selection import Selection, as_rows
 from vecstore.search.strategy import Strategy
 from vecstore.search.topk import TopK
@@ -72,12 +73,10 @@ class Request:
         options = self.options
         return self.prepared.selection(options.rows, None if len(self.few) else options.exclude, options.where)
 
-    def batch(
-        self, queries: Floats, scope: tuple[int, int] | None = None, reached: NDArray[np.float64] | None = None
-    ) -> Batch:
+    def batch(self, queries: Floats, scope: tuple[int, int] | None = None, rest: Rest | None = None) -> Batch:
         """Return some of the queries, ready for all rows, or for those from one position to another."""
         metric, selection = self.options.metric, self.selection
-        return Batch(self.prepared, queries, metric, selection, self.nprobe, self.wanted, scope, reached)
+        return Batch(self.prepared, queries, metric, selection, self.nprobe, self.wanted, scope, rest)
 
     def left(self, found: TopK) -> TopK:
         """Return what is left of sorted numbers of rows, of which there may be more than are wanted."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.search.batch import Batch
 from vecstore.search.candidates import Candidates
+from vecstore.search.sampling import Sampled
 from vecstore.search.strategy import Strategy
 from vecstore.search.topk import TopK
 
@@ -45,11 +46,13 @@ class Rescore(Strategy):
 
     def candidates(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> Candidates:
         found = self._scanned(batch, k, ordered=True)
-        exact = batch.exact(found.rows, batch.scorers(self.fine))
-        return Candidates(found.scores, found.rows, exact, batch.rescored)
+        return Candidates(found.scores, found.rows, None, batch.rescored)
 
-    def reached(self, batch: Batch, k: int) -> NDArray[np.float64] | None:
-        return batch.sampled_floors(batch.fast_scanners(wanted=k), self._wanted(batch, k), check=True)
+    def decided(self, batch: Batch, found: Candidates) -> Candidates:
+        return replace(found, exact=batch.exact(found.rows, batch.scorers(self.fine)))
+
+    def sampled(self, batch: Batch, k: int) -> Sampled | None:
+        return batch.sampled(batch.fast_scanners(wanted=k), self._wanted(batch, k))
 
     def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:
         return (0, self._wanted(batch, k)) if self.fine == 0 else None

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.search.batch import Batch, Found, joined
+from vecstore.search.batch import Batch
+from vecstore.search.found import Found, joined
+from vecstore.search.sampling import Sampled
 from vecstore.search.scanner import Scanner
 from vecstore.search.strategy import RangeStrategy
 from vecstore.search.topk import TopK
@@ -26,8 +28,8 @@ class Scan(RangeStrategy):
     def find(self, batch: Batch, k: int, floors: NDArray[np.float64]) -> TopK:
         return batch.best(self._scanners(batch, k), k, floors)
 
-    def reached(self, batch: Batch, k: int) -> NDArray[np.float64] | None:
-        return batch.sampled_floors(self._scanners(batch, k), k, check=True)
+    def sampled(self, batch: Batch, k: int) -> Sampled | None:
+        return batch.sampled(self._scanners(batch, k), k)
 
     def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:
         return None if self.approximate else (self.layer, 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
+from vecstore.container.ranges import without
 from vecstore.parallel import over_items, thread_count
 from vecstore.search.batch import Batch
 from vecstore.search.candidates import Candidates
@@ -18,10 +19,11 @@ from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.request import Request
 from vecstore.search.resolve import cells_to_probe, resolve_range
+from vecstore.search.sampling import Rest, Share
 from vecstore.search.single import known_single, note_single
 from vecstore.search.topk import TopK
 
-__all__ = ["best_of", "find", "find_all", "find_candidates", "reached", "score_rows"]
+__all__ = ["best_of", "decided", "find", "find_all", "find_candidates", "sampled", "score_rows"]
 
 QUERIES_AT_ONCE = 64
 LEAST_TOGETHER = 8  # queries, of which kernels gain by taking them together
@@ -95,46 +97,55 @@ def find_candidates(
     k: int,
     options: SearchOptions,
     least: float,
-    scope: tuple[int, int],
-    *,
-    whole: bool = False,
-    reached: NDArray[np.float64] | None = None,
+    share: Share,
 ) -> Candidates:
-    """Return what `find` finds among the rows from one position to another: whoever merges all parts has its result.
+    """Return what `find` finds among the rows of a share: whoever merges those of all shares has its result."""
+    request, rest = Request(prepared, options, k, len(queries)), share.rest
+    strategy = request.strategy.without_plan() if share.whole else request.strategy
 
-    With `whole` all bytes of the codes are scanned, whatever the options say of first ones. With `reached` (q,), which
-    the function of this name returns, rows that score less are passed over, and enough have to be left in all parts.
-    """
-    request = Request(prepared, options, k, len(queries))
-    strategy = request.strategy.without_plan() if whole else request.strategy
-    found: dict[int, Candidates] = {}
+    def find_part(part: slice) -> Candidates:
+        batch = request.batch(queries[part], share.scope, None if rest is None else rest.of(part))
+        found = strategy.candidates(batch, request.wanted, batch.ranking.floors(least))
+        return strategy.decided(batch, found) if share.decide else found
 
-    def find_part(part: slice) -> None:
-        batch = request.batch(queries[part], scope, None if reached is None else reached[part])
-        found[part.start] = strategy.candidates(batch, request.wanted, batch.ranking.floors(least))
-
-    _over_queries(find_part, request)
-    every = Candidates.stacked([found[start] for start in sorted(found)])
-    return every if reached is None else replace(every, least=every.rows.shape[1])
+    every = _of_queries(find_part, request)
+    return every if rest is None else replace(every, least=every.rows.shape[1])
 
 
-def reached(
-    prepared: Prepared, queries: Floats, k: int, options: SearchOptions, least: float
-) -> NDArray[np.float64] | None:
-    """Return raw scores (q,) that enough rows are likely to reach in the scan of all rows, by a sample of them.
+def sampled(
+    prepared: Prepared,
+    queries: Floats,
+    k: int,
+    options: SearchOptions,
+    least: float,
+    scopes: Sequence[tuple[int, int]],
+) -> tuple[list[Rest], Candidates] | None:
+    """Look at a sample of the rows; return what is left of each of some parts, and the sample's own candidates.
 
-    None where that is not known, or not worth it.
+    They are not decided among. None where a sample would tell nothing, or is not worth it.
     """
     request = Request(prepared, options, k, len(queries))
     if least > -np.inf or request.nprobe is not None:
         return None
-    found = []
+    told, found = [], []
     for start in range(0, len(queries), QUERIES_AT_ONCE):
-        own = request.strategy.reached(request.batch(queries[start : start + QUERIES_AT_ONCE]), request.wanted)
+        batch = request.batch(queries[start : start + QUERIES_AT_ONCE])
+        own = request.strategy.sampled(batch, request.wanted)
         if own is None:
             return None
-        found.append(own)
-    return np.concatenate(found)
+        told.append(own)
+        found.append(Candidates(own.best.scores, own.best.rows, None, batch.rescored))
+    part, thresholds = prepared.sections[0].layers[request.strategy.layer].part, [own.thresholds for own in told]
+    left = [without(part.ranges_of(np.array([scope])), told[0].ranges) for scope in scopes]
+    return [Rest(ranges, np.concatenate(thresholds)) for ranges in left], Candidates.stacked(found)
+
+
+def decided(
+    candidates: Candidates, prepared: Prepared, queries: Floats, k: int, options: SearchOptions, least: float
+) -> Candidates:
+    """Return candidates with the scores that decide among them."""
+    request = Request(prepared, options, k, len(queries))
+    return _of_queries(lambda own: request.strategy.decided(request.batch(queries[own]), candidates.of(own)), request)
 
 
 def best_of(
@@ -163,6 +174,17 @@ def find_all(
             scores = raw[order] * batch.ranking.slope + batch.ranking.shifts[query]
             found.append((scores, prepared.numbered(rows[order]), int(batch.rescored[query])))
     return found
+
+
+def _of_queries(function: Callable[[slice], Candidates], request: Request) -> Candidates:
+    """Return the candidates of all queries, by a function of those that share a scan."""
+    found: dict[int, Candidates] = {}
+
+    def of_some(part: slice) -> None:
+        found[part.start] = function(part)
+
+    _over_queries(of_some, request)
+    return Candidates.stacked([found[start] for start in sorted(found)])
 
 
 def _over_queries(function: Callable[[slice], None], request: Request) -> None:

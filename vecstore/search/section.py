@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from itertools import groupby, pairwise
 from typing import Any
@@ -66,6 +66,13 @@ class Section:
         """Return the lengths of rows, where they are kept: (n,) float32."""
         part = self._norms
         return np.asarray(part.values(part.slots_of(positions)), np.float32)
+
+    def row_lengths(self, layer: int) -> Callable[[NDArray[np.int64]], Floats] | None:
+        """Return what tells the lengths of rows by their slots in a layer, where lengths are kept."""
+        if not self.keeps_lengths:
+            return None
+        part = self.layers[layer].part
+        return lambda slots: self.lengths(part.rows_at(slots))
 
     @cached_property
     def _norms(self) -> Part:

@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.search.batch import Batch, Found
+from vecstore.search.batch import Batch
 from vecstore.search.candidates import Candidates
+from vecstore.search.found import Found
+from vecstore.search.sampling import Sampled
 from vecstore.search.topk import TopK
 
 __all__ = ["RangeStrategy", "Strategy"]
@@ -36,8 +38,12 @@ class Strategy(ABC):
         best = self.find(batch, k, floors)
         return Candidates(best.scores, best.rows, None, batch.rescored)
 
-    def reached(self, batch: Batch, k: int) -> NDArray[np.float64] | None:
-        """Return raw scores (q,) that enough rows are likely to reach in the scan, by a sample; None if not known."""
+    def decided(self, batch: Batch, found: Candidates) -> Candidates:
+        """Return candidates with the scores that decide among them, where others than those of the scan do."""
+        return found
+
+    def sampled(self, batch: Batch, k: int) -> Sampled | None:
+        """Return what a sample of the rows tells of the scan of all; None where that is nothing."""
         return None
 
     def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vecstore.container.ranges import cut, divided, length_of, rows_in
+from vecstore.container.ranges import cut, divided, length_of, rows_in, without
 
 
 def some_ranges(rng, most=200):
@@ -30,6 +30,16 @@ def test_ranges_are_divided_evenly(seed, size):
     np.testing.assert_array_equal(np.concatenate([rows_in(part) for part in parts]), rows_in(ranges))
     assert all(length_of(part) == size for part in parts[:-1]) and 0 < length_of(parts[-1]) <= size
     assert divided(ranges[:0], size) == [] and divided(np.array([[5, 5]]), size) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_left_without_others(seed):
+    rng = np.random.default_rng(seed)
+    ranges, gaps = some_ranges(rng), some_ranges(rng)
+    left = without(ranges, gaps)
+    np.testing.assert_array_equal(rows_in(left), np.setdiff1d(rows_in(ranges), rows_in(gaps)))
+    assert (left[:, 0] < left[:, 1]).all()
+    assert without(ranges, gaps[:0]) is ranges and not len(without(ranges[:0], gaps))
 
 
 def test_empty_cells_are_left_out():

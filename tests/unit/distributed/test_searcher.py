@@ -7,7 +7,7 @@ import pickle
 import signal
 import struct
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,11 @@ import pytest
 import vecstore
 from vecstore.distributed import Processes, Searcher
 from vecstore.distributed.searcher import divided
+from vecstore.distributed.workers import WORKERS, at_once
 from vecstore.errors import FormatError, OptionError
-from vecstore.search.search import reached
+from vecstore.parallel import processor_count
+from vecstore.search.options import SearchOptions
+from vecstore.search.search import sampled
 
 ROWS, DIMENSIONS = 6000, 32
 RNG = np.random.default_rng(11)
@@ -109,17 +112,45 @@ def test_what_a_sample_says_is_tried(threads, tmp_path, monkeypatch, codec):
     wrong = []
 
     def known(prepared, queries, *asked):
-        found = reached(prepared, queries, *asked)
-        found[wrong] = np.inf
+        found = sampled(prepared, queries, *asked)
+        for rest in found[0]:
+            rest.thresholds[wrong] = np.inf
         return found
 
-    monkeypatch.setattr("vecstore.distributed.searcher.reached", known)
+    monkeypatch.setattr("vecstore.distributed.searcher.sampled", known)
     with vecstore.open(tmp_path / "many.vecs") as store, Searcher(tmp_path / "many.vecs", threads) as searcher:
         expected = store.search(many[:70] + 0.1)
         for wrong[:] in ([], [3, 65]):  # of these, rows that are among the best are passed over at first
             found = searcher.search(many[:70] + 0.1)
             assert np.array_equal(found.rows, expected.rows)
             assert np.array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("codec", ["sq:8", "tcq:4"])
+def test_rows_that_score_what_the_last_of_a_sample_does(threads, tmp_path, codec):
+    alike = np.repeat(RNG.normal(size=(20, 8)), 2000, axis=0).astype(np.float32)
+    vecstore.write(tmp_path / "alike.vecs", alike, codec=codec, shard_bytes=160_000)
+    with vecstore.open(tmp_path / "alike.vecs") as store, Searcher(tmp_path / "alike.vecs", threads) as searcher:
+        assert sampled(store._snapshot.prepared, alike[:1], 10, SearchOptions(metric="cosine"), -np.inf, []) is not None
+        queries = alike[::1999] + 0.1
+        found, expected = searcher.search(queries), store.search(queries)
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("codec", ["sq:8", "tcq:12"])
+def test_whoever_decides_finds_the_same(threads, store_of, monkeypatch, codec):
+    monkeypatch.setattr("vecstore.distributed.searcher.are_here", lambda executor: False)
+    with vecstore.open(store_of(codec)) as store, Searcher(store_of(codec), threads, parts=3) as searcher:
+        for options in ({}, {"k": 100}, {"where": "price < 10"}):
+            found, expected = searcher.search(QUERIES, **options), store.search(QUERIES, **options)
+            same(found, expected)
+            np.testing.assert_array_equal(found.rescored, expected.rescored)
+
+
+def test_no_more_parts_than_processors(threads):
+    assert at_once(threads) == min(3, processor_count())
+    assert at_once(Executor()) == WORKERS
 
 
 @pytest.mark.parametrize(
@@ -213,7 +244,7 @@ def _dying(folder, task, *arguments):
 def test_a_worker_that_dies(store_of, tmp_path):
     path = store_of("tcq:12")
     with Dying(tmp_path) as processes, vecstore.open(path) as store, Searcher(path, processes) as searcher:
-        assert searcher._parts == 2
+        assert searcher._parts == min(2, processor_count())
         some = QUERIES[:8]  # a ninth would be alone where there are two threads, and its last digits others
         same(searcher.search(some), store.search(some))
         same(searcher.search(some, where="price < 30"), store.search(some, where="price < 30"))
