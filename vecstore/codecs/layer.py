@@ -40,6 +40,11 @@ class Layer:
         self.spec, self.transforms, self.quantizer = spec, tuple(transforms), quantizer
         self.dimensions, self.code_bytes = dimensions, quantizer.code_bytes
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether codes are the vectors themselves, in float32."""
+        return str(self.spec) == "f32"
+
     @property
     def byte_steps(self) -> tuple[ByteStep, ...]:
         """The steps that pack whole blocks of codes."""

@@ -187,6 +187,7 @@ class Container:
         self.checksums = self._read_checksums()
         mapped.advise("MADV_NORMAL")  # from here on what is read is read in runs
         self._parts: dict[str, Part] = {}
+        self._identities: dict[str, tuple[Any, ...]] = {}
 
     def expect(
         self, name: str, dtype: str | None = None, shape: tuple[int, ...] | None = None, *, encoding: str | None = None
@@ -220,6 +221,11 @@ class Container:
 
         That is their names, types, shapes and checksums: no part is opened, and no value read.
         """
+        if prefix not in self._identities:  # every shard asks for that of the model they share
+            self._identities[prefix] = self._identity(prefix)
+        return self._identities[prefix]
+
+    def _identity(self, prefix: str) -> tuple[Any, ...]:
         told = []
         for name in sorted(self.names(prefix)):
             about = field(self._about, name, dict, self.path)

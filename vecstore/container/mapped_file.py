@@ -18,6 +18,7 @@ from vecstore.files import open_regular
 
 __all__ = ["MappedFile"]
 
+SMALL_BYTES = 1 << 20
 FAILED = ctypes.c_void_p(-1).value
 REMEDIES = {
     errno.EMFILE: "the system opens no more files for this process: close some, or raise its limit (ulimit -n)",
@@ -72,8 +73,11 @@ class MappedFile:
         return self.path
 
     def advise(self, advice: str) -> None:
-        """Tell the system how the map is read from now on, such as "MADV_RANDOM", where systems are told."""
-        if os.name == "posix" and hasattr(mmap, advice):
+        """Tell the system how the map is read from now on, such as "MADV_RANDOM", where systems are told.
+
+        Not of a small file: all that is read ahead of it takes less time than that.
+        """
+        if len(self.data) > SMALL_BYTES and os.name == "posix" and hasattr(mmap, advice):
             _system().madvise(self.data.ctypes.data, len(self.data), getattr(mmap, advice))
 
     def _copy(self, file: Any, size: int) -> NDArray[np.uint8]:

@@ -68,7 +68,8 @@ class Extents(Mapping[bytes, Extent]):
 
     def of(self, names: Iterable[bytes]) -> NDArray[np.int64]:
         """Return where several values lie, (n, 2); raises `KeyError` where one is not there."""
-        return self.places[np.fromiter(map(self._numbers.__getitem__, names), np.int64)]
+        numbers = self._numbers
+        return self.places[np.array([numbers[name] for name in names], np.int64)]
 
 
 def read_tree(data: NDArray[np.uint8], path: str, *, need: Callable[[int, int], object] | None = None) -> Extents:

@@ -109,7 +109,8 @@ class Part:
         self.together = _together(self.tile_rows)
         self.offsets, self.sizes = extents[:, 0].copy(), extents[:, 1].copy()
         # _chunk_starts[i]: number of chunks before block i
-        self._chunk_starts = np.concatenate([[0], np.cumsum(-(-self.sizes // CHUNK_BYTES))])
+        self._chunk_starts = np.zeros(self.blocks + 1, np.int64)
+        (-(-self.sizes // CHUNK_BYTES)).cumsum(out=self._chunk_starts[1:])
         chunks = int(self._chunk_starts[-1])
         first_sum = whole(about, "checksums_at", path)
         self._sums = checksums[first_sum : first_sum + chunks]
@@ -349,6 +350,8 @@ class Part:
             return False
         if min(self.rows, self.block_rows) * self.row_bytes > MOST_BLOCK_BYTES:
             return False
-        rows = np.minimum(self.block_rows, self.rows - np.arange(self.blocks) * self.block_rows)
-        needed = padded(rows, self.tile_rows) * self.row_bytes
-        return bool((self.sizes >= needed).all())
+        if not self.blocks:
+            return True
+        full, last = self.block_rows, self.rows - (self.blocks - 1) * self.block_rows
+        needed, left = (padded(rows, self.tile_rows) * self.row_bytes for rows in (full, last))
+        return bool((self.sizes[:-1] >= needed).all() and self.sizes[-1] >= left)

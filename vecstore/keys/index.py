@@ -102,9 +102,10 @@ class KeyIndex:
     def find(self, key: Any) -> int:
         """Return the row of `key`, or -1."""
         raw = self.raw(key)
-        if raw is None:
-            return -1
-        h = xxh64(raw)
+        return -1 if raw is None else self.row_of(raw, xxh64(raw))
+
+    def row_of(self, raw: bytes, h: int) -> int:
+        """Return the row of the key that is hashed and compared as `raw`, h being its hash, or -1."""
         page, at = divmod(h >> 64 - self.bucket_bits, self._per_page)
         table = self._tables[page] or self.open_table(page)
         first = self._per_page + 1

@@ -215,24 +215,32 @@ class KeyMap:
         in_range = (self._thirds >= 1) & (self._thirds <= MOST_CELLS // 3)
         if self._value_bits not in VALUE_BITS or not (in_range & (self._cells.sizes >= needed)).all():
             raise CorruptError("the key map is shorter than described", path=path)
-        self._views: list[memoryview | None] = [None] * len(segments)
+        # Of each segment that was read: its cells, a third of them, and what its seed adds to hashes.
+        self._read: list[tuple[memoryview, int, int] | None] = [None] * len(segments)
 
     def shard(self, h: int) -> int:
         """Return the shard of the key with hash `h`; any number below 2**16 for unknown keys."""
-        segment = h >> 64 - self._segment_bits
-        view = self._views[segment]
-        if view is None:
-            view = self._views[segment] = self._cells.block_bytes(segment)
-        third, bits = int(self._thirds[segment]), self._value_bits
-        g = (h + int(self._seeds[segment]) * 0x9E3779B97F4A7C15) & M64
+        segment, bits = h >> 64 - self._segment_bits, self._value_bits
+        view, third, added = self._read[segment] or self._segment(segment)
+        g = (h + added) & M64
         g = ((g ^ g >> 33) * 0xFF51AFD7ED558CCD) & M64
         g = ((g ^ g >> 33) * 0xC4CEB9FE1A85EC53) & M64
         g ^= g >> 33
         a = ((g & 0xFFFFFFFF) * third >> 32) * bits
         b = (third + ((g >> 21 & 0xFFFFFFFF) * third >> 32)) * bits
         c = (2 * third + ((g >> 32) * third >> 32)) * bits
-        found = self._read(view, a) ^ self._read(view, b) ^ self._read(view, c)
+        i, j, k = a >> 3, b >> 3, c >> 3  # spelled out three times: calls would take longer than all of this
+        found = (view[i] | view[i + 1] << 8) >> (a & 7)
+        found ^= (view[j] | view[j + 1] << 8) >> (b & 7)
+        found ^= (view[k] | view[k + 1] << 8) >> (c & 7)
         return found & (1 << bits) - 1
+
+    def _segment(self, segment: int) -> tuple[memoryview, int, int]:
+        """Check a segment, and keep what `shard` needs of it."""
+        added = int(self._seeds[segment]) * 0x9E3779B97F4A7C15 & M64
+        found = self._cells.block_bytes(segment), int(self._thirds[segment]), added
+        self._read[segment] = found
+        return found
 
     def shards_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """As `shard`, for many hashes, compiled."""
@@ -247,8 +255,3 @@ class KeyMap:
     def verify(self) -> int:
         """Check every byte; return how many."""
         return self.container.verify()
-
-    @staticmethod
-    def _read(view: memoryview, bit: int) -> int:
-        at = bit >> 3
-        return (view[at] | view[at + 1] << 8) >> (bit & 7)

@@ -79,7 +79,7 @@ class Models(dict[Any, Codec]):
         """Know the file of a model, which is read when a shard needs it; a mapped one stays, whatever is removed."""
         self._files.setdefault(fingerprint, file)
 
-    def container(self, about: dict[str, Any], shard: Place, *, check: bool, safe: bool) -> Container:
+    def container(self, about: dict[str, Any], shard: str | Place, *, check: bool, safe: bool) -> Container:
         """Return the file of the model that the description of a shard names: a known one, or one beside the shard.
 
         Raises `CorruptError` where it is another one, or not there.
@@ -88,7 +88,8 @@ class Models(dict[Any, Codec]):
         if not isinstance(fingerprint, str) or not _FINGERPRINT.fullmatch(fingerprint):
             raise CorruptError("member 'model' names no model", path=str(shard), found=str(fingerprint)[:40])
         if fingerprint not in self._containers:
-            file = self._files.get(fingerprint, shard.with_name(model_file(fingerprint)))
+            beside = Path(shard) if isinstance(shard, str) else shard
+            file = self._files.get(fingerprint, beside.with_name(model_file(fingerprint)))
             try:
                 found = open_container(file, check=check, safe=safe)
             except FileNotFoundError:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -106,7 +106,7 @@ class Shard:
         self.field_readers: dict[str, Any] | None = None
         self.model_container = self.container
         if self.model is not None:
-            beside = file if not isinstance(file, (str, MappedFile)) else Path(path)
+            beside = path if isinstance(file, (str, MappedFile)) else file
             self.model_container = self.models.container(about, beside, check=check, safe=safe)
             shared = self.model_container.description
             self.description = {name: shared[name] for name in MODEL_MEMBERS if name in shared} | about
@@ -242,14 +242,17 @@ class Shard:
 
     def vector(self, row: int) -> Floats:
         """Return the vector of one row in range: (dimensions,) float32, a new array."""
-        return self._read_one(row)
+        return self.read_one(row)
 
     @cached_property
-    def _read_one(self) -> Any:
-        """The shortest way to one row, chosen once: plain float32 rows are copied straight from the map."""
+    def read_one(self) -> Callable[[int], Floats]:
+        """The shortest way to one row, chosen once: plain float32 rows are copied straight from the map.
+
+        It does what `vector` does, and does not know the shard.
+        """
         fine = self.layers[-1]
         part = fine.part
-        plain = self.codec.partition is None and str(self.codec.layers[-1].spec) == "f32"
+        plain = self.codec.partition is None and self.codec.layers[-1].is_plain
         if plain and self.norms is None and self.prefix is None:
             data, block_rows, row_bytes = memoryview(part.data), part.block_rows, part.row_bytes
             offsets, count, from_buffer = part.offsets.tolist(), self.dimensions, np.frombuffer
@@ -265,7 +268,7 @@ class Shard:
         # Nothing in here knows the shard where it need not: a cycle would keep closed files mapped.
         order, fixed, norms = self.order, self.fixes_lengths, self._kept_norms
         if fine.cells is None and fine.layer.table is None and not fixed:  # the number of the row does not matter
-            one, decode, inverted = fine.one, fine.layer.quantizer.decode, fine.layer.inverted
+            one, decode, inverted = fine.reader(), fine.layer.quantizer.decode, fine.layer.inverted
             return lambda row: inverted(decode(one(row)))[0]
 
         def read(row: int) -> Floats:

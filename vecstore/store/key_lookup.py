@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptError, OptionError
-from vecstore.keys.index import KeyIndex
+from vecstore.keys.index import KeyIndex, xxh64
 from vecstore.keys.indexes import KeyIndexes
+from vecstore.keys.kind import KINDS
 from vecstore.keys.map import KeyMap
 from vecstore.keys.packed import KERNEL_KEYS, PackedKeys
 from vecstore.store.manifest import Manifest
@@ -38,6 +38,7 @@ class KeyLookup:
     ) -> None:
         self._shards, self._edges, self._dead = shards, edges, dead
         self._key_type = shards[0].keys.key_type if shards[0].keys else None
+        self._touched: list[KeyIndex | None] = [None] * len(shards)
         self._collisions = manifest.collisions if manifest else {}
         covered = [entry["shards"] for entry in manifest.key_maps] if manifest else []
         self._key_maps = [(first, key_map) for (first, _), key_map in zip(covered, key_maps, strict=True)]
@@ -52,16 +53,19 @@ class KeyLookup:
             if not isinstance(key, (int, np.integer)) or isinstance(key, bool):
                 raise OptionError(f"this store has no keys: rows are found by number, not by {key!r}")
             return int(key) if 0 <= key < self._edges[-1] and int(key) not in self._dead else -1
-        raw = self._index(0).raw(key)
+        raw = KINDS[self._key_type].raw(key)
         if raw is None:
             return -1
-        h = xxhash.xxh64_intdigest(raw)
+        h = xxh64(raw)
+        for first, key_map in self._key_maps:
+            row = self._row_in(first + key_map.shard(h), raw, h)
+            if row >= 0:
+                return row
         several = self._collisions.get(f"{h:016x}", []) if self._collisions else []
-        for number in [first + key_map.shard(h) for first, key_map in self._key_maps] + self._unmapped + several:
-            if number < len(self._shards):
-                row = self._index(number).find(key)
-                if row >= 0 and row + self._edges[number] not in self._dead:
-                    return row + self._edges[number]
+        for number in self._unmapped + several:
+            row = self._row_in(number, raw, h)
+            if row >= 0:
+                return row
         return -1
 
     def find_many(self, keys: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
@@ -99,8 +103,19 @@ class KeyLookup:
         """Return rows with -1 in the place of those that were deleted."""
         return np.where(self._dead.mark(rows), -1, rows) if self._dead else rows
 
+    def _row_in(self, number: int, raw: bytes, h: int) -> int:
+        """Return the row of a key, by its bytes and their hash, that is in a shard of this number, if there is one."""
+        if number >= len(self._touched):
+            return -1
+        row = (self._touched[number] or self._index(number)).row_of(raw, h)
+        if row < 0:
+            return -1
+        row += self._edges[number]
+        return -1 if self._dead and row in self._dead else row
+
     def _index(self, number: int) -> KeyIndex:
-        keys = self._shards[number].keys
+        """Return the index of a shard, and keep it at hand: on the way through the shard much else is touched."""
+        keys = self._touched[number] = self._shards[number].keys
         assert keys is not None
         return keys
 

@@ -343,8 +343,13 @@ class _Rows:
 
     def __init__(self, shards: Shards, edges: list[int]) -> None:
         self._shards, self._edges = shards, edges
+        self._read: list[Callable[[int], Floats] | None] = [None] * len(shards)  # at hand, as in `KeyLookup`
 
     def vector(self, row: int) -> Floats:
         """Return the vector of a row in range: (d,) float32, a new array."""
         number = bisect_right(self._edges, row) - 1
-        return self._shards[number].vector(row - self._edges[number])
+        return (self._read[number] or self._reader(number))(row - self._edges[number])
+
+    def _reader(self, number: int) -> Callable[[int], Floats]:
+        read = self._read[number] = self._shards[number].read_one
+        return read
