@@ -53,10 +53,9 @@ class Cascade(Strategy):
         few = min(k, batch.selection.count) if plan.sizes else 0
         return Candidates(found.scores, found.rows, None, batch.rescored, few)
 
-    def decided(self, batch: Batch, found: Candidates) -> Candidates:
-        if not self.factor:
-            return found
-        return replace(found, exact=batch.exact(found.rows, batch.scorers(self.fine)))
+    @property
+    def decides_by(self) -> int | None:
+        return self.fine if self.factor else None
 
     def without_plan(self) -> Cascade:
         return replace(self, plan=Plan())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,9 @@ class Rescore(Strategy):
         found = self._scanned(batch, k, ordered=True)
         return Candidates(found.scores, found.rows, None, batch.rescored)
 
-    def decided(self, batch: Batch, found: Candidates) -> Candidates:
-        return replace(found, exact=batch.exact(found.rows, batch.scorers(self.fine)))
+    @property
+    def decides_by(self) -> int | None:
+        return self.fine
 
     def sampled(self, batch: Batch, k: int) -> Sampled | None:
         return batch.sampled(batch.fast_scanners(wanted=k), self._wanted(batch, k))

@@ -21,6 +21,7 @@ from vecstore.search.request import Request
 from vecstore.search.resolve import cells_to_probe, resolve_range
 from vecstore.search.sampling import Rest, Share
 from vecstore.search.single import known_single, note_single
+from vecstore.search.strategy import Strategy
 from vecstore.search.topk import TopK
 
 __all__ = ["best_of", "decided", "find", "find_all", "find_candidates", "sampled", "score_rows"]
@@ -106,7 +107,7 @@ def find_candidates(
     def find_part(part: slice) -> Candidates:
         batch = request.batch(queries[part], share.scope, None if rest is None else rest.of(part))
         found = strategy.candidates(batch, request.wanted, batch.ranking.floors(least))
-        return strategy.decided(batch, found) if share.decide else found
+        return _decided(found, batch, strategy) if share.decide else found
 
     every = _of_queries(find_part, request)
     return every if rest is None else replace(every, least=every.rows.shape[1])
@@ -145,7 +146,17 @@ def decided(
 ) -> Candidates:
     """Return candidates with the scores that decide among them."""
     request = Request(prepared, options, k, len(queries))
-    return _of_queries(lambda own: request.strategy.decided(request.batch(queries[own]), candidates.of(own)), request)
+    strategy = request.strategy
+    if strategy.decides_by is None:
+        return candidates
+    return _of_queries(lambda own: _decided(candidates.of(own), request.batch(queries[own]), strategy), request)
+
+
+def _decided(candidates: Candidates, batch: Batch, strategy: Strategy) -> Candidates:
+    layer = strategy.decides_by
+    if layer is None:
+        return candidates
+    return replace(candidates, exact=batch.exact(candidates.rows, batch.scorers(layer)))
 
 
 def best_of(

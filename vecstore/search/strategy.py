@@ -38,9 +38,10 @@ class Strategy(ABC):
         best = self.find(batch, k, floors)
         return Candidates(best.scores, best.rows, None, batch.rescored)
 
-    def decided(self, batch: Batch, found: Candidates) -> Candidates:
-        """Return candidates with the scores that decide among them, where others than those of the scan do."""
-        return found
+    @property
+    def decides_by(self) -> int | None:
+        """The layer whose exact scores decide among candidates; None where those of the scan do."""
+        return None
 
     def sampled(self, batch: Batch, k: int) -> Sampled | None:
         """Return what a sample of the rows tells of the scan of all; None where that is nothing."""
