@@ -239,6 +239,10 @@ class _TextPage:
     def _is_sound(self) -> bool:
         """Whether long keys and starts are those of the lengths, and all of the text is there."""
         own = np.frombuffer(self._lengths, np.uint8)
+        if not self._longs:  # as in nearly all pages
+            ends = own.cumsum(dtype=np.int64)
+            whole = not self.count or self._first_text + int(ends[-1]) <= len(self.view)
+            return whole and LONG_KEY_BYTES not in own and np.array_equal(self._starts, (ends - own)[::GROUP_KEYS])
         rows = np.array(self._longs[::2], np.int64)
         if not np.array_equal(rows, np.flatnonzero(own == LONG_KEY_BYTES)):
             return False
