@@ -46,6 +46,7 @@ __all__ = ["PANEL", "convert", "register"]
 PANEL = "Write"
 TRIED_KEYS, SHORT_KEY = 100, 40  # to find one that can be typed
 TARGET = "What is written"
+WORTH_CHANGING = 0.9  # of the time: what another codec in front has to save to be named
 
 
 def register(app: typer.Typer) -> None:
@@ -265,6 +266,8 @@ def _summary(report: Report) -> list[tuple[str, str]]:
         found = Certificate.from_dict(report.certificate)
         kept = f"{found.cosine_mean:.4f} to the originals on average, 1% are below {found.cosine_p1:.4f}"
         lines += [("cosine", kept), *recalls(found)]
+    if report.fronts:
+        lines.append(("in front", _fronts(report)))
     counts = {"bad rows left out": report.bad, "bad rows stored as zeros": report.zeroed}
     lines += [(name, f"{count:,}") for name, count in counts.items() if count]
     lines += [("advice", advice) for advice in report.advice]
@@ -273,6 +276,17 @@ def _summary(report: Report) -> list[tuple[str, str]]:
     if report.duplicates:
         lines.append(("duplicate keys left out", f"{report.duplicates:,}"))
     return lines
+
+
+def _fronts(report: Report) -> str:
+    """Return what a search takes with either layer in front, and which other codec would be faster."""
+    taken = " and ".join(f"{front.search_ms:.2g} ms with {front.coarse}" for front in report.fronts)
+    own, other = report.fronts
+    shown = f"a search takes {taken} (estimated for {report.rows:,} rows here)"
+    if other.search_ms > WORTH_CHANGING * own.search_ms:
+        return shown
+    _, fine = report.codec.split("/")
+    return f"{shown}: --codec {other.coarse}/{fine} would be faster"
 
 
 def _row_order(report: Report) -> str:

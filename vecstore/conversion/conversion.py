@@ -18,6 +18,7 @@ from typing import Any, Unpack
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.conversion.building import build
+from vecstore.conversion.fronts import compare_fronts
 from vecstore.conversion.report import Report
 from vecstore.conversion.sources.arrays import ArrayDump
 from vecstore.conversion.sources.dask_dump import dask_dump, is_dask
@@ -200,7 +201,8 @@ def convert(  # noqa: PLR0913 - options are parameters, as users know them
             options = replace(options, request=options.request.of_dump(dump))
         sent = (executor is not None or resume) and isinstance(source, (str, os.PathLike)) and isinstance(given, Dump)
         own: Any = reading if sent else None
-        return replace(build(parted(dump, own), local, options, crew, report), path=str(path))
+        done = build(parted(dump, own), local, options, crew, report)
+        return replace(done, path=str(path), fronts=compare_fronts(done, options, report))
 
 
 def write(  # noqa: PLR0913 - options are parameters, as users know them

@@ -14,7 +14,26 @@ from vecstore.store.numbering import Numbering, RowOrder
 if TYPE_CHECKING:
     from vecstore.tuning.result import Table
 
-__all__ = ["Report"]
+__all__ = ["Front", "Report"]
+
+
+@dataclass(frozen=True)
+class Front:
+    """A codec in front of a fine layer, and what a search for the ten nearest takes with it.
+
+    Attributes
+    ----------
+    coarse : str
+        Its specification.
+    rescored : int
+        Rows of the fine layer that are scored for each one wanted, at the recall of default options.
+    search_ms : float
+        Milliseconds, as estimated for all rows of the store, on the machine that converted it.
+    """
+
+    coarse: str
+    rescored: int
+    search_ms: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,9 @@ class Report:
         Of ``ground_truth=``: ``asking`` (q,) int64, the numbers of the rows that asked, -1 for real queries; ``rows``
         (q, k) int64, the nearest of all rows, -1 where there are fewer, and ``scores`` (q, k) float64 as a search gives
         them, a distance with its sign changed. Numbers are those of rows in the order of the dump.
+    fronts : list of Front
+        Of `tcq` or `bin` in front of another codec, and 100,000 rows or more: the layer that the store has, and the
+        other one in as many bytes. Else empty.
     imported : str
         The format of the trained tables that were taken over exactly; "" where vectors were converted.
     codes_of : str
@@ -79,6 +101,7 @@ class Report:
     codes_of: str = ""
     findings: list[Finding] = field(default_factory=list, repr=False)
     ground_truth: dict[str, NDArray[Any]] | None = field(default=None, repr=False)
+    fronts: list[Front] = field(default_factory=list, repr=False)
 
     @property
     def numbering(self) -> Numbering:

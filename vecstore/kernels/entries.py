@@ -36,6 +36,7 @@ __all__ = [
     "gather_tiled",
     "join_rows",
     "locate_texts",
+    "mark_rows",
     "maxsim_cells",
     "maxsim_decoded",
     "maxsim_panels",
@@ -126,6 +127,7 @@ maxsim_decoded = Entry(
 )
 maxsim_cells = Entry("centroids.maxsim_cells", "level, (i8, i8), CENTROIDS, i8[::1], i8[::1], i8, out(f8[::1])")
 gather_tiled = Entry("gather.gather_tiled", "TILES, i8[::1], out(u1[:, ::1])")
+mark_rows = Entry("gather.mark_rows", "i8[::1], b1, out(b1[::1])")
 offer_all = Entry("heap.offer_all", "f4[:, ::1], i8[::1], HEAP", "f4[:, :], i8[::1], HEAP", "f8[:, :], i8[::1], HEAP")
 offer_listed = Entry("heap.offer_listed", "f8[::1], i8[::1], i8[::1], HEAP")
 sort_heaps = Entry("heap.sort_heaps", "HEAP")

@@ -1,14 +1,15 @@
-"""Copy rows of codes out of mapped tiles."""
+"""Copy rows of codes out of mapped tiles, and mark rows by their numbers."""
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from vecstore.kernels.arguments import Tiles
 from vecstore.kernels.borrowing import borrowing
 from vecstore.kernels.layout import LANES
 
-__all__ = ["gather_tiled", "tile_of"]
+__all__ = ["gather_tiled", "mark_rows", "tile_of"]
 
 
 @njit(cache=True, nogil=True)
@@ -23,6 +24,18 @@ def gather_tiled(where, rows, out):
             at = start + first * held + (rows[i] - tile) * wide
             for j in range(first, min(first + wide, width)):
                 out[i, j] = data[at + j - first]
+
+
+@njit(cache=True, nogil=True)
+def mark_rows(rows, value, mask):
+    """Write a value at row numbers of a mask, up to the first that is not in it; return how many that were."""
+    total = np.uint64(len(mask))
+    for i in range(len(rows)):
+        row = np.uint64(rows[i])  # a negative number is past any end
+        if row >= total:
+            return i
+        mask[row] = value
+    return len(rows)
 
 
 @borrowing

@@ -14,6 +14,8 @@ from vecstore.kernels.table_scan import NOTHING
 from vecstore.kernels.trellis_planes import fetch
 
 OVERRUN = 64  # bytes behind a row that a kernel may read
+ALL_OF_GROUP = np.uint32((1 << GROUP) - 1)
+FEW = 4  # rows of a group that are sooner multiplied one by one: a row alone takes four times as long
 ROUNDED = 1 - 1e-6  # so that a length in float32 is not above what it stands for
 AHEAD, LINE = 4, 64  # rows that are fetched while one is scored, and bytes of a cache line
 
@@ -74,10 +76,10 @@ def scan_numbers(number_kind, level, where, asked, found, ranges, allowed):
                 limit = needed_product(bound_of(q, heap), q, queries, least)
                 if whole_bytes:
                     whole = as_whole((limit - bounds[q, 0]) / bounds[q, 1])
-                    mask = whole_mask(level, address, stride, stop - row, whole_at + q * whole_bytes, whole_d, whole)
+                    weights = whole_at + q * whole_bytes
+                    mask = whole_mask(level, address, stride, stop - row, weights, whole_d, whole, bits)
                 else:
-                    mask = product_mask(kind.tag, address, stride, stop - row, weights_at + 4 * q * d, d, limit)
-                mask &= bits
+                    mask = product_mask(kind.tag, address, stride, stop - row, weights_at + 4 * q * d, d, limit, bits)
                 if mask:
                     exact += offer_rows(kind.tag, mask, address, stride, row, q, queries, heap)
             row = stop
@@ -161,25 +163,36 @@ def score_of(found, square, kind):
 
 
 @borrowing
-def whole_mask(level, address, stride, rows, weights, d, limit):
-    """Return which of up to 32 rows have whole products of at least `limit`, one bit each."""
-    mask, first = np.uint32(0), 0
-    while rows - first >= GROUP:
-        mask |= whole_products_reach(level, address, stride, weights, d, limit) << np.uint32(first)
-        address += GROUP * stride
-        first += GROUP
-    for i in range(first, rows):
-        mask |= np.uint32(whole_product(level, address, weights, d) >= limit) << np.uint32(i)
-        address += stride
+def whole_mask(level, address, stride, rows, weights, d, limit, asked):
+    """Return which of up to 32 rows have whole products of at least `limit`, one bit each, among those asked for."""
+    mask = np.uint32(0)
+    for first in range(0, rows, GROUP):
+        own = (asked >> np.uint32(first)) & ALL_OF_GROUP
+        if rows - first >= GROUP and more_than(own, FEW):
+            reached = whole_products_reach(level, address + first * stride, stride, weights, d, limit) & own
+            mask |= reached << np.uint32(first)
+            continue
+        for i in range(first, min(first + GROUP, rows)):
+            if asked >> np.uint32(i) & np.uint32(1):
+                mask |= np.uint32(whole_product(level, address + i * stride, weights, d) >= limit) << np.uint32(i)
     return mask
 
 
 @borrowing
-def product_mask(kind, address, stride, rows, weights, d, limit):
-    """Return which of up to 32 rows have products of at least `limit`, one bit each."""
+def more_than(bits, count):
+    """Return whether more than so many bits are set."""
+    for _ in range(count):
+        bits &= bits - np.uint32(1)
+    return bits != 0
+
+
+@borrowing
+def product_mask(kind, address, stride, rows, weights, d, limit, asked):
+    """Return which of up to 32 rows have products of at least `limit`, one bit each, among those asked for."""
     mask = np.uint32(0)
     for i in range(rows):
-        mask |= np.uint32(product(kind, address, weights, d) >= limit) << np.uint32(i)
+        if asked >> np.uint32(i) & np.uint32(1):
+            mask |= np.uint32(product(kind, address, weights, d) >= limit) << np.uint32(i)
         address += stride
     return mask
 

@@ -48,7 +48,7 @@ def scan_tiles(bits, level, where, asked, found, ranges, allowed):
     count, tile_bytes = len(heap.sizes), 32 * tiles.row_bytes
     small = empty_tables(layout, count, queries.terms, queries.two_digits)
     longest = CHUNK
-    if count <= FEW_QUERIES and not len(allowed):
+    if count <= FEW_QUERIES and not mostly_empty(allowed):
         longest = max(LONG_CHUNK // tile_bytes, CHUNK)
     masks, spare = np.empty((count, longest), np.uint32), np.empty(longest * tile_bytes + OVERRUN, np.uint8)
     exact, passed, refill, ready, rows = 0, 0, 0, False, 0
@@ -178,6 +178,15 @@ def some_of(masks, first, count):
     for i in range(first, first + count):
         some |= masks[i]
     return some != 0
+
+
+@borrowing
+def mostly_empty(allowed):
+    """Return whether less than half of the groups of rows hold one that may be found: short chunks pass over them."""
+    some = 0
+    for i in range(len(allowed)):
+        some += allowed[i] != 0
+    return 2 * some < len(allowed)
 
 
 @njit(inline="always")

@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.codecs.codec import Codec
 from vecstore.codecs.mixed.mixed import MixedCodec
+from vecstore.kernels import entries
 from vecstore.measure.fidelity import RAW
 from vecstore.metric import Metric
 from vecstore.search.oversampling import RECALLS
 from vecstore.search.ranking import Ranking, raw_scores
+from vecstore.search.topk import TopK
 
 __all__ = ["measure_oversampling"]
 
@@ -64,8 +66,9 @@ def factors(queries: Floats, coarse: Floats, fine: Floats, metric: Metric) -> ND
         by_coarse, by_fine = (
             raw_scores(RAW[metric], some @ x.T, squares) for x, squares in zip((coarse, fine), norms, strict=True)
         )
-        nearest = np.argpartition(-by_fine, k - 1, axis=1)[:, :k]
-        thresholds = np.take_along_axis(by_coarse, nearest, axis=1)
+        nearest = TopK(len(by_fine), k)
+        entries.offer_all(by_fine, np.arange(len(fine)), nearest.heap(np.full(len(by_fine), -np.inf)))
+        thresholds = np.take_along_axis(by_coarse, nearest.rows, axis=1)
         # [query, i]: rows that the coarse layer puts before the i-th of those wanted, and that one
         depth += [
             [np.count_nonzero(own > one) + 1 for one in ones] for own, ones in zip(by_coarse, thresholds, strict=True)

@@ -38,7 +38,7 @@ PIECES_EACH = 4  # for each thread: one that wakes up late, or is held up, leave
 PIECE_ROWS = 1 << 23  # at most, so that what a filter takes is bounded
 RANGE_SCORES = 1 << 18  # scores that a piece of a range search may hold
 PICKED_AT_ONCE = 4096
-LEAST_SAMPLED = 64  # a scan for so many rows or more looks at a sample first
+LEAST_SAMPLED = 128  # a scan for so many rows or more looks at a sample first; for half as many, of several queries
 SCORED_AT_ONCE = 256  # rows, at least, that are worth a thread
 
 
@@ -161,10 +161,11 @@ class Batch:
         A scan that loses rows loses others, depending on which were seen before: with `repeatable` this does not
         depend on threads.
         """
+        sampled = None
         if self._rest is not None:  # whoever merges the parts sees whether they have enough together
-            floors, sampled = np.maximum(floors, self._rest.thresholds), None
-        else:
-            sampled = None if repeatable or k < LEAST_SAMPLED else self.sampled_floors(scanners, k)
+            floors = np.maximum(floors, self._rest.thresholds)
+        elif not repeatable and k * min(len(floors), 2) >= LEAST_SAMPLED:
+            sampled = self.sampled_floors(scanners, k)
         if sampled is not None:
             best = self._best(scanners, k, np.maximum(floors, sampled), repeatable=False)
             if (best.sizes < k).any():  # the sample was better than the others are
@@ -315,7 +316,7 @@ class Batch:
         if self.nprobe is not None:
             return selection.among(number, rows_in(self.probed(number)))
         picked, codes = selection.in_section(number), section.layers[0]
-        if not worth_picking(codes.part.slots_of(picked), max(codes.part.tile_rows, 32), codes.layer.code_bytes):
+        if not worth_picking(codes.part, picked, codes.layer.code_bytes):
             return None
         low, high = np.searchsorted(picked, self._scope_in(number))
         return picked[low:high]

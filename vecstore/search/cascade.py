@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vecstore.search.batch import Batch
 from vecstore.search.candidates import Candidates
 from vecstore.search.plan import Plan
-from vecstore.search.strategy import Strategy
+from vecstore.search.strategy import OneScan, Strategy
 from vecstore.search.topk import TopK
 
 __all__ = ["Cascade"]
@@ -56,6 +56,10 @@ class Cascade(Strategy):
     @property
     def decides_by(self) -> int | None:
         return self.fine if self.factor else None
+
+    def scan_of_one(self, batch: Batch, k: int) -> OneScan | None:
+        plan = self.plan if self.plan.finds(k, batch.prepared.rows) else Plan()
+        return OneScan(0, self._wanted(batch, k), self.fine, plan) if self.factor else None
 
     def without_plan(self) -> Cascade:
         return replace(self, plan=Plan())

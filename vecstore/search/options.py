@@ -20,7 +20,7 @@ DISTANCES = ("l2", "hamming")  # whose scores are better when smaller
 MOST_RECALL = 0.999  # for which conversion measures
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)  # frozen ones take three times as long to make
 class SearchOptions:
     """What `Store.search` and `Store.range_search` take beside the queries; see there for what each means.
 
@@ -65,7 +65,7 @@ class SearchOptions:
             )
         if self.scan_bytes != "auto" and not _whole(self.scan_bytes):
             raise OptionError(f'scan_bytes is "auto", or a number of bytes; found {self.scan_bytes!r}')
-        object.__setattr__(self, "least", self._least())
+        self.least = self._least()
 
     @property
     def distance(self) -> bool:

@@ -65,7 +65,9 @@ class Ranking:
         return np.sqrt(np.einsum("ij,ij->i", self.queries, self.queries, dtype=np.float64))
 
     def final(self, raw: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Return the metric's scores (q, n) of raw ones."""
+        """Return the metric's scores (q, n) of raw ones; the same array where these are it."""
+        if self.slope == 1 and self.raw != "squared":  # no shifts either
+            return np.asarray(raw, np.float64)
         return np.asarray(raw * self.slope + self.shifts[:, None], np.float64)
 
     def floors(self, least: float | NDArray[np.float64]) -> NDArray[np.float64]:

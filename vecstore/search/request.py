@@ -24,7 +24,7 @@ FEW = 16  # rows left out, for which so many more are looked for
 NONE = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen ones take three times as long to make
 class Request:
     """Which rows a search looks at, and how.
 

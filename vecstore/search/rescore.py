@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from vecstore.search.batch import Batch
 from vecstore.search.candidates import Candidates
 from vecstore.search.sampling import Sampled
-from vecstore.search.strategy import Strategy
+from vecstore.search.strategy import OneScan, Strategy
 from vecstore.search.topk import TopK
 
-__all__ = ["LEAST_CANDIDATES", "Rescore"]
+__all__ = ["LEAST_CANDIDATES", "LEAST_IN_ROUNDS", "Rescore"]
 
 LEAST_IN_ROUNDS = 1500  # of candidates: so many are scored, and then those that may still be better
 FURTHER = 1.5  # times the largest difference from the mean that was seen: what none of the others has
@@ -55,8 +55,8 @@ class Rescore(Strategy):
     def sampled(self, batch: Batch, k: int) -> Sampled | None:
         return batch.sampled(batch.fast_scanners(wanted=k), self._wanted(batch, k))
 
-    def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:
-        return (0, self._wanted(batch, k)) if self.fine == 0 else None
+    def scan_of_one(self, batch: Batch, k: int) -> OneScan:
+        return OneScan(0, self._wanted(batch, k), self.fine)
 
     def _scanned(self, batch: Batch, k: int, *, ordered: bool) -> TopK:
         everything = np.full(len(batch.rescored), -np.inf)

@@ -12,7 +12,7 @@ from vecstore.search.batch import Batch
 from vecstore.search.found import Found, joined
 from vecstore.search.sampling import Sampled
 from vecstore.search.scanner import Scanner
-from vecstore.search.strategy import RangeStrategy
+from vecstore.search.strategy import OneScan, RangeStrategy
 from vecstore.search.topk import TopK
 
 __all__ = ["Scan"]
@@ -31,8 +31,8 @@ class Scan(RangeStrategy):
     def sampled(self, batch: Batch, k: int) -> Sampled | None:
         return batch.sampled(self._scanners(batch, k), k)
 
-    def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:
-        return None if self.approximate else (self.layer, 0)
+    def scan_of_one(self, batch: Batch, k: int) -> OneScan | None:
+        return None if self.approximate else OneScan(self.layer)
 
     def _scanners(self, batch: Batch, k: int) -> list[Scanner]:
         return batch.fast_scanners(wanted=k) if self.approximate else batch.exact_scanners(self.layer)

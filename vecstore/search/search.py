@@ -51,10 +51,11 @@ def find(
         In the metric's scores, larger being better: a distance has its sign changed.
     (q,) int64
     """
-    alone = len(queries) == 1 and least == -np.inf
-    if alone and (single := known_single(prepared, options, k)) is not None:
-        return single.find(prepared, queries)
-    request = Request(prepared, options, k, len(queries))
+    request, alone = Request(prepared, options, k, len(queries)), len(queries) == 1 and least == -np.inf
+    if alone and (single := known_single(prepared, options, k)) is not None and request.selection.listed is None:
+        done = single.find(prepared, queries, request.selection)
+        if done is not None:
+            return done
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
         batch = request.batch(some)

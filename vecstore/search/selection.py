@@ -10,13 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from vecstore.container.part import Part
 from vecstore.errors import OptionError
+from vecstore.kernels import entries
 from vecstore.search.section import Section
 
 __all__ = ["EVERYTHING", "Selection", "as_numbers", "as_rows", "worth_picking"]
 
 EVERYTHING = np.empty(0, np.uint32)  # bits of rows that may be found, where all may
 PICKED_BYTES = 4000  # scanning so many bytes of codes takes as long as picking out one row
-LISTED = 4, 32  # fewer rows than one in so many are kept as a list, not as a mask: of long codes, of short ones
+SCATTERED = 4  # times as long takes a group of rows that lies alone, not in a run: nothing fetches it ahead
+LEAST_LISTED = 32  # not more rows than one in so many are kept as a list instead of a mask, however long codes are
 
 
 class Selection:
@@ -55,10 +57,10 @@ class Selection:
         self._mask: NDArray[np.bool_] | None = None  # by position
         self._bits: dict[tuple[int, Part], NDArray[np.uint32]] = {}
         self._counts: dict[int, NDArray[np.int64]] = {}  # of each section, how many rows of each cell may be found
-        some = None if rows is None else as_rows(total, rows, "rows")
-        others = None if exclude is None else as_rows(total, exclude, "exclude")
+        some = None if rows is None else _given(total, rows, "rows")
+        others = None if exclude is None else _given(total, exclude, "exclude")
         if some is not None and some.dtype != bool and self._is_few(len(some)):
-            self._list(_distinct(some), others)
+            self._list(_rising(_checked(total, some, "rows")), others)
         elif some is not None or others is not None:
             self._set_mask(_mask(total, some, others))
 
@@ -106,13 +108,15 @@ class Selection:
     def _is_few(self, count: int) -> bool:
         """Return whether so many rows are kept as a list: where picking them out may be faster than a scan."""
         code_bytes = max([1, *(section.layers[0].layer.code_bytes for section in self._sections)])
-        return count * min(max(PICKED_BYTES / code_bytes, LISTED[0]), LISTED[1]) <= self._edges[-1]
+        return count * max(PICKED_BYTES / code_bytes, LEAST_LISTED) <= self._edges[-1]
 
     def _list(self, rows: NDArray[np.int64], others: NDArray[Any] | None) -> None:
         if others is not None:
-            kept = ~others[rows] if others.dtype == bool else ~np.isin(rows, others)
+            total = self._edges[-1]
+            kept = ~others[rows] if others.dtype == bool else ~np.isin(rows, _checked(total, others, "exclude"))
             rows = rows[kept]
-        self.listed, self.count = np.sort(self._positions(rows)), len(rows)
+        positions = self._positions(rows)
+        self.listed, self.count = rows if positions is rows else np.sort(positions), len(rows)
 
     def _set_mask(self, mask: NDArray[np.bool_]) -> None:
         self.count = int(np.count_nonzero(mask))
@@ -137,6 +141,18 @@ class Selection:
 
 def as_rows(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
     """Return a mask (total,) of bool as it is, row numbers (n,) as int64; raises `OptionError` for anything else."""
+    found = _given(total, given, name)
+    return found if found.dtype == bool else _checked(total, found, name)
+
+
+def as_numbers(total: int, given: ArrayLike, name: str) -> NDArray[np.int64]:
+    """As `as_rows`, with the numbers of a mask's rows."""
+    found = as_rows(total, given, name)
+    return np.flatnonzero(found) if found.dtype == bool else found
+
+
+def _given(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
+    """As `as_rows`, but numbers may be those of no row."""
     found = np.asarray(given)
     if found.size == 0:
         return np.empty(0, np.int64)
@@ -149,20 +165,22 @@ def as_rows(total: int, given: ArrayLike, name: str) -> NDArray[Any]:
             f"{name} is a mask of {total:,} bool or a list of row numbers, found {found.shape} of {found.dtype}; "
             "store.rows_of(keys) turns keys into row numbers"
         )
-    low, high = int(found.min()), int(found.max())
+    return np.ascontiguousarray(found, np.int64)
+
+
+def _checked(total: int, numbers: NDArray[np.int64], name: str) -> NDArray[np.int64]:
+    """Return row numbers; raises `OptionError` for those of no row."""
+    low, high = int(numbers.min(initial=0)), int(numbers.max(initial=-1))
     if low < 0 or high >= total:
         missing = "; rows_of gives -1 for a key that is not there: leave it out by rows[rows >= 0]" if low == -1 else ""
         raise OptionError(f"{name}: {low if low < 0 else high} is no row of a store with {total:,} rows{missing}")
-    return found.astype(np.int64, copy=False)
+    return numbers
 
 
-def as_numbers(total: int, given: ArrayLike, name: str) -> NDArray[np.int64]:
-    """As `as_rows`, with the numbers of a mask's rows."""
-    found = as_rows(total, given, name)
-    return np.flatnonzero(found) if found.dtype == bool else found
-
-
-def _distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rising(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers in order, each once; the array itself where they are."""
+    if (rows[1:] > rows[:-1]).all():
+        return rows
     rows = np.sort(rows)
     return rows[np.diff(rows, prepend=-1) > 0]
 
@@ -174,12 +192,17 @@ def _mask(total: int, some: NDArray[Any] | None, others: NDArray[Any] | None) ->
     else:
         mask = np.full(total, some is None)
         if some is not None:
-            mask[some] = True
+            _mark(mask, some, True, "rows")
     if others is not None and others.dtype == bool:
         mask &= ~others
     elif others is not None:
-        mask[others] = False
+        _mark(mask, others, False, "exclude")
     return mask
+
+
+def _mark(mask: NDArray[np.bool_], numbers: NDArray[np.int64], value: bool, name: str) -> None:
+    if entries.mark_rows(numbers, value, mask) < len(numbers):
+        _checked(len(mask), numbers, name)
 
 
 def _packed(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
@@ -188,10 +211,11 @@ def _packed(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
     return packed.view("<u4")
 
 
-def worth_picking(slots: NDArray[np.int64], together: int, code_bytes: int) -> bool:
-    """Return whether rows with slots, rising, are sooner scored one by one than by a scan.
+def worth_picking(part: Part, rows: NDArray[np.int64], code_bytes: int) -> bool:
+    """Return whether some rows of a part, rising, are sooner scored one by one than by a scan.
 
-    That passes over groups of so many rows `together` without one of them.
+    That passes over groups of rows without one of them.
     """
-    groups = int(np.count_nonzero(np.diff(slots // together))) + 1 if len(slots) else 0
-    return len(slots) * PICKED_BYTES <= groups * together * code_bytes
+    together = max(part.tile_rows, 32)
+    groups = int(np.count_nonzero(np.diff(part.slots_of(rows) // together))) + 1 if len(rows) else 0
+    return len(rows) * PICKED_BYTES <= min(groups * SCATTERED * together, part.rows) * code_bytes

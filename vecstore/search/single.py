@@ -16,21 +16,24 @@ from vecstore.container.ranges import Ranges
 from vecstore.kernels import entries
 from vecstore.search.batch import LEAST_SAMPLED, Batch
 from vecstore.search.options import SearchMetric, SearchOptions
+from vecstore.search.plan import Plan
 from vecstore.search.prepared import Prepared
 from vecstore.search.ranking import Ranking
 from vecstore.search.request import Request
+from vecstore.search.rescore import LEAST_IN_ROUNDS
+from vecstore.search.sampling import SHORT, sample
 from vecstore.search.scanner import Scanner
+from vecstore.search.selection import Selection
 from vecstore.search.topk import TopK
 
 __all__ = ["Single", "known_single", "note_single"]
 
-EVERY_ROW = np.empty(0, np.uint32)
 MOST_KNOWN = 64  # kinds of search that are kept
 
 
 @dataclass(frozen=True, eq=False)
 class Single:
-    """A search of all rows of a section in one piece, for one vector.
+    """A search of the rows of a section in one piece, all or those in a mask, for one vector.
 
     Attributes
     ----------
@@ -39,51 +42,94 @@ class Single:
         How many rows are looked for.
     scanner : Scanner
         Of another vector.
+    plan : Plan
+        Of trellis codes: which first bytes it scans.
     ranges : (n, 2) int64
         The slots that it scans.
+    sampled : (ranges, rank) or None
+        Slots that are scanned before, for the score that rows have to reach: what ranks so among these.
     candidates : int
-        How many rows are scored again by the same codes, exactly; 0 where scores of the scan are exact.
+        How many rows the scan finds.
+    scorer : Scanner or None
+        What scores these exactly, likewise of another vector; None where scores of the scan are exact.
     """
 
     metric: SearchMetric
     k: int
     scanner: Scanner
+    plan: Plan
     ranges: Ranges
+    sampled: tuple[Ranges, int] | None
     candidates: int
+    scorer: Scanner | None
 
     @classmethod
     def of(cls, request: Request, batch: Batch) -> Self | None:
         """Return what goes on from a search that was done; None where rows are searched in other ways."""
-        prepared, scan = request.prepared, request.strategy.scan_of_one(batch, request.wanted)
-        if scan is None or request.wanted >= LEAST_SAMPLED or len(prepared.dead) or len(prepared.sections) > 1:
+        scan = request.strategy.scan_of_one(batch, request.wanted)
+        if scan is None or scan.candidates > LEAST_IN_ROUNDS or len(request.prepared.sections) > 1:
             return None
-        layer, candidates = scan
-        scanners = batch.fast_scanners(wanted=request.wanted) if candidates else batch.exact_scanners(layer)
-        pieces = batch.pieces(scanners)
-        if len(pieces) != 1 or scanners[0].codes.part.unchecked or scanners[0].asking(batch.ranking) is None:
+        if scan.candidates:
+            scanners = batch.fast_scanners(wanted=request.wanted, plan=scan.plan)
+            used = [scanners[0], batch.scorers(scan.scored_by)[0]]
+        else:
+            scanners = used = batch.exact_scanners(scan.layer)
+        pieces, part = batch.pieces(scanners), scanners[0].codes.part
+        if len(pieces) != 1 or part.unchecked or any(scanner.asking(batch.ranking) is None for scanner in used):
             return None
-        return cls(request.options.metric, request.wanted, scanners[0], pieces[0].ranges, candidates)
+        ranges, found = pieces[0].ranges, scan.candidates or request.wanted
+        return cls(
+            metric=request.options.metric,
+            k=request.wanted,
+            scanner=scanners[0],
+            plan=scan.plan,
+            ranges=ranges,
+            sampled=sample(ranges, found, SHORT) if found >= LEAST_SAMPLED and not scan.plan.sizes else None,
+            candidates=found,
+            scorer=used[1] if scan.candidates else None,
+        )
 
-    def find(self, prepared: Prepared, queries: Floats) -> tuple[TopK, NDArray[np.int64]]:
-        """Return what `vecstore.search.search.find` does for one vector (1, d).
+    def find(self, prepared: Prepared, queries: Floats, selection: Selection) -> tuple[TopK, NDArray[np.int64]] | None:
+        """Return what `vecstore.search.search.find` does for one vector (1, d), among rows that are not listed.
 
-        `prepared` is not kept: it keeps this, and would outlive its store in a circle.
+        None where the plan does not find as many of them. `prepared` is not kept: it keeps this, and would outlive its
+        store in a circle.
         """
-        k, part = self.k, self.scanner.codes.part
+        left_out = prepared.rows - selection.count
+        if self.plan.sizes and not self.plan.finds(self.k + left_out, prepared.rows):
+            return None
         ranking = Ranking.of(self.metric, queries, unit_rows=prepared.shards[0].prefix is not None)
         scanner = self.scanner.asking(ranking)
         assert scanner is not None  # it was asked before
-        best, floors, rescored = TopK(1, self.candidates or k), np.array([-np.inf]), np.zeros(1, np.int64)
-        scanner.over(self.ranges, best, floors=floors, allowed=EVERY_ROW)
-        if self.candidates:
-            slots = np.sort(best.rows[0, : best.sizes[0]])
-            scores, indptr, best = np.empty(len(slots)), np.array([0, len(slots)]), TopK(1, k)
-            scanner.score(indptr, slots, scores)
-            floors[0], rescored[0] = -np.inf, len(slots)
-            entries.offer_listed(scores, slots, indptr, best.heap(floors))
+        part, rescored = scanner.codes.part, np.zeros(1, np.int64)
+        best = self._scanned(scanner, selection.bits(0, part))
+        if self.plan.sizes and best.sizes[0] < min(self.k, selection.count):
+            return None
+        best.rows = part.rows_at(best.rows)
+        if self.scorer is not None:
+            scorer = scanner if self.scorer is self.scanner else self.scorer.asking(ranking)
+            assert scorer is not None
+            rows = np.sort(best.rows[0, : best.sizes[0]])
+            scores, indptr, best = np.empty(len(rows)), np.array([0, len(rows)]), TopK(1, self.k)
+            scorer.score(indptr, scorer.codes.part.slots_of(rows), scores)
+            entries.offer_listed(scores, rows, indptr, best.heap(np.array([-np.inf])))
+            rescored[0] = len(rows)
         best.sort()
-        best.scores, best.rows = ranking.final(best.scores), prepared.numbered(part.rows_at(best.rows))
+        best.scores, best.rows = ranking.final(best.scores), prepared.numbered(best.rows)
         return best, rescored
+
+    def _scanned(self, scanner: Scanner, allowed: NDArray[np.uint32]) -> TopK:
+        floors, best = np.array([-np.inf]), TopK(1, self.candidates)
+        if self.sampled is not None:
+            ranges, rank = self.sampled
+            first = TopK(1, rank)
+            scanner.over(ranges, first, floors=floors, allowed=allowed)
+            floors[0] = first.scores.min()
+        scanner.over(self.ranges, best, floors=floors, allowed=allowed)
+        if self.sampled is not None and best.sizes[0] < self.candidates:  # the sample was better than the others are
+            floors[0], best = -np.inf, TopK(1, self.candidates)
+            scanner.over(self.ranges, best, floors=floors, allowed=allowed)
+        return best
 
 
 def known_single(prepared: Prepared, options: SearchOptions, k: int) -> Single | None:
@@ -95,15 +141,15 @@ def known_single(prepared: Prepared, options: SearchOptions, k: int) -> Single |
 def note_single(request: Request, batch: Batch) -> None:
     """Prepare searches like one that was done."""
     singles, key = request.prepared.singles, _key(request.options, request.k)
-    if key is not None and key not in singles:
+    if key is not None and key not in singles and batch.selection.listed is None:
         if len(singles) >= MOST_KNOWN:
             singles.clear()
         singles[key] = Single.of(request, batch)
 
 
 def _key(options: SearchOptions, k: int) -> tuple[object, ...] | None:
-    """Return what tells searches apart that are prepared; None for those that select rows, or look into cells."""
+    """Return what tells searches apart that are prepared; None for those that leave out rows, or look into cells."""
     o = options
-    if o.rows is not None or o.exclude is not None or o.where is not None or o.nprobe is not None or o.exact:
+    if o.exclude is not None or o.nprobe is not None or o.exact:
         return None
     return o.metric, k, o.rescore, o.recall, o.scan_bytes

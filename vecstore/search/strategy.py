@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,23 @@ from numpy.typing import NDArray
 from vecstore.search.batch import Batch
 from vecstore.search.candidates import Candidates
 from vecstore.search.found import Found
+from vecstore.search.plan import Plan
 from vecstore.search.sampling import Sampled
 from vecstore.search.topk import TopK
 
-__all__ = ["RangeStrategy", "Strategy"]
+__all__ = ["OneScan", "RangeStrategy", "Strategy"]
+
+
+class OneScan(NamedTuple):
+    """A scan of a layer; then so many candidates are scored exactly by another one, or by the same: none if 0.
+
+    The `plan` is that of trellis codes.
+    """
+
+    layer: int
+    candidates: int = 0
+    scored_by: int = 0
+    plan: Plan = Plan()
 
 
 class Strategy(ABC):
@@ -47,11 +61,8 @@ class Strategy(ABC):
         """Return what a sample of the rows tells of the scan of all; None where that is nothing."""
         return None
 
-    def scan_of_one(self, batch: Batch, k: int) -> tuple[int, int] | None:
-        """Return what `find` does for one query where that is one scan.
-
-        Of which layer, and how many rows are then scored again, exactly; 0 for none. None where it does other things.
-        """
+    def scan_of_one(self, batch: Batch, k: int) -> OneScan | None:
+        """Return what `find` does for one query where that is one scan; None where it is not."""
         return None
 
     def without_plan(self) -> Strategy:

@@ -10,6 +10,7 @@ import pytest
 from vecstore.formats import open_dump
 
 import vecstore as package
+from vecstore.conversion.report import Front
 
 
 def word2vec(rows: list[str]) -> str:
@@ -21,6 +22,20 @@ def test_summary_and_store(good, keys):
     assert "300 x 8, codec sq:8" in text and "bytes on disk: code 8, key" in text and "on average" in text
     with package.open("x.vecs") as store:
         assert list(store) == keys and store.info()["codec"] == "sq:8"
+
+
+@pytest.mark.parametrize(
+    ("taken", "shown"),
+    [
+        ((2, 1), "2 ms with bin and 1 ms with tcq:1 (estimated for 300 rows here): --codec tcq:1/sq:8 would be faster"),
+        ((2, 1.9), "2 ms with bin and 1.9 ms with tcq:1 (estimated for 300 rows here)"),
+    ],
+)
+def test_the_faster_layer_in_front_is_named(good, monkeypatch, taken, shown):
+    found = [Front(coarse, 20, ms) for coarse, ms in zip(("bin", "tcq:1"), taken, strict=True)]
+    monkeypatch.setattr("vecstore.conversion.conversion.compare_fronts", lambda *_: found)
+    told = " ".join(good("convert", "x.npy", "x.vecs", "--codec", "bin/sq:8").stderr.split())
+    assert shown in told and (shown.endswith("faster") or "would be" not in told)
 
 
 @pytest.mark.slow

@@ -7,10 +7,10 @@ import pytest
 
 import vecstore
 from vecstore.errors import OptionError
-from vecstore.search.selection import EVERYTHING, LISTED, Selection
+from vecstore.search.selection import EVERYTHING, PICKED_BYTES, Selection
 
 ROWS = 2000
-SHORT = LISTED[1]  # codes here are short
+FEW = ROWS * 8 * 2 // PICKED_BYTES  # rows of eight numbers of two bytes
 
 
 @pytest.fixture(scope="module", params=["f16", "cells:4,f16"])
@@ -32,7 +32,7 @@ def found_by(sections, selection):
     return by_list[position_of]
 
 
-@pytest.mark.parametrize("count", [0, 1, ROWS // SHORT, ROWS // SHORT + 1, ROWS // 2, ROWS])
+@pytest.mark.parametrize("count", [0, 1, FEW, FEW + 1, ROWS // 2, ROWS])
 @pytest.mark.parametrize("form", ["mask", "numbers"])
 @pytest.mark.parametrize("without", [None, 0, 5, ROWS // 3])
 def test_rows_and_exclude(sections, count, form, without):
@@ -45,7 +45,7 @@ def test_rows_and_exclude(sections, count, form, without):
     selection = Selection(sections, [0, ROWS], given, exclude)
     assert np.array_equal(found_by(sections, selection), may & ~left_out)
     assert selection.count == (may & ~left_out).sum()
-    assert (selection.listed is not None) == (selection.count * SHORT <= ROWS)
+    assert (selection.listed is not None) == (selection.count <= FEW)
 
 
 def test_masks_of_users_are_left_alone(sections):

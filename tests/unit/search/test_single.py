@@ -15,7 +15,8 @@ from vecstore.search.single import MOST_KNOWN, Single
 ROWS = 2000
 # Those whose scanners are asked again, and those that are searched as the first time.
 PREPARED = ["pq:7x4", "opq:5", "bin", "sq:8", "f16", "sq:4", "center,rotate,pca:9,f16", "tcq:12"]
-OTHERS = ["bin/sq:8", "cells:8,pq:5"]
+PREPARED += ["bin/sq:8", "tcq:6/sq:8", "pq:5/f16"]
+OTHERS = ["cells:8,pq:5", "cells:8,tcq:6/sq:8"]
 
 
 @pytest.fixture
@@ -37,6 +38,30 @@ def test_later_searches_find_what_the_first_one_does(open_words, words, spec, me
     kinds = store._snapshot.prepared.singles.values()
     if spec in PREPARED and metric == "cosine":
         assert [type(kind) for kind in kinds] == [Single]
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("spec", ["bin/sq:8", "tcq:6/sq:8", "pq:5/f16", "tcq:12", "sq:8"])
+@pytest.mark.parametrize("count", [3, 700, 1900])
+def test_later_searches_of_some_rows_and_of_two_layers(words, tmp_path, spec, shards, count):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vecstore.conversion.shards.cutting.FIXED_BYTES", 0)
+        size = None if shards == 1 else 140_000
+        vecstore.write(tmp_path / "a.vecs", words[:ROWS], codec=spec, keep_norms=False, shard_bytes=size)
+    rows = np.random.default_rng(count).permutation(ROWS)[:count]
+    mask = np.isin(np.arange(ROWS), rows)
+    how = {"rescore": 10} if "/" in spec else {}
+    store = vecstore.open(tmp_path / "a.vecs")
+    for _ in range(2):
+        store.search(words[ROWS], **how)
+    assert [type(kind) for kind in store._snapshot.prepared.singles.values()] == [Single]
+    for query in words[ROWS : ROWS + 5]:
+        for given in ({"rows": rows}, {"rows": mask}, {}):
+            found = store.search(query, **given, **how)
+            first = vecstore.open(tmp_path / "a.vecs").search(query, **given, **how)
+            np.testing.assert_array_equal(found.rows, first.rows)
+            np.testing.assert_array_equal(found.scores, first.scores)
+            assert found.rescored == first.rescored and (not given or mask[found.rows[found.rows >= 0]].all())
 
 
 def test_what_is_prepared_is_for_all_rows_and_no_limit(open_words, words):
