@@ -26,7 +26,7 @@ from vecstore.measure.spectrum import distortion_bound
 __all__ = ["Line", "Summary", "disputes", "summarise"]
 
 MAIN = "recall@10"
-BESIDE = "‡ measured beside other cells; run without --workers for times"
+BESIDE = "‡ measured beside other cells: for times, run one after the other"
 BYTES_AGREE = 0.01  # what a codec says of its bytes, and what is on the disk
 RECALL_AGREES = 1e-6
 TILE_ROWS = 64  # codes are laid out in tiles of up to so many rows; the last one is padded

@@ -43,7 +43,7 @@ def test_workers(run, docs):
     which = ["--codecs", "sq:8 tcq:48", "--budgets", "48", "--peers", "none", "--quick"]
     status, out, err = run("bench", "x.npy", *which, "--workers", "2")
     assert status == 0 and "measuring: 2 settings in" in err, err
-    assert "sq:8‡" in out and "‡ measured beside other cells; run without --workers for times" in out
+    assert "sq:8‡" in out and "‡ measured beside other cells: for times, run one after the other" in out
 
 
 @pytest.mark.parametrize(
