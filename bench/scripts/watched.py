@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import vecstore
-from vecstore.conversion.capacity import made_up
+__all__ = ["SLOWNESS", "Faults", "Watched", "notes"]
 
-__all__ = ["Faults", "Watched", "notes"]
+SLOWNESS = 3  # times that a slow task is done
 
 
 @dataclass(frozen=True)
@@ -30,14 +27,10 @@ class Faults:
         For the notes, and for marks that say who died already.
     every : int
         One task in so many is slow, and another one dies; 0: none.
-    like : (str, int) or None
-        A codec and dimensions: each process converts a few rows before its first clock runs, so that no task loads
-        libraries and kernels. The measurement behind a plan does that, too.
     """
 
     folder: Path
     every: int = 0
-    like: tuple[str, int] | None = None
 
 
 class Watched(Executor):
@@ -59,11 +52,9 @@ def notes(folder: Path) -> list[dict[str, Any]]:
 
 
 def _watched(faults: Faults, number: int, task: Callable[..., Any], *arguments: Any) -> Any:
-    if faults.like is not None:
-        _warm(*faults.like)
     slow, dies = (bool(faults.every) and number % faults.every == at for at in (0, faults.every // 2))
     start = time.process_time()
-    for _ in range(3 if slow else 1):  # done three times it leaves what it leaves done once
+    for _ in range(SLOWNESS if slow else 1):  # done often it leaves what it leaves done once
         result = task(*arguments)
     spent = time.process_time() - start
     dies = dies and not (faults.folder / f"death-{number}").exists()
@@ -75,11 +66,3 @@ def _watched(faults: Faults, number: int, task: Callable[..., Any], *arguments: 
         (faults.folder / f"death-{number}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return result
-
-
-@lru_cache
-def _warm(codec: str, dimensions: int) -> None:
-    """Convert a few rows, once."""
-    with tempfile.TemporaryDirectory() as folder:
-        small = made_up(Path(folder, "small.parquet"), 2048, dimensions, 16)
-        vecstore.convert(small, Path(folder, "small.vecs"), codec, shard_bytes=1 << 18, accept_dominated=True)

@@ -36,7 +36,7 @@ def plan(
 ) -> None:
     """Predict bytes, hours and machines of a conversion, from a small one that is measured here.
 
-    That takes from ten seconds to a few minutes, in one core.
+    That takes from ten seconds to a few minutes, on all cores.
     """
     from vecstore.conversion.capacity import plan as predict
 

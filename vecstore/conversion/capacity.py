@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from math import ceil
-from pathlib import Path
 from typing import Any
 
-import numpy as np
+from vecstore.conversion.rates import Rates, measure_rates
+from vecstore.errors import OptionError
+from vecstore.keys.map import VALUE_BITS
 
-from vecstore.conversion.conversion import convert
-from vecstore.conversion.survey.duplicates import Run, ranges_of, same_keys
-from vecstore.conversion.survey.part_survey import PartWork, runs_path, survey_part
-from vecstore.conversion.survey.sampler import searched_rows
-from vecstore.conversion.tasks.rows import FilePart
-from vecstore.distributed.crew import silent
-from vecstore.errors import OptionError, require
-from vecstore.keys.map import VALUE_BITS, made_segment
-from vecstore.progress import Step
-from vecstore.store.store import Store
+__all__ = ["Plan", "plan"]
 
-__all__ = ["Plan", "Rates", "made_up", "measure_rates", "plan"]
-
-SMALL_ROWS = 1 << 11  # of a store that takes hardly more than one without rows
-PROBE_ROWS = 1 << 15  # at least, for what a row takes; measuring needs as many as it searches of any dump
-SAMPLED = (1 << 64) // 32  # the priority below which rows of a large dump are sampled: one in 32
-MAPPED_KEYS = 1 << 18
 CELLS = 1.23  # of a key map, for each key
 SCRATCH_KEY, SCRATCH_ROW = 24 + 8, 4  # bytes that tasks leave to each other: of a key, of a row
-FIXED_PARTS = ("model", "cells", "reference")  # that do not grow with the rows
 FILE_BYTES = 1 << 30  # of the dump, where it is not said how many files it has
 HOUR = 3600
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What a conversion takes on one core of a machine.
-
-    Attributes
-    ----------
-    codec : str
-    dimensions, key_bytes : int
-        What it was measured for.
-    reading_s, encoding_s, mapping_s : float
-        CPU seconds a row: of the survey, of the second pass, of the key map.
-    fitting_s : float
-        CPU seconds of training and measuring, once.
-    row_bytes, code_bytes, fixed_bytes : float
-        Of a row in the store; its codes alone; of each shard beside its rows.
-    dump_bytes : float
-        Of a row in the dump.
-    """
-
-    codec: str
-    dimensions: int
-    key_bytes: int
-    reading_s: float
-    encoding_s: float
-    mapping_s: float
-    fitting_s: float
-    row_bytes: float
-    code_bytes: float
-    fixed_bytes: float
-    dump_bytes: float
 
 
 @dataclass(frozen=True)
@@ -136,7 +86,7 @@ def plan(  # noqa: PLR0913 - options are parameters, as users know them
 ) -> Plan:
     """Predict what a conversion takes, on machines whose cores are as fast as this one.
 
-    A small conversion of made-up vectors is measured here first, from Parquet, in one thread: ten seconds to a few
+    A small conversion of made-up vectors is measured here first, from Parquet, on all cores: ten seconds to a few
     minutes. Tasks are taken to be handed out as workers become free, so that a stage ends at most one task later than
     it would if work could be divided at will (Graham, Bounds for certain multiprocessing anomalies, 1966).
 
@@ -178,7 +128,11 @@ def plan(  # noqa: PLR0913 - options are parameters, as users know them
     files = files or max(ceil(dump_bytes / FILE_BYTES), workers)
     stored = int(n * rates.row_bytes + shards * rates.fixed_bytes)
     tasks = {"reading": files, "fitting": 1, "encoding": shards}
-    seconds = {"reading": n * rates.reading_s, "fitting": rates.fitting_s, "encoding": n * rates.encoding_s}
+    seconds = {
+        "reading": n * rates.reading_s + files * rates.file_s,
+        "fitting": rates.fitting_s,
+        "encoding": n * rates.encoding_s + shards * rates.shard_s,
+    }
     moved = {"reading": dump_bytes, "fitting": 0, "encoding": dump_bytes + stored}
     if key_bytes and shards > 1:
         stored += int(n * CELLS * next(bits for bits in VALUE_BITS if shards <= 1 << bits) / 8)
@@ -223,93 +177,3 @@ def _require_of(rates: Rates, codec: str, dimensions: int, key_bytes: int, shard
 def _makespan(total_s: float, tasks: int, workers: int) -> float:
     """Return how long tasks of equal length take at most that are handed out as workers become free."""
     return total_s / workers + (1 - 1 / workers) * total_s / tasks
-
-
-def measure_rates(spec: str, dimensions: int, *, key_bytes: int = 16) -> Rates:
-    """Convert made-up vectors, and return what that took."""
-    rows = max(searched_rows(dimensions), PROBE_ROWS)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        dump = made_up(folder / "probe.parquet", rows, dimensions, key_bytes)
-        small = made_up(folder / "small.parquet", SMALL_ROWS, dimensions, key_bytes)
-        _spent(small, folder / "small.vecs", spec)  # what is loaded and compiled once
-        of_few, spent = _spent(small, folder / "small.vecs", spec), _spent(dump, folder / "probe.vecs", spec)
-        # Without what a store takes, however many rows it has, which is no more than half.
-        encoding_s = max(spent["encoding"] - of_few["encoding"], spent["encoding"] / 2) / (rows - SMALL_ROWS)
-        with Store(folder / "probe.vecs") as store:
-            size = store.info()["bytes"]
-        growing = sum(part for label, part in size["parts"].items() if label not in FIXED_PARTS)
-        return Rates(
-            spec,
-            dimensions,
-            key_bytes,
-            _reading_s(dump, keyed=key_bytes > 0) / rows,
-            encoding_s,
-            _mapping_s(),
-            sum(own for stage, own in spent.items() if stage not in ("reading", "encoding")),
-            growing / rows,
-            float(size["code"][0]),
-            size["stored"] - growing,
-            dump.stat().st_size / rows,
-        )
-
-
-def _spent(dump: Path, store: Path, spec: str) -> dict[str, float]:
-    """Return the CPU seconds of a conversion by stage."""
-    clock = _Clock()
-    convert(dump, store, spec, accept_dominated=True, force=True, progress=clock)
-    return clock.stopped("encoding")
-
-
-class _Clock:
-    """Adds up the CPU seconds of this process by stage, as it is told the steps."""
-
-    def __init__(self) -> None:
-        self._spent, self._last, self._stage = defaultdict[str, float](float), time.process_time(), ""
-
-    def __call__(self, step: Step) -> None:
-        self.stopped(self._stage or step.stage if step.done == 0 else step.stage)
-        self._stage = step.stage
-
-    def stopped(self, stage: str) -> dict[str, float]:
-        """Count what has been spent since the last step for a stage; return all."""
-        now = time.process_time()
-        self._spent[stage] += now - self._last
-        self._last = now
-        return dict(self._spent)
-
-
-def _reading_s(dump: Path, *, keyed: bool) -> float:
-    """Return the CPU seconds of the survey of a file of which, as of a large dump's, few rows are sampled."""
-    about: Any = {"several": True, "on_bad": "error", "seed": 0, "limit": SAMPLED, "sized": True}
-    start = time.process_time()
-    found = survey_part(PartWork(0, FilePart(dump, {}), directory=dump.parent, **about), silent)
-    for some in ranges_of([Run(runs_path(dump.parent, 0), 0)], found.rows) if keyed else ():
-        same_keys(some, silent)
-    return time.process_time() - start
-
-
-def made_up(
-    path: Path, rows: int, dimensions: int, key_bytes: int, *, first: int = 0, group_rows: int = 1 << 14
-) -> Path:
-    """Write vectors whose spectrum falls off as that of embeddings does, around some centres; keys count from first."""
-    pa, pq = (require(name, purpose="measuring a conversion") for name in ("pyarrow", "pyarrow.parquet"))
-    rng = np.random.default_rng(first)
-    scales = (np.arange(1, dimensions + 1) ** -0.5).astype(np.float32)
-    centres = rng.standard_normal((256, dimensions), np.float32)
-    x = (centres[rng.integers(256, size=rows)] + rng.standard_normal((rows, dimensions), np.float32) / 2) * scales
-    columns = {"vector": pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), dimensions)}
-    if key_bytes:
-        columns = {"key": pa.array([f"{row:x}".zfill(key_bytes) for row in range(first, first + rows)])} | columns
-    pq.write_table(pa.table(columns), path, row_group_size=group_rows)
-    return path
-
-
-def _mapping_s() -> float:
-    """Return the CPU seconds of a key in a key map."""
-    hashes = np.random.default_rng(0).integers(0, 1 << 63, MAPPED_KEYS).astype(np.uint64)
-    values = (np.arange(MAPPED_KEYS) % 16).astype(np.uint16)
-    made_segment(hashes[:1000], values[:1000], 4)
-    start = time.process_time()
-    made_segment(hashes, values, 4)
-    return (time.process_time() - start) / MAPPED_KEYS

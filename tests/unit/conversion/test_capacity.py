@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 import vecstore
 from vecstore.cli.app import app
 from vecstore.conversion import capacity
-from vecstore.conversion.capacity import Rates, plan
+from vecstore.conversion import rates as measuring
+from vecstore.conversion.capacity import plan
+from vecstore.conversion.rates import Rates, measure_rates
 from vecstore.errors import OptionError
 
 RATES = Rates("sq:8", 100, 16, 4e-6, 6e-6, 5e-7, 3.0, 125.0, 100.0, 100_000, 430.0)
@@ -22,15 +24,14 @@ RATES = Rates("sq:8", 100, 16, 4e-6, 6e-6, 5e-7, 3.0, 125.0, 100.0, 100_000, 430
 def rates():
     """Return rates of a small conversion that really runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(capacity, "searched_rows", lambda dimensions: 3000)
-        patch.setattr(capacity, "PROBE_ROWS", 3000)
-        patch.setattr(capacity, "SMALL_ROWS", 500)
-        patch.setattr(capacity, "MAPPED_KEYS", 5000)
-        return capacity.measure_rates("sq:8", 24, key_bytes=8)
+        patch.setattr(measuring, "searched_rows", lambda dimensions: 6000)
+        patch.setattr(measuring, "PROBE_ROWS", 6000)
+        return measure_rates("sq:8", 24, key_bytes=8, workers=2)
 
 
 def test_rates_are_measured(rates):
     assert min(rates.reading_s, rates.encoding_s, rates.mapping_s, rates.fitting_s) > 0
+    assert 0 <= rates.file_s < 1 and 0 <= rates.shard_s < 1
     assert rates.code_bytes == 24 and 24 + 8 <= rates.row_bytes < 24 + 8 + 6.5
     assert rates.dump_bytes > 4 * 24
 
@@ -55,6 +56,9 @@ def test_hours():
     assert many.hours["fitting"] == one.hours["fitting"] == 3 / 3600
     slow = plan(1e9, 100, machines=2, cores=4, files=1000, disk_bytes_s=1e6, rates=RATES)
     assert slow.hours["reading"] == pytest.approx(430e9 / 2e6 / 3600)
+    paid = plan(1e9, 100, cores=1, files=1000, rates=replace(RATES, file_s=2.0, shard_s=0.5))
+    assert paid.cpu_hours["reading"] - one.cpu_hours["reading"] == pytest.approx(2000 / 3600)
+    assert paid.cpu_hours["encoding"] - one.cpu_hours["encoding"] == pytest.approx(117 / 2 / 3600)
     assert one.scanned_bytes == 100e9 and plan(1e9, 100, rates=RATES, memory_bytes=10**11).search_machines == 2
 
 
