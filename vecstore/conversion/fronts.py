@@ -30,15 +30,16 @@ from vecstore.distributed.crew import Crew
 from vecstore.errors import OptionError
 from vecstore.measure.oversampling import measure_oversampling
 from vecstore.progress import Listener, Step
+from vecstore.search import scan_bytes
 from vecstore.search.oversampling import DEFAULT_RECALL
 from vecstore.store.store import Store
 
 __all__ = ["compare_fronts"]
 
-LEAST_ROWS = 100_000  # smaller stores are searched in no time, whatever is in front
-SAMPLE_ROWS, SAMPLE_BYTES = 16_384, 32 << 20  # of a copy, at most
-COPIES = 4, 8  # of each, searched as one store: from the difference follows what more rows take
-QUERIES, K, ROUNDS = 24, 10, 3
+LEAST_ROWS = scan_bytes.LEAST_ROWS  # smaller stores are searched in no time, and in another way
+SAMPLE_ROWS, SAMPLE_BYTES = 16_384, 16 << 20  # of a copy, at most
+COPIES = 8, 16  # of each, searched as one store: from the difference follows what more rows take
+QUERIES, K, ROUNDS = 16, 10, 4
 
 
 def compare_fronts(done: Report, options: ConversionOptions, report: Listener) -> list[Front]:
@@ -111,11 +112,12 @@ def _copies(file: Path, count: int, rescored: int) -> Iterator[Callable[[Floats]
 
 
 def _timed(searches: list[Callable[[Floats], object]], asking: Floats) -> list[float]:
-    """Return what each search takes, in seconds, taking turns."""
+    """Return what each search takes, in seconds, one query after the other, while searches take turns."""
     taken: list[list[float]] = [[] for _ in searches]
-    for query in np.tile(asking[:QUERIES], (ROUNDS, 1)):
+    for _ in range(ROUNDS):
         for search, own in zip(searches, taken, strict=True):
-            start = time.perf_counter()
-            search(query)
-            own.append(time.perf_counter() - start)
-    return [median(own[len(own) // ROUNDS :]) for own in taken]  # the first round reads files and makes ready
+            for query in asking[:QUERIES]:
+                start = time.perf_counter()
+                search(query)
+                own.append(time.perf_counter() - start)
+    return [median(own[QUERIES:]) for own in taken]  # the first round reads files and makes ready

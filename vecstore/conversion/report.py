@@ -72,7 +72,7 @@ class Report:
         (q, k) int64, the nearest of all rows, -1 where there are fewer, and ``scores`` (q, k) float64 as a search gives
         them, a distance with its sign changed. Numbers are those of rows in the order of the dump.
     fronts : list of Front
-        Of `tcq` or `bin` in front of another codec, and 100,000 rows or more: the layer that the store has, and the
+        Of `tcq` or `bin` in front of another codec, and 131,072 rows or more: the layer that the store has, and the
         other one in as many bytes. Else empty.
     imported : str
         The format of the trained tables that were taken over exactly; "" where vectors were converted.
