@@ -20,6 +20,7 @@ import numpy as np
 from vecstore.codecs.base import Floats, Quantizer
 from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.scalar.binary import Binary
+from vecstore.codecs.transforms.normalize import unit
 from vecstore.codecs.trellis.tcq import TCQ
 from vecstore.conversion.building import build
 from vecstore.conversion.report import Front, Report
@@ -37,8 +38,8 @@ from vecstore.store.store import Store
 __all__ = ["compare_fronts"]
 
 LEAST_ROWS = scan_bytes.LEAST_ROWS  # smaller stores are searched in no time, and in another way
-SAMPLE_ROWS, SAMPLE_BYTES = 16_384, 16 << 20  # of a copy, at most
-COPIES = 8, 16  # of each, searched as one store: from the difference follows what more rows take
+SAMPLE_ROWS = 16_384  # of a copy
+MOST_BYTES = 4096  # of a row, whose copies take half a gigabyte of disk
 QUERIES, K, ROUNDS = 16, 10, 4
 
 
@@ -56,13 +57,24 @@ def compare_fronts(done: Report, options: ConversionOptions, report: Listener) -
         except OptionError:  # there are several
             return []
         other = _other(codec)
-        if other is None:
+        if other is None or codec.code_bytes > MOST_BYTES:
             return []
         rng = np.random.default_rng(options.seed)
-        count = min(SAMPLE_ROWS, SAMPLE_BYTES // codec.code_bytes, rows * 8 // 9)
+        count = min(SAMPLE_ROWS, rows * 8 // 9)
         vectors = store.vectors[np.sort(rng.choice(rows, count + count // 8, replace=False))]
     rng.shuffle(vectors)
-    sample, asking = vectors[:count], vectors[count:]
+    try:
+        return _compared(codec, other, unit(vectors) if options.keep_norms else vectors, rows, options, report)
+    except OSError:  # no room for copies; the store is there
+        return []
+
+
+def _compared(
+    codec: Codec, other: CodecSpec, vectors: Floats, rows: int, options: ConversionOptions, report: Listener
+) -> list[Front]:
+    """Return what searches take, as measured on copies of most of some vectors (n, d), the last ones asking."""
+    count = len(vectors) * 8 // 9
+    sample, asking, copies = vectors[:count], vectors[count:], -(-LEAST_ROWS // count)
     fronts, searches = [], []
     with TemporaryDirectory() as folder, ExitStack() as stack:
         for number, spec in enumerate((codec.spec, other)):
@@ -70,18 +82,18 @@ def compare_fronts(done: Report, options: ConversionOptions, report: Listener) -
             trained = codec if spec is codec.spec else spec.fit(sample, seed=options.seed)
             factors = measure_oversampling(trained, asking, sample, rows=rows, metric=options.metric)
             fronts.append(Front(str(spec.layers[0]), factors[str(DEFAULT_RECALL)], 0.0))
-            same = ConversionOptions(
-                CodecRequest.of(trained), metric=options.metric, keep_norms=options.keep_norms, seed=options.seed
-            )
-            file = Path(folder) / f"{number}.vecs"
-            build(parted(ArrayDump(sample)), file, same, Crew(None), lambda step: None)
-            searches += [stack.enter_context(_copies(file, copies, fronts[-1].rescored)) for copies in COPIES]
-        few, many = COPIES
+            same = ConversionOptions(CodecRequest.of(trained), metric=options.metric, seed=options.seed)
+            files = [Path(folder) / f"{number}-{copy}.vecs" for copy in range(copies)]
+            build(parted(ArrayDump(sample)), files[0], same, Crew(None), lambda step: None)
+            for copy in files[1:]:
+                shutil.copyfile(files[0], copy)
+            # Searched as one store, once and twice: from the difference follows what more rows take.
+            searches += [stack.enter_context(_asking(files * times, fronts[-1].rescored)) for times in (1, 2)]
         taken = _timed(searches, asking)
         report(Step("comparing", 2, 2, "codecs"))
     each = zip(fronts, taken[::2], taken[1::2], strict=True)
-    scale = (rows / count - few) / (many - few)
-    return [replace(front, search_ms=1e3 * (less + (more - less) * scale)) for front, less, more in each]
+    more = rows / (count * copies) - 1
+    return [replace(front, search_ms=1e3 * (once + (twice - once) * more)) for front, once, twice in each]
 
 
 def _other(codec: Codec) -> CodecSpec | None:
@@ -102,12 +114,9 @@ def _other(codec: Codec) -> CodecSpec | None:
 
 
 @contextmanager
-def _copies(file: Path, count: int, rescored: int) -> Iterator[Callable[[Floats], object]]:
-    """Yield what searches so many copies of a store as one."""
-    files = [file, *(file.with_name(f"{file.stem}-{count}-{number}.vecs") for number in range(1, count))]
-    for copy in files[1:]:
-        shutil.copyfile(file, copy)
-    with Store([str(each) for each in files]) as store:
+def _asking(files: list[Path], rescored: int) -> Iterator[Callable[[Floats], object]]:
+    """Yield what searches some files as one store."""
+    with Store([str(file) for file in files]) as store:
         yield lambda query: store.search(query, K, rescore=rescored)
 
 

@@ -52,10 +52,11 @@ def find(
     (q,) int64
     """
     request, alone = Request(prepared, options, k, len(queries)), len(queries) == 1 and least == -np.inf
-    if alone and (single := known_single(prepared, options, k)) is not None and request.selection.listed is None:
+    single = known_single(prepared, options, request.wanted) if alone else None
+    if single is not None and request.selection.listed is None:
         done = single.find(prepared, queries, request.selection)
         if done is not None:
-            return done
+            return request.left(done[0]), done[1]
 
     def find_at_once(some: Floats) -> tuple[TopK, NDArray[np.int64]]:
         batch = request.batch(some)

@@ -140,7 +140,7 @@ def known_single(prepared: Prepared, options: SearchOptions, k: int) -> Single |
 
 def note_single(request: Request, batch: Batch) -> None:
     """Prepare searches like one that was done."""
-    singles, key = request.prepared.singles, _key(request.options, request.k)
+    singles, key = request.prepared.singles, _key(request.options, request.wanted)
     if key is not None and key not in singles and batch.selection.listed is None:
         if len(singles) >= MOST_KNOWN:
             singles.clear()
@@ -148,8 +148,8 @@ def note_single(request: Request, batch: Batch) -> None:
 
 
 def _key(options: SearchOptions, k: int) -> tuple[object, ...] | None:
-    """Return what tells searches apart that are prepared; None for those that leave out rows, or look into cells."""
+    """Return what tells searches apart that are prepared; None for those that look into cells, or are exact."""
     o = options
-    if o.exclude is not None or o.nprobe is not None or o.exact:
+    if o.nprobe is not None or o.exact:
         return None
     return o.metric, k, o.rescore, o.recall, o.scan_bytes

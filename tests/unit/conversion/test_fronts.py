@@ -13,7 +13,7 @@ ROWS, DIMENSIONS = 1500, 32
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(fronts, "LEAST_ROWS", 1000)
+    monkeypatch.setattr(fronts, "LEAST_ROWS", 1500)
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,9 @@ def x():
     ("codec", "other"),
     [("bin/sq:8", "tcq:4"), ("tcq:4/sq:8", "bin"), ("pca:16,bin/sq:8", "pca:16,tcq:2"), ("normalize,tcq:6/f16", None)],
 )
-def test_both_layers_in_front_are_measured(tmp_path, x, codec, other):
-    report = vecstore.write(tmp_path / "a.vecs", x, codec=codec)
+@pytest.mark.parametrize("keep_norms", [False, True])
+def test_both_layers_in_front_are_measured(tmp_path, x, codec, other, keep_norms):
+    report = vecstore.write(tmp_path / "a.vecs", x, codec=codec, keep_norms=keep_norms)
     own, compared = report.fronts
     assert own.coarse == codec.split("/")[0]
     assert compared.coarse == (other or "normalize,bin")
@@ -47,7 +48,7 @@ def test_others_are_not_compared(tmp_path, x, codec):
 
 
 def test_few_rows_are_not_compared(tmp_path, x):
-    assert vecstore.write(tmp_path / "a.vecs", x[:900], codec="bin/sq:8").fronts == []
+    assert vecstore.write(tmp_path / "a.vecs", x[:1400], codec="bin/sq:8").fronts == []
 
 
 def test_what_is_in_the_store_does_not_depend_on_it(tmp_path, x, monkeypatch):
@@ -55,3 +56,12 @@ def test_what_is_in_the_store_does_not_depend_on_it(tmp_path, x, monkeypatch):
     monkeypatch.setattr(fronts, "LEAST_ROWS", 10**9)
     vecstore.write(tmp_path / "b.vecs", x, codec="bin/sq:8")
     assert (tmp_path / "a.vecs").read_bytes() == (tmp_path / "b.vecs").read_bytes()
+
+
+def test_where_there_is_no_room_for_copies_the_store_is_there(tmp_path, x, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vecstore.conversion.fronts.shutil.copyfile", full)
+    assert vecstore.write(tmp_path / "a.vecs", x, codec="bin/sq:8").fronts == []
+    assert len(vecstore.open(tmp_path / "a.vecs")) == ROWS

@@ -50,18 +50,22 @@ def test_later_searches_of_some_rows_and_of_two_layers(words, tmp_path, spec, sh
         vecstore.write(tmp_path / "a.vecs", words[:ROWS], codec=spec, keep_norms=False, shard_bytes=size)
     rows = np.random.default_rng(count).permutation(ROWS)[:count]
     mask = np.isin(np.arange(ROWS), rows)
+    others = np.flatnonzero(~mask)
     how = {"rescore": 10} if "/" in spec else {}
     store = vecstore.open(tmp_path / "a.vecs")
     for _ in range(2):
         store.search(words[ROWS], **how)
     assert [type(kind) for kind in store._snapshot.prepared.singles.values()] == [Single]
     for query in words[ROWS : ROWS + 5]:
-        for given in ({"rows": rows}, {"rows": mask}, {}):
+        for given in ({"rows": rows}, {"rows": mask}, {"exclude": others}, {"exclude": others[:7]}, {}):
             found = store.search(query, **given, **how)
             first = vecstore.open(tmp_path / "a.vecs").search(query, **given, **how)
             np.testing.assert_array_equal(found.rows, first.rows)
             np.testing.assert_array_equal(found.scores, first.scores)
-            assert found.rescored == first.rescored and (not given or mask[found.rows[found.rows >= 0]].all())
+            assert found.rescored == first.rescored
+            if "rows" in given or len(given.get("exclude", [])) > 7:
+                assert mask[found.rows].all()
+            assert not np.isin(found.rows, given.get("exclude", [])).any()
 
 
 def test_what_is_prepared_is_for_all_rows_and_no_limit(open_words, words):
