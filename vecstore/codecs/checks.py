@@ -13,7 +13,6 @@ from vecstore.errors import OptionError, ShapeError
 
 __all__ = ["LARGEST", "as_array", "as_queries", "as_vectors", "check_seed", "sound_rows"]
 
-UNSHARED = 4096  # numbers: a BLAS shares out larger sums to threads, which go on turning afterwards
 LARGEST = 1e15  # up to here squares of values, summed over dimensions and rows, stay far inside float32
 
 
@@ -76,5 +75,5 @@ def _sound(x: Floats) -> bool:
     if not x.flags.c_contiguous:
         return False
     numbers = x.reshape(-1)
-    squares = numbers.dot(numbers) if len(numbers) <= UNSHARED else np.einsum("i,i->", numbers, numbers)
-    return float(squares) <= LARGEST**2 / 2  # not where there is a NaN; half, as sums are rounded
+    squares = float(np.einsum("i,i->", numbers, numbers))  # not a BLAS, whose threads go on turning afterwards
+    return squares <= LARGEST**2 / 2  # not where there is a NaN; half, as sums are rounded

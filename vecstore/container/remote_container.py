@@ -38,6 +38,7 @@ class RemoteContainer(Container):
             path.forget_head()
             self._open(Opening(path, fresh=True), path)
         self._parts: dict[str, Part] = {}
+        self._identities: dict[str, tuple[Any, ...]] = {}
 
     def _open(self, opening: Opening, path: RemotePath) -> None:
         self.data = opening.data

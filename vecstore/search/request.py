@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vecstore.codecs.base import Floats
 from vecstore.search.batch import Batch
@@ -36,6 +36,10 @@ class Request:
         Rows for each query.
     queries : int
         How many there are.
+    few : (n,) int64
+        The rows that are left out, where they are so few that looking for as many more costs less than a mask.
+    wanted : int
+        How many rows are looked for.
     """
 
     prepared: Prepared
@@ -43,19 +47,10 @@ class Request:
     k: int
     queries: int
 
-    @cached_property
-    def few(self) -> NDArray[np.int64]:
-        """The rows that are left out, where they are so few that looking for as many more costs less than a mask."""
-        options = self.options
-        if options.rows is not None or options.exclude is None or np.size(options.exclude) > FEW:
-            return NONE
-        found = as_rows(self.prepared.rows, options.exclude, "exclude")
-        return NONE if found.dtype == bool else found
-
-    @property
-    def wanted(self) -> int:
-        """How many rows are looked for."""
-        return min(self.k + len(self.few), self.prepared.rows)
+    def __post_init__(self) -> None:
+        rows, exclude = self.options.rows, self.options.exclude
+        self.few = NONE if exclude is None or rows is not None else _few(self.prepared.rows, exclude)
+        self.wanted = min(self.k + len(self.few), self.prepared.rows)
 
     @cached_property
     def nprobe(self) -> int | None:
@@ -81,3 +76,10 @@ class Request:
     def left(self, found: TopK) -> TopK:
         """Return what is left of sorted numbers of rows, of which there may be more than are wanted."""
         return found.without(self.few).cut(self.k) if len(self.few) else found
+
+
+def _few(total: int, exclude: ArrayLike) -> NDArray[np.int64]:
+    if np.size(exclude) > FEW:
+        return NONE
+    found = as_rows(total, exclude, "exclude")
+    return NONE if found.dtype == bool else found

@@ -53,8 +53,8 @@ def find(
     """
     request, alone = Request(prepared, options, k, len(queries)), len(queries) == 1 and least == -np.inf
     single = known_single(prepared, options, request.wanted) if alone else None
-    if single is not None and request.selection.listed is None:
-        done = single.find(prepared, queries, request.selection)
+    if single is not None and (selection := request.selection).listed is None:
+        done = single.find(prepared, queries, selection)
         if done is not None:
             return request.left(done[0]), done[1]
 
