@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vecstore.errors import CorruptError, FormatError
 from vecstore.files import open_regular
 
-__all__ = ["MappedFile"]
+__all__ = ["MappedFile", "mapped"]
 
 SMALL_BYTES = 1 << 20
 FAILED = ctypes.c_void_p(-1).value
@@ -62,7 +62,7 @@ class MappedFile:
                 size = os.fstat(file.fileno()).st_size
                 if size == 0:
                     raise FormatError("not a vecstore store: the file is empty", path=self.path)
-                whole = self._copy(file, size) if safe else _mapped(file.fileno(), size)
+                whole = self._copy(file, size) if safe else mapped(file.fileno(), size)
         except OSError as error:
             if error.errno not in REMEDIES:
                 raise
@@ -104,8 +104,11 @@ class _Map:
             self._unmap(*self._place)
 
 
-def _mapped(descriptor: int, size: int) -> NDArray[np.uint8]:
-    """Return a file as an array that cannot be written; it is mapped as long as a view is referenced."""
+def mapped(descriptor: int, size: int) -> NDArray[np.uint8]:
+    """Return the first bytes, one or more, of an open file as an array (size,) that cannot be written.
+
+    It is mapped as long as a view is referenced. The descriptor may be closed.
+    """
     if os.name != "posix":
         return np.frombuffer(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ), np.uint8)
     return np.asarray(_Map(descriptor, size))

@@ -19,7 +19,7 @@ import numpy as np
 from vecstore.codecs.codec import Codec
 from vecstore.conversion.conversion import convert
 from vecstore.conversion.shards.encoding import ShardWork, Source, encode_shard
-from vecstore.conversion.survey.duplicates import RUN, RUN_KEYS, SORT_KEYS, HashRange, Run, same_keys
+from vecstore.conversion.survey.duplicates import HASH, RUN_KEYS, SORT_KEYS, HashRange, Run, same_keys
 from vecstore.conversion.survey.part_survey import PartWork, survey_part
 from vecstore.conversion.survey.sampler import searched_rows
 from vecstore.conversion.tasks.rows import FilePart, Rows
@@ -175,8 +175,8 @@ def _keys_s(folder: Path) -> dict[str, float]:
     rng = np.random.default_rng(0)
     with open(folder / "keys", "wb") as file:
         for _ in range(0, SORT_KEYS, RUN_KEYS):
-            run = np.zeros(RUN_KEYS, RUN)
-            run["a"] = np.sort(rng.integers(0, 1 << 64, RUN_KEYS, np.uint64))
+            run = np.zeros((RUN_KEYS, 3), "<u8")
+            run[:, HASH] = np.sort(rng.integers(0, 1 << 64, RUN_KEYS, np.uint64))
             run.tofile(file)
     compared = HashRange((Run(folder / "keys", 0),), 0, (1 << 64) - 1)
     hashes, shards = rng.integers(0, 1 << 64, SEGMENT_KEYS, np.uint64), np.arange(SEGMENT_KEYS) * 16 // SEGMENT_KEYS

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.container.container import ContainerWriter
+from vecstore.container.mapped_file import mapped
 from vecstore.errors import DuplicateKeyError, OptionError
 from vecstore.keys.index import TABLE_BUCKETS
 from vecstore.keys.kind import KINDS, KeyType
@@ -91,7 +92,7 @@ class KeyIndexWriter:
             self._held = [np.concatenate([np.empty(0, np.uint64), *self._held])]
             return self._held[0]
         self._file.flush()
-        return np.memmap(self._file, np.uint64, "r", shape=(self._count,))
+        return mapped(self._file.fileno(), 8 * self._count).view(np.uint64)
 
     def _spill(self) -> None:
         """Move the hashes that are held to a file."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.container.mapped_file import MappedFile
 from vecstore.conversion.tasks.site import Site, appearing, digest
 from vecstore.keys.map import KeyMapWriter, Segment, made_segment
 from vecstore.progress import Listener
@@ -113,8 +114,8 @@ def write_keys(
 
 def map_keys(work: KeyRange, report: Listener) -> Mapped:
     """Make the segments of a range."""
-    shards: list[Any] = [
-        np.memmap(path, "<u8", "r") if path.stat().st_size else np.empty(0, "<u8") for path in work.hashes
+    shards = [
+        MappedFile(path).data.view("<u8") if path.stat().st_size else np.empty(0, "<u8") for path in work.hashes
     ]
     segments: list[tuple[int, int, int]] = []
     collisions: dict[str, list[int]] = {}
@@ -127,7 +128,9 @@ def map_keys(work: KeyRange, report: Listener) -> Mapped:
     return Mapped(segments, collisions)
 
 
-def _within(shards: list[Any], number: int, segment_bits: int) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+def _within(
+    shards: list[NDArray[np.uint64]], number: int, segment_bits: int
+) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
     """Return the hashes of a segment, shard by shard, and the shard of each."""
     low, high = (edge << (64 - segment_bits) for edge in (number, number + 1))
     own = []

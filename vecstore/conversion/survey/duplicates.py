@@ -6,7 +6,7 @@ task of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.container.mapped_file import MappedFile
 from vecstore.keys.packed import PackedKeys
 from vecstore.progress import Listener
 
@@ -23,7 +24,7 @@ __all__ = ["HashRange", "Run", "RunWriter", "ranges_of", "same_keys"]
 RUN_KEYS = 1 << 20  # sorted in memory at once
 PLACE = np.uint64(RUN_KEYS - 1)  # bits of a place in a run, which hashes are not sorted by
 SORT_KEYS = 1 << 22  # of a range, about
-RUN = np.dtype([("a", "<u8"), ("b", "<u8"), ("row", "<i8")])  # two independent hashes: 128 bits
+HASH, OTHER, ROW = range(3)  # what a run has of a key, each 8 bytes: two independent hashes, 128 bits, and its row
 
 
 class RunWriter:
@@ -36,8 +37,8 @@ class RunWriter:
 
     def add(self, packed: PackedKeys, rows: NDArray[np.int64]) -> None:
         """Append keys and the numbers of their rows, which rise."""
-        found = np.empty(len(rows), RUN)
-        found["a"], found["b"], found["row"] = packed.hashes(), packed.hashes(seed=1), rows
+        found = np.empty((len(rows), 3), "<u8")
+        found[:, HASH], found[:, OTHER], found[:, ROW] = packed.hashes(), packed.hashes(seed=1), rows
         self._waiting.append(found)
         self._count += len(found)
         if self._count >= RUN_KEYS:
@@ -55,9 +56,9 @@ class RunWriter:
 
     def _write(self, run: NDArray[Any]) -> None:
         # The first bits of a hash with its place in the run behind are sorted at once, four times as fast as places.
-        numbers = (run["a"] & ~PLACE) | np.arange(len(run), dtype=np.uint64)
+        numbers = (run[:, HASH] & ~PLACE) | np.arange(len(run), dtype=np.uint64)
         numbers.sort()
-        self._file.write(run.view("<u8").reshape(-1, 3).take((numbers & PLACE).astype(np.int64), axis=0))
+        self._file.write(run.take((numbers & PLACE).astype(np.int64), axis=0))
 
 
 @dataclass(frozen=True)
@@ -86,20 +87,30 @@ def ranges_of(runs: Sequence[Run], keys: int) -> list[HashRange]:
 
 def same_keys(work: HashRange, report: Listener) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows with the key of a later one, and for each the next such row; in the order of their hashes."""
-    chunks: list[NDArray[Any]] = [np.empty(0, RUN)]
+    hashes = np.concatenate([np.empty(0, "<u8"), *(chunk[:, HASH] for chunk, _ in _chunks(work))])
+    hashes.sort()
+    twice = hashes[1:][hashes[1:] == hashes[:-1]]
+    if not len(twice):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    alike = [np.empty((0, 3), "<u8")]
+    for chunk, first_row in _chunks(work):
+        own = chunk[np.isin(chunk[:, HASH], twice)]
+        own[:, ROW] += np.uint64(first_row)
+        alike.append(own)
+    found = np.concatenate(alike)
+    found = found[np.lexsort((found[:, ROW], found[:, OTHER], found[:, HASH]))]
+    same = (found[1:, :ROW] == found[:-1, :ROW]).all(axis=1)
+    rows = found[:, ROW].astype(np.int64)
+    return rows[:-1][same], rows[1:][same]
+
+
+def _chunks(work: HashRange) -> Iterator[tuple[NDArray[np.uint64], int]]:
+    """Yield what each run has of the range, mapped from its file, and the number of the part's first row."""
     for own in work.runs:
-        runs: Any = np.memmap(own.path, RUN, "r") if own.path.stat().st_size else np.empty(0, RUN)
+        runs = MappedFile(own.path).data.view("<u8") if own.path.stat().st_size else np.empty(0, "<u8")
+        runs = runs.reshape(-1, 3)
         for start in range(0, len(runs), RUN_KEYS):
             run = runs[start : start + RUN_KEYS]
-            low = np.searchsorted(run["a"], np.uint64(work.low))  # whose last bits are zeros, and the next range's
-            high = np.searchsorted(run["a"], np.uint64(work.high), side="right")
-            chunk = np.array(run[low:high])
-            chunk["row"] += own.first_row
-            chunks.append(chunk)
-    found = np.concatenate(chunks)
-    hashes = np.sort(found["a"])
-    twice = hashes[1:][hashes[1:] == hashes[:-1]]
-    found = found[np.isin(found["a"], twice)] if len(twice) else found[:0]
-    found = found[np.lexsort((found["row"], found["b"], found["a"]))]
-    same = (found["a"][1:] == found["a"][:-1]) & (found["b"][1:] == found["b"][:-1])
-    return found["row"][:-1][same], found["row"][1:][same]
+            low = np.searchsorted(run[:, HASH], np.uint64(work.low))  # whose last bits are zeros, and the next range's
+            high = np.searchsorted(run[:, HASH], np.uint64(work.high), side="right")
+            yield run[low:high], own.first_row

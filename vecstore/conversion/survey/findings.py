@@ -84,11 +84,13 @@ class Findings:
             return
         self._rows("key over 511 bytes", np.flatnonzero(packed.lengths > LONGEST_KEY), batch, first_row, where)
         text = packed.text.tobytes()
+        plain = text.isascii()
         for mark, kind in ODD.items():
-            if mark in text:
-                rows = np.searchsorted(packed.starts, _places(text, mark), side="right") - 1
-                inside = _places(text, mark) < packed.starts[rows] + packed.lengths[rows]
-                self._rows(kind, np.unique(rows[inside]), batch, first_row, where)
+            if (mark.isascii() or not plain) and mark in text:
+                places = _places(text, mark)
+                rows = np.searchsorted(packed.starts, places, side="right") - 1  # rising
+                rows = rows[places < packed.starts[rows] + packed.lengths[rows]]
+                self._rows(kind, rows[np.diff(rows, prepend=-1) > 0], batch, first_row, where)
 
     def look_at_source(self, dump: Dump, notes: Mapping[str, str]) -> None:
         """Count what is remarkable about the file: other numbers than float32, what was left out of it, notes."""
