@@ -114,9 +114,7 @@ def write_keys(
 
 def map_keys(work: KeyRange, report: Listener) -> Mapped:
     """Make the segments of a range."""
-    shards = [
-        MappedFile(path).data.view("<u8") if path.stat().st_size else np.empty(0, "<u8") for path in work.hashes
-    ]
+    shards = [MappedFile(path).data.view("<u8") if path.stat().st_size else np.empty(0, "<u8") for path in work.hashes]
     segments: list[tuple[int, int, int]] = []
     collisions: dict[str, list[int]] = {}
     with appearing(work.path) as file:
