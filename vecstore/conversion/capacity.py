@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from vecstore.conversion.rates import Rates, measure_rates
+from vecstore.conversion.shards.key_ranges import segment_ranges
 from vecstore.errors import OptionError
 from vecstore.keys.map import VALUE_BITS
 
@@ -136,7 +137,7 @@ def plan(  # noqa: PLR0913 - options are parameters, as users know them
     moved = {"reading": dump_bytes, "fitting": 0, "encoding": dump_bytes + stored}
     if key_bytes and shards > 1:
         stored += int(n * CELLS * next(bits for bits in VALUE_BITS if shards <= 1 << bits) / 8)
-        tasks["mapping"], moved["mapping"] = ceil(n / (4 << 20)), 8 * n
+        tasks["mapping"], moved["mapping"] = len(segment_ranges(n)), 8 * n
         seconds["mapping"] = n * rates.mapping_s
     hours = {
         stage: max(_makespan(seconds[stage], tasks[stage], workers), moved[stage] / (machines * disk_bytes_s)) / HOUR

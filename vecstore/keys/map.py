@@ -27,7 +27,7 @@ from vecstore.errors import CorruptError, FormatError
 from vecstore.kernels import entries
 from vecstore.remote.urls import Place
 
-__all__ = ["KeyMap", "KeyMapWriter", "Segment", "made_segment", "write_key_map"]
+__all__ = ["KeyMap", "KeyMapWriter", "Segment", "made_segment", "segment_bits_of", "write_key_map"]
 
 SEGMENT_KEYS = 1 << 20
 VALUE_BITS = (1, 2, 4, 8, 16)
@@ -57,6 +57,11 @@ def write_key_map(path: str | Path, hashes: Sequence[NDArray[np.uint64]]) -> dic
     for keys, values in _segments(hashes, writer.segment_bits, Path(path).parent):
         writer.add(made_segment(keys, values, writer.value_bits))
     return writer.close()
+
+
+def segment_bits_of(keys: int) -> int:
+    """Return how many bits of their hashes say in which segment keys are: there are so many segments as these count."""
+    return max(-(-keys // SEGMENT_KEYS) - 1, 0).bit_length()
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class KeyMapWriter:
 
     def __init__(self, path: str | Path, shards: int, keys: int) -> None:
         self.value_bits = next(bits for bits in VALUE_BITS if shards <= 1 << bits)
-        self.segment_bits = max(-(-keys // SEGMENT_KEYS) - 1, 0).bit_length()
+        self.segment_bits = segment_bits_of(keys)
         self._container, self._shards = ContainerWriter(path), shards
         self._shape: list[tuple[int, int]] = []
         self._collisions: dict[str, list[int]] = {}

@@ -50,7 +50,7 @@ def test_hours():
     """A stage takes what its work takes divided by the workers, and at most one task more; or what its bytes take."""
     one = plan(1e9, 100, cores=1, files=1000, rates=RATES)
     assert one.hours["encoding"] == pytest.approx(one.cpu_hours["encoding"]) == pytest.approx(6000 / 3600)
-    assert one.shards == 117 and one.tasks == 1000 + 1 + 117 + 239
+    assert one.shards == 117 and one.tasks == 1000 + 1 + 117 + 256
     many = plan(1e9, 100, machines=2, cores=4, files=1000, disk_bytes_s=1e15, rates=RATES)
     assert many.hours["reading"] == pytest.approx(4000 / 8 / 3600 + 4 / 3600 * 7 / 8)
     assert many.hours["fitting"] == one.hours["fitting"] == 3 / 3600

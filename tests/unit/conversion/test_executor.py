@@ -18,12 +18,13 @@ import pytest
 
 import vecstore
 from vecstore.conversion.shards import encoding, shards
+from vecstore.conversion.shards.key_ranges import segment_ranges
 from vecstore.conversion.survey.part_survey import PartWork, survey_part
 from vecstore.conversion.tasks.rows import FilePart
 from vecstore.distributed import Processes
 from vecstore.distributed.crew import silent
 from vecstore.errors import DuplicateKeyError, FormatError, OptionError
-from vecstore.keys.map import write_key_map
+from vecstore.keys.map import segment_bits_of, write_key_map
 
 ROWS, PARTS, DIMENSIONS = 6000, 5, 24
 SETTINGS = {"codec": "sq:8", "shard_bytes": 200_000, "on_bad": "skip", "on_duplicate": "last"}
@@ -177,6 +178,14 @@ def test_a_key_map_of_many_ranges(processes, parts, expected, tmp_path, monkeypa
         assert (store.rows_of(list(store)) == np.arange(len(store))).all()
     assert write_key_map(tmp_path / "b.vecs", hashes) == {}
     assert (tmp_path / "b.vecs").read_bytes() == (tmp_path / "a.vecs" / name).read_bytes() != expected[name]
+
+
+@pytest.mark.parametrize(("keys", "tasks"), [(0, 1), (1, 1), (4_000_000, 4), (10**7, 16), (10**8, 32), (10**9, 256)])
+def test_ranges_are_work_for_several_workers(keys, tasks):
+    """Each segment is made once; so many at a time as there is work for sixteen, up to four."""
+    ranges = segment_ranges(keys)
+    assert len(ranges) == tasks and max(map(len, ranges)) <= 4
+    assert [number for own in ranges for number in own] == list(range(1 << segment_bits_of(keys)))
 
 
 class Twice(ThreadPoolExecutor):

@@ -131,10 +131,11 @@ def test_duplicates_in_ranges_of_hashes(surveyed, monkeypatch):
     keys = [f"k{i % 300}" for i in range(1000)]
     x = np.arange(3000, dtype=np.float32).reshape(1000, 3)
     _, whole, _ = surveyed(x, keys, on_duplicate="last", cut=70)
-    monkeypatch.setattr(duplicates, "SORT_KEYS", 90)
-    found, ranged, left = surveyed(x, keys, on_duplicate="last", cut=70)
-    np.testing.assert_array_equal(whole, ranged)
-    assert found.duplicates == 700 and left == keys[700:]
+    for name in ("SORT_KEYS", "LEAST_KEYS"):
+        monkeypatch.setattr(duplicates, name, 90)
+        found, ranged, left = surveyed(x, keys, on_duplicate="last", cut=70)
+        np.testing.assert_array_equal(whole, ranged)
+        assert found.duplicates == 700 and left == keys[700:]
 
 
 @pytest.mark.parametrize("on_bad", ["skip"])

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from vecstore.container.mapped_file import MappedFile
 from vecstore.conversion.tasks.site import Site, appearing, digest
-from vecstore.keys.map import KeyMapWriter, Segment, made_segment
+from vecstore.keys.map import KeyMapWriter, Segment, made_segment, segment_bits_of
 from vecstore.progress import Listener
 
-__all__ = ["map_keys", "write_keys"]
+__all__ = ["map_keys", "segment_ranges", "write_keys"]
 
-RANGE_SEGMENTS = 4  # of a task: about four million keys
+RANGE_SEGMENTS = 4  # of a task, at most: about four million keys
+LEAST_TASKS = 16  # if there are as many segments: work for so many processors
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ class Mapped:
         return cls([(third, seed, size) for third, seed, size in document["segments"]], document["collisions"])
 
 
+def segment_ranges(keys: int) -> list[range]:
+    """Return the numbers of the segments that each task makes of so many keys."""
+    count = 1 << segment_bits_of(keys)
+    step = max(min(count // LEAST_TASKS, RANGE_SEGMENTS), 1)  # both are powers of two
+    return [range(first, first + step) for first in range(0, count, step)]
+
+
 def write_keys(
     path: Path, hashes: Sequence[Path], names: Sequence[str], site: Site, report: Listener
 ) -> dict[str, list[int]]:
@@ -82,18 +90,18 @@ def write_keys(
     """
     total = sum(file.stat().st_size for file in hashes) // 8
     writer = KeyMapWriter(path, len(hashes), total)
-    count, common = 1 << writer.segment_bits, digest("key map", list(names))
+    common = digest("key map", list(names))
     works = [
         KeyRange(
-            f"{common}-{first:06d}",
+            f"{common}-{own.start:06d}",
             tuple(hashes),
-            first,
-            min(first + RANGE_SEGMENTS, count),
+            own.start,
+            own.stop,
             writer.segment_bits,
             writer.value_bits,
             site.directory,
         )
-        for first in range(0, count, RANGE_SEGMENTS)
+        for own in segment_ranges(total)
     ]
     found = dict(
         site.each(

@@ -23,7 +23,8 @@ __all__ = ["HashRange", "Run", "RunWriter", "ranges_of", "same_keys"]
 
 RUN_KEYS = 1 << 20  # sorted in memory at once
 PLACE = np.uint64(RUN_KEYS - 1)  # bits of a place in a run, which hashes are not sorted by
-SORT_KEYS = 1 << 22  # of a range, about
+SORT_KEYS = 1 << 22  # of a range, about, at most
+LEAST_KEYS, LEAST_RANGES = 1 << 20, 16  # of a range, if there would be fewer: work for so many processors
 HASH, OTHER, ROW = range(3)  # what a run has of a key, each 8 bytes: two independent hashes, 128 bits, and its row
 
 
@@ -79,8 +80,8 @@ class HashRange:
 
 
 def ranges_of(runs: Sequence[Run], keys: int) -> list[HashRange]:
-    """Return ranges that cover all hashes, with about as many keys each as are sorted at once."""
-    count = max(-(-keys // SORT_KEYS), 1)
+    """Return ranges that cover all hashes, with about as many keys each as are sorted at once, or fewer."""
+    count = max(-(-keys // SORT_KEYS), min(-(-keys // LEAST_KEYS), LEAST_RANGES), 1)
     edges = [((1 << 64) * step // count) & ~int(PLACE) for step in range(count)] + [1 << 64]
     return [HashRange(tuple(runs), low, high - 1) for low, high in pairwise(edges)]
 
