@@ -174,14 +174,16 @@ class Container:
         Checksum of the description, 16 hexadecimal digits. It covers the checksums of all parts, so it stands for
         the whole content of the file.
     data : (size,) uint8
-        The whole file: a view on the map. Views of it stay valid as long as they are referenced, also after `close`.
+        The whole file, up to its last whole word: a view on the map. Views of it stay valid as long as they are
+        referenced, also after `close`.
     """
 
     def __init__(self, path: str | Path | MappedFile, *, check: bool = True, safe: bool = False) -> None:
         mapped = path if isinstance(path, MappedFile) else MappedFile(path, safe=safe)
-        self.path, self.data, self.check = mapped.path, mapped.data, check
+        self.path, self.check = mapped.path, check
         mapped.advise("MADV_RANDOM")  # pages of the tree are far apart: what lies around them is not wanted yet
-        self._extents = read_tree(self.data, self.path)
+        self._extents = read_tree(mapped.data, self.path)
+        self.data = mapped.data[: len(mapped.data) // 8 * 8]  # whole words, whatever a copy has added
         self.version, self.description, self.fingerprint = self._read_description()
         self._about = field(self.description, "parts", dict, self.path)
         self.checksums = self._read_checksums()

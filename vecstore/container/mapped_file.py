@@ -43,7 +43,7 @@ class MappedFile:
     ----------
     path : str
     data : (size,) uint8
-        The whole file, up to its last whole word. Views of it stay valid as long as they are referenced.
+        The whole file. Views of it stay valid as long as they are referenced.
 
     Raises
     ------
@@ -62,12 +62,11 @@ class MappedFile:
                 size = os.fstat(file.fileno()).st_size
                 if size == 0:
                     raise FormatError("not a vecstore store: the file is empty", path=self.path)
-                whole = self._copy(file, size) if safe else mapped(file.fileno(), size)
+                self.data = self._copy(file, size) if safe else mapped(file.fileno(), size)
         except OSError as error:
             if error.errno not in REMEDIES:
                 raise
             raise OSError(error.errno, REMEDIES[error.errno], self.path) from None
-        self.data = whole[: size // 8 * 8]  # whole words, whatever a copy has added
 
     def __str__(self) -> str:
         return self.path

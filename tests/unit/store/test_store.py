@@ -501,6 +501,9 @@ def test_what_is_no_store(tmp_path, make_store):
         (tmp_path / "x.vecs").write_bytes(body)
         with pytest.raises(FormatError, match="not a vecstore store"):
             vecstore.open(tmp_path / "x.vecs")
+    (tmp_path / "x.vecs").write_bytes(b"hello\n")
+    with pytest.raises(FormatError, match="found 6 bytes"):
+        vecstore.open(tmp_path / "x.vecs")
     with pytest.raises(FormatError, match=r"without manifest\.json"):
         vecstore.open(tmp_path)
     key_map = next(make_store("sq:8", **LAYOUTS["shards"]).glob("keys-*.vecs"))
