@@ -16,15 +16,13 @@ from vecstore.fields.multi.tokens import as_items
 from vecstore.search.maxsim import EVERYTHING, MaxSim
 from vecstore.search.options import SearchOptions
 from vecstore.search.result import SearchResult
-from vecstore.search.selection import as_numbers
 from vecstore.search.topk import TopK
-from vecstore.search.where import mask_of
 from vecstore.store.dense_field import dense_field
 from vecstore.store.fields import described, kind_of, readers_of
-from vecstore.store.searching import refuse_foreign_rows, result_of, search
+from vecstore.store.searching import findable, refuse_foreign_rows, result_of, search
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["RESCORE", "FieldRequest", "findable", "maxsim_of", "queries_of", "ready_of", "search_field"]
+__all__ = ["RESCORE", "FieldRequest", "maxsim_of", "queries_of", "ready_of", "search_field"]
 
 DENSE = "dense"  # what the store's own vectors are called
 RESCORE = 4  # times k rows are scored again by what their codes decode to
@@ -54,7 +52,7 @@ def search_field(
     ready = ready_of(snapshot, request.name)
     each, single = queries_of(queries, ready.dimensions)
     most = _vectors(ready, request.vectors)
-    rows = findable(snapshot, options)
+    rows = _findable(snapshot, options)
     wanted = min(int(k), max(snapshot.living, 1))
     candidates = _candidates(snapshot, request, each, rows)
     best, rescored = TopK(len(each), wanted), np.zeros(len(each), np.int64)
@@ -81,7 +79,7 @@ def _search_dense(
     ready = dense_field(snapshot, request.name)
     x, single = ready.queries(queries)
     asked = replace(options, metric=request.metric or ready.metric)
-    best, rescored = ready.find(x, k, asked, findable(snapshot, options))
+    best, rescored = ready.find(x, k, asked, _findable(snapshot, options))
     shown = np.asarray(-best.scores if asked.distance else best.scores, np.float32)
     return result_of(snapshot, best, shown, rescored, None, single=single)
 
@@ -103,19 +101,10 @@ def maxsim_of(snapshot: Snapshot, query: Any, keys: Any, name: str | None) -> Fl
     return np.asarray(ready.exactly(each[0], rows), np.float32)
 
 
-def findable(snapshot: Snapshot, options: SearchOptions) -> NDArray[np.int64] | None:
+def _findable(snapshot: Snapshot, options: SearchOptions) -> NDArray[np.int64] | None:
     """Return the numbers of the rows that a search may find, rising; None for all."""
-    if options.rows is options.exclude is options.where is None and not snapshot.dead:
-        return None
-    mask = np.full(snapshot.rows, options.rows is None)
-    if options.rows is not None:
-        mask[as_numbers(snapshot.rows, options.rows, "rows")] = True
-    if options.where is not None:
-        mask &= mask_of(options.where, snapshot.shards)
-    if options.exclude is not None:
-        mask[as_numbers(snapshot.rows, options.exclude, "exclude")] = False
-    mask[snapshot.dead.rows] = False
-    return np.flatnonzero(mask)
+    mask = findable(snapshot, options)
+    return None if mask is None else np.flatnonzero(mask)
 
 
 def ready_of(snapshot: Snapshot, name: str) -> MaxSim:

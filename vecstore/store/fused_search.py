@@ -14,11 +14,9 @@ from vecstore.parallel import over_items
 from vecstore.search.fused_result import FusedResult, filled
 from vecstore.search.fusion import Found, Fused, Rrf, Weighted, fusion_of
 from vecstore.search.options import SearchOptions
-from vecstore.search.selection import as_rows
-from vecstore.search.where import mask_of
 from vecstore.store.field_scorers import Scorer, scorer_of
 from vecstore.store.field_search import RESCORE
-from vecstore.store.searching import columns_of, keys_of, refuse_foreign_rows
+from vecstore.store.searching import columns_of, findable, keys_of, refuse_foreign_rows
 from vecstore.store.snapshot import Snapshot
 
 __all__ = ["search_fields"]
@@ -40,7 +38,7 @@ def search_fields(
     """Return the k best rows for queries by name of field; see `Store.search`."""
     _check(queries, k, options, candidates, alpha)
     refuse_foreign_rows(snapshot, options)
-    allowed = _allowed(snapshot, options)
+    allowed = findable(snapshot, options)
     names = list(queries)
     fusion = fusion_of(fuse, names)
     scorers = [scorer_of(snapshot, name, queries[name], options, allowed, alpha) for name in names]
@@ -119,24 +117,6 @@ def _check(queries: Mapping[str, Any], k: Any, options: SearchOptions, candidate
         raise OptionError(f"alpha is a number above 0, up to 1, where nothing is missed; found {alpha!r}")
     if options.calibrated or options.least > -np.inf:
         raise OptionError("a search by fields takes no min_score=, max_distance= or calibrated=: cut by found.scores")
-
-
-def _allowed(snapshot: Snapshot, options: SearchOptions) -> NDArray[np.bool_] | None:
-    """Return which rows may be found, by number; None for all."""
-    dead = snapshot.dead.rows
-    if not len(dead) and options.rows is None and options.exclude is None and options.where is None:
-        return None
-    mask = np.ones(snapshot.rows, np.bool_)
-    if options.rows is not None:
-        some = np.zeros(snapshot.rows, np.bool_)
-        some[as_rows(snapshot.rows, options.rows, "rows")] = True
-        mask &= some
-    if options.where is not None:
-        mask &= mask_of(options.where, snapshot.shards)
-    if options.exclude is not None:
-        mask[as_rows(snapshot.rows, options.exclude, "exclude")] = False
-    mask[dead] = False
-    return mask
 
 
 def _result(snapshot: Snapshot, names: list[str], scorers: list[Scorer], found: list[_One]) -> FusedResult:

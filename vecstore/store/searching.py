@@ -18,7 +18,9 @@ from vecstore.search.planned import Planned, planned
 from vecstore.search.prepared import Prepared
 from vecstore.search.result import SearchResult
 from vecstore.search.search import find, find_all
+from vecstore.search.selection import as_rows
 from vecstore.search.topk import TopK
+from vecstore.search.where import mask_of
 from vecstore.store.columns import some_columns
 from vecstore.store.own_rows import OwnRows
 from vecstore.store.shown_scores import ShownScores
@@ -28,6 +30,7 @@ __all__ = [
     "Finder",
     "as_queries",
     "columns_of",
+    "findable",
     "keys_of",
     "range_search",
     "refuse_foreign_rows",
@@ -82,6 +85,21 @@ def refuse_foreign_rows(snapshot: Snapshot, options: SearchOptions) -> None:
             known = "numbers" if snapshot.key_type is None else "keys"
             own = f"{name}=store.rows_of({known}), or rows that a search found"
             raise OptionError(snapshot.numbering.refusal(name, own))
+
+
+def findable(snapshot: Snapshot, options: SearchOptions) -> NDArray[np.bool_] | None:
+    """Return which rows a search may find, by number; None for all."""
+    if options.rows is options.exclude is options.where is None and not snapshot.dead:
+        return None
+    mask = np.full(snapshot.rows, options.rows is None)
+    if options.rows is not None:
+        mask[as_rows(snapshot.rows, options.rows, "rows")] = True
+    if options.where is not None:
+        mask &= mask_of(options.where, snapshot.shards)
+    if options.exclude is not None:
+        mask[as_rows(snapshot.rows, options.exclude, "exclude")] = False
+    mask[snapshot.dead.rows] = False
+    return mask
 
 
 def as_queries(snapshot: Snapshot, given: NDArray[Any]) -> Floats:
