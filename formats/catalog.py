@@ -29,7 +29,7 @@ from vecstore.formats import (
     word2vec,
     zarr_folder,
 )
-from vecstore.formats.format import Format
+from vecstore.formats.format import SURE, Format
 from vecstore.formats.head import Head
 
 from vecstore.errors import FormatError, did_you_mean
@@ -109,8 +109,13 @@ def _has_files(head: Head) -> bool:
 
 
 def _likeliest(head: Head, formats: dict[str, Format]) -> Format | None:
-    sure = [(entry.sniff(head), head.suffix in entry.suffixes, entry) for entry in formats.values()]
-    best = max(sure, key=lambda found: found[:2])
+    suffix = head.suffix
+    named = [entry for entry in formats.values() if suffix in entry.suffixes]
+    for entry in named:
+        if entry.sniff(head) == SURE:  # so that the others need not be asked
+            return entry
+    asked = [(entry.sniff(head), entry in named, entry) for entry in formats.values()]
+    best = max(asked, key=lambda found: found[:2])
     return best[2] if best[0] > 0 else None
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vecstore.formats.column_choice import choose_columns, is_integer, is_list, known_columns
+from vecstore.formats.arrow_columns import checked, lengths_of, numbers_of, texts_of, values_of, values_of_some
+from vecstore.formats.column_choice import choose_columns, is_integer, known_columns
 from vecstore.formats.dump import Batch, Dump, Keys, KeyType, Problem, read_batch, to_float32
 from vecstore.formats.format import SURE, Format, Output
 from vecstore.formats.head import Head
@@ -86,16 +87,16 @@ class ColumnarDump(Dump):
         return column.cast(pa.large_string()) if raw and name == self.key_column and self.key_type == "str" else column
 
     def _vectors(self, column: Any, first: int, problems: dict[int, Problem]) -> NDArray[np.float32]:
-        lengths = _lengths(column)
+        lengths = lengths_of(column)
         regular = lengths == self.dimensions
-        if regular.all() and not (values := column.flatten()).null_count:
-            return to_float32(_numbers(values)).reshape(-1, self.dimensions)
+        if regular.all() and not (values := values_of(column, self.dimensions)).null_count:
+            return to_float32(numbers_of(values)).reshape(-1, self.dimensions)
         for index in np.flatnonzero(~regular).tolist():
             length = lengths[index]
             kind = "no vector (null)" if length < 0 else "wrong number of numbers"
             why = kind if length < 0 else f"{length} numbers, expected {self.dimensions}"
             problems[index] = Problem(kind, f"row {first + index}: {why}")
-        values = _flattened(column, regular)
+        values = values_of_some(column, regular)
         if values.null_count:
             nulls = np.asarray(values.is_null()).reshape(-1, self.dimensions).any(axis=1)
             holed = np.flatnonzero(regular)[nulls]
@@ -103,9 +104,9 @@ class ColumnarDump(Dump):
             for index in holed.tolist():
                 why = f"row {first + index}: null among the numbers"
                 problems[index] = Problem("null among the numbers", why)
-            values = _flattened(column, regular)
+            values = values_of_some(column, regular)
         vectors = np.full((len(column), self.dimensions), np.nan, np.float32)
-        vectors[regular] = to_float32(_numbers(values)).reshape(-1, self.dimensions)
+        vectors[regular] = to_float32(numbers_of(values)).reshape(-1, self.dimensions)
         return vectors
 
     def _keys(self, column: Any, first: int, problems: dict[int, Problem]) -> Keys:
@@ -118,7 +119,7 @@ class ColumnarDump(Dump):
         key_type = self.key_type or "str"
         if is_integer(column.type):
             try:
-                integers = column.cast(pa.int64())
+                integers = column if pa.types.is_int64(column.type) else column.cast(pa.int64())
                 integers = integers.fill_null(0) if integers.null_count else integers
             except pa.ArrowInvalid as error:
                 raise FormatError(
@@ -126,18 +127,17 @@ class ColumnarDump(Dump):
                     path=self.path,
                     where=f"column {self.key_column!r}, rows {first} to {first + len(column) - 1}",
                 ) from error
-            return convert_integers(_numbers(integers), key_type)
-        # As bytes: the file may call text what is not valid UTF-8.
-        column = column.cast(pa.large_binary())
-        if key_type == "str" and not nulls and (together := _split(column)) is not None:
+            return convert_integers(numbers_of(integers), key_type)
+        if key_type == "str" and not nulls and (together := texts_of(column)) is not None:
             return together
-        raw = [value or b"" for value in column.to_pylist()]
+        # As bytes: the file may call text what is not valid UTF-8.
+        raw = [value or b"" for value in column.cast(pa.large_binary()).to_pylist()]
         return convert_text(raw, key_type, row_place(first), problems)
 
     def _infer_dimensions(self) -> int:
         with self._translated():
             for record, _ in self._record_batches(1024, [self.vector_column]):
-                lengths = [length for length in _lengths(record.column(self.vector_column)).tolist() if length > 0]
+                lengths = [length for length in lengths_of(record.column(self.vector_column)).tolist() if length > 0]
                 if lengths:
                     return int(Counter(lengths).most_common(1)[0][0])
         raise FormatError(
@@ -216,7 +216,7 @@ class ArrowDump(ColumnarDump):
 
     def _checked(self, record: Any, name: str) -> Any:
         if name in (self.vector_column, self.key_column):
-            return _checked(record.column(name))
+            return checked(record.column(name))
         record.column(name).validate(full=True)
         return record.column(name)
 
@@ -286,69 +286,6 @@ def _write_arrow(output: Output) -> None:
         with pa.ipc.new_file(file, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-
-
-def _checked(column: Any) -> Any:
-    """Return the column, text as bytes, once every offset in it is known to point inside it.
-
-    Arrow believes the offsets in a file, and a wrong one crashes the process.
-    """
-    pa = _pyarrow("arrow")
-    column.validate()
-    for text, binary in ((pa.string(), pa.binary()), (pa.large_string(), pa.large_binary())):
-        if column.type == text:
-            column = column.view(binary)  # text that is not UTF-8 is a problem of its row, not of the file
-    column.validate(full=True)
-    return column
-
-
-def _lengths(column: Any) -> NDArray[np.int64]:
-    """Return the length of each list; -1 for null."""
-    pa = _pyarrow("arrow")
-    if not column.null_count:  # a call to the library takes longer than all of this
-        if pa.types.is_fixed_size_list(column.type):
-            return np.full(len(column), column.type.list_size)
-        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-            return np.diff(_numbers(column.offsets)).astype(np.int64)
-    compute = require("pyarrow.compute", purpose="reading lists")
-    lengths = _numbers(compute.list_value_length(column))
-    return (np.nan_to_num(lengths, nan=-1) if column.null_count else lengths).astype(np.int64)
-
-
-def _numbers(column: Any) -> NDArray[Any]:
-    """Return numbers, NaN for null. Where nothing is null, pandas stays out, which pyarrow imports to make arrays."""
-    pa = _pyarrow("arrow")
-    plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    found: NDArray[Any] = (
-        column.to_numpy(zero_copy_only=False) if column.null_count or not plain else np.from_dlpack(column)
-    )
-    return found
-
-
-def _split(column: Any) -> list[str] | None:
-    """Return bytes as text, all at once; None where some is not valid UTF-8, or holds a line end."""
-    pa, compute = _pyarrow("arrow"), require("pyarrow.compute", purpose="reading keys")
-    if not len(column):
-        return []
-    # Made of buffers: for pa.scalar and pa.array, and for lists of Python, pyarrow imports pandas.
-    all_keys, one_byte = (
-        pa.py_buffer(np.array([0, count], kind)) for count, kind in ((len(column), "<i4"), (1, "<i8"))
-    )
-    together = pa.Array.from_buffers(pa.list_(column.type), 1, [None, all_keys], children=[column])
-    line_end = pa.Array.from_buffers(column.type, 1, [None, one_byte, pa.py_buffer(b"\n")])[0]
-    joined = compute.binary_join(together, line_end)[0].as_py()
-    try:
-        found: list[str] = joined.decode().split("\n")
-    except UnicodeDecodeError:
-        return None
-    return found if len(found) == len(column) else None
-
-
-def _flattened(column: Any, chosen: NDArray[np.bool_]) -> Any:
-    """Return the numbers of the chosen rows, one after another."""
-    assert is_list(column.type)
-    pa = _pyarrow("arrow")
-    return (column if chosen.all() else column.filter(pa.array(chosen))).flatten()
 
 
 def _pyarrow(format: str, verb: str = "reading") -> Any:

@@ -1,10 +1,10 @@
 """What workers cost beside one process: ``python -m vecstore.bench.scripts.cluster --vectors docs_f16.npy``.
 
-Parquet files are converted by one process and by clusters of Dask on this machine, each in a process of its own, and
-searched by one process and by four workers, in as many parts as there are processors and in four. CPU seconds are
-those of driver and workers together, from the first task to the last, one thread each; stores are compared byte by
-byte. What processes take from each other's caches is no cost of an engine: so many conversions or searches by one
-process each, at the same time, tell it. Prints the tables as Markdown.
+Parquet files are converted by one process and by clusters of Dask on this machine, each in a process of its own, in
+turn, and searched by one process and by four workers, in as many parts as there are processors and in four. CPU
+seconds are those of driver and workers together, from the first task to the last, one thread each; stores are compared
+byte by byte. What processes take from each other's caches is no cost of an engine: so many conversions or searches by
+one process each, at the same time, tell it. Prints the tables as Markdown.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ WORKERS = 2, 4
 SHARDS, SEARCH_WORKERS, QUERIES = 16, 4, 64
 SEARCHES, TOGETHER = (20, 2), 5  # rounds, and searches of each that are measured together
 SEARCHED = ("sq:8", "tcq:48"), ("sq:8",)
+CONVERSIONS = 3, 1
 MEMORY_LIMIT = "1GB"  # of a worker
 DASK = {  # what its workers do beside their tasks: docs/cluster.md says why these
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1},
@@ -107,32 +108,43 @@ def write_files(folder: Path, x: np.ndarray[Any, Any]) -> None:
 
 
 def converted(folder: Path, rows: int, codec: str, workers: tuple[int, ...]) -> str:
-    """Return what conversions cost."""
-    (only,) = _drives(folder, codec, ["0"])
-    alone, lines = sum(only["cpu"]), []
-    for count in (0, *workers):
-        (found,) = _drives(folder, codec, [str(count)]) if count else [only]
-        apart = _drives(folder, codec, ["0"] * count) if count else [only]
-        cpu, each = sum(found["cpu"]), sum(sum(own["cpu"]) for own in apart) / len(apart)
+    """Return what conversions cost: each kind in turn, some times."""
+    kinds = {"one process": ["0"]}
+    for count in workers:
+        kinds[f"{count} workers of Dask"] = [str(count)]
+        kinds[f"{count} of one process at the same time, each"] = ["0"] * count
+    rounds = [_round(folder, codec, kinds) for _ in range(CONVERSIONS[rows <= ROWS[1]])]
+    lines = []
+    for name in kinds:
+        runs = [own for found in rounds for own in found[name]]
+        cpu_s = [np.mean([own["cpu_s"] for own in found[name]]) for found in rounds]
+        beside = [own_s / found["one process"][0]["cpu_s"] for own_s, found in zip(cpu_s, rounds, strict=True)]
+        workers_bytes = [size for own in runs for size in own["worker_bytes"]]
         lines.append(
             [
-                f"{count} workers of Dask" if count else "one process",
-                f"{cpu:.1f}",
-                f"{cpu / alone:.2f}",
-                f"{each:.1f}",
-                f"{cpu / each:.2f}",
-                f"{found['elapsed_s']:.0f}",
-                f"{found['driver_bytes'] / 1e6:.0f}",
-                f"{max(found['worker_bytes'], default=0) / 1e6:.0f}" if count else "",
-                "" if not count else "yes" if alike(Path(only["store"]), Path(found["store"])) else "NO",
+                name,
+                f"{np.median(cpu_s):.1f}",
+                f"{np.median(beside):.2f}",
+                f"{np.median([own['elapsed_s'] for own in runs]):.1f}",
+                f"{max(own['driver_bytes'] for own in runs) / 1e6:.0f}",
+                f"{max(workers_bytes) / 1e6:.0f}" if workers_bytes else "",
+                "yes" if all(own["same"] for own in runs) else "NO",
             ]
         )
-        for own in [found, *apart]:
-            if own is not only:
-                shutil.rmtree(own["store"])
-    header = ["", "CPU s", "beside one", "as many apart, each", "beside these", "s"]
-    header += ["driver, MB", "largest worker, MB", "same bytes"]
-    return f"{rows:,} rows x {DIMENSIONS} in {FILES} Parquet files to {codec}:\n\n{table(header, lines)}"
+    header = ["", "CPU s", "beside one", "s", "driver, MB", "largest worker, MB", "same bytes"]
+    about = f"{rows:,} rows x {DIMENSIONS} in {FILES} Parquet files to {codec}, medians of {len(rounds)}"
+    return f"{about}:\n\n{table(header, lines)}"
+
+
+def _round(folder: Path, codec: str, kinds: dict[str, list[str]]) -> dict[str, list[dict[str, Any]]]:
+    """Return what each kind of conversion cost, and whether its store is that of one process."""
+    found = {name: _drives(folder, codec, workers) for name, workers in kinds.items()}
+    runs = [own for each in found.values() for own in each]
+    for own in runs:
+        own["same"] = alike(runs[0]["store"], own["store"])
+    for own in runs:
+        shutil.rmtree(own["store"])
+    return found
 
 
 def _drives(folder: Path, codec: str, workers: list[str]) -> list[dict[str, Any]]:
@@ -148,7 +160,7 @@ def _drives(folder: Path, codec: str, workers: list[str]) -> list[dict[str, Any]
         told = process.communicate()[0]
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, process.args)
-        found.append(json.loads(told.splitlines()[-1]) | {"store": store})
+        found.append(json.loads(told.splitlines()[-1]) | {"store": Path(store)})
     return found
 
 
@@ -185,7 +197,7 @@ def _costs(do: Callable[[], object], workers: Callable[[], list[tuple[float, int
     elapsed, after, others_after = time.perf_counter() - start, usage(), workers()
     spent = [late[0] - early[0] for early, late in zip(others, others_after, strict=True)]
     memory = {"driver_bytes": after[1], "worker_bytes": [peak for _, peak in others_after]}
-    return {"cpu": [after[0] - before[0], *spent], "elapsed_s": elapsed, **memory}
+    return {"cpu_s": after[0] - before[0] + sum(spent), "elapsed_s": elapsed, **memory}
 
 
 def usage() -> tuple[float, int]:

@@ -109,6 +109,28 @@ def test_key_types(read, write, array, key_type, keys):
     assert found.dump.key_type == key_type and found.keys == keys and not found.problems
 
 
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize(
+    "words", [["a", "", "b\nc", "d" * 300, "", "e", ""], ["ä", "", "öü€", "😀x", "\n", "", "é"], [""] * 7]
+)
+def test_texts_are_cut_where_they_end(read, write, kind, words):
+    """Whatever they lie between, in whole batches and in parts of them."""
+    given = [word.encode() for word in words] if "binary" in str(kind) else words
+    content = write(table(word=pa.array(given, kind), v=vectors()))
+    for rows in (7, 3, 1):
+        assert [key for batch in read(content, key_type="str").dump.batches(rows) for key in batch.keys] == words
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_letter_that_two_keys_share(read, write):
+    """Together the bytes are UTF-8, each by itself is not."""
+    found = read(
+        write(table(word=pa.array([b"a\xc3", b"\xa9b", *map(str.encode, WORDS[2:])]), v=vectors())), key_type="str"
+    )
+    assert found.keys == ["a\\xc3", "\\xa9b", *WORDS[2:]] and sorted(found.problems) == [0, 1]
+
+
 def test_key_conversions(read):
     data = parquet(table(k=["1", "2", "x", "4", "5", "6", "7"], v=vectors()))
     assert read(data, key_type="int64").problems == {2: "row 2: key 'x' is not a 64-bit integer"}
@@ -170,11 +192,11 @@ def test_missing_pyarrow(tmp_path, monkeypatch):
 CONVERT = """
 import sys, vecstore
 vecstore.convert(sys.argv[1], sys.argv[2], "sq:8", shard_bytes=300_000)
-print(*(name for name in ("pandas", "dateutil") if name in sys.modules))
+print(*(name for name in ("pandas", "dateutil", "pyarrow.compute") if name in sys.modules))
 """
 
 
-def test_a_conversion_of_parquet_imports_no_pandas(tmp_path):
+def test_a_conversion_of_parquet_imports_no_pandas_and_no_compute_functions(tmp_path):
     """Pyarrow imports it for some of its functions, which takes each worker a fifth of a second."""
     (tmp_path / "d").write_bytes(parquet(table(word=WORDS, v=vectors())))
     arguments = [sys.executable, "-W", "error", "-c", CONVERT, str(tmp_path / "d"), str(tmp_path / "s")]
