@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,35 @@ def test_interrupted(sharded: bool, number: signal.Signals, tmp_path: Path) -> N
     child.send_signal(number)
     assert child.wait() in (130, 128 + number)
     assert os.listdir(conversion.path.parent) == []
+
+
+@pytest.mark.parametrize("resume", [False, True], ids=["", "resume"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupted_with_workers(number: signal.Signals, resume: bool, tmp_path: Path) -> None:
+    """As a terminal does it: all processes get the signal."""
+    x = np.random.default_rng(0).normal(size=(50_000, 64)).astype("f4")
+    (tmp_path / "dumps").mkdir()
+    for part in range(4):
+        np.save(tmp_path / "dumps" / f"{part}.npy", x)
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # not as in the background
+    program += "from vecstore.cli import main\nmain()"
+    command = ["convert", "dumps", "x.vecs", "-c", "tcq:16", "--shard-size", "200KB", "--workers", "2", "--quiet"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *command, *(["--resume"] if resume else [])],
+        cwd=tmp_path,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob(".x.vecs.partial/*/*")):
+        assert child.poll() is None
+        time.sleep(0.01)
+    os.killpg(child.pid, number)
+    told = child.communicate(timeout=60)[1]
+    word = "interrupted" if number == signal.SIGINT else "ended"
+    kept = "what is done is kept: give the same command to go on" if resume else "nothing was written"
+    assert (child.returncode, told) == (128 + number, f"vecstore: error: {word}; {kept}\n")
+    assert sorted(os.listdir(tmp_path)) == [*([".x.vecs.partial"] if resume else []), "dumps"]
 
 
 @pytest.mark.parametrize("call", ["replace", "rename", "fsync"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
 import sys
+import tempfile
 from typing import Annotated, Any
 
 import typer
+from typer import Abort  # click's word for Ctrl-C
 from typer.core import TyperGroup
 
 from vecstore.cli import (
@@ -32,6 +35,8 @@ from vecstore.cli.options import examples
 from vecstore.errors import CorruptError, VecstoreError, did_you_mean
 
 __all__ = ["app", "run"]
+
+INTERRUPTED, ENDED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit statuses, as shells give them
 
 
 class Commands(TyperGroup):
@@ -108,11 +113,13 @@ def run(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # for what the terminal's encoding lacks
     try:
         status = app(args, standalone_mode=False)
-        if status == 130:  # how newer typer hands a Ctrl-C on
-            status = _interrupted()
+        if status == INTERRUPTED:  # how newer typer hands a Ctrl-C on
+            status = _stopped(INTERRUPTED, args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        status = _interrupted()
+    except (KeyboardInterrupt, Abort):
+        status = _stopped(INTERRUPTED, args)
+    except _EndedError:
+        status = _stopped(ENDED, args)
     except Exception as error:
         if "--debug" in args and not hasattr(error, "format_message"):
             raise
@@ -124,8 +131,6 @@ def run(arguments: list[str] | None = None) -> None:
 
 def _status_of(error: Exception) -> int:
     """Say in one line what went wrong; return the exit status."""
-    if type(error).__name__ == "Abort":  # click's word for Ctrl-C
-        return _interrupted()
     if type(error).__name__ == "NoArgsIsHelpError":
         return 2  # the help has been shown
     if hasattr(error, "format_message"):  # a usage error of the command line
@@ -139,17 +144,24 @@ def _status_of(error: Exception) -> int:
         return 1 if isinstance(error, CorruptError) else 2
     if isinstance(error, OSError):
         reason = (error.strerror or str(error)).lower()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason += f"; make room where it is written, and for temporary files in {tempfile.gettempdir()}"
         complain(f"{error.filename}: {reason}" if error.filename else reason)
         return 2 if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)) else 1
     complain(f"{type(error).__name__}: {error} (--debug before the command shows the traceback; please report it)")
     return 1
 
 
-def _ended(number: int, _: object) -> None:
-    """Unwind, as Ctrl-C does: temporary files and the processes of a bench go too."""
-    raise SystemExit(128 + number)
+class _EndedError(BaseException):
+    """A signal asked this process to end: unwind, as Ctrl-C does, so that temporary files and processes go too."""
 
 
-def _interrupted() -> int:
-    complain("interrupted; nothing was written")
-    return 130
+def _ended(*_: object) -> None:
+    raise _EndedError
+
+
+def _stopped(status: int, args: list[str]) -> int:
+    """Say in one line that somebody stopped it; return the exit status."""
+    kept = "what is done is kept: give the same command to go on" if "--resume" in args else "nothing was written"
+    complain(f"{'ended' if status == ENDED else 'interrupted'}; {kept}")
+    return status

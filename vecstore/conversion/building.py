@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -37,9 +38,9 @@ __all__ = ["build"]
 
 def build(dump: Parted, path: Path, options: ConversionOptions, crew: Crew, report: Listener) -> Report:
     """Convert a dump to a store at a path; see `vecstore.convert`."""
-    given = Path(dump.whole.path)
-    if given.exists() and path.exists() and given.samefile(path):
-        raise ExistsError(f"{path}: is the dump itself; choose another name for the store")
+    for given in (dump.whole.path, *dump.whole.files) if path.exists() else ():
+        if os.path.exists(given) and path.samefile(given):
+            raise ExistsError(f"{path}: is the dump itself, or a file of it; choose another name for the store")
     options.request.refuse_unfit(dump.whole.dimensions)
     tokens = isinstance(dump.whole, StaticModelDump)
     if tokens and (options.on_bad == "skip" or options.importance is not None):

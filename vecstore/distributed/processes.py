@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from threading import Condition, Lock, Thread
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from vecstore.errors import OptionError
@@ -21,6 +23,7 @@ from vecstore.errors import OptionError
 __all__ = ["Processes"]
 
 TRIES = 4  # of a task whose process dies
+GRACE_S = 2.0  # to remove temporary files, for a process that is to end amid a task
 _MAIN = 'a script that makes Processes has its code under if __name__ == "__main__":'
 _STARTING = Lock()  # multiprocessing keeps a list of processes that several threads may not change
 
@@ -31,6 +34,9 @@ class Processes(Executor):
     The standard `concurrent.futures.ProcessPoolExecutor` gives up all of its tasks when one of its processes is
     killed. This one starts another process, and hands it the task that was lost; other processes are not disturbed. A
     task that loses four processes has its own fault, and fails.
+
+    A ``with`` block that ends waits for its tasks. One that is left by an error, or by Ctrl-C, ends the processes
+    whatever they are at.
 
     Parameters
     ----------
@@ -90,6 +96,22 @@ class Processes(Executor):
         for seat in self._seats if wait else []:
             seat.join()
 
+    def terminate_workers(self) -> None:
+        """End the processes, whatever they are at: tasks that are not done are cancelled, or fail."""
+        self.shutdown(wait=False, cancel_futures=True)
+        for seat in self._seats:
+            seat.terminate()
+        for seat in self._seats:
+            seat.join()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.shutdown()
+        else:
+            self.terminate_workers()
+
     def _next(self) -> _Task | None:
         """Wait for a task, and take it; None where there will be no more."""
         with self._changed:
@@ -112,6 +134,7 @@ class _Seat:
 
     def __init__(self, next_task: Callable[[], _Task | None]) -> None:
         self._next, self._process = next_task, _Process()
+        self._terminated, self._changing = False, Lock()
         self._thread = Thread(target=self._serve, name="vecstore process", daemon=True)
         self._thread.start()
 
@@ -121,6 +144,11 @@ class _Seat:
 
     def join(self) -> None:
         self._thread.join()
+
+    def terminate(self) -> None:
+        with self._changing:
+            self._terminated = True
+            self._process.terminate()
 
     def _serve(self) -> None:
         while (task := self._next()) is not None:
@@ -135,7 +163,11 @@ class _Seat:
                 done, result = self._process.do(task.task, task.arguments, task.options)
             except _DiedError:
                 self._process.end()
-                self._process = _Process()
+                with self._changing:
+                    if self._terminated:
+                        task.promised.set_exception(BrokenProcessPool("the processes were ended amid this task"))
+                        return
+                    self._process = _Process()
             except Exception as error:  # it cannot be pickled, or the answer cannot be unpickled
                 task.promised.set_exception(error)
                 return
@@ -155,7 +187,7 @@ class _Process:
     def __init__(self) -> None:
         context = get_context("spawn")
         self._pipe, others = context.Pipe()
-        with _STARTING:
+        with _STARTING, _unheard():
             self._process = context.Process(target=_serve, args=(others,), daemon=True)
             self._process.start()
         others.close()  # so that its death ends the pipe, even amid an answer
@@ -182,21 +214,58 @@ class _Process:
         self._pipe.close()
         self._process.join()
 
+    def terminate(self) -> None:
+        """Make it end: it may be amid a task."""
+        self._process.terminate()
+        Thread(target=self._kill_late, daemon=True).start()
+
+    def _kill_late(self) -> None:
+        """Kill what does not hear, since it is amid compiled code."""
+        if not wait_for([self._process.sentinel], GRACE_S):
+            self._process.kill()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started: a terminal sends it to all, and the one it is for ends them."""
+    resource_tracker.ensure_running()  # else it is started below, and lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _TerminatedError(BaseException):
+    """This process is to end amid a task."""
+
+
+def _terminated(*_: object) -> None:
+    raise _TerminatedError
+
 
 def _serve(pipe: Connection) -> None:
     """Do what is asked for in one thread, until nobody asks any more."""
     for name in ("VECSTORE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before numpy and faiss are there to read it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # for what tasks start
     Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
-    with suppress(EOFError, OSError):
-        while True:
-            pipe.send_bytes(_answer(pipe.recv_bytes()))
+    with suppress(EOFError, OSError, _TerminatedError):
+        try:
+            signal.signal(signal.SIGTERM, _terminated)
+            while True:
+                pipe.send_bytes(_answer(pipe.recv_bytes()))
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
 
 
 def _answer(asked: bytes) -> bytes:
     try:
         task, arguments, options = pickle.loads(asked)
         return pickle.dumps((True, task(*arguments, **options)), pickle.HIGHEST_PROTOCOL)
+    except _TerminatedError:
+        raise
     except BaseException as error:
         error.add_note(f"where it happened:\n{traceback.format_exc()}")
         try:

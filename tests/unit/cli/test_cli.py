@@ -86,7 +86,11 @@ def test_traceback_only_with_debug(vecstore, fails):
     ("error", "status", "line"),
     [
         (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
-        (OSError(28, "No space left on device", "x.vecs"), 1, "x.vecs: no space left on device"),
+        (
+            OSError(28, "No space left on device", "x.vecs"),
+            1,
+            "x.vecs: no space left on device; make room where it is written",
+        ),
         (PermissionError(13, "Permission denied", "x.vecs"), 1, "x.vecs: permission denied"),
         (MissingExtraError("reading parquet needs pyarrow: pip install pyarrow"), 2, "pip install"),
         (RuntimeError("two\nlines"), 1, "RuntimeError: two lines"),
@@ -116,7 +120,11 @@ def test_terminated(tmp_path):
     program += "vecstore.convert = convert\nmain(['convert', 'x.vec', 'x.vecs'])"
     (tmp_path / "x.vec").write_text("1 1\na 1\n")
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    assert (run.returncode, run.stdout, run.stderr) == (128 + signal.SIGTERM, "unwound\n", "")
+    assert (run.returncode, run.stdout, run.stderr) == (
+        128 + signal.SIGTERM,
+        "unwound\n",
+        "vecstore: error: ended; nothing was written\n",
+    )
 
 
 def test_warnings_become_notes(good, monkeypatch):

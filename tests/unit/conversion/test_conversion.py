@@ -283,7 +283,10 @@ def test_a_dump_is_not_its_own_store(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((3, 3)))
     with pytest.raises(ExistsError, match="is the dump itself"):
         vecstore.convert(tmp_path / "x.npy", tmp_path / "x.npy", force=True)
-    assert open_dump(tmp_path / "x.npy").rows == 3
+    np.save(tmp_path / "y.npy", np.ones((3, 3)))
+    with pytest.raises(ExistsError, match="or a file of it"):
+        vecstore.convert(tmp_path / "*.npy", tmp_path / "y.npy", force=True)
+    assert open_dump(tmp_path / "*.npy").rows == 6
 
 
 def test_a_failing_reader_leaves_the_old_store(path, words):

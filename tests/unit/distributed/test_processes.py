@@ -75,3 +75,33 @@ def test_tasks_that_are_not_begun_can_be_left():
     for each in left:
         with pytest.raises(CancelledError):
             each.result(timeout=0)
+
+
+def _endless(folder):
+    try:
+        (folder / "begun").touch()
+        while True:
+            time.sleep(0.01)
+    finally:
+        (folder / "unwound").touch()
+
+
+def test_a_block_that_is_left_by_an_error_ends_what_is_running(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Processes(2) as processes:
+        running, waiting = processes.submit(_endless, tmp_path), [processes.submit(_endless, tmp_path) for _ in "ab"]
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    with pytest.raises(BrokenProcessPool, match="ended amid this task"):
+        running.result(timeout=0)
+    assert waiting[1].cancelled()
+    assert (tmp_path / "unwound").exists()
+    assert all(_is_gone(pid) for pid in processes.pids)
+
+
+def _is_gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
@@ -101,6 +102,8 @@ class Workplace:
     def discard(self) -> None:
         """Remove the directory and what is in it, unless that has happened."""
         if self._lock >= 0:
+            with suppress(OSError):  # workers may be at their tasks still: under another name they leave no more files
+                os.rename(self.tasks, self._root / "left")
             shutil.rmtree(self._root, ignore_errors=True)
             self._unlock()
 
