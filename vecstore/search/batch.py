@@ -22,11 +22,11 @@ from vecstore.search.kinds import scanner_of, scorer_of
 from vecstore.search.options import SearchMetric
 from vecstore.search.plan import Plan
 from vecstore.search.prepared import Prepared
-from vecstore.search.ranking import Ranking
-from vecstore.search.sampling import LONG, SHORT, Rest, Sampled, sample
+from vecstore.search.region import Region
+from vecstore.search.sampling import LONG, SHORT, Rest, Sampled, from_likely, sample
 from vecstore.search.scanner import Scanner
 from vecstore.search.section import Section
-from vecstore.search.selection import Selection, worth_picking
+from vecstore.search.selection import Selection
 from vecstore.search.topk import TopK
 from vecstore.search.trellis_scanner import TrellisScanner
 
@@ -56,21 +56,9 @@ class Batch:
     ----------
     prepared : Prepared
     queries : (q, d) float32
-        One, where `nprobe` says into how many cells it looks.
     metric : {"cosine", "dot", "l2", "hamming"}
-    selection : Selection
-        The rows that may be found.
-    nprobe : int or None
-        Look into so many cells, the nearest ones; None for all. Where rows are selected, into as many more as hold as
-        many of these.
-    least : int
-        Of these look at so many at least, as long as there are some.
-    scope : (int, int), optional
-        Look only at the rows from one position to another. All else, such as what scores are to be expected, is that
-        of the whole store, so that what parts of it find is what one search of all finds.
-    rest : Rest, optional
-        What is left of the scope once somebody looked at a sample of the whole store, and the scores of the scan that
-        enough of its rows reach, as it seems: others are passed over.
+    selection, nprobe, least, scope, rest
+        Which rows are looked at: see `vecstore.search.region.Region`.
 
     Attributes
     ----------
@@ -90,18 +78,23 @@ class Batch:
         scope: tuple[int, int] | None = None,
         rest: Rest | None = None,
     ) -> None:
-        self.prepared, self.metric, self.selection, self.nprobe = prepared, metric, selection, nprobe
-        self._queries, self._least, self._scope, self._rest = queries, least, scope, rest
-        self.ranking = Ranking.of(metric, queries, unit_rows=prepared.shards[0].prefix is not None)
+        self.prepared, self.metric, self._queries = prepared, metric, queries
+        self.ranking = prepared.ranking(metric, queries)
         self.rescored = np.zeros(len(queries), np.int64)
         self._by_trellis: list[TrellisScanner] = []  # the first layer of each section, once it was scanned so
-        self._picked = [self._picked_of(number) for number in range(len(prepared.sections))]
+        self._region = Region(prepared, self.ranking, selection, nprobe, least, scope, rest)
 
     def of(self, queries: NDArray[np.int64]) -> Batch:
         """Return a batch of some of the queries."""
+        own = self._region
         return Batch(
-            self.prepared, self._queries[queries], self.metric, self.selection, self.nprobe, self._least, self._scope
+            self.prepared, self._queries[queries], self.metric, own.selection, own.nprobe, own.least, own.scope
         )
+
+    @property
+    def selection(self) -> Selection:
+        """The rows that may be found."""
+        return self._region.selection
 
     # Scanners, one a section
 
@@ -161,17 +154,12 @@ class Batch:
         A scan that loses rows loses others, depending on which were seen before: with `repeatable` this does not
         depend on threads.
         """
-        sampled = None
-        if self._rest is not None:  # whoever merges the parts sees whether they have enough together
-            floors = np.maximum(floors, self._rest.thresholds)
+        likely, rest = None, self._region.rest
+        if rest is not None:  # whoever merges the parts sees whether they have enough together
+            floors = np.maximum(floors, rest.thresholds)
         elif not repeatable and k * min(len(floors), 2) >= LEAST_SAMPLED:
-            sampled = self.sampled_floors(scanners, k)
-        if sampled is not None:
-            best = self._best(scanners, k, np.maximum(floors, sampled), repeatable=False)
-            if (best.sizes < k).any():  # the sample was better than the others are
-                sampled = None
-        if sampled is None:
-            best = self._best(scanners, k, floors, repeatable=repeatable)
+            likely = self._likely_floors(scanners, k)
+        best = from_likely(lambda own: self._best(scanners, k, own, repeatable=repeatable), floors, likely)
         if ordered:
             best.sort()
         return best
@@ -197,7 +185,7 @@ class Batch:
             best.collect(other)
         return best
 
-    def sampled_floors(self, scanners: Sequence[Scanner], k: int) -> NDArray[np.float64] | None:
+    def _likely_floors(self, scanners: Sequence[Scanner], k: int) -> NDArray[np.float64] | None:
         """Return raw scores (q,) that somewhat more than k rows are likely to reach, by a sample of the rows.
 
         A scan then passes over most rows that it would hold for a while: a heap of k takes in k (1 + ln(n / k)) of n.
@@ -214,10 +202,10 @@ class Batch:
     def _sample(
         self, scanners: Sequence[Scanner], k: int, run: int, *, check: bool = False
     ) -> tuple[Ranges, TopK] | None:
-        if len(scanners) != 1 or self._picked[0] is not None or self.prepared.sections[0].cells is not None:
+        if len(scanners) != 1 or self._region.picked(0) is not None or self.prepared.sections[0].cells is not None:
             return None
         part = scanners[0].codes.part
-        found = sample(self._looked_at(scanners[0], 0), k, run)
+        found = sample(self._region.of(scanners[0], 0), k, run)
         if found is None or part.encoding is not None:
             return None
         some, rank = found
@@ -238,7 +226,7 @@ class Batch:
         pieces = [
             Piece(number, some)
             for number, scanner in enumerate(scanners)
-            for some in divided(self._looked_at(scanner, number), step)
+            for some in divided(self._region.of(scanner, number), step)
         ]
 
         def over(piece: Piece) -> None:
@@ -308,70 +296,19 @@ class Batch:
         over_items(score, np.flatnonzero(np.diff(cuts)).tolist())
         return out
 
-    def _picked_of(self, number: int) -> NDArray[np.int64] | None:
-        """Return the positions of a section that are scored one by one, sorted; None where it is scanned."""
-        section, selection = self.prepared.sections[number], self.selection
-        if selection.listed is None:
-            return None
-        if self.nprobe is not None:
-            return selection.among(number, rows_in(self.probed(number)))
-        picked, codes = selection.in_section(number), section.layers[0]
-        if not worth_picking(codes.part, picked, codes.layer.code_bytes):
-            return None
-        low, high = np.searchsorted(picked, self._scope_in(number))
-        return picked[low:high]
-
-    def picked(self, number: int) -> NDArray[np.int64] | None:
-        """Return the positions of a section that are scored one by one; None where it is scanned."""
-        return self._picked[number]
-
-    def probed(self, number: int) -> Ranges:
-        """Return the positions of a section that are looked at: in the cells nearest to the query, or all."""
-        section, selection = self.prepared.sections[number], self.selection
-        if section.cells is None or self.nprobe is None:
-            return np.array([self._scope_in(number)])
-        nearest = section.cells.nearest(
-            self.ranking.queries[0],
-            self.nprobe,
-            by_product=self.ranking.raw == "product",
-            selected=selection.counts(number, section.cells.ranges) if selection.narrowed else None,
-            least=self._least,
-        )
-        if self._scope is None:
-            return nearest
-        nearest = nearest.clip(*self._scope_in(number))
-        return nearest[nearest[:, 0] < nearest[:, 1]]
-
-    def _scope_in(self, number: int) -> tuple[int, int]:
-        """Return the positions of a section from which to which rows are looked at."""
-        first, end = self.prepared.edges[number], self.prepared.edges[number + 1]
-        if self._scope is None:
-            return 0, end - first
-        low, high = (min(max(edge - first, 0), end - first) for edge in self._scope)
-        return low, high
-
-    def _looked_at(self, scanner: Scanner, number: int) -> Ranges:
-        """Return which slots of a section a scanner scans; or which of the rows that are picked out, all."""
-        picked = self._picked[number]
-        if picked is not None:
-            return np.array([[0, len(picked)]])
-        if self._rest is not None:
-            return self._rest.ranges
-        return scanner.arranged(scanner.codes.part.ranges_of(self.probed(number)))
-
     def _over(self, scanner: Scanner, piece: Piece, best: TopK, floors: NDArray[np.float64]) -> None:
         """Scan rows of a section, or score them one by one where they are picked out."""
-        picked = self._picked[piece.number]
+        picked = self._region.picked(piece.number)
         if picked is not None:
             some = picked[slice(*piece.ranges[0].tolist())]
             _pick(scanner, scanner.codes.part.slots_of(some), best, floors)
         else:
-            allowed = self.selection.bits(piece.number, scanner.codes.part)
+            allowed = self._region.selection.bits(piece.number, scanner.codes.part)
             scanner.over(piece.ranges, best, floors=floors, allowed=allowed)
 
     def pieces(self, scanners: Sequence[Scanner], *, each: int = PIECES_EACH) -> list[Piece]:
         """Cut the rows of all sections into pieces, `each` for every thread that is worth it."""
-        looked_at = [self._looked_at(scanner, number) for number, scanner in enumerate(scanners)]
+        looked_at = [self._region.of(scanner, number) for number, scanner in enumerate(scanners)]
         rows = list(map(length_of, looked_at))
         queries = len(self.ranking.queries)
         if len(rows) == 1 and 0 < rows[0] * scanners[0].codes.layer.code_bytes * queries < SHARED_BYTES:

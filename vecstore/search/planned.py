@@ -9,9 +9,9 @@ import numpy as np
 
 from vecstore.codecs.base import Floats
 from vecstore.container.ranges import length_of
-from vecstore.search.batch import Batch
 from vecstore.search.options import SearchOptions
 from vecstore.search.prepared import Prepared
+from vecstore.search.region import Region
 from vecstore.search.resolve import cells_to_probe
 
 __all__ = ["Planned", "planned"]
@@ -53,18 +53,16 @@ class Planned:
 
 def planned(prepared: Prepared, queries: Floats, k: int, options: SearchOptions) -> Planned:
     """Return what `find` does with these; the first query speaks for all."""
-    selection, nprobe = (
-        prepared.selection(options.rows, options.exclude, options.where),
-        cells_to_probe(options, prepared),
-    )
-    batch = Batch(prepared, queries[:1], options.metric, selection, nprobe, k)
+    selection = prepared.selection(options.rows, options.exclude, options.where)
+    nprobe = cells_to_probe(options, prepared)
+    region = Region(prepared, prepared.ranking(options.metric, queries[:1]), selection, nprobe, k)
     picked, scanned = 0, 0
     for number, section in enumerate(prepared.sections):
-        own, part = batch.picked(number), section.layers[0].part
+        own, part = region.picked(number), section.layers[0].part
         if own is not None:
             picked += len(own)
         elif nprobe is not None or selection.count == prepared.rows:
-            scanned += length_of(batch.probed(number))
+            scanned += length_of(region.probed(number))
         else:
             words = selection.bits(number, part)
             together = max(part.tile_rows, 32)

@@ -8,9 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vecstore.codecs.base import Floats
 from vecstore.search.options import SearchMetric
 from vecstore.search.oversampling import oversampling
 from vecstore.search.plan import Plan
+from vecstore.search.ranking import Ranking
 from vecstore.search.scan_bytes import plan_of
 from vecstore.search.section import sections_of
 from vecstore.search.selection import Selection, as_numbers, as_rows
@@ -78,6 +80,10 @@ class Prepared:
             inside = (positions >= first) & (positions < end)
             rows[inside] = section.numbered(positions[inside] - first) + first
         return rows
+
+    def ranking(self, metric: SearchMetric, queries: Floats) -> Ranking:
+        """Return how queries (q, d) rank the rows."""
+        return Ranking.of(metric, queries, unit_rows=self.shards[0].prefix is not None)
 
     def scanned_bytes(self, layer: int) -> int:
         """Return how many bytes the codes of a layer have."""

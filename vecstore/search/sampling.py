@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from vecstore.container.ranges import Ranges, length_of, spread
 from vecstore.search.topk import TopK
 
-__all__ = ["LONG", "ONE_IN", "SHORT", "Rest", "Sampled", "Share", "sample"]
+__all__ = ["LONG", "ONE_IN", "SHORT", "Rest", "Sampled", "Share", "from_likely", "sample"]
 
 SHORT, LONG = 64, 512  # rows of a run: many see all kinds of rows, long ones are scanned and checked in less time
 # One row in so many is looked at, in all at least and at most; what is taken is the score of the row that so many
@@ -90,3 +91,14 @@ def sample(ranges: Ranges, k: int, run: int) -> tuple[Ranges, int] | None:
     expected = k * runs * run / rows
     rank = int(expected + SURPLUS * (expected**0.5 + 1)) + 1
     return None if rank > runs * run // 2 else (spread(ranges, runs, run), rank)
+
+
+def from_likely(
+    scan: Callable[[NDArray[np.float64]], TopK], floors: NDArray[np.float64], likely: NDArray[np.float64] | None
+) -> TopK:
+    """Return the best rows that reach the floors (q,), by a scan from the scores on that enough are likely to reach."""
+    if likely is not None:
+        best = scan(np.maximum(floors, likely))
+        if min(best.sizes.tolist()) == best.k:
+            return best  # otherwise the sample was better than the other rows are
+    return scan(floors)

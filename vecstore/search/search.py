@@ -16,7 +16,6 @@ from vecstore.search.candidates import Candidates
 from vecstore.search.explain import explain
 from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
-from vecstore.search.ranking import Ranking
 from vecstore.search.request import Request
 from vecstore.search.resolve import cells_to_probe, resolve_range
 from vecstore.search.sampling import Rest, Share
@@ -166,7 +165,7 @@ def best_of(
 ) -> tuple[TopK, NDArray[np.int64]]:
     """Return what `find` does, from the candidates of all rows."""
     request = Request(prepared, options, k, len(queries))
-    ranking = Ranking.of(options.metric, queries, unit_rows=prepared.shards[0].prefix is not None)
+    ranking = prepared.ranking(options.metric, queries)
     best, rescored = candidates.best(request.wanted, ranking.floors(least))
     best.scores, best.rows = ranking.final(best.scores), prepared.numbered(best.rows)
     return request.left(best), rescored

@@ -18,10 +18,9 @@ from vecstore.search.batch import LEAST_SAMPLED, Batch
 from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.plan import Plan
 from vecstore.search.prepared import Prepared
-from vecstore.search.ranking import Ranking
 from vecstore.search.request import Request
 from vecstore.search.rescore import LEAST_IN_ROUNDS
-from vecstore.search.sampling import SHORT, sample
+from vecstore.search.sampling import SHORT, from_likely, sample
 from vecstore.search.scanner import Scanner
 from vecstore.search.selection import Selection
 from vecstore.search.topk import TopK
@@ -98,7 +97,7 @@ class Single:
         left_out = prepared.rows - selection.count
         if self.plan.sizes and not self.plan.finds(self.k + left_out, prepared.rows):
             return None
-        ranking = Ranking.of(self.metric, queries, unit_rows=prepared.shards[0].prefix is not None)
+        ranking = prepared.ranking(self.metric, queries)
         scanner = self.scanner.asking(ranking)
         assert scanner is not None  # it was asked before
         part, rescored = scanner.codes.part, np.zeros(1, np.int64)
@@ -119,17 +118,13 @@ class Single:
         return best, rescored
 
     def _scanned(self, scanner: Scanner, allowed: NDArray[np.uint32]) -> TopK:
-        floors, best = np.array([-np.inf]), TopK(1, self.candidates)
-        if self.sampled is not None:
-            ranges, rank = self.sampled
-            first = TopK(1, rank)
-            scanner.over(ranges, first, floors=floors, allowed=allowed)
-            floors[0] = first.scores.min()
-        scanner.over(self.ranges, best, floors=floors, allowed=allowed)
-        if self.sampled is not None and best.sizes[0] < self.candidates:  # the sample was better than the others are
-            floors[0], best = -np.inf, TopK(1, self.candidates)
-            scanner.over(self.ranges, best, floors=floors, allowed=allowed)
-        return best
+        def over(ranges: Ranges, k: int, floors: NDArray[np.float64]) -> TopK:
+            best = TopK(1, k)
+            scanner.over(ranges, best, floors=floors, allowed=allowed)
+            return best
+
+        likely = None if self.sampled is None else over(*self.sampled, np.array([-np.inf])).scores.min(axis=1)
+        return from_likely(lambda own: over(self.ranges, self.candidates, own), np.array([-np.inf]), likely)
 
 
 def known_single(prepared: Prepared, options: SearchOptions, k: int) -> Single | None:
