@@ -14,7 +14,7 @@ from vecstore.conversion.sources.field_columns import pieces_of
 from vecstore.errors import ShapeError
 from vecstore.fields.columns import terms_of, tokens_of
 from vecstore.fields.multi.agreement import maxsim
-from vecstore.fields.multi.tokens import starts_of
+from vecstore.fields.runs import starts_of
 from vecstore.fields.sparse.agreement import products
 from vecstore.fields.sparse.entries import Entries, entries_of
 from vecstore.store.store import Store

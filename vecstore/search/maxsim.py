@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Floats
 from vecstore.fields.multi.agreement import maxsim
 from vecstore.fields.multi.reader import MultiReader
-from vecstore.fields.multi.tokens import spread
+from vecstore.fields.runs import spread
 from vecstore.kernels.arguments import PRODUCT, UNIT, TrellisQueries, TrellisScores
 from vecstore.kernels.levels import best_level
 from vecstore.kernels.numbers import SHAPES

@@ -11,7 +11,7 @@ from vecstore.codecs.base import Floats
 from vecstore.container.container import Container, ContainerWriter
 from vecstore.container.document import whole
 from vecstore.errors import CorruptError
-from vecstore.fields.multi.tokens import starts_of
+from vecstore.fields.runs import starts_of
 
 __all__ = ["MOST_PROJECTION", "MOST_REPETITIONS", "MOST_SIMHASH", "Encoding"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
-from vecstore.fields.multi.tokens import starts_of
 from vecstore.fields.multi.trained import TrainedMulti
+from vecstore.fields.runs import starts_of
 
 __all__ = ["agreement", "maxsim"]
 

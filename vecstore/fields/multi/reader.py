@@ -17,8 +17,9 @@ from vecstore.codecs.transforms.normalize import unit
 from vecstore.container.document import field, whole
 from vecstore.errors import CorruptError
 from vecstore.fields.coded_reader import CodedReader
-from vecstore.fields.multi.tokens import CodedTokens, spread
+from vecstore.fields.multi.tokens import CodedTokens
 from vecstore.fields.multi.trained import ID_TYPES, TrainedMulti
+from vecstore.fields.runs import spread
 from vecstore.shard.cells import CellIds
 from vecstore.shard.layers import LayerCodes
 

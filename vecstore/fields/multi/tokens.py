@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from vecstore.codecs.base import Codes, Floats
 from vecstore.codecs.checks import as_vectors, sound_rows
 from vecstore.errors import ShapeError
+from vecstore.fields.runs import spread, starts_of
 from vecstore.shard.field import Coded
 
-__all__ = ["CodedTokens", "Items", "as_items", "spread", "starts_of"]
+__all__ = ["CodedTokens", "Items", "as_items"]
 
 
 class Items:
@@ -140,15 +141,3 @@ class CodedTokens(Coded):
     @property
     def row_bytes(self) -> NDArray[np.int64]:
         return self.counts * self.codes.shape[1] + 8
-
-
-def starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where runs of so many begin, and where the last one ends: (n + 1,)."""
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-
-
-def spread(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers of all members of runs, run after run: (sum of counts,)."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.repeat(starts - (ends - counts), counts) + np.arange(total)

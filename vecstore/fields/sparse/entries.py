@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.errors import ShapeError
+from vecstore.fields.runs import spread, starts_of
 
-__all__ = ["Entries", "as_entries", "as_queries", "entries_of", "spread", "starts_of"]
+__all__ = ["Entries", "as_entries", "as_queries", "entries_of"]
 
 MOST_TERM = (1 << 32) - 1
 
@@ -35,18 +36,6 @@ class Entries(NamedTuple):
         counts = self.indptr[rows + 1] - self.indptr[rows]
         places = spread(self.indptr[rows], counts)
         return Entries(starts_of(counts), self.terms[places], self.weights[places])
-
-
-def starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where runs of so many begin, and where the last one ends: (n + 1,)."""
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-
-
-def spread(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers of all members of runs, run after run: (sum of counts,)."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.repeat(starts - (ends - counts), counts) + np.arange(total)
 
 
 def as_entries(given: Any) -> Entries:

@@ -14,7 +14,7 @@ from vecstore.container.document import whole
 from vecstore.container.part import Part
 from vecstore.errors import CorruptError
 from vecstore.fields.reader import FieldReader
-from vecstore.fields.sparse.entries import starts_of
+from vecstore.fields.runs import starts_of
 from vecstore.fields.sparse.trained import GROUP_ROWS, CodedTerms, TrainedSparse
 from vecstore.kernels import entries
 from vecstore.kernels.arguments import Heap, Lists

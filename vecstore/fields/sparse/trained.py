@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.container.container import ColumnWriter, ContainerWriter
-from vecstore.fields.sparse.entries import Entries, as_entries, spread, starts_of
+from vecstore.fields.runs import spread, starts_of
+from vecstore.fields.sparse.entries import Entries, as_entries
 from vecstore.kernels import entries
 from vecstore.shard.field import Coded, FieldRows, FieldWriter, TrainedField
 
