@@ -22,17 +22,17 @@ from vecstore.codecs.codec import Codec, CodecSpec
 from vecstore.codecs.scalar.binary import Binary
 from vecstore.codecs.transforms.normalize import unit
 from vecstore.codecs.trellis.tcq import TCQ
-from vecstore.conversion.building import build
 from vecstore.conversion.report import Front, Report
-from vecstore.conversion.sources.arrays import ArrayDump
-from vecstore.conversion.tasks.options import CodecRequest, ConversionOptions
-from vecstore.conversion.tasks.rows import parted
-from vecstore.distributed.crew import Crew
+from vecstore.conversion.tasks.options import ConversionOptions
 from vecstore.errors import OptionError
+from vecstore.measure.fidelity import RAW
 from vecstore.measure.oversampling import measure_oversampling
+from vecstore.measure.scan_bytes import measure_scan_bytes
 from vecstore.progress import Listener, Step
 from vecstore.search import scan_bytes
 from vecstore.search.oversampling import DEFAULT_RECALL
+from vecstore.shard.certificate import Certificate
+from vecstore.shard.writer import ShardWriter
 from vecstore.store.store import Store
 
 __all__ = ["compare_fronts"]
@@ -82,9 +82,11 @@ def _compared(
             trained = codec if spec is codec.spec else spec.fit(sample, seed=options.seed)
             factors = measure_oversampling(trained, asking, sample, rows=rows, metric=options.metric)
             fronts.append(Front(str(spec.layers[0]), factors[str(DEFAULT_RECALL)], 0.0))
-            same = ConversionOptions(CodecRequest.of(trained), metric=options.metric, seed=options.seed)
+            trusted = Certificate(prefixes=measure_scan_bytes(trained, asking, sample, raw=RAW[options.metric]))
             files = [Path(folder) / f"{number}-{copy}.vecs" for copy in range(copies)]
-            build(parted(ArrayDump(sample)), files[0], same, Crew(None), lambda step: None)
+            shard = ShardWriter(files[0], trained, metric=options.metric, key_type=None)
+            shard.add(sample)
+            shard.close({"certificate": trusted.to_dict()})
             for copy in files[1:]:
                 shutil.copyfile(files[0], copy)
             # Searched as one store, once and twice: from the difference follows what more rows take.
