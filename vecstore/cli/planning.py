@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vecstore.cli.console import print_json, stdout
+from vecstore.cli.console import notes_of_warnings, print_json, stdout
 from vecstore.cli.options import AsJson, examples
 from vecstore.cli.sizes import parse_size
 
@@ -27,11 +27,15 @@ def plan(
     codec: Annotated[str, typer.Option(metavar="SPEC", help="As for convert.")] = "sq:8",
     machines: Annotated[int, typer.Option(metavar="N", help="How many.")] = 1,
     cores: Annotated[int, typer.Option(metavar="N", help="Of each; one worker a core.")] = 8,
-    shard_size: Annotated[str, typer.Option(metavar="SIZE", help="As for convert.")] = "1GiB",
+    shard_bytes: Annotated[str, typer.Option("--shard-size", metavar="SIZE", help="As for convert.")] = "1GiB",
     files: Annotated[int | None, typer.Option(metavar="N", help="Of the dump.", show_default="one a GiB")] = None,
     key_bytes: Annotated[int, typer.Option(metavar="B", help="Of a key, on average; 0 for none.")] = 16,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="Of a machine that searches.")] = "64GiB",
-    disk: Annotated[str, typer.Option(metavar="SIZE", help="What a machine reads and writes in a second.")] = "500MB",
+    memory_bytes: Annotated[
+        str, typer.Option("--memory", metavar="SIZE", help="Of a machine that searches.")
+    ] = "64GiB",
+    disk_bytes_s: Annotated[
+        str, typer.Option("--disk", metavar="SIZE", help="What a machine reads and writes in a second.")
+    ] = "500MB",
     as_json: AsJson = False,
 ) -> None:
     """Predict bytes, hours and machines of a conversion, from a small one that is measured here.
@@ -40,19 +44,20 @@ def plan(
     """
     from vecstore.conversion.capacity import plan as predict
 
-    found = predict(
-        rows,
-        dimensions,
-        codec,
-        machines=machines,
-        cores=cores,
-        shard_bytes=parse_size(shard_size),
-        files=files,
-        key_bytes=key_bytes,
-        memory_bytes=parse_size(memory),
-        disk_bytes_s=parse_size(disk),
-    )
+    with notes_of_warnings():
+        found = predict(
+            rows,
+            dimensions,
+            codec,
+            machines=machines,
+            cores=cores,
+            shard_bytes=parse_size(shard_bytes),
+            files=files,
+            key_bytes=key_bytes,
+            memory_bytes=parse_size(memory_bytes),
+            disk_bytes_s=parse_size(disk_bytes_s),
+        )
     if as_json:
         print_json(found.to_dict())
     else:
-        stdout().print(str(found), highlight=False)
+        stdout().print(str(found), highlight=False, soft_wrap=True)

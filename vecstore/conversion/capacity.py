@@ -10,6 +10,7 @@ from vecstore.conversion.rates import Rates, measure_rates
 from vecstore.conversion.shards.key_ranges import segment_ranges
 from vecstore.errors import OptionError
 from vecstore.keys.map import VALUE_BITS
+from vecstore.store.manifest import require_few
 
 __all__ = ["Plan", "plan"]
 
@@ -17,6 +18,9 @@ CELLS = 1.23  # of a key map, for each key
 SCRATCH_KEY, SCRATCH_ROW = 24 + 8, 4  # bytes that tasks leave to each other: of a key, of a row
 FILE_BYTES = 1 << 30  # of the dump, where it is not said how many files it has
 HOUR = 3600
+UNITS = {"TB": 1e12, "GB": 1e9, "MB": 1e6, "kB": 1e3}
+MOST_OF_ALL = 10**15  # rows, bytes, cores
+MOST = {"dimensions": 1 << 14, "key_bytes": 1 << 10}  # some ten thousand vectors, a million keys are made up here
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,15 @@ class Plan:
         return asdict(self)
 
     def __str__(self) -> str:
-        stages = ", ".join(f"{stage} {hours:.2g}" for stage, hours in self.hours.items())
+        stages = ", ".join(f"{stage} {_time(hours)}" for stage, hours in self.hours.items())
+        held = "1 machine holds" if self.search_machines == 1 else f"{self.search_machines:,} machines hold"
         lines = {
-            "dump": f"{self.dump_bytes / 1e9:,.1f} GB",
-            "store": f"{self.stored_bytes / 1e9:,.1f} GB in {self.shards:,} shards, {self.rates.row_bytes:.1f} B a row",
-            "scratch": f"{self.scratch_bytes / 1e9:,.1f} GB until the store is there",
-            "CPU": f"{sum(self.cpu_hours.values()):,.2f} hours in {self.tasks:,} tasks",
-            "clock": f"{sum(self.hours.values()):,.2f} hours on {self.machines} x {self.cores} cores: {stages}",
-            "search": f"{self.scanned_bytes / 1e9:,.1f} GB scanned; {self.search_machines} machines hold it in memory",
+            "dump": _size(self.dump_bytes),
+            "store": f"{_size(self.stored_bytes)} in {self.shards:,} shards, {self.rates.row_bytes:.1f} B a row",
+            "scratch": f"{_size(self.scratch_bytes)} until the store is there",
+            "CPU": f"{_time(sum(self.cpu_hours.values()))} in {self.tasks:,} tasks",
+            "clock": f"{_time(sum(self.hours.values()))} on {self.machines} x {self.cores} cores: {stages}",
+            "search": f"{_size(self.scanned_bytes)} scanned; {held} it in memory",
         }
         return "\n".join(f"{name:<8} {text}" for name, text in lines.items())
 
@@ -114,18 +119,20 @@ def plan(  # noqa: PLR0913 - options are parameters, as users know them
     Raises
     ------
     OptionError
-        A number that is none or not positive, or rates of another codec. `MissingExtraError` without pyarrow.
+        A number that is none or out of range, more shards than a store has, or rates of another codec.
+        `MissingExtraError` without pyarrow.
     CodecError
         The specification does not fit.
     """
     given = {"rows": rows, "dimensions": dimensions, "machines": machines, "cores": cores, "shard_bytes": shard_bytes}
     given |= {"memory_bytes": memory_bytes, "disk_bytes_s": disk_bytes_s} | ({} if files is None else {"files": files})
-    _require_positive(given)
+    _require_whole(given | {"key_bytes": key_bytes})
     rates = rates or measure_rates(codec, int(dimensions), key_bytes=key_bytes)
     _require_of(rates, codec, dimensions, key_bytes, shard_bytes)
     n, workers = int(rows), int(machines) * int(cores)
     dump_bytes = int(n * rates.dump_bytes)
     shards = ceil(n * rates.row_bytes / (shard_bytes - rates.fixed_bytes))
+    require_few(shards)
     files = files or max(ceil(dump_bytes / FILE_BYTES), workers)
     stored = int(n * rates.row_bytes + shards * rates.fixed_bytes)
     tasks = {"reading": files, "fitting": 1, "encoding": shards}
@@ -155,15 +162,17 @@ def plan(  # noqa: PLR0913 - options are parameters, as users know them
         {stage: own / HOUR for stage, own in seconds.items()},
         hours,
         int(n * rates.code_bytes),
-        ceil(n * rates.code_bytes / (0.75 * memory_bytes)),
+        max(ceil(n * rates.code_bytes / (0.75 * memory_bytes)), 1),
         rates,
     )
 
 
-def _require_positive(given: dict[str, Any]) -> None:
+def _require_whole(given: dict[str, Any]) -> None:
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 1e18:
-            raise OptionError(f"{name} is a positive number, found {value!r}")
+        least, most = int(name != "key_bytes"), MOST.get(name, MOST_OF_ALL)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not least <= value <= most or value != int(value):
+            raise OptionError(f"{name} is a whole number from {least} to {most:,}, found {value!r}")
 
 
 def _require_of(rates: Rates, codec: str, dimensions: int, key_bytes: int, shard_bytes: int) -> None:
@@ -178,3 +187,14 @@ def _require_of(rates: Rates, codec: str, dimensions: int, key_bytes: int, shard
 def _makespan(total_s: float, tasks: int, workers: int) -> float:
     """Return how long tasks of equal length take at most that are handed out as workers become free."""
     return total_s / workers + (1 - 1 / workers) * total_s / tasks
+
+
+def _size(size_bytes: float) -> str:
+    unit = next((unit for unit in ("TB", "GB", "MB") if size_bytes >= UNITS[unit]), "kB")
+    return f"{size_bytes / UNITS[unit]:,.1f} {unit}"
+
+
+def _time(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:,.1f} h"
+    return f"{60 * hours:.1f} min" if hours >= 1 / 60 else f"{HOUR * hours:.2g} s"

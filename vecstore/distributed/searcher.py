@@ -24,7 +24,7 @@ from vecstore.search.options import SearchMetric, SearchOptions
 from vecstore.search.prepared import Prepared
 from vecstore.search.result import SearchResult
 from vecstore.search.sampling import Share
-from vecstore.search.search import best_of, decided, find_candidates, sampled
+from vecstore.search.search import best_of, decided, find, find_candidates, sampled
 from vecstore.search.topk import TopK
 from vecstore.store.handle import Handle, Paths
 from vecstore.store.searching import search
@@ -131,6 +131,8 @@ class Searcher(Handle):
     ) -> tuple[TopK, NDArray[np.int64]]:
         """Do what `vecstore.search.search.find` does."""
         asked = queries, k, options, least
+        if not len(queries):
+            return find(prepared, *asked)
         # Of files that lie here, few rows are decided among in less time than each part takes for as many.
         decide = not self._here or self._remote
         scopes = divided(self._open().edges, self._parts)
@@ -222,6 +224,7 @@ def divided(edges: Sequence[int], parts: int) -> list[tuple[int, int]]:
         Rows edges[i] to edges[i + 1] are in shard i.
     parts : int
     """
+    parts = min(parts, len(edges))  # a part has a shard at least
     aims = [edges[-1] * part / parts for part in range(1, parts)]
     inner = np.abs(np.subtract.outer(aims, edges)).argmin(axis=1).tolist() if aims else []
     cuts = sorted({edges[0], *(edges[at] for at in inner), edges[-1]})

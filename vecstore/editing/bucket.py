@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from vecstore.container.head import head_of
 from vecstore.container.opener import downloaded
 from vecstore.editing.commit import entry_of
 from vecstore.editing.lock import Lock
-from vecstore.errors import ConflictError, ExistsError, OptionError
+from vecstore.errors import ConflictError, ExistsError, OptionError, RemoteError
 from vecstore.remote.commit import put_for_good, put_in_force
 from vecstore.remote.heads import HEAD_SUFFIX
 from vecstore.remote.path import RemotePath
-from vecstore.remote.urls import Place, place
+from vecstore.remote.urls import Place, is_url, local_path, place
 from vecstore.shard.models import MODEL, model_file
 from vecstore.shard.shard import Shard
 from vecstore.store.history import kept_name
@@ -51,6 +51,7 @@ def destination(path: str | os.PathLike[str], *, force: bool, resume: bool = Fal
     if resume:
         raise OptionError(f"{path}: resume= goes on with what lies beside a local store; convert to one, and upload it")
     _require_free(target, force)  # before hours of work, and again when it is done
+    _require_writable(target)
     with tempfile.TemporaryDirectory(prefix="vecstore-") as folder:
         local = Path(folder, target.name)
         yield local
@@ -85,9 +86,13 @@ def upload(path: str | os.PathLike[str], url: str | os.PathLike[str], *, force: 
     CommitUncertainError
         The bucket does not say whether it is in force.
     """
-    local, target = Path(path), place(url)
+    target = place(url)
     if isinstance(target, Path):
         raise OptionError(f"{url}: upload is for URLs, such as s3://bucket/docs.vecs; copy the store there")
+    if is_url(path):
+        raise OptionError(f"{path}: upload is for stores on the disk; copy all objects by what the bucket comes with")
+    local = local_path(path, "")
+    _require_writable(target)
     old, mark = _in_force(target)
     if old is not None and not force:
         raise _exists(target)
@@ -201,6 +206,17 @@ def _in_force(target: RemotePath) -> tuple[Manifest | None, str | None]:
 def _require_free(target: RemotePath, force: bool) -> None:
     if not force and target.is_dir():
         raise _exists(target)
+
+
+def _require_writable(target: RemotePath) -> None:
+    """Write an object as a commit does, and remove it; raises `RemoteError` where that is not possible."""
+    probe = target / ".writable"
+    try:
+        put_for_good(target.objects, probe.key, b"")
+    except FileNotFoundError:
+        raise RemoteError(f"{target.objects.url}: there is no such bucket; create it, or check the URL") from None
+    with suppress(RemoteError):  # who may not remove may write
+        probe.unlink()
 
 
 def _exists(target: RemotePath) -> ExistsError:

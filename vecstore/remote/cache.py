@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +20,8 @@ from vecstore.errors import OptionError, RemoteError
 __all__ = ["Cache"]
 
 LIMIT_BYTES = 20_000_000_000
-SUFFIXES = (".head", ".pieces", ".vecs", ".whole")
+# What is dropped: files that were named here, and not the store of somebody who keeps one in this folder.
+OWN = re.compile(r"[0-9a-f]{16}(-[0-9a-f]+)?\.(head|pieces|vecs|whole)|\.\w{8}\.partial")
 LEFT_AFTER_S = 3600.0  # a temporary file that is as old has lost its process
 
 
@@ -42,8 +44,12 @@ class Cache:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, limit_bytes: int | None = None) -> None:
-        self.folder = _default_folder() if folder is None else Path(folder)
+        self.folder = Path(folder) if folder else _default_folder()  # "" is no folder either
         self.limit_bytes = _default_limit() if limit_bytes is None else limit_bytes
+        self.make_folder()
+
+    def make_folder(self) -> None:
+        """Make the folder where it is not there: somebody may have cleared it away."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -51,13 +57,14 @@ class Cache:
 
     def read(self, name: str) -> bytes | None:
         """Return a small file, or None where it is not there."""
+        path = self.folder / name
         try:
-            path = self.folder / name
             body = path.read_bytes()
-            os.utime(path)
-            return body
         except OSError:
             return None
+        with suppress(OSError):
+            os.utime(path)
+        return body
 
     def whole(self, name: str, write: Callable[[Path], object]) -> Path:
         """Return the path of a file, which `write` makes where it is not there: at once or not at all."""
@@ -65,6 +72,7 @@ class Cache:
         with suppress(OSError):
             os.utime(path)
             return path
+        self.make_folder()
         try:
             handle, partial = tempfile.mkstemp(prefix=".", suffix=".partial", dir=self.folder)
             os.close(handle)
@@ -82,13 +90,14 @@ class Cache:
 
     def forget(self, name: str) -> None:
         """Remove a file that turned out to be no good."""
-        (self.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.folder / name).unlink()
 
     def make_room(self, incoming_bytes: int = 0) -> None:
         """Drop files until there is room below the limit, the least recently used first, none that is in use."""
         with suppress(OSError), open(self.folder / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # one process is enough
-            found = [_File(path) for path in self.folder.iterdir() if path.suffix in (*SUFFIXES, ".partial")]
+            found = [_File(path) for path in self.folder.iterdir() if OWN.fullmatch(path.name)]
             now = max((file.used_s for file in found), default=0.0)
             total = sum(file.size_bytes for file in found) + incoming_bytes
             for file in sorted(found, key=lambda file: file.used_s):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vecstore.errors import RemoteError, require
-from vecstore.remote.objects import Answer, NoRanges, Objects, Refused, traffic, translated
+from vecstore.remote.objects import CHECK, Answer, NoRanges, Objects, Refused, traffic, translated
 
 __all__ = ["FsspecObjects"]
 
@@ -19,7 +19,7 @@ class FsspecObjects(Objects):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         fsspec = require("fsspec", purpose=f"reading {url.partition(':')[0]}://")
-        with translated(url, requests=0):
+        with translated(url, requests=0, remedy=CHECK):
             self._fs, root = fsspec.core.url_to_fs(self.url)
         self._root = root.rstrip("/")
 

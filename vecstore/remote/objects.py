@@ -16,6 +16,7 @@ from pathlib import Path
 from vecstore.errors import RemoteError, VecstoreError
 
 __all__ = [
+    "CHECK",
     "Answer",
     "Denied",
     "NoRanges",
@@ -26,6 +27,8 @@ __all__ = [
     "translated",
 ]
 
+AGAIN, CHECK = "try again when the network and the server answer", "check the URL"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 DENIED = ("PermissionDeniedError", "UnauthenticatedError")  # of obstore
 
 
@@ -124,7 +127,7 @@ class Objects(ABC):
 
 
 @contextmanager
-def translated(url: str, *, requests: int = 1) -> Iterator[None]:
+def translated(url: str, *, requests: int = 1, remedy: str = AGAIN) -> Iterator[None]:
     """Raise what libraries raise as a `RemoteError`, or as a `FileNotFoundError`; in one line. Counts requests."""
     traffic.add(requests, 0)
     try:
@@ -134,11 +137,19 @@ def translated(url: str, *, requests: int = 1) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "nothing is there", url) from error
     except Exception as error:  # every library has errors of its own
+        if isinstance(error, OSError) and error.errno in FULL:  # the disk here is meant
+            raise
         told = next(iter(str(error).splitlines()), "")[:300]
         told = f"{url}: {told or type(error).__name__}"
         if isinstance(error, PermissionError) or type(error).__name__ in DENIED:
             raise Denied(f"{told}; see that credentials are there, and may do this") from error
-        remedy = "try again when the network and the server answer"
-        if "fork" in told.lower():
+        if isinstance(error, NotImplementedError):
+            remedy = "stores are written to buckets, not to web servers"
+        elif "fork" in told.lower():
             remedy = "a forked process reads only what is in the cache: start processes by spawn or forkserver"
         raise RemoteError(f"{told}; {remedy}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        # Of obstore; such as by an endpoint without "http://".
+        raise RemoteError(f"{url}: {error}; {CHECK}, and that of the endpoint in the environment") from error

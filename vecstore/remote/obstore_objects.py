@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vecstore.errors import require
-from vecstore.remote.objects import Answer, NoRanges, Objects, Refused, traffic, translated
+from vecstore.remote.objects import CHECK, Answer, NoRanges, Objects, Refused, traffic, translated
 
 __all__ = ["ObstoreObjects"]
 
@@ -31,7 +31,7 @@ class ObstoreObjects(Objects):
         parts = urlsplit(self.url)
         self._prefix = ""
         self._versions: dict[str, Any] = {}  # what else tells the version of a mark: Google's service wants that
-        with translated(url, requests=0):
+        with translated(url, requests=0, remedy=CHECK):
             if parts.scheme == "memory":
                 self._prefix = parts.path.strip("/") + "/"
                 self._store = _memory.setdefault(parts.netloc, self._obstore.store.MemoryStore())

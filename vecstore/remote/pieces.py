@@ -152,6 +152,7 @@ class _File:
 
     def __init__(self, cache: Cache, name: str, size: int) -> None:
         path = cache.folder / name
+        cache.make_folder()
         try:
             self.number = self._opened(path, size)
         except OSError as error:

@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 from vecstore.container.document import field, parse, refuse_features, whole
 from vecstore.container.part import checksum
-from vecstore.errors import CorruptError, FormatError, UnsupportedVersionError
+from vecstore.errors import CorruptError, FormatError, OptionError, UnsupportedVersionError
 from vecstore.remote.urls import Place, open_file
 from vecstore.shard.models import model_file
 
-__all__ = ["MANIFEST_NAME", "TOMBSTONES", "Manifest"]
+__all__ = ["MANIFEST_NAME", "MOST_SHARDS", "TOMBSTONES", "Manifest", "require_few"]
 
 MANIFEST_NAME = "manifest.json"
 MAJOR, MINOR = 1, 0
@@ -118,7 +118,8 @@ class Manifest:
             file.write(self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """Return the file that holds this manifest."""
+        """Return the file that holds this manifest; raises `OptionError` for more shards than would be read."""
+        require_few(len(self.shards))
         document = {
             **self.more,
             "format": "vecstore",
@@ -173,6 +174,12 @@ class Manifest:
             {name: field(document, name, dict, path) for name in MEASURED if name in document},
             {name: value for name, value in document.items() if name not in _KNOWN},
         )
+
+
+def require_few(shards: int) -> None:
+    """Raise `OptionError` where these are more shards than a store has."""
+    if shards > MOST_SHARDS:
+        raise OptionError(f"{shards:,} shards: a store has at most {MOST_SHARDS:,}; give a larger shard_bytes=")
 
 
 def _require_version(document: dict[str, Any], path: Place) -> None:

@@ -70,9 +70,15 @@ def test_rows_without_keys():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"rows": 0}, "rows is a positive number, found 0"),
-        ({"machines": -2}, "machines is a positive number"),
-        ({"rows": float("nan")}, "rows is a positive number"),
+        ({"rows": 0}, "rows is a whole number from 1 to 1,000,000,000,000,000, found 0"),
+        ({"rows": 1.5}, "rows is a whole number"),
+        ({"rows": 1e30}, "rows is a whole number"),
+        ({"rows": float("nan")}, "rows is a whole number"),
+        ({"rows": True}, "rows is a whole number"),
+        ({"machines": -2}, "machines is a whole number"),
+        ({"key_bytes": -4}, "key_bytes is a whole number from 0 to 1,024, found -4"),
+        ({"dimensions": 10**8}, "dimensions is a whole number from 1 to 16,384"),
+        ({"rows": 1e12}, "116,427 shards: a store has at most 65,536; give a larger shard_bytes="),
         ({"shard_bytes": 50_000}, "a shard takes 100,000 bytes beside its rows"),
         ({"codec": "sq:4"}, "rates are those of sq:8, 100 dimensions, 16 bytes a key"),
     ],

@@ -16,6 +16,7 @@ from vecstore.errors import DuplicateKeyError, ExistsError, FormatError, OptionE
 from vecstore.measure.fidelity import measure_fidelity
 from vecstore.measure.oversampling import measure_oversampling
 from vecstore.progress import Step
+from vecstore.store import manifest
 
 LAYOUTS = {"file": {}, "shards": {"shard_bytes": 160_000}}
 
@@ -287,6 +288,17 @@ def test_a_dump_is_not_its_own_store(tmp_path):
     with pytest.raises(ExistsError, match="or a file of it"):
         vecstore.convert(tmp_path / "*.npy", tmp_path / "y.npy", force=True)
     assert open_dump(tmp_path / "*.npy").rows == 6
+
+
+def test_more_shards_than_a_store_has(path, words, monkeypatch):
+    monkeypatch.setattr(manifest, "MOST_SHARDS", 2)
+    with pytest.raises(OptionError, match="3 shards: a store has at most 2; give a larger shard_bytes="):
+        vecstore.write(path, np.ones((1500, 64)), codec="f32", shard_bytes=200_000)
+    assert list(path.parent.iterdir()) == []
+    vecstore.write(path, np.ones((1000, 64)), codec="f32", shard_bytes=200_000)
+    with pytest.raises(OptionError, match="3 shards"), vecstore.edit(path) as e:
+        e.append(np.ones((5, 64)))
+    assert len(vecstore.open(path)) == 1000
 
 
 def test_a_failing_reader_leaves_the_old_store(path, words):

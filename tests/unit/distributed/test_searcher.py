@@ -268,6 +268,13 @@ def test_a_worker_that_dies_amid_its_answer(tmp_path):
         assert processes.submit(_dying_amid_its_answer, tmp_path / "mark").result(timeout=120) == 7
 
 
+def test_no_queries_and_more_parts_than_shards(threads, store_of):
+    path = store_of("sq:8")
+    with vecstore.open(path) as store, Searcher(path, threads, parts=10**9) as searcher:
+        for queries in (QUERIES[:0], QUERIES):
+            same(searcher.search(queries), store.search(queries))
+
+
 def test_bad_arguments(threads, store_of):
     path = store_of("sq:8")
     with pytest.raises(OptionError, match="without one"):

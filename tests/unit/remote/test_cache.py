@@ -128,6 +128,39 @@ def test_a_folder_that_is_removed_or_not_writable(tmp_path: Path, url: str, cach
         vecstore.open(url, cache=tmp_path / "file")
 
 
+def test_a_folder_that_is_cleared_while_a_store_is_open(tmp_path: Path, url: str) -> None:
+    cache = tmp_path / "gone"
+    vecstore.write(f"{url}-sharded", X, KEYS, "f32", shard_bytes=300_000)
+    store = vecstore.open(f"{url}-sharded", cache=cache)  # its other shards are opened later
+    shutil.rmtree(cache)
+    np.testing.assert_array_equal(store[KEYS], X)
+    made = Cache(cache)
+    shutil.rmtree(cache)
+    assert made.whole("0123456789abcdef.whole", lambda file: file.write_bytes(b"x")).read_bytes() == b"x"
+    shutil.rmtree(cache)
+    cache.touch()
+    made.forget("0123456789abcdef.whole")  # nothing to remove
+    assert made.read("0123456789abcdef.whole") is None
+
+
+def test_files_of_others_in_the_folder_stay(tmp_path: Path, local: Path, url: str) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    others = {"words.vecs", "notes.head", ".words.vecs.partial", "my-copy.whole"}
+    for name in others:
+        shutil.copy(local, cache / name)
+        os.utime(cache / name, (0, 0))
+    with vecstore.open(url, cache=cache) as store:
+        store.warm()
+    Cache(cache, limit_bytes=0).make_room()
+    assert {file.name for file in cache.iterdir()} - {".lock"} == others
+
+
+def test_no_folder_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VECSTORE_STORE_CACHE", str(tmp_path / "cache"))
+    assert Cache("").folder == tmp_path / "cache"
+
+
 READER = """
 import sys, numpy as np, vecstore
 url, seed = sys.argv[1], int(sys.argv[2])

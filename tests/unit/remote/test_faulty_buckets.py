@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,19 @@ from faulty_server import FAULTS, Asked, Plan, Proxy
 from vecstore.formats import write_dump
 
 import vecstore
+from vecstore.conversion import conversion
+from vecstore.editing import bucket
 from vecstore.editing.bucket import upload
-from vecstore.errors import CommitUncertainError, ConflictError, CorruptError, VecstoreError
+from vecstore.errors import (
+    CommitUncertainError,
+    ConflictError,
+    CorruptError,
+    OptionError,
+    RemoteError,
+    VecstoreError,
+)
 from vecstore.remote.libraries import objects_at
+from vecstore.remote.objects import translated
 
 ROWS = 2000
 X = np.random.default_rng(0).normal(size=(ROWS, 48)).astype(np.float32)
@@ -217,3 +230,32 @@ def test_another_file_in_the_place_of_one_is_not_kept(s3: str, proxy: Proxy, tmp
             act()
     objects_at(s3).put(names[0], right)
     np.testing.assert_array_equal(vecstore.open(f"{s3}/a.vecs")[KEYS[:1500]], X[:1500])
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_done(s3: str, tmp_path: Path, monkeypatch: Any) -> None:
+    vecstore.write(tmp_path / "x.vecs", np.ones((3, 2)), codec="f32")
+    nobody = f"s3://nobody-{tmp_path.name.replace('_', '-')}/x.vecs"
+    monkeypatch.setattr(bucket, "_publish", None)
+    monkeypatch.setattr(conversion, "build", None)
+    for write in (lambda: upload(tmp_path / "x.vecs", nobody), lambda: vecstore.write(nobody, np.ones((3, 2)))):
+        with pytest.raises(RemoteError, match="there is no such bucket; create it, or check the URL"):
+            write()
+    with pytest.raises(RemoteError, match="stores are written to buckets, not to web servers"):
+        upload(tmp_path / "x.vecs", f"{os.environ['AWS_ENDPOINT_URL']}/tests/x.vecs")
+    with pytest.raises(OptionError, match="upload is for stores on the disk"):
+        upload(f"{s3}/x.vecs", f"{s3}/y.vecs")
+    for url in ("s3:///x.vecs", "nowhere://x/x.vecs"):
+        with pytest.raises(RemoteError, match="; check the URL"):
+            vecstore.open(url)
+
+
+def test_a_panic_of_the_library_is_an_error_in_one_line(s3: str, monkeypatch: Any, capfd: Any) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    with pytest.raises(RemoteError, match="that of the endpoint in the environment"):
+        vecstore.open(f"{s3}/x.vecs")
+    capfd.readouterr()
+
+
+def test_a_full_disk_is_none_of_the_bucket() -> None:
+    with pytest.raises(OSError, match="No space left"), translated("s3://bucket/x"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -28,7 +28,7 @@ from vecstore.progress import Listener, Step
 from vecstore.shard.certificate import certificate_in
 from vecstore.shard.models import model_file, write_model
 from vecstore.shard.sizes import field_bytes
-from vecstore.store.manifest import Manifest
+from vecstore.store.manifest import Manifest, require_few
 
 __all__ = ["write_shards"]
 
@@ -124,6 +124,7 @@ def _works(
             if piece.opens:
                 opened.append((done + piece.start, piece.codec, piece.number))
         done += len(sizes)
+    require_few(len(opened))
     starts = np.array([row for row, _, _ in opened])
     # A row of the store lies behind all dropped rows whose number, less those dropped before, is not above its own.
     raw = starts + np.searchsorted(survey.dropped - np.arange(len(survey.dropped)), starts, side="right")
