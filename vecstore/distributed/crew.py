@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from typing import Any, TypeVar
 
-from vecstore.distributed.workers import is_gone
+from vecstore.distributed.workers import is_gone, workers_of
 from vecstore.errors import VecstoreError
 from vecstore.parallel import checked_executor
 from vecstore.progress import Listener, Step
@@ -36,6 +36,7 @@ class Crew:
 
     def __init__(self, executor: Executor | None = None) -> None:
         self.executor = None if executor is None else checked_executor(executor)
+        self._workers = 1 if executor is None else workers_of(executor)
 
     def each(
         self, task: Callable[[Work, Listener], Result], works: Sequence[Work], report: Listener
@@ -49,7 +50,7 @@ class Crew:
             for number, work in enumerate(works):
                 yield number, task(work, report)
             return
-        yield from _Run(self.executor, task, works).results()
+        yield from _Run(self.executor, task, works, _apart(len(works), self._workers)).results()
 
     def counted(
         self,
@@ -73,9 +74,11 @@ class Crew:
 class _Run:
     """One set of tasks at an executor."""
 
-    def __init__(self, executor: Executor, task: Callable[..., Any], works: Sequence[Any]) -> None:
+    def __init__(
+        self, executor: Executor, task: Callable[..., Any], works: Sequence[Any], order: Iterable[int]
+    ) -> None:
         self._executor, self._task, self._works = executor, task, works
-        self._waiting = deque((number, 1) for number in range(len(works)))  # work, and how often it was begun then
+        self._waiting = deque((number, 1) for number in order)  # work, and how often it was begun then
         self._flying: dict[Future[Any], tuple[int, int]] = {}
 
     def results(self) -> Iterator[tuple[int, Any]]:
@@ -111,6 +114,15 @@ class _Run:
             self._waiting.append((number, tries + 1))
         else:
             yield number, result
+
+
+def _apart(tasks: int, workers: int) -> Iterator[int]:
+    """Yield the numbers of tasks in the order in which workers are given them.
+
+    After one, a worker is likely to be given the one behind it, and can go on where it stopped.
+    """
+    each = max(-(-tasks // workers), 1)
+    return (number for step in range(each) for number in range(step, tasks, each))
 
 
 def silent(step: Step) -> None:

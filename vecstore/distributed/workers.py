@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from vecstore.distributed.processes import Processes
@@ -16,9 +17,10 @@ WORKERS = 8  # that an executor is taken to have that does not tell
 
 def workers_of(executor: Executor) -> int:
     """Return how many tasks an executor does at a time, as far as it tells."""
-    client = getattr(executor, "_client", None)  # of Dask
-    if client is not None:
-        return max(sum(client.nthreads().values()), 1)
+    client: Any = getattr(executor, "_client", None)  # of Dask
+    if getattr(client, "status", "") == "running":
+        with suppress(Exception):  # its scheduler is lost, which who gives it a task is told
+            return max(sum(client.nthreads().values()), 1)
     for name in ("workers", "_max_workers"):  # of `Processes`, of the standard library's
         found = getattr(executor, name, None)
         if isinstance(found, int) and found > 0:

@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from vecstore.formats import open_dump
 
 import vecstore
 from vecstore.conversion.shards import encoding, shards
 from vecstore.conversion.shards.key_ranges import segment_ranges
 from vecstore.conversion.survey.part_survey import PartWork, survey_part
-from vecstore.conversion.tasks.rows import FilePart
+from vecstore.conversion.tasks.rows import FilePart, Rows
 from vecstore.distributed import Processes
 from vecstore.distributed.crew import silent
 from vecstore.errors import DuplicateKeyError, FormatError, OptionError
@@ -186,6 +187,23 @@ def test_ranges_are_work_for_several_workers(keys, tasks):
     ranges = segment_ranges(keys)
     assert len(ranges) == tasks and max(map(len, ranges)) <= 4
     assert [number for own in ranges for number in own] == list(range(1 << segment_bits_of(keys)))
+
+
+def test_a_worker_goes_on_where_its_last_task_stopped(parts, monkeypatch):
+    """Parquet has no way to a row but past all others of its row group."""
+    opened = []
+    monkeypatch.setattr(FilePart, "open", lambda part: opened.append(part) or open_dump(part.path))
+    path = parts.with_name("part-3.parquet")
+    sent, other = (pickle.dumps(Rows([FilePart(path, {})], [2500])) for _ in range(2))
+
+    def read(sent, first, stop):
+        vectors = [batch.vectors for _, batch in pickle.loads(sent).batches(first, stop)]
+        np.testing.assert_array_equal(np.concatenate(vectors), whole[first:stop])
+        return len(opened)
+
+    whole = np.concatenate([batch.vectors for batch in open_dump(path).batches()])
+    assert [read(sent, 0, 300), read(sent, 300, 800), read(sent, 1000, 1100), read(sent, 1100, 2500)] == [1, 1, 2, 2]
+    assert [read(other, 800, 900), read(sent, 900, 1000), read(other, 900, 1000)] == [3, 4, 5]  # of one dump at a time
 
 
 class Twice(ThreadPoolExecutor):

@@ -44,3 +44,25 @@ def test_results_come_with_their_numbers():
     with ThreadPoolExecutor(3) as executor:
         for each in (Crew(executor), Crew()):
             assert dict(each.each(_doubled, range(100), silent)) == {number: 2 * number for number in range(100)}
+
+
+class Noting(ThreadPoolExecutor):
+    """Notes which work it was given, in order."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.given: list[int] = []
+
+    def submit(self, task, /, work, *arguments, **options):
+        self.given.append(work)
+        return super().submit(task, work, *arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("workers", "order"),
+    [(1, [0, 1, 2, 3, 4, 5, 6]), (2, [0, 4, 1, 5, 2, 6, 3]), (3, [0, 3, 6, 1, 4, 2, 5]), (9, range(7))],
+)
+def test_a_worker_is_given_the_task_behind_its_last_one(workers, order):
+    with Noting(workers) as executor:
+        assert dict(Crew(executor).each(_doubled, range(7), silent)) == {number: 2 * number for number in range(7)}
+    assert executor.given == list(order)

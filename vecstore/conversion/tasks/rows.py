@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
@@ -50,12 +51,13 @@ def parted(dump: Dump, reading: ReadingOptions | None = None) -> Parted:
 class Rows:
     """Rows of parts that lie one behind the other, numbered through; each part has as many as a survey counted.
 
-    What is read from where the last call stopped goes on there: reading all rows, range by range, reads each once.
-    Copies that workers get begin anew.
+    What is read from where the last call stopped goes on there: reading all rows, range by range, reads each once. So
+    does a worker that is sent them with one task after another: most formats have no way to a row but past others.
     """
 
-    def __init__(self, parts: Sequence[FilePart | Dump], counts: Sequence[int]) -> None:
+    def __init__(self, parts: Sequence[FilePart | Dump], counts: Sequence[int], token: str | None = None) -> None:
         self.parts, self.counts = parts, counts
+        self._token = token or secrets.token_hex(8)  # by which a worker knows them again
         self._stopped: dict[int, _Cursor] = {}  # by the row at which it goes on
 
     def batches(self, first: int, stop: int, *, at_once: int | None = None) -> Iterator[tuple[int, Batch]]:
@@ -71,7 +73,7 @@ class Rows:
         self._stopped = {stop: cursor}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Rows, (self.parts, self.counts)
+        return _received, (self.parts, self.counts, self._token)
 
     def _from(self, first: int, edges: list[int], at_once: int | None) -> Iterator[Batch]:
         for part, (start, end) in zip(self.parts, pairwise(edges), strict=True):
@@ -91,6 +93,18 @@ class Rows:
                     path=dump.path,
                     found=f"{row} rows, before {end - start}",
                 )
+
+
+_RECEIVED: dict[str, Rows] = {}  # those of the last conversion
+
+
+def _received(parts: Sequence[FilePart | Dump], counts: Sequence[int], token: str) -> Rows:
+    """Return the rows that a worker was sent: the same object as with an earlier task."""
+    known = _RECEIVED.get(token)
+    if known is None:
+        _RECEIVED.clear()
+        known = _RECEIVED[token] = Rows(parts, counts, token)
+    return known
 
 
 class _Cursor:
