@@ -94,7 +94,7 @@ def matching(path: Path) -> list[Path]:
         return []
     at = next(number for number, part in enumerate(path.parts) if any(mark in part for mark in "*?["))
     folder = Path(*path.parts[:at])
-    found = sorted(file for file in folder.glob(str(Path(*path.parts[at:]))) if file.is_file())
+    found = sorted(file for file in folder.glob(str(Path(*path.parts[at:]))) if _counts(file))
     if not found:
         raise FormatError("no file matches; check the pattern", path=path)
     return _few(found, path)
@@ -113,8 +113,13 @@ def parts_of(folder: Path) -> list[Path]:
         return [_inside(folder, entry.get("filename") if isinstance(entry, dict) else None) for entry in entries]
     if (folder / "VDF_META.json").is_file():
         return _few(sorted(folder.rglob("*.parquet")), folder)
-    found = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith((".", "_"))]
+    found = [file for file in sorted(folder.iterdir()) if _counts(file) and not file.name.startswith((".", "_"))]
     return _few(found, folder)
+
+
+def _counts(file: Path) -> bool:
+    """Return whether this is a file, or a link to one that is not there: who leaves that out loses rows in silence."""
+    return file.is_file() or (file.is_symlink() and not file.exists())
 
 
 def _json(path: Path, name: str) -> list[Any]:

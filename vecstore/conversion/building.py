@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from vecstore.conversion.tasks.options import ConversionOptions
 from vecstore.conversion.tasks.rows import Parted, Rows, parted
 from vecstore.conversion.tasks.site import Site
 from vecstore.distributed.crew import Crew
-from vecstore.errors import ExistsError, OptionError
+from vecstore.errors import ExistsError, FormatError, OptionError
 from vecstore.fields.field import trained_fields
 from vecstore.formats import Dump
 from vecstore.formats.static_model import StaticModelDump
@@ -60,6 +62,7 @@ def build(dump: Parted, path: Path, options: ConversionOptions, crew: Crew, repo
 def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew: Crew, report: Listener) -> Report:
     """Survey, train, measure, encode; then the store is there."""
     site, given = Site(workplace.tasks, crew, remembers=options.resume), dump.whole
+    stamps = _stamps(given)
     if options.importance is not None:
         dump = parted(OrderedDump(given, options.importance, directory=workplace.tasks))
     survey = survey_dump(
@@ -105,9 +108,27 @@ def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew:
         fields,
     )
     asking = asking_of(options, sample)
-    truth = write_shards(workplace, source, fitted.codec, survey, options, site, report, asking)
+    unchanged = partial(_require_unchanged, given, stamps)
+    truth = write_shards(workplace, source, fitted.codec, survey, options, site, report, asking, unchanged=unchanged)
     codes_of = given.format if options.request.from_dump else ""
     return replace(_report(workplace.destination, given, survey, fitted), codes_of=codes_of, ground_truth=truth)
+
+
+def _stamps(dump: Dump) -> dict[Path, tuple[int, int]]:
+    """Return size and last change of the files of a dump; nothing of those that lie elsewhere."""
+    found = {}
+    for file in dump.files:
+        with suppress(OSError):
+            about = os.stat(file)
+            found[file] = about.st_size, about.st_mtime_ns
+    return found
+
+
+def _require_unchanged(dump: Dump, before: dict[Path, tuple[int, int]]) -> None:
+    """Raise `FormatError` where other rows may have been encoded than were surveyed."""
+    for file, stamp in _stamps(dump).items():
+        if before.get(file, stamp) != stamp:
+            raise FormatError("the dump changed while it was read; convert it again", path=file)
 
 
 def _report(path: Path, dump: Dump, survey: Survey, fitted: Fitted) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from vecstore.formats import open_dump
 import vecstore
 from vecstore import codec
 from vecstore.conversion.certification import RescoringWarning
+from vecstore.conversion.shards import shards
 from vecstore.conversion.sources.arrays import ArrayDump
 from vecstore.errors import DuplicateKeyError, ExistsError, FormatError, OptionError, ShapeError
 from vecstore.measure.fidelity import measure_fidelity
@@ -288,6 +290,34 @@ def test_a_dump_is_not_its_own_store(tmp_path):
     with pytest.raises(ExistsError, match="or a file of it"):
         vecstore.convert(tmp_path / "*.npy", tmp_path / "y.npy", force=True)
     assert open_dump(tmp_path / "*.npy").rows == 6
+
+
+@pytest.mark.parametrize("options", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_file_that_is_replaced_between_the_passes(tmp_path, monkeypatch, options):
+    for part in "ab":
+        np.save(tmp_path / f"{part}.npy", np.ones((900, 64)))
+        os.utime(tmp_path / f"{part}.npy", ns=(0, 0))
+    encode = shards.encode_shard
+
+    def encode_another(work, report):
+        np.save(tmp_path / "b.npy", -np.ones((900, 64)))
+        return encode(work, report)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "encode_shard", encode_another)
+        with pytest.raises(FormatError, match=r"b\.npy: the dump changed while it was read; convert it again"):
+            vecstore.convert(tmp_path / "*.npy", tmp_path / "x.vecs", "sq:8", **options)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.npy", "b.npy"]
+    assert vecstore.convert(tmp_path / "*.npy", tmp_path / "x.vecs", "sq:8", **options).rows == 1800
+
+
+def test_a_link_to_a_file_that_is_not_there_is_not_left_out(tmp_path):
+    (tmp_path / "dumps" / "folder.npy").mkdir(parents=True)
+    np.save(tmp_path / "dumps" / "a.npy", np.ones((3, 3)))
+    (tmp_path / "dumps" / "b.npy").symlink_to("nowhere")
+    for source in ("dumps", "dumps/*.npy"):
+        with pytest.raises(FormatError, match=r"b\.npy: is no regular file; check the name"):
+            vecstore.convert(tmp_path / source, tmp_path / "x.vecs")
 
 
 def test_more_shards_than_a_store_has(path, words, monkeypatch):

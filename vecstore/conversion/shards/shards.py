@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ CUT_ROWS = 1 << 20  # whose sizes are in memory at once
 KEY_MAP = "keys-00000.vecs"
 
 
-def write_shards(
+def write_shards(  # noqa: PLR0913 - what all steps have found comes together here
     workplace: Workplace,
     source: Source,
     codec: TrainedCodec,
@@ -45,8 +45,10 @@ def write_shards(
     site: Site,
     report: Listener,
     asking: Asking | None = None,
+    *,
+    unchanged: Callable[[], None],
 ) -> dict[str, NDArray[Any]] | None:
-    """Encode all shards, each as a task; then the store is there.
+    """Encode all shards, each as a task; then the store is there, unless `unchanged` raises.
 
     Returns what `Report.ground_truth` is, where some ask.
     """
@@ -64,6 +66,7 @@ def write_shards(
         done += result.rows
         if site.crew.executor is not None:
             report(Step("encoding", done, survey.kept))
+    unchanged()
     for left in workplace.path.iterdir():
         left.unlink()
     entries: list[dict[str, Any]] = []

@@ -89,7 +89,7 @@ class Rows:
                 yield batch
             if row != end - start:
                 raise FormatError(
-                    "the dump changed while it was read",
+                    "the dump changed while it was read; convert it again",
                     path=dump.path,
                     found=f"{row} rows, before {end - start}",
                 )
