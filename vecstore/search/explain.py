@@ -60,7 +60,14 @@ class Explanation:
 
 
 def explain(prepared: Prepared, metric: SearchMetric) -> Explanation:
-    """Return what a search of these shards does; the first section speaks for all."""
+    """Return what a search of these shards does, found out once; the first section speaks for all."""
+    if metric not in prepared.explained:  # two threads may both do it
+        prepared.explained[metric] = _explanation(prepared, metric)
+    found: Explanation = prepared.explained[metric]
+    return found
+
+
+def _explanation(prepared: Prepared, metric: SearchMetric) -> Explanation:
     first = prepared.sections[0]
     strategy = resolve(SearchOptions(metric=metric), prepared, WANTED)
     dimensions = prepared.shards[0].dimensions

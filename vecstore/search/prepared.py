@@ -37,10 +37,8 @@ class Prepared:
         The shards, as few as can be searched one by one.
     edges : list of int
         Rows edges[i] to edges[i + 1] are in section i.
-    decoded : dict
-        Whether a search by a metric decodes all rows, noted by the first one that asked.
-    exact : dict
-        Whether a search by a metric finds the best rows without rescoring; likewise.
+    explained : dict
+        What a search by a metric does, found out by the first one that asked; see `explain`.
     singles : dict
         What is made once for searches of one vector after another, by kind of search; see `single`.
     dead : (n,) int64
@@ -60,8 +58,7 @@ class Prepared:
         self._trellises: dict[tuple[int, int], Trellis | None] = {}
         self._served: dict[SearchMetric, bool] = {}
         self._oversampling: dict[float | None, int] = {}
-        self.decoded: dict[SearchMetric, bool] = {}
-        self.exact: dict[SearchMetric, bool] = {}
+        self.explained: dict[SearchMetric, Any] = {}
         self.singles: dict[Hashable, Any] = {}
         self._plans: dict[tuple[float | None, int | str], Plan] = {}
 

@@ -209,16 +209,9 @@ def _over_queries(function: Callable[[slice], None], request: Request) -> None:
     count, prepared, options = request.queries, request.prepared, request.options
     together = QUERIES_AT_ONCE if request.nprobe is None else 1
     much = prepared.scanned_bytes(request.strategy.layer) > FEW_BYTES
-    if options.exact or much or _decodes(prepared, options.metric):
+    if options.exact or much or explain(prepared, options.metric).decodes:
         for start in range(0, count, together):
             function(slice(start, start + together))
         return
     together = min(together, max(-(-count // thread_count()), LEAST_TOGETHER))
     over_items(function, [slice(start, start + together) for start in range(0, count, together)])
-
-
-def _decodes(prepared: Prepared, metric: SearchMetric) -> bool:
-    """Return whether a search by a metric decodes all rows; found out once."""
-    if metric not in prepared.decoded:
-        prepared.decoded[metric] = explain(prepared, metric).decodes
-    return prepared.decoded[metric]

@@ -18,14 +18,13 @@ from vecstore.search.options import SearchOptions
 from vecstore.search.search import find, score_rows
 from vecstore.search.topk import TopK
 from vecstore.store.dense_field import dense_field
-from vecstore.store.field_search import queries_of, ready_of
+from vecstore.store.field_search import DENSE, queries_of, ready_of
 from vecstore.store.fields import StoreField
 from vecstore.store.searching import as_queries
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["DENSE", "Scorer", "scorer_of"]
+__all__ = ["Scorer", "scorer_of"]
 
-DENSE = "dense"  # what the store's own vectors are called
 LEAST = np.nextafter(0.0, 1.0)  # rows that share no term with a query are not found
 
 
@@ -91,10 +90,8 @@ class _Dense(Scorer):
         if options.metric == "hamming":
             raise OptionError("fusion scores rows exactly, by cosine, dot or l2; hamming does not")
         self._metric = options.metric
-        exact = snapshot.prepared.exact
-        if self._metric not in exact:
-            exact[self._metric] = explain(snapshot.prepared, self._metric).rescores == 0
-        self._exact = options.nprobe is None and (options.exact or exact[self._metric])
+        exact = options.exact or not explain(snapshot.prepared, self._metric).rescores
+        self._exact = options.nprobe is None and exact
 
     def best(self, query: int, count: int) -> Found:
         wanted = min(count, living := max(self._snapshot.living, 1))
@@ -123,10 +120,7 @@ class _Vectors(Scorer):
         self.queries = len(self._x)
         self._rows = None if allowed is None else np.flatnonzero(allowed)
         self._options = SearchOptions(metric=field.metric)
-        exact = field.prepared.exact
-        if field.metric not in exact:
-            exact[field.metric] = explain(field.prepared, field.metric).rescores == 0
-        self._exact = exact[field.metric]
+        self._exact = not explain(field.prepared, field.metric).rescores
 
     def best(self, query: int, count: int) -> Found:
         found, _ = self._field.find(self._x[query : query + 1], count, self._options, self._rows)

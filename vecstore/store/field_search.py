@@ -19,10 +19,10 @@ from vecstore.search.result import SearchResult
 from vecstore.search.topk import TopK
 from vecstore.store.dense_field import dense_field
 from vecstore.store.fields import described, kind_of, readers_of
-from vecstore.store.searching import findable, refuse_foreign_rows, result_of, search
+from vecstore.store.searching import check_count, findable, refuse_foreign_rows, result_of, search
 from vecstore.store.snapshot import Snapshot
 
-__all__ = ["RESCORE", "FieldRequest", "maxsim_of", "queries_of", "ready_of", "search_field"]
+__all__ = ["DENSE", "RESCORE", "FieldRequest", "maxsim_of", "queries_of", "ready_of", "search_field"]
 
 DENSE = "dense"  # what the store's own vectors are called
 RESCORE = 4  # times k rows are scored again by what their codes decode to
@@ -43,8 +43,7 @@ def search_field(
     snapshot: Snapshot, queries: Any, k: int, request: FieldRequest, options: SearchOptions
 ) -> SearchResult:
     """Return the k best rows by what they have in a field; see `Store.search`."""
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise OptionError(f"k is a positive whole number, found {k!r}")
+    check_count("k", k)
     refuse_foreign_rows(snapshot, options)
     if kind_of(snapshot, request.name) == "dense":
         return _search_dense(snapshot, queries, int(k), request, options)

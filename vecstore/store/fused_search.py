@@ -16,7 +16,7 @@ from vecstore.search.fusion import Found, Fused, Rrf, Weighted, fusion_of
 from vecstore.search.options import SearchOptions
 from vecstore.store.field_scorers import Scorer, scorer_of
 from vecstore.store.field_search import RESCORE
-from vecstore.store.searching import columns_of, findable, keys_of, refuse_foreign_rows
+from vecstore.store.searching import check_count, columns_of, findable, keys_of, refuse_foreign_rows
 from vecstore.store.snapshot import Snapshot
 
 __all__ = ["search_fields"]
@@ -110,9 +110,9 @@ def _fill(own: NDArray[np.float64], scorer: Scorer, query: int, rows: NDArray[np
 def _check(queries: Mapping[str, Any], k: Any, options: SearchOptions, candidates: Any, alpha: Any) -> None:
     if not queries or not all(isinstance(name, str) for name in queries):
         raise OptionError('queries by field are named, such as {"dense": vector, "terms": {7: 1.5}}')
-    for name, number in (("k", k), ("candidates", candidates)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1):
-            raise OptionError(f"{name} is a positive whole number, found {number!r}")
+    check_count("k", k)
+    if candidates is not None:
+        check_count("candidates", candidates)
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha <= 1:
         raise OptionError(f"alpha is a number above 0, up to 1, where nothing is missed; found {alpha!r}")
     if options.calibrated or options.least > -np.inf:

@@ -29,6 +29,7 @@ from vecstore.store.snapshot import Snapshot
 __all__ = [
     "Finder",
     "as_queries",
+    "check_count",
     "columns_of",
     "findable",
     "keys_of",
@@ -49,8 +50,7 @@ def search(
 
     The `finder` does what `vecstore.search.search.find` does, perhaps elsewhere.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise OptionError(f"k is a positive whole number, found {k!r}")
+    check_count("k", k)
     refuse_foreign_rows(snapshot, options)
     shown, given = ShownScores.of(options, snapshot), as_array(queries)
     x, wanted = as_queries(snapshot, given), min(int(k), max(snapshot.living, 1))
@@ -74,6 +74,12 @@ def range_search(snapshot: Snapshot, queries: ArrayLike, options: SearchOptions)
         for scores, rows, rescored in find_all(snapshot.prepared, x, options, shown.least)
     ]
     return results[0] if given.ndim == 1 else results
+
+
+def check_count(name: str, given: Any) -> None:
+    """Raise `OptionError` for what is no positive whole number."""
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
+        raise OptionError(f"{name} is a positive whole number, found {given!r}")
 
 
 def refuse_foreign_rows(snapshot: Snapshot, options: SearchOptions) -> None:
