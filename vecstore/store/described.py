@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from vecstore.codecs.codec import Codec
 from vecstore.keys.kind import Key
@@ -48,8 +49,11 @@ class Described(Handle):
 
     def warm(self) -> None:
         """Read the files into memory and prepare searches, so that the first one is as fast as those that follow."""
+        from vecstore.search.options import SearchOptions
+        from vecstore.store.searching import search
+
         self._snapshot.warm()
-        self._search_once()
+        search(self._snapshot, np.ones(self.dimensions, np.float32), 1, SearchOptions(metric=self.metric))
 
     def __repr__(self) -> str:
         if self._held is None:
@@ -71,7 +75,3 @@ class Described(Handle):
 
     def _ipython_key_completions_(self) -> list[Key]:
         return list(islice(self._snapshot.keys(), COMPLETED)) if self.key_type == "str" else []
-
-    @abstractmethod
-    def _search_once(self) -> None:
-        """Search, so that all is loaded."""

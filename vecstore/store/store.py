@@ -395,6 +395,3 @@ class Store(Described):
             raise snapshot.not_found(key)
         own = snapshot.own(np.array([row]))
         return list(self.search(snapshot.vector(row), k, metric=metric, where=where, rescore=rescore, exclude=own))
-
-    def _search_once(self) -> None:
-        self.search(np.ones(self.dimensions, np.float32), k=1)
