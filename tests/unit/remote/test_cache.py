@@ -144,7 +144,7 @@ def test_a_folder_that_is_cleared_while_a_store_is_open(tmp_path: Path, url: str
 
 
 def test_files_of_others_in_the_folder_stay(tmp_path: Path, local: Path, url: str) -> None:
-    cache = tmp_path / "cache"
+    cache = tmp_path / "own"
     cache.mkdir(exist_ok=True)
     others = {"words.vecs", "notes.head", ".words.vecs.partial", "my-copy.whole"}
     for name in others:
