@@ -8,6 +8,8 @@ from typing import Any
 
 __all__ = ["in_flags"]
 
+WORKERS = "workers"
+
 # An argument and its value, which may be left out. No part of a path, nor of anything in quotes.
 ARGUMENT = re.compile(r"""(?<![^\s(])([a-z][a-z_]*)=("[^"]*"|'[^']*'|\.\.\.|[\w.-]*)(?=[.,:;)]*(?:\s|$))""")
 
@@ -27,6 +29,8 @@ def in_flags(message: str, commands: Iterable[Any]) -> str:
         for option in command.params:
             if option.param_type_name == "option":
                 options.setdefault(option.name, option)
+    if WORKERS in options:
+        options.setdefault("executor", options[WORKERS])  # of so many processes
     return ARGUMENT.sub(lambda found: _flag(options[found[1]], found[2]) if found[1] in options else found[0], message)
 
 

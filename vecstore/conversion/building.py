@@ -47,10 +47,10 @@ def build(dump: Parted, path: Path, options: ConversionOptions, crew: Crew, repo
     tokens = isinstance(dump.whole, StaticModelDump)
     if tokens and (options.on_bad == "skip" or options.importance is not None):
         raise OptionError("tokens are numbers of rows, so none is left out or moved: no importance=, no on_bad=skip")
-    if crew.executor is not None and (options.shard_bytes is None or options.importance is not None):
-        raise OptionError(
-            "executor=: each shard is a task, so give shard_bytes= too; and no importance=, which moves rows"
-        )
+    if crew.executor is not None and options.shard_bytes is None:
+        raise OptionError("executor= needs shard_bytes=, such as 1GiB: each shard is a task")
+    if crew.executor is not None and options.importance is not None:
+        raise OptionError("importance= moves rows, which one process does: leave executor= away")
     workplace = Workplace(path, sharded=options.sharded, force=options.force, resume=options.resume)
     try:
         return _built(workplace, dump, options, crew, report)

@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,11 @@ DOORS = {  # a command line: the same in Python, and what each of them says
         lambda: convert(codec="sq:4", budget=8),
         "codec= and budget= both",
         "--codec and --budget both",
+    ),
+    "convert x.npy new.vecs --workers 2": (
+        lambda: convert(executor=ThreadPoolExecutor(2)),
+        "executor= needs shard_bytes=, such as 1GiB",
+        "--workers needs --shard-size, such as 1GiB",
     ),
     "convert bad.npy new.vecs": (
         lambda: convert("bad.npy"),

@@ -126,8 +126,10 @@ def test_errors_of_workers_are_told(processes, parts, tmp_path):
         vecstore.convert(parts, tmp_path / "a.vecs", **options | {"on_bad": "error"})
     with pytest.raises(DuplicateKeyError, match=r"rows \d+ and \d+ have the same key"):
         vecstore.convert(parts, tmp_path / "a.vecs", **options | {"on_duplicate": "error"})
-    with pytest.raises(OptionError, match="executor=: each shard is a task, so give shard_bytes="):
+    with pytest.raises(OptionError, match="executor= needs shard_bytes=, such as 1GiB: each shard is a task"):
         vecstore.convert(parts, tmp_path / "a.vecs", **options | {"shard_bytes": None, "ground_truth": 0})
+    with pytest.raises(OptionError, match="importance= moves rows, which one process does: leave executor= away"):
+        vecstore.convert(parts, tmp_path / "a.vecs", **options | {"importance": [1.0]})
     with pytest.raises(OptionError, match=r"executor= is a concurrent.futures.Executor, found int"):
         vecstore.convert(parts, tmp_path / "a.vecs", **options | {"executor": 4})
     assert list(tmp_path.iterdir()) == []
