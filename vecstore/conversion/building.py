@@ -106,6 +106,7 @@ def _built(workplace: Workplace, dump: Parted, options: ConversionOptions, crew:
         description,
         arrays,
         fields,
+        survey.content,
     )
     asking = asking_of(options, sample)
     unchanged = partial(_require_unchanged, given, stamps)

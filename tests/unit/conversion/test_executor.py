@@ -253,8 +253,39 @@ def test_a_driver_that_is_killed_goes_on(parts, expected, tmp_path, monkeypatch,
     assert len(encoded) <= len(set(encoded)) + 1  # one may have been under way
 
 
-def stop_now():
+def stop_now(*arguments):
     raise Stopped
+
+
+def test_what_was_read_in_another_way_is_not_gone_on_with(tmp_path, monkeypatch):
+    """A changed option, or a changed file of keys, leaves the files of the dump as they are."""
+    rng, rows = np.random.default_rng(1), 3000
+    a, b = rng.normal(size=(2, rows, 16)).astype(np.float32)
+    one, other = (pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), 16) for x in (a, b))
+    pq.write_table(pa.table({"key": range(rows), "a": one, "b": other, "c": rng.random(rows)}), tmp_path / "x.parquet")
+    np.save(tmp_path / "x.npy", a)
+    keys = tmp_path / "keys.txt"
+
+    def stopped_and_resumed(first, second, *, source="x.parquet", codec="f32", change=lambda: None):
+        path, options = tmp_path / "s.vecs", {"codec": codec, "shard_bytes": 150_000, "resume": True, "force": True}
+        with monkeypatch.context() as patch, pytest.raises(Stopped):
+            patch.setattr("vecstore.conversion.shards.shards.write_keys", stop_now)
+            vecstore.convert(tmp_path / source, path, **options | first)
+        change()
+        vecstore.convert(tmp_path / source, path, **options | second)
+        return vecstore.open(path)
+
+    for codec in ("f32", "sq:8"):
+        store = stopped_and_resumed({"vector_column": "a"}, {"vector_column": "b"}, codec=codec)
+        assert np.abs(store.vectors[:] - b).mean() < 0.02
+    both = {"vector_column": "a"}
+    store = stopped_and_resumed(both, both | {"importance": np.arange(rows)})
+    np.testing.assert_array_equal(store.vectors[:], a[::-1])
+    keys.write_text("\n".join(f"key {row}" for row in range(rows)))
+    changed = "\n".join(f"KEY {row}" for row in range(rows))
+    opened = {"source": "x.npy", "change": lambda: keys.write_text(changed)}
+    store = stopped_and_resumed({"keys": keys}, {"keys": keys}, **opened)
+    assert list(store)[-1] == "KEY 2999" and store.rows_of(["KEY 7", "key 7"]).tolist() == [7, -1]
 
 
 DRIVER = """

@@ -59,7 +59,7 @@ class FittingWork:
             asked.append(np.asarray(request.queries))
         if request.reference is not None:
             asked.append(request.reference.to_dict())
-        survey = (self.survey.digest, options.on_bad, options.on_duplicate, self.survey.kept)
+        survey = (self.survey.content, options.on_bad, options.on_duplicate, self.survey.kept)
         return digest("fit", settings, survey, *asked)
 
 

@@ -47,6 +47,8 @@ class Source:
         Parts that every shard has.
     fields : mapping of names to TrainedField
         What rows have beside their vectors that is searched.
+    content : str
+        The digest of all that the survey read, where shards may be gone on with.
     """
 
     rows: Rows
@@ -59,12 +61,21 @@ class Source:
     description: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     fields: Mapping[str, TrainedField] = field(default_factory=dict)
+    content: str = ""
 
     def digest(self) -> str:
-        """Return what it is made of; the description has the digest of the dump."""
-        settings = (self.on_bad, self.metric, self.key_type, self.keep_norms, self.keep_order, str(self.schema))
+        """Return what it is made of."""
+        settings = (
+            self.content,
+            self.on_bad,
+            self.metric,
+            self.key_type,
+            self.keep_norms,
+            self.keep_order,
+            str(self.schema),
+        )
         arrays = [thing for name, array in sorted(self.arrays.items()) for thing in (name, array)]
-        return digest(settings, dict(self.description), list(self.rows.counts), *arrays)
+        return digest(self.content, settings, dict(self.description), list(self.rows.counts), *arrays)
 
 
 @dataclass(frozen=True)

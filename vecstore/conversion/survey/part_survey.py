@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from vecstore.codecs.base import Floats
@@ -63,6 +65,8 @@ class PartWork:
     directory : Path
     apart : bool
         Leave the sampled vectors in a file, too, not in the result: engines copy what they bring back several times.
+    identified : bool
+        Tell all that is read from what would be read in another way: for who may go on with what was made of it.
     """
 
     number: int
@@ -74,6 +78,7 @@ class PartWork:
     sized: bool
     directory: Path
     apart: bool = False
+    identified: bool = False
 
     @property
     def sample_path(self) -> Path:
@@ -88,9 +93,13 @@ class PartWork:
         """Return what the work is, for who begins it again; "" where that is not known before it is done."""
         if not isinstance(self.part, FilePart) or isinstance(self.part.path, str):
             return ""
-        status = self.part.path.stat()
-        about = (str(self.part.path), status.st_size, status.st_mtime_ns, dict(self.part.reading))
-        drawn = self.seed, self.limit, self.apart
+        about = [dict(self.part.reading)]
+        for path in filter(None, (self.part.path, self.part.reading.get("keys"))):
+            if not os.path.isfile(path):  # a URL
+                return ""
+            status = os.stat(path)
+            about += [str(path), status.st_size, status.st_mtime_ns]
+        drawn = self.seed, self.limit, self.apart, self.identified
         return digest("survey", self.number, about, self.several, self.on_bad, self.sized, *drawn)
 
 
@@ -105,7 +114,9 @@ class PartFound:
     priorities : (n,) uint64
         Of the sampled rows.
     digest : str
-        Of what the part holds.
+        Of the files that the part is.
+    content : str
+        The digest of what was read of them, where the work asked for it.
     notes : dict
         What is remarkable about the file.
     """
@@ -118,6 +129,7 @@ class PartFound:
     findings: Findings = field(default_factory=Findings)
     notes: dict[str, str] = field(default_factory=dict)
     digest: str = ""
+    content: str = ""
     schema: Any = None
     dropped: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     sample: Drawn = field(default_factory=lambda: Drawn(np.empty((0, 0), np.float32)))
@@ -137,7 +149,9 @@ class PartFound:
 
     def saved(self) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
         """Return it as JSON and arrays."""
-        counts = {name: getattr(self, name) for name in ("rows", "sound", "bad", "zeroed", "digest", "notes")}
+        counts = {
+            name: getattr(self, name) for name in ("rows", "sound", "bad", "zeroed", "digest", "content", "notes")
+        }
         schema = None if self.schema is None else base64.b64encode(self.schema.serialize().to_pybytes()).decode()
         document = counts | {"examples": list(map(str, self.examples)), "schema": schema}
         document["findings"] = [asdict(finding) for finding in self.findings]
@@ -163,7 +177,7 @@ def survey_part(work: PartWork, report: Listener) -> PartFound:
     found = PartFound(digest=dump.digest())
     sampler = Sampler(dump.dimensions, work.seed, searched_rows(dump.dimensions), part=work.number, rows=dump.rows)
     sampler.limit = work.limit
-    looking = _Looking(work, dump, found)
+    looking, content = _Looking(work, dump, found), _Content()
     dropped: list[NDArray[np.int64]] = []
     with ExitStack() as stack:
         runs = sizes = None
@@ -177,6 +191,8 @@ def survey_part(work: PartWork, report: Listener) -> PartFound:
                 looking.report_bad(batch, bad, drop)
             packed = None if batch.keys is None or dump.key_type is None else PackedKeys(batch.keys, dump.key_type)
             looking.look_at(batch, packed)
+            if work.identified:
+                content.add(batch, packed)
             rows = np.arange(found.rows, found.rows + len(batch))
             good = np.delete(np.arange(len(batch)), bad)
             sampler.offer(batch.vectors if len(good) == len(batch) else batch.vectors[good], rows[good])
@@ -193,6 +209,7 @@ def survey_part(work: PartWork, report: Listener) -> PartFound:
             report(Step.of_share("reading", found.rows, batch.fraction_read))
         if runs is not None:
             runs.close()
+    found.content = content.digest() if work.identified else ""
     found.dropped = np.concatenate([found.dropped, *dropped])
     found.sample, found.sample_rows, found.priorities = sampler.found()
     found.notes = dict(dump.notes)
@@ -214,6 +231,27 @@ def _sizes(batch: Batch, packed: PackedKeys | None) -> NDArray[np.int64]:
     for rows in batch.fields.values():
         sizes += rows.row_bytes
     return sizes
+
+
+class _Content:
+    """The digest of rows as they are read: whatever options, or a file of keys beside, made of them."""
+
+    def __init__(self) -> None:
+        self._vectors, self._keys, self._columns = xxhash.xxh3_128(), xxhash.xxh3_128(), xxhash.xxh3_128()
+
+    def add(self, batch: Batch, packed: PackedKeys | None) -> None:
+        self._vectors.update(np.ascontiguousarray(batch.vectors))
+        if packed is not None:
+            self._keys.update(packed.text)
+            self._keys.update(packed.lengths)
+        if batch.columns:
+            pa, table = require("pyarrow", purpose="reading columns"), raw_table(batch.columns)
+            with pa.ipc.new_stream(sink := pa.BufferOutputStream(), table.schema) as writer:
+                writer.write_table(table)
+            self._columns.update(sink.getvalue())
+
+    def digest(self) -> str:
+        return digest(*(own.hexdigest() for own in (self._vectors, self._keys, self._columns)))
 
 
 class _Looking:

@@ -18,7 +18,7 @@ from vecstore.conversion.survey.part_survey import EXAMPLES, PartFound, PartWork
 from vecstore.conversion.survey.sampler import Drawn, Sampler, searched_rows
 from vecstore.conversion.tasks.options import OnBad, OnDuplicate
 from vecstore.conversion.tasks.rows import FilePart, Rows, cleaned
-from vecstore.conversion.tasks.site import Site
+from vecstore.conversion.tasks.site import Site, digest
 from vecstore.errors import DuplicateKeyError, ShapeError
 from vecstore.formats.dump import Batch, Dump
 from vecstore.formats.several import joined_digest
@@ -44,6 +44,8 @@ class Survey:
         Those of each of its parts.
     digest : str
         Of what the dump holds; see `vecstore.formats.Dump.digest`.
+    content : str
+        Of what was read of it, where results are remembered.
     kept : int
         Rows that go into the store.
     dropped : (n,) int64
@@ -63,6 +65,7 @@ class Survey:
     rows: int = 0
     part_rows: list[int] = field(default_factory=list)
     digest: str = ""
+    content: str = ""
     kept: int = 0
     dropped: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     bad: int = 0
@@ -112,6 +115,7 @@ def survey_dump(
     """
     common: Any = {"several": len(dump.parts) > 1, "on_bad": on_bad, "seed": seed, "sized": sized}
     common |= {"limit": _limit(dump), "directory": site.directory, "apart": site.crew.executor is not None}
+    common["identified"] = site.remembers
     works = [PartWork(number, part, **common) for number, part in enumerate(parts or dump.parts)]
     merged = _Merged(dump, seed, report)
     merged.survey_all(works, site)
@@ -189,6 +193,7 @@ class _Merged:
     def survey(self) -> Survey:
         ordered = [self._found[number] for number in range(len(self._found))]
         survey = Survey(part_rows=[found.rows for found in ordered], digest=joined_digest([f.digest for f in ordered]))
+        survey.content = digest(*(found.content for found in ordered))
         edges = survey.edges()
         survey.rows = int(edges[-1])
         for found in ordered:
