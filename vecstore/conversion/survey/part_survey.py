@@ -93,8 +93,9 @@ class PartWork:
         """Return what the work is, for who begins it again; "" where that is not known before it is done."""
         if not isinstance(self.part, FilePart) or isinstance(self.part.path, str):
             return ""
-        about = [dict(self.part.reading)]
-        for path in filter(None, (self.part.path, self.part.reading.get("keys"))):
+        about: list[Any] = [dict(self.part.reading)]
+        keys = self.part.reading.get("keys")
+        for path in [self.part.path] + ([] if keys is None else [keys]):
             if not os.path.isfile(path):  # a URL
                 return ""
             status = os.stat(path)
