@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from vecstore.bench.scripts.kill import Conversion, kill_at, kill_before_step, prepare, rerun
 
+from vecstore.conversion import rates
 from vecstore.errors import BusyError
 
 KINDS = pytest.mark.parametrize(
@@ -80,6 +81,20 @@ def test_interrupted_with_workers(number: signal.Signals, resume: bool, tmp_path
     kept = "what is done is kept: give the same command to go on" if resume else "nothing was written"
     assert (child.returncode, told) == (128 + number, f"vecstore: error: {word}; {kept}\n")
     assert sorted(os.listdir(tmp_path)) == [*([".x.vecs.partial"] if resume else []), "dumps"]
+
+
+def test_a_plan_that_is_interrupted_ends_what_measures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    begun: list[subprocess.Popen[str]] = []
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        def communicate(self, *_: Any, **__: Any) -> Any:
+            begun.append(self)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rates._side_by_side(2, tmp_path, 10, 8, 16)
+    assert begun[0].returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("call", ["replace", "rename", "fsync"])

@@ -121,11 +121,24 @@ def _each_and_once(many_s: float, few_s: float, rows: int) -> tuple[float, float
 def _side_by_side(workers: int, *about: object) -> dict[str, float]:
     """Return the CPU seconds of each task, the mean of so many processes at the same time."""
     command = [sys.executable, "-m", __spec__.name, *map(str, about)]
-    running = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True, env=os.environ | ONE_THREAD)
-        for number in range(workers)
-    ]
-    told = [process.communicate()[0] for process in running]
+    running: list[subprocess.Popen[str]] = []
+    try:
+        for number in range(workers):
+            # Ctrl-C, which a terminal sends to a session, is for this process alone: it ends the others.
+            running.append(
+                subprocess.Popen(
+                    [*command, str(number)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=os.environ | ONE_THREAD,
+                    start_new_session=True,
+                )
+            )
+        told = [process.communicate()[0] for process in running]
+    finally:
+        for process in running:
+            with process:  # closes its pipe, and waits for it
+                process.kill()
     if any(process.returncode for process in running):
         raise VecstoreError("a process that measured a small conversion failed; what it said stands above")
     found = [json.loads(own) for own in told]
