@@ -101,7 +101,7 @@ def identify(head: Head) -> Format:
     Formats of other packages are asked only where none of this one is sure.
     """
     known = _likeliest(head, FORMATS) or _likeliest(head, all_formats())
-    return known or (FOLDER if _has_files(head) else _unknown(head))
+    return known or (FOLDER if _has_files(head) and not head.is_store else _unknown(head))
 
 
 def _has_files(head: Head) -> bool:
@@ -120,6 +120,12 @@ def _likeliest(head: Head, formats: dict[str, Format]) -> Format | None:
 
 
 def _unknown(head: Head) -> Format:
+    if head.is_store:
+        raise FormatError(
+            "is a store, or a file of one, and no dump: export it first, or give store.vectors and list(store) to "
+            "vecstore.write",
+            path=head.path,
+        )
     raise FormatError(f"no known dump format: {head.looks()}; name one with format=: {known_formats()}", path=head.path)
 
 

@@ -18,6 +18,7 @@ BOM = b"\xef\xbb\xbf"
 _HEAD_BYTES = 1 << 20
 _SAMPLE_LINES = 200
 _MOST_NAMES = 10_000
+_STORE = re.compile(rb".{16}\xde\xc0\xef\xbe", re.DOTALL)  # LMDB's first page
 _STRANGERS = (
     (rb"\s*<(!doctype|html|\?xml)", "an HTML or XML page, perhaps of a download that failed"),
     (rb"version https://git-lfs", "a Git LFS pointer; run 'git lfs pull'"),
@@ -84,6 +85,11 @@ class Head:
         """The ending of the name, in small letters, without that of the compression."""
         suffixes = [suffix.lower() for suffix in self.path.suffixes]
         return suffixes[-2] if self.compression and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a store, or a file of one, as far as the beginning or the names tell."""
+        return _STORE.match(self.data) is not None or "manifest.json" in self.names
 
     def shown(self) -> str:
         """Return the beginning, for messages."""

@@ -10,6 +10,7 @@ import shlex
 import struct
 import subprocess
 from functools import cache
+from threading import Lock
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from vecstore.kernels import levels
 from vecstore.kernels.entry import Entry
 
 LEVEL = "neon"
+ONE_AT_A_TIME = Lock()  # kernels are called by several threads, and there is one pipe
 
 
 @cache
@@ -28,12 +30,13 @@ def emulator():
 def call(entry, *arguments):
     """Call an entry there; arrays that may be written are copied back."""
     process, name = emulator(), entry.name.encode()
-    process.stdin.write(struct.pack("<q", len(name)) + name + told(arguments))
-    process.stdin.flush()
-    result = heard(process.stdout)
-    for array in arrays(arguments):
-        if array.flags.writeable:
-            array[...] = np.frombuffer(taken(process.stdout, array.nbytes), array.dtype).reshape(array.shape)
+    with ONE_AT_A_TIME:
+        process.stdin.write(struct.pack("<q", len(name)) + name + told(arguments))
+        process.stdin.flush()
+        result = heard(process.stdout)
+        for array in arrays(arguments):
+            if array.flags.writeable:
+                array[...] = np.frombuffer(taken(process.stdout, array.nbytes), array.dtype).reshape(array.shape)
     if result is NotImplemented:
         raise TypeError(f"{entry.name} takes ({') or ('.join(entry.signatures)})")
     return result

@@ -16,6 +16,7 @@ __all__ = ["ObstoreObjects"]
 
 # Answers that fail are asked for again by the library, so long.
 RETRIES = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+ATTEMPTS = 3  # at the bytes of an answer
 STREAMED_BYTES = 8 << 20
 
 _memory: dict[str, Any] = {}  # by name; in this process alone
@@ -47,9 +48,15 @@ class ObstoreObjects(Objects):
             options["range"] = span
         if mark is not None and not mark.startswith("W/"):  # a weak mark never matches
             options["if_match"] = mark
-        with self._told(name):
-            found = self._obstore.get(self._store, self._prefix + name, options=options)
-            data = bytes(found.bytes())
+        for left in reversed(range(ATTEMPTS)):
+            with self._told(name):
+                found = self._obstore.get(self._store, self._prefix + name, options=options)
+                try:
+                    data = bytes(found.bytes())
+                    break
+                except self._errors.GenericError:  # broken off amid the answer, and again when asked for the rest
+                    if not left:
+                        raise
         traffic.add(0, len(data))
         meta = found.meta
         self._note(meta)

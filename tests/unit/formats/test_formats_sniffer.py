@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from vecstore.formats import FORMATS, open_dump
 
+import vecstore
 from vecstore.errors import FormatError
 
 
@@ -74,6 +75,16 @@ def test_format_named(tmp_path):
                 open_dump(path, format=name)
     path.write_bytes(b"2 2\na 1 2\nb 3 4\n")
     assert open_dump(path).rows == 2
+
+
+def test_a_store_is_no_dump(tmp_path):
+    vecstore.write(tmp_path / "a.vecs", np.eye(4), range(4), "f32")
+    with vecstore.Writer(tmp_path / "b.vecs", vecstore.codec("f32").fit(np.eye(4)), shard_bytes=1 << 20) as writer:
+        writer.add(np.eye(4), range(4))
+    for path in ("a.vecs", "b.vecs"):
+        with pytest.raises(FormatError, match="is a store, or a file of one, and no dump: export it first") as caught:
+            vecstore.convert(tmp_path / path, tmp_path / "c.vecs")
+        assert "format=" not in str(caught.value)
 
 
 def test_word2vec_text_or_binary(tmp_path):
