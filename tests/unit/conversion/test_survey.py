@@ -150,7 +150,7 @@ def test_a_dump_that_changes_between_the_passes(tmp_path):
     found = survey_dump(dump, **options, report=lambda step: None)
     for rows in (5, 8):
         dump._batches = lambda cut, rows=rows: iter([Batch(X[:rows].copy(), None), Batch(X[:1].copy(), None)])
-        with pytest.raises(FormatError, match=f"changed while it was read; convert it again .found {rows + 1} rows, before 8"):
+        with pytest.raises(FormatError, match=f"changed while it was read; .*found {rows + 1} rows, before 8"):
             list(clean_batches(dump, found, "error"))
 
 
