@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vecstore.errors import CorruptError, FormatError
 from vecstore.files import open_regular
 
-__all__ = ["MappedFile", "mapped"]
+__all__ = ["MappedFile", "mapped", "mapped_numbers"]
 
 SMALL_BYTES = 1 << 20
 FAILED = ctypes.c_void_p(-1).value
@@ -111,6 +111,11 @@ def mapped(descriptor: int, size: int) -> NDArray[np.uint8]:
     if os.name != "posix":
         return np.frombuffer(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ), np.uint8)
     return np.asarray(_Map(descriptor, size))
+
+
+def mapped_numbers(path: Path) -> NDArray[np.uint64]:
+    """Return a file of numbers of eight bytes, which may hold none, as an array that cannot be written: (n,)."""
+    return MappedFile(path).data.view("<u8") if path.stat().st_size else np.empty(0, np.uint64)
 
 
 @cache

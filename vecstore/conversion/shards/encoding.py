@@ -65,15 +65,7 @@ class Source:
 
     def digest(self) -> str:
         """Return what it is made of."""
-        settings = (
-            self.content,
-            self.on_bad,
-            self.metric,
-            self.key_type,
-            self.keep_norms,
-            self.keep_order,
-            str(self.schema),
-        )
+        settings = (self.on_bad, self.metric, self.key_type, self.keep_norms, self.keep_order, str(self.schema))
         arrays = [thing for name, array in sorted(self.arrays.items()) for thing in (name, array)]
         return digest(self.content, settings, dict(self.description), list(self.rows.counts), *arrays)
 

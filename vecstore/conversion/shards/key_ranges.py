@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.container.mapped_file import MappedFile
+from vecstore.container.mapped_file import mapped_numbers
 from vecstore.conversion.tasks.site import Site, appearing, digest
 from vecstore.keys.map import KeyMapWriter, Segment, made_segment, segment_bits_of
 from vecstore.progress import Listener
@@ -122,7 +122,7 @@ def write_keys(
 
 def map_keys(work: KeyRange, report: Listener) -> Mapped:
     """Make the segments of a range."""
-    shards = [MappedFile(path).data.view("<u8") if path.stat().st_size else np.empty(0, "<u8") for path in work.hashes]
+    shards = [mapped_numbers(path) for path in work.hashes]
     segments: list[tuple[int, int, int]] = []
     collisions: dict[str, list[int]] = {}
     with appearing(work.path) as file:

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.container.mapped_file import MappedFile
+from vecstore.container.mapped_file import mapped_numbers
 from vecstore.keys.packed import PackedKeys
 from vecstore.progress import Listener
 
@@ -108,8 +108,7 @@ def same_keys(work: HashRange, report: Listener) -> tuple[NDArray[np.int64], NDA
 def _chunks(work: HashRange) -> Iterator[tuple[NDArray[np.uint64], int]]:
     """Yield what each run has of the range, mapped from its file, and the number of the part's first row."""
     for own in work.runs:
-        runs = MappedFile(own.path).data.view("<u8") if own.path.stat().st_size else np.empty(0, "<u8")
-        runs = runs.reshape(-1, 3)
+        runs = mapped_numbers(own.path).reshape(-1, 3)
         for start in range(0, len(runs), RUN_KEYS):
             run = runs[start : start + RUN_KEYS]
             low = np.searchsorted(run[:, HASH], np.uint64(work.low))  # whose last bits are zeros, and the next range's
